@@ -1,0 +1,46 @@
+# `make all` sets up and runs the default workflow; `make test` sets up and tests. Nothing outside this folder is touched.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+CORES ?= all
+
+.PHONY: all test lint docs lock clean env
+.DEFAULT_GOAL := all
+
+all: $(READY)
+	$(BIN)/snakemake --cores $(CORES) all
+	$(BIN)/snakemake --report report.html
+
+test: $(READY)
+	$(BIN)/python -m pytest --cov --cov-fail-under=95
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+docs: $(READY)
+	$(BIN)/classlens config-reference > docs/config.md
+
+env: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "classlens needs Python 3.11 or newer; say which one with: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --editable .
+	touch $@
+
+# Versions of the environment as it is, after an upgrade by hand.
+lock:
+	@{ sed -n '/^#/p' requirements.lock; $(BIN)/python -m pip freeze --exclude-editable \
+	  | grep -viE '^(nvidia|cuda|triton|pip=|wheel=)'; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean:
+	rm -rf results logs report.html
