@@ -1,0 +1,166 @@
+"""The command line: `classlens store ...` and `classlens config-reference`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classlens.config import Config, read_config
+from classlens.config.reference import reference
+from classlens.errors import InputError
+from classlens.store import explain as explaining
+from classlens.store import gc
+from classlens.store.key import JobKey
+from classlens.store.store import STORE_VARIABLE, Store, store_path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
+store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
+app.add_typer(store_app, name="store")
+
+ConfigFile = Annotated[
+    Path, typer.Option("--configfile", help="The config that the workflow runs with.")
+]
+Working = Annotated[Path, typer.Option("--directory", help="The working directory that holds results/.")]
+StoreFolder = Annotated[
+    Path | None, typer.Option("--store", envvar=STORE_VARIABLE, help="The store; default: what the config says.")
+]
+DEFAULT_CONFIG = PROJECT / "config/config.yaml"
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show what is wrong with the user's input without a traceback."""
+    try:
+        yield
+    except InputError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def open_store(folder: Path | None, config: Path, working: Path) -> Store:
+    """Open the store that a command is about.
+
+    Raises:
+        InputError: there is none.
+    """
+    os.chdir(working)
+    root = folder.absolute() if folder else store_path(read_config(config).store)
+    if not root.is_dir():
+        raise InputError(f"there is no store at {root}; run the workflow first, or name one with --store")
+    return Store(root)
+
+
+@app.command("config-reference")
+def config_reference() -> None:
+    """Print the reference of all config keys (docs/config.md)."""
+    sys.stdout.write(reference())
+
+
+@store_app.command("list")
+def list_records(
+    store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+) -> None:
+    """List what the store holds, oldest first: age in days, size, job, key."""
+    with plain_errors():
+        opened = open_store(store, configfile, directory)
+        distinct: dict[str, int] = {}
+        for record, size, age in gc.sizes_and_ages(opened):
+            distinct |= {output.digest: output.size for output in record.outputs}
+            wildcards = " ".join(record.wildcards.values())
+            typer.echo(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {record.job} {wildcards}".rstrip())
+        typer.echo(f"{len(distinct)} blobs, {_size(sum(distinct.values()))}, in {opened.root}")
+
+
+@store_app.command()
+def explain(
+    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+) -> None:
+    """Say whether a run would compute a file under results/, and why."""
+    with plain_errors():
+        configfile = configfile.absolute()
+        opened = open_store(store, configfile, directory)
+        verdict = explaining.explain(target, opened, Path.cwd(), _static_part(configfile, opened))
+        _show(verdict, 0)
+
+
+@store_app.command()
+def provenance(
+    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+) -> None:
+    """Show how a file under results/ was made, down to raw data."""
+    with plain_errors():
+        opened = open_store(store, configfile, directory)
+        explaining.record_of(target, opened, Path.cwd())
+        for line in explaining.provenance_lines(target, opened, Path.cwd()):
+            typer.echo(line)
+
+
+@store_app.command()
+def verify(
+    store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+) -> None:
+    """Read every blob again; damaged ones are named and taken away, and the next run makes them anew."""
+    with plain_errors():
+        damaged = gc.verify(open_store(store, configfile, directory))
+        for blob in damaged:
+            typer.echo(f"damaged: {blob}")
+        typer.echo(f"{len(damaged)} damaged blobs")
+        if damaged:
+            raise typer.Exit(1)
+
+
+@store_app.command("gc")
+def collect(
+    older_than: Annotated[float | None, typer.Option(help="Only what is older than this many days.")] = None,
+    keep: Annotated[float | None, typer.Option(help="Take the oldest until this many GB are left.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Take nothing, only count.")] = False,
+    store: StoreFolder = None,
+    configfile: ConfigFile = DEFAULT_CONFIG,
+    directory: Working = Path(),
+) -> None:
+    """Take away what no results/ uses any more."""
+    with plain_errors():
+        opened = open_store(store, configfile, directory)
+        limit = None if keep is None else int(keep * 1e9)
+        taken = gc.collect(opened, older_than=older_than, larger_than=limit, dry_run=dry_run)
+        verb = "would take" if dry_run else "took"
+        typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {_size(taken.size)}")
+
+
+def _static_part(configfile: Path, store: Store) -> Callable[[str, dict[str, str]], JobKey]:
+    # Only this command needs the config's cards and slices.
+    from classlens.jobs.describe import config_slice, static_part
+    from classlens.models.card import with_cards
+
+    config: Config = with_cards(read_config(configfile), store.root)
+    return lambda job, wildcards: static_part(job, config_slice(job, config, wildcards), PROJECT)
+
+
+def _show(verdict: explaining.Verdict, depth: int) -> None:
+    said = {
+        "fresh": "would not be computed: no part of its key changed",
+        "stored": "would come from the store: its key changed to one that was computed before",
+        "compute": "would be computed",
+    }[verdict.state]
+    typer.echo(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}")
+    for reason in verdict.reasons:
+        typer.echo(f"{'  ' * depth}  - {reason}")
+    for upstream in verdict.upstream:
+        _show(upstream, depth + 1)
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"

@@ -1,0 +1,123 @@
+"""Digests of contents, and a memory of them so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+SETTLED_NS = 2_000_000_000
+"""Age from which a file's time stamp tells it from a later version of equal size."""
+
+
+def digest_bytes(content: bytes) -> str:
+    """Return the SHA-256 of bytes (hex)."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def digest_json(value: Any) -> str:
+    """Return the SHA-256 of a value's canonical JSON (hex); keys are sorted, lists keep their order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return digest_bytes(text.encode())
+
+
+def digest_file(path: Path | str) -> str:
+    """Return the SHA-256 of a file's content (hex)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either there in full or not there, whatever happens meanwhile."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class DigestMemory:
+    """Remembers digests by (device, inode, size, modification time).
+
+    It is a cache: where it cannot be read or written (a read-only store, a lock that a network file system does not
+    grant), files are read again and nothing else changes.
+
+    Args:
+        path: the SQLite file; made when first needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def digests(self, paths: Iterable[Path | str], threads: int = 4) -> list[str]:
+        """Return the digest of each file, reading only those that are new or changed."""
+        files = [str(path) for path in paths]
+        stats = [os.stat(file) for file in files]
+        known = self._recall(stats)
+        unknown = [index for index, digest in enumerate(known) if digest is None]
+        with ThreadPoolExecutor(threads) as pool:
+            found = list(pool.map(digest_file, (files[index] for index in unknown)))
+        now = time.time_ns()
+        settled = []
+        for index, digest in zip(unknown, found, strict=True):
+            known[index] = digest
+            after = os.stat(files[index])
+            # A file that was written a moment ago may change again within one tick of its clock.
+            if _signature(after) == _signature(stats[index]) and after.st_mtime_ns < now - SETTLED_NS:
+                settled.append((after, digest))
+        self._store(settled)
+        return [digest for digest in known if digest is not None]
+
+    def digest(self, path: Path | str) -> str:
+        """Return the digest of one file."""
+        return self.digests([path])[0]
+
+    def remember(self, path: Path | str, digest: str) -> None:
+        """Note the digest of a file that nobody writes to any more."""
+        self._store([(os.stat(path), digest)])
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=10)
+        connection.execute(
+            "create table if not exists digests (device, inode, size, time, digest, primary key (device, inode))"
+        )
+        return connection
+
+    def _recall(self, stats: list[os.stat_result]) -> list[str | None]:
+        query = "select digest from digests where device = ? and inode = ? and size = ? and time = ?"
+        try:
+            with closing(self._connect()) as connection:
+                rows = [connection.execute(query, _signature(stat)).fetchone() for stat in stats]
+        except sqlite3.Error:
+            return [None] * len(stats)
+        return [row[0] if row else None for row in rows]
+
+    def _store(self, entries: list[tuple[os.stat_result, str]]) -> None:
+        if not entries:
+            return
+        rows = [(*_signature(stat), digest) for stat, digest in entries]
+        try:
+            with closing(self._connect()) as connection, connection:
+                connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?)", rows)
+        except sqlite3.Error:
+            return
+
+
+def _signature(stat: os.stat_result) -> tuple[str, str, int, int]:
+    # As text, because inode numbers of some file systems exceed SQLite's signed integers.
+    return str(stat.st_dev), str(stat.st_ino), stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,143 @@
+"""Keep a store small and sound: verify every blob, collect what nothing uses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from classlens.store.digest import digest_file
+from classlens.store.roots import Roots
+from classlens.store.store import Record, Store
+
+DAY = 86_400.0
+STALE_WORK = 7 * DAY
+"""Age in seconds after which work of another host counts as abandoned."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection took, or would take."""
+
+    records: int
+    blobs: int
+    size: int
+    """Bytes."""
+
+
+def sizes_and_ages(store: Store) -> Iterator[tuple[Record, int, float]]:
+    """Yield every record with its size in bytes and its age in days, oldest first."""
+    records = list(store.records())
+    aged = [(store.action(record.key).stat().st_mtime, record) for record in records]
+    now = time.time()
+    for made, record in sorted(aged, key=lambda pair: pair[0]):
+        yield record, sum(output.size for output in record.outputs), (now - made) / DAY
+
+
+def verify(store: Store) -> list[Path]:
+    """Read every blob again and take away those that are damaged.
+
+    Returns:
+        the damaged ones; jobs that need them compute again.
+    """
+    damaged = []
+    for blob in _blobs(store):
+        found = digest_file(blob)
+        if found != blob.name:
+            damaged.append(blob)
+            blob.unlink()
+        else:
+            store.memory.remember(blob, found)
+    return damaged
+
+
+def collect(
+    store: Store, *, older_than: float | None = None, larger_than: int | None = None, dry_run: bool = False
+) -> Collected:
+    """Take away what no working directory shows any more.
+
+    Never taken: what lies in some working directory's results, and the record that made it; what a running job has not
+    finished.
+
+    Args:
+        older_than: only records older than this many days.
+        larger_than: take the oldest until the rest is no larger than this many bytes.
+        dry_run: take nothing, only count.
+
+    Returns:
+        what was taken.
+    """
+    keys, digests = _in_use(store, forget=not dry_run)
+    kept, doomed = [], []
+    listed = list(sizes_and_ages(store))
+    # Blobs are shared between records, so the size of the store is that of its distinct outputs.
+    distinct = {output.digest: output.size for record, *_ in listed for output in record.outputs}
+    excess = sum(distinct.values()) - larger_than if larger_than is not None else None
+    for record, size, age in listed:
+        used = record.key in keys or any(output.digest in digests for output in record.outputs)
+        young = older_than is not None and age < older_than
+        if used or young or (excess is not None and excess <= 0):
+            kept.append(record)
+        else:
+            doomed.append(record)
+            excess = excess - size if excess is not None else None
+    needed = digests | {output.digest for record in kept for output in record.outputs}
+    blobs = [blob for blob in _blobs(store) if blob.name not in needed and _settled(blob)]
+    taken = Collected(len(doomed), len(blobs), sum(blob.stat().st_size for blob in blobs))
+    if not dry_run:
+        for record in doomed:  # records first: a record must never name a blob that is gone
+            store.action(record.key).unlink(missing_ok=True)
+        for blob in blobs:
+            blob.unlink(missing_ok=True)
+        _clear_work(store)
+    return taken
+
+
+def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
+    """Return keys and digests that some working directory shows; lists of vanished directories are dropped."""
+    keys, digests = set(), set()
+    for roots in Roots.of_store(store.root / "roots"):
+        if not roots.working.is_dir():
+            if forget:
+                roots.forget()
+            continue
+        for root in roots.present().values():
+            keys.add(root.key)
+            digests.add(root.digest)
+    return keys, digests
+
+
+def _blobs(store: Store) -> Iterator[Path]:
+    for blob in sorted((store.root / "blobs").glob("*/*")):
+        if not blob.name.startswith("."):
+            yield blob
+
+
+def _settled(blob: Path) -> bool:
+    """Tell whether a blob is old enough that no job is still about to write its record."""
+    return blob.stat().st_mtime < time.time() - 3600
+
+
+def _clear_work(store: Store) -> None:
+    """Remove what killed processes left behind."""
+    for folder in (store.root / "work").glob("*"):
+        host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+        abandoned = folder.stat().st_mtime < time.time() - STALE_WORK
+        if abandoned or (host == socket.gethostname() and not _alive(int(rest))):
+            shutil.rmtree(folder, ignore_errors=True)
+    for leftover in store.root.glob("actions/*/.new-*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,154 @@
+"""Run a job through the store: look its key up, else compute, check, keep, place."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from classlens.errors import InputError
+from classlens.store.code import fingerprint
+from classlens.store.key import JobKey, static_key
+from classlens.store.store import Output, Record, Store
+
+Files = Mapping[str, str | list[str]]
+Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
+"""compute(inputs, outputs, config, local) -> further provenance, e.g. the device."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the workflow asks for it.
+
+    Attributes:
+        name: the rule.
+        script: the code that it runs; with its imports it is part of the key.
+        root: folder of the project that the script imports from.
+        config: part of the config that shapes the result; part of the key.
+        local: what does not shape the result (threads, device, where raw data lies); not part of the key.
+        inputs, outputs: paths or lists of paths by name.
+        wildcards: for the record only.
+    """
+
+    name: str
+    script: Path
+    root: Path
+    config: dict[str, Any]
+    local: dict[str, Any]
+    inputs: Files
+    outputs: Files
+    wildcards: dict[str, str] = field(default_factory=dict)
+
+
+def run_job(job: Job, compute: Compute, store: Store) -> bool:
+    """Leave a job's outputs at their places, computing only what the store does not have.
+
+    Returns:
+        True if it was computed, False if everything came from the store.
+
+    Raises:
+        InputError: an output was not written, or the code or an input changed while the job ran. Nothing is kept then.
+    """
+    key = key_of(job, store)
+    destinations = {name: Path(path) for name, path in named(job.outputs).items()}
+    with store.lock(key.digest):
+        record = store.find(key.digest)
+        if record is not None and store.restore(record, destinations):
+            log.info("%s: from the store (%s)", job.name, key.digest[:12])
+            return False
+        log.info("%s: computing (%s)", job.name, key.digest[:12])
+        record = _computed(job, key, compute, store)
+        store.commit(record)
+        if not store.restore(record, destinations):
+            raise InputError(f"{job.name}: its results vanished from the store {store.root} at once; run again")
+    return True
+
+
+def key_of(job: Job, store: Store) -> JobKey:
+    """Return a job's key; unchanged input files are not read for it."""
+    inputs = {
+        name: store.memory.digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()
+    }
+    outputs = [name + Path(path).suffix for name, path in named(job.outputs).items()]
+    return replace(static_key(fingerprint(job.script, job.root), job.config), inputs=inputs, outputs=outputs)
+
+
+def named(files: Files) -> dict[str, str]:
+    """Flatten lists: {"layers": [a, b]} becomes {"layers/0": a, "layers/1": b}."""
+    flat = {}
+    for name, path in files.items():
+        if isinstance(path, str):
+            flat[name] = path
+        else:
+            flat |= {f"{name}/{index}": item for index, item in enumerate(path)}
+    return flat
+
+
+def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
+    """Compute into a workspace, check, and move the outputs into the store."""
+    started = time.time()
+    with store.workspace() as folder:
+        temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
+        inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
+        notes = compute(inputs, temporary, job.config, job.local)
+        missing = [name for name, path in named(temporary).items() if not Path(path).is_file()]
+        if missing:
+            raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
+        if key_of(job, store).digest != key.digest:
+            raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
+        outputs = [Output(name, *store.take(Path(path))) for name, path in named(temporary).items()]
+    return Record(
+        key=key.digest,
+        job=job.name,
+        wildcards=job.wildcards,
+        parts=asdict(key),
+        sources={name: [path] if isinstance(path, str) else list(path) for name, path in job.inputs.items()},
+        outputs=outputs,
+        provenance=provenance(job.root, started) | (notes or {}),
+    )
+
+
+def _inside(folder: Path, name: str, path: str | list[str]) -> Any:
+    """Return where an output is written first; base names are kept, since suffixes choose formats."""
+    if not isinstance(path, str):
+        return [_inside(folder, f"{name}-{index}", item) for index, item in enumerate(path)]
+    place = folder / name / Path(path).name
+    place.parent.mkdir(parents=True)
+    return str(place)
+
+
+def provenance(root: Path, started: float) -> dict[str, Any]:
+    """Return how and when something was made: for the record, never for the result."""
+    return {
+        "commit": _commit(root),
+        "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
+        "seconds": round(time.time() - started, 3),
+        "host": platform.node(),
+        "user": getpass.getuser(),
+        "platform": platform.platform(),
+        "batch_job": os.environ.get("SLURM_JOB_ID"),
+    }
+
+
+def _commit(root: Path) -> str | None:
+    """Return the checkout's commit, with "+" behind it when files differ from it; None outside git."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,420 @@
+"""The store: hits, misses, damage, kills, full disks, concurrency, collection."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from classlens.errors import InputError
+from classlens.store import gc, place
+from classlens.store.digest import DigestMemory, digest_bytes, digest_file, digest_json, write_atomically
+from classlens.store.job import Job, key_of, run_job
+from classlens.store.key import differences, library_versions
+from classlens.store.roots import Roots
+from classlens.store.store import Store
+from classlens.store.sweep import sweep
+
+SCRIPT = '''
+def compute(inputs, outputs, config, local):
+    from classlens.double import double
+    double(inputs["source"], outputs["result"], **config)
+'''
+DOUBLE = '''
+def double(source, result, times):
+    open(result, "w").write(open(source).read() * times)
+'''
+
+
+@pytest.fixture()
+def project(tmp_path, monkeypatch):
+    """A working directory and a project of one script and one function."""
+    root = tmp_path / "project"
+    (root / "classlens").mkdir(parents=True)
+    (root / "workflow/scripts").mkdir(parents=True)
+    (root / "classlens/__init__.py").touch()
+    (root / "classlens/double.py").write_text(DOUBLE)
+    (root / "workflow/scripts/double.py").write_text(SCRIPT)
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    Path("source.txt").write_text("ab")
+    return root
+
+
+@pytest.fixture()
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def job_of(root, times=2, source="source.txt", result="results/out.txt"):
+    return Job(
+        name="double",
+        script=root / "workflow/scripts/double.py",
+        root=root,
+        config={"times": times},
+        local={"threads": 1},
+        inputs={"source": source},
+        outputs={"result": result},
+        wildcards={"name": result},
+    )
+
+
+def compute(inputs, outputs, config, local):
+    content = Path(inputs["source"]).read_text() * config["times"]
+    Path(outputs["result"]).write_text(content)
+    return {"device": "abacus"}
+
+
+def refuse(*_):
+    raise AssertionError("this must come from the store")
+
+
+def test_second_run_is_a_hit(project, store):
+    assert run_job(job_of(project), compute, store)
+    assert Path("results/out.txt").read_text() == "abab"
+    Path("results/out.txt").unlink()
+    assert not run_job(job_of(project), refuse, store)
+    assert Path("results/out.txt").read_text() == "abab"
+    [record] = store.records()
+    assert record.provenance["device"] == "abacus"
+    assert record.wildcards == {"name": "results/out.txt"}
+
+
+def test_a_touched_input_is_a_hit_and_a_changed_one_is_not(project, store):
+    run_job(job_of(project), compute, store)
+    os.utime("source.txt")
+    assert not run_job(job_of(project), refuse, store)
+    Path("source.txt").write_text("xy")
+    assert run_job(job_of(project), compute, store)
+    assert Path("results/out.txt").read_text() == "xyxy"
+    Path("source.txt").write_text("ab")
+    assert not run_job(job_of(project), refuse, store)
+    assert Path("results/out.txt").read_text() == "abab"
+
+
+def test_paths_and_wildcards_are_no_part_of_the_key_and_config_is(project, store):
+    run_job(job_of(project, result="results/a.txt"), compute, store)
+    assert not run_job(job_of(project, result="results/b.txt"), refuse, store)
+    assert run_job(job_of(project, times=3, result="results/c.txt"), compute, store)
+    contents = {name: Path(f"results/{name}.txt").read_text() for name in "abc"}
+    assert contents == {"a": "abab", "b": "abab", "c": "ababab"}
+
+
+def test_reached_code_is_part_of_the_key(project, store):
+    run_job(job_of(project), compute, store)
+    file = project / "classlens/double.py"
+    file.write_text("# a comment\n" + DOUBLE)
+    assert not run_job(job_of(project), refuse, store)
+    file.write_text(DOUBLE.replace("* times", "* times * 1"))
+    assert run_job(job_of(project), compute, store)
+
+
+def test_results_and_blobs_are_read_only(project, store):
+    run_job(job_of(project), compute, store)
+    [blob] = (store.root / "blobs").glob("*/*")
+    for path in (Path("results/out.txt"), blob):
+        assert path.stat().st_mode & 0o222 == 0
+    assert Path("results/out.txt").stat().st_ino == blob.stat().st_ino
+
+
+def test_placed_files_are_fresh(project, store):
+    run_job(job_of(project), compute, store)
+    before = time.time_ns()
+    time.sleep(0.01)
+    run_job(job_of(project, result="results/again.txt"), refuse, store)
+    assert Path("results/again.txt").stat().st_mtime_ns > before
+
+
+def test_where_links_fail_files_are_copied(project, store, monkeypatch):
+    monkeypatch.setattr(place.os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
+    run_job(job_of(project), compute, store)
+    [blob] = (store.root / "blobs").glob("*/*")
+    out = Path("results/out.txt")
+    assert out.read_text() == "abab"
+    assert out.stat().st_ino != blob.stat().st_ino
+    assert out.stat().st_mode & 0o222 == 0
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
+def test_across_file_systems(project, tmp_path):
+    elsewhere = Path("/dev/shm") / f"classlens-test-{os.getpid()}"
+    try:
+        store = Store(elsewhere)
+        run_job(job_of(project), compute, store)
+        assert Path("results/out.txt").read_text() == "abab"
+        assert not run_job(job_of(project), refuse, store)
+    finally:
+        for path in sorted(elsewhere.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        elsewhere.rmdir()
+
+
+def test_a_failing_job_leaves_nothing(project, store):
+    def fail(inputs, outputs, config, local):
+        Path(outputs["result"]).write_text("half")
+        raise InputError("no")
+
+    with pytest.raises(InputError, match="no"):
+        run_job(job_of(project), fail, store)
+    assert not Path("results/out.txt").exists()
+    assert not list(store.records())
+    assert not list((store.root / "work").iterdir())
+    assert not list(store.root.glob("blobs/*/*"))
+
+
+def test_a_forgotten_output_is_an_error(project, store):
+    with pytest.raises(InputError, match="without writing result"):
+        run_job(job_of(project), lambda *_: None, store)
+    assert not list(store.records())
+
+
+def test_code_or_input_that_changes_meanwhile_is_an_error(project, store):
+    def meddle(inputs, outputs, config, local):
+        compute(inputs, outputs, config, local)
+        Path("source.txt").write_text("changed")
+
+    with pytest.raises(InputError, match="changed while it ran"):
+        run_job(job_of(project), meddle, store)
+    assert not Path("results/out.txt").exists()
+
+
+def test_a_damaged_blob_is_named_and_made_anew(project, store, caplog):
+    run_job(job_of(project), compute, store)
+    [blob] = (store.root / "blobs").glob("*/*")
+    blob.chmod(0o644)
+    blob.write_text("rot!")
+    assert run_job(job_of(project), compute, store)
+    assert str(blob) in caplog.text
+    assert "damaged" in caplog.text
+    assert Path("results/out.txt").read_text() == "abab"
+    assert blob.read_text() == "abab"
+
+
+def test_a_missing_blob_and_a_damaged_record_are_made_anew(project, store):
+    run_job(job_of(project), compute, store)
+    [blob] = (store.root / "blobs").glob("*/*")
+    blob.unlink()
+    assert run_job(job_of(project), compute, store)
+    [action] = (store.root / "actions").glob("*/*")
+    action.write_text("{")
+    assert run_job(job_of(project), compute, store)
+    assert not run_job(job_of(project), refuse, store)
+
+
+def test_a_disk_that_fills_up_leaves_no_record(project, store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("classlens.store.store.os.replace", full)
+        with pytest.raises(OSError, match="No space"):
+            run_job(job_of(project), compute, store)
+    assert not list(store.records())
+    assert not Path("results/out.txt").exists()
+    assert run_job(job_of(project), compute, store)
+
+
+def _slow_job(root, folder, started, result):
+    os.chdir(folder)
+
+    def slow(inputs, outputs, config, local):
+        started.set()
+        time.sleep(1)
+        compute(inputs, outputs, config, local)
+
+    result.put(run_job(job_of(root, result=f"results/{os.getpid()}.txt"), slow, Store(folder.parent / "store")))
+
+
+def test_of_two_runs_at_once_one_computes(project):
+    context = multiprocessing.get_context("fork")
+    started, result = context.Event(), context.Queue()
+    runs = [context.Process(target=_slow_job, args=(project, Path.cwd(), started, result)) for _ in range(2)]
+    for run in runs:
+        run.start()
+    computed = [result.get(timeout=30) for _ in runs]
+    for run in runs:
+        run.join()
+    assert sorted(computed) == [False, True]
+    assert [path.read_text() for path in Path("results").glob("*.txt")] == ["abab", "abab"]
+
+
+def test_a_killed_run_leaves_no_trace_in_results(project):
+    context = multiprocessing.get_context("fork")
+    started, result = context.Event(), context.Queue()
+    run = context.Process(target=_slow_job, args=(project, Path.cwd(), started, result))
+    run.start()
+    started.wait(30)
+    os.kill(run.pid, signal.SIGKILL)
+    run.join()
+    store = Store(Path.cwd().parent / "store")
+    assert not list(store.records())
+    assert not Path("results").exists()
+    assert len(list((store.root / "work").iterdir())) == 1
+    assert run_job(job_of(project), compute, store)
+    gc.collect(store)
+    assert not list((store.root / "work").iterdir())
+
+
+def test_digests_are_remembered(tmp_path, monkeypatch):
+    file, memory = tmp_path / "file", DigestMemory(tmp_path / "memory.sqlite")
+    file.write_text("a")
+    os.utime(file, (1, 1))
+    expected = memory.digest(file)
+    assert expected == digest_bytes(b"a")
+    monkeypatch.setattr("classlens.store.digest.digest_file", refuse)
+    assert memory.digest(file) == expected
+
+
+def test_a_fresh_file_is_not_remembered(tmp_path):
+    """Two versions written within one tick of the clock have the same size and time."""
+    file, memory = tmp_path / "file", DigestMemory(tmp_path / "memory.sqlite")
+    file.write_text("a")
+    stat = file.stat()
+    memory.digest(file)
+    file.write_text("b")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert memory.digest(file) == digest_bytes(b"b")
+
+
+def test_memory_that_cannot_be_used_costs_only_time(tmp_path):
+    file, broken = tmp_path / "file", tmp_path / "memory.sqlite"
+    file.write_text("a")
+    os.utime(file, (1, 1))
+    broken.write_text("this is no database, but long enough to be looked at" * 50)
+    assert DigestMemory(broken).digest(file) == digest_bytes(b"a")
+    assert DigestMemory(tmp_path / "no" / "folder").digest(file) == digest_bytes(b"a")
+
+
+def test_json_digests_ignore_key_order_and_keep_list_order():
+    assert digest_json({"a": 1, "b": [1, 2]}) == digest_json({"b": [1, 2], "a": 1})
+    assert digest_json([1, 2]) != digest_json([2, 1])
+
+
+def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    with monkeypatch.context() as patch:
+        patch.setattr("classlens.store.digest.os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        with pytest.raises(OSError, match="full"):
+            write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_versions():
+    versions = library_versions(["PIL", "sklearn", "nothing_of_this_name"])
+    assert versions["nothing_of_this_name"] == "missing"
+    assert versions["PIL"][0].isdigit()
+    assert versions["python"].startswith("3.")
+
+
+def test_differences_name_the_leaf():
+    before = {"a": {"b": 1, "c": 2}, "d": 3}
+    after = {"a": {"b": 1, "c": 4}, "e": 5}
+    assert differences(before, after) == ["a.c: 2 -> 4", "d is gone (was 3)", "e is new (5)"]
+
+
+def test_sweep_sets_changed_results_aside(project, store, caplog):
+    run_job(job_of(project), compute, store)
+    run_job(job_of(project, times=3, result="results/other.txt"), compute, store)
+    assert sweep(store.root, Path.cwd()) == []
+    os.utime("results/other.txt")
+    assert sweep(store.root, Path.cwd()) == []
+    out = Path("results/out.txt")
+    out.chmod(0o644)
+    out.write_text("edited")  # the blob is the same file
+    (Path("results") / ".placing-killed").mkdir()
+    assert sweep(store.root, Path.cwd()) == [Path.cwd() / out]
+    assert not out.exists()
+    assert Path("results/out.txt.changed").read_text() == "edited"
+    assert not Path("results/.placing-killed").exists()
+    assert "was changed" in caplog.text
+    assert run_job(job_of(project), compute, store)
+    assert out.read_text() == "abab"
+
+
+def test_sweep_without_a_store(tmp_path):
+    assert sweep(tmp_path / "nothing", tmp_path) == []
+
+
+def test_roots_survive_a_torn_line(tmp_path):
+    roots = Roots(tmp_path / "roots", tmp_path)
+    roots.add({"a": ("k1", "d1")})
+    [file] = (tmp_path / "roots").glob("*.jsonl")
+    with file.open("a") as lines:
+        lines.write('{"path": "b", "ke')
+    assert set(roots.all()) == {"a"}
+    (tmp_path / "a").touch()
+    roots.compact()
+    assert set(roots.present()) == {"a"}
+
+
+def age(store, days):
+    for path in store.root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (time.time() - days * gc.DAY,) * 2)
+
+
+def test_collection_spares_what_results_show(project, store):
+    run_job(job_of(project, result="results/kept.txt"), compute, store)
+    run_job(job_of(project, times=3, result="results/gone.txt"), compute, store)
+    Path("results/gone.txt").unlink()
+    age(store, 2)
+    assert gc.collect(store, older_than=3).records == 0
+    assert gc.collect(store, dry_run=True) == gc.Collected(1, 1, 6)
+    assert len(list(store.records())) == 2
+    assert gc.collect(store) == gc.Collected(1, 1, 6)
+    assert not run_job(job_of(project, result="results/kept.txt"), refuse, store)
+    assert run_job(job_of(project, times=3, result="results/gone.txt"), compute, store)
+
+
+def test_collection_by_size_takes_the_oldest(project, store):
+    for times in (3, 4, 5):
+        run_job(job_of(project, times=times), compute, store)
+        age_of = store.action(key_of(job_of(project, times=times), store).digest)
+        os.utime(age_of, (time.time() - (10 - times) * gc.DAY,) * 2)
+    Path("results/out.txt").unlink()
+    for blob in (store.root / "blobs").glob("*/*"):
+        os.utime(blob, (1, 1))
+    assert gc.collect(store, larger_than=18) == gc.Collected(1, 1, 6)
+    assert {record.parts["config"]["times"] for record in store.records()} == {4, 5}
+
+
+def test_a_vanished_working_directory_keeps_nothing(project, store, tmp_path, monkeypatch):
+    run_job(job_of(project), compute, store)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "working").rename(tmp_path / "moved")
+    age(store, 1)
+    assert gc.collect(store).blobs == 1
+
+
+def test_verification_takes_damaged_blobs_away(project, store):
+    run_job(job_of(project), compute, store)
+    [blob] = (store.root / "blobs").glob("*/*")
+    assert gc.verify(store) == []
+    stat = blob.stat()
+    blob.chmod(0o644)
+    blob.write_text("rot!")
+    os.utime(blob, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a failing disk does it
+    assert gc.verify(store) == [blob]
+    assert not blob.exists()
+
+
+def test_sizes_and_ages(project, store):
+    run_job(job_of(project), compute, store)
+    [(record, size, days)] = gc.sizes_and_ages(store)
+    assert (record.job, size) == ("double", 4)
+    assert 0 <= days < 0.1
+
+
+def test_records_are_readable_json(project, store):
+    run_job(job_of(project), compute, store)
+    [action] = (store.root / "actions").glob("*/*.json")
+    record = json.loads(action.read_text())
+    assert record["parts"]["inputs"] == {"source": [digest_file("source.txt")]}
+    assert record["sources"] == {"source": ["source.txt"]}
+    assert set(record["provenance"]) >= {"commit", "started", "seconds", "host", "user", "device"}
