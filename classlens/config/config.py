@@ -1,0 +1,81 @@
+"""The checked and completed config, and the questions that jobs ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from classlens.data.geometry import Geometry
+from classlens.data.select import has_masks
+
+TWIN_ANALYSES = ("identifiability",)
+"""What is measured of a random twin: what its model is compared with."""
+
+
+def twin_name(model: str) -> str:
+    """Return the name of a model's random twin."""
+    return f"{model}-random"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A complete config. `models` and `datasets` keep the order of the file; twins follow their models."""
+
+    seed: int
+    datasets: dict[str, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    extraction: dict[str, Any]
+    statistics: dict[str, Any]
+    figures: list[str] | None
+    store: str | None
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Facts about each model's architecture, see `classlens.models.card`."""
+
+    def twin(self, model: str) -> str | None:
+        """Return the name of a model's random twin, None where it has none."""
+        return twin_name(model) if twin_name(model) in self.models else None
+
+    def is_twin(self, model: str) -> bool:
+        """Tell whether a model is some other model's random twin."""
+        return any(twin_name(other) == model for other in self.models)
+
+    def card(self, model: str) -> dict[str, Any]:
+        """Return the card of a model's architecture."""
+        return self.cards[model]
+
+    def dataset(self, model: str) -> dict[str, Any]:
+        """Return the data set that a model looks at."""
+        return self.datasets[self.models[model]["dataset"]]
+
+    def trained(self, model: str) -> bool:
+        """Tell whether the workflow itself trains a model."""
+        return isinstance(self.models[model]["weights"], dict)
+
+    def transform(self, model: str) -> dict[str, Any]:
+        """Return a model's transform in full; timm's own comes from the card."""
+        given = self.models[model]["transform"]
+        return dict(self.card(model)["transform"] if given == "timm" else given)
+
+    def geometry(self, model: str) -> Geometry:
+        """Return the part of a model's transform that moves pixels."""
+        transform = self.transform(model)
+        return Geometry(
+            size=transform["size"],
+            resize=transform["resize"],
+            crop=transform["crop"],
+            interpolation=transform["interpolation"],
+        )
+
+    def models_with(self, analysis: str) -> list[str]:
+        """Return the names of the models that an analysis is to run for, in display order."""
+        return [name for name in self.models if self._runs(name, analysis)]
+
+    def _runs(self, model: str, analysis: str) -> bool:
+        if self.is_twin(model):
+            return analysis in TWIN_ANALYSES
+        wanted = self.models[model]["analyses"]
+        return (wanted is None or analysis in wanted) and self.applies(model, analysis)
+
+    def applies(self, model: str, analysis: str) -> bool:
+        """Tell whether an analysis has a meaning for a model: token labels need masks."""
+        return analysis != "class_vs_context" or has_masks(self.dataset(model))

@@ -1,0 +1,146 @@
+"""Read a config: check it against the schema, fill in the defaults, add the random twins."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from classlens.config.config import Config, twin_name
+from classlens.errors import InputError
+
+SCHEMA_FILE = Path(__file__).with_name("schema.yaml")
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of the config."""
+    loaded: dict[str, Any] = yaml.safe_load(SCHEMA_FILE.read_text())
+    return loaded
+
+
+def load_config(raw: Mapping[str, Any]) -> Config:
+    """Check a config as the user wrote it and complete it.
+
+    Args:
+        raw: the parsed YAML file.
+
+    Raises:
+        InputError: naming every key that is unknown, missing or has a wrong value.
+    """
+    errors = sorted(Draft202012Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
+    if errors:
+        raise InputError("config: " + "; ".join(_explain(error) for error in errors))
+    full = _with_defaults(schema(), copy.deepcopy(dict(raw)))
+    for name, dataset in full["datasets"].items():
+        _check_dataset(name, dataset)
+    for name, model in full["models"].items():
+        _check_model(name, model, full["datasets"])
+    models = _with_twins(full.pop("models"), full["seed"])
+    return Config(models=models, **full)
+
+
+def read_config(path: Path | str) -> Config:
+    """Load a config from a YAML file.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or `load_config` refuses it.
+    """
+    try:
+        raw = yaml.safe_load(Path(path).read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"config file {path}: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"config file {path}: give at least the sections datasets and models")
+    return load_config(raw)
+
+
+def _with_defaults(part: Mapping[str, Any], value: Any) -> Any:
+    """Return `value` with the defaults that the schema part names, at every depth."""
+    if not isinstance(value, dict):
+        return value
+    known = part.get("properties", {})
+    for key, sub in known.items():
+        if key not in value and "default" in sub:
+            value[key] = copy.deepcopy(sub["default"])
+    other = part.get("additionalProperties")
+    for key, item in value.items():
+        sub = known.get(key, other)
+        if isinstance(sub, Mapping):
+            value[key] = _with_defaults(sub, item)
+    return value
+
+
+def _explain(error: ValidationError) -> str:
+    """Say which key is wrong and what would be right."""
+    where = ".".join(str(step) for step in error.absolute_path) or "the config"
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))  # type: ignore[union-attr]
+        unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
+        return "; ".join(_unknown_key(where, str(key), known) for key in unknown)
+    if error.validator in ("enum", "pattern", "not"):
+        close = difflib.get_close_matches(str(error.instance), map(str, error.validator_value or []), 1)  # type: ignore[arg-type]
+        hint = f" (did you mean {close[0]}?)" if close and error.validator == "enum" else ""
+        if "propertyNames" in error.absolute_schema_path:
+            return f"{where}: the name {error.instance!r} cannot be used; take letters, digits, - _ and ."
+        return f"{where}: {error.message}{hint}"
+    return f"{where}: {error.message}"
+
+
+def _unknown_key(where: str, key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    advice = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
+    return f"{where}: unknown key {key!r}; {advice}"
+
+
+def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
+    if dataset["kind"] != "digits" and not dataset["root"]:
+        raise InputError(
+            f"config: datasets.{name}.root is missing; a data set of kind {dataset['kind']} needs its folder"
+        )
+    if dataset["masks"] and dataset["kind"] != "image_folder":
+        raise InputError(
+            f"config: datasets.{name}.masks is for kind image_folder; {dataset['kind']} brings its own masks"
+        )
+
+
+def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) -> None:
+    if model["dataset"] not in datasets:
+        close = difflib.get_close_matches(model["dataset"], datasets, 1) or list(datasets)
+        raise InputError(
+            f"config: models.{name}.dataset: there is no data set {model['dataset']!r}; "
+            f"did you mean {' or '.join(close)}?"
+        )
+    if isinstance(model["transform"], str) and model["transform"] != "timm":
+        raise InputError(f"config: models.{name}.transform: give `timm` or a table with size, resize, ...")
+    if model["head"]:
+        raise InputError(f"config: models.{name}.head: a head of one's own is not supported yet; remove the key")
+    model.setdefault("label", name)
+
+
+def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
+    """Return the models with each one's random twin behind it.
+
+    A twin that the config spells out itself (NAME-random) stays as it is. Seeds differ, so that the twin of a model with
+    random weights has other weights than the model.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for name, model in models.items():
+        result[name] = {**model, "seed": seed}
+        twin = twin_name(name)
+        if model["random_twin"] and twin not in models:
+            result[twin] = {
+                **model,
+                "label": f"{model['label']} (random)",
+                "weights": "random",
+                "random_twin": False,
+                "seed": seed + 1,
+            }
+    return result

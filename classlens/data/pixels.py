@@ -1,0 +1,97 @@
+"""Decode and transform a data set's images and masks once, for all models that take them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from classlens.data.geometry import Geometry
+from classlens.data.raw import Raw
+from classlens.data.stimulus import Listed
+from classlens.errors import InputError
+from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
+from classlens.progress import Progress
+
+CHUNK_BYTES = 2**21
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def write_pixels(
+    stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1
+) -> None:
+    """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
+
+    Memory holds a few chunks, whatever N is.
+
+    Raises:
+        InputError: an image cannot be read, or changed since it was listed.
+    """
+    size = geometry.size
+    highest = max((item.class_index for item in stimuli), default=0)
+    columns = {
+        "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
+        "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index"),
+    }
+
+    def decode(item: Listed) -> npt.NDArray[np.uint8]:
+        return np.asarray(geometry.image(raw.image(item.file, item.sha256)))
+
+    rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
+    with RowWriter(path, len(stimuli), columns, chunk_rows=rows) as writer:
+        for item, pixels in in_order(decode, stimuli, threads, "decoding images"):
+            writer.append({"pixels": pixels[None], "class_index": np.array([item.class_index])})
+
+
+def write_masks(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1) -> None:
+    """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore.
+
+    Raises:
+        InputError: a mask is missing, cannot be read, or has another size than its image.
+    """
+    size = geometry.size
+    columns = {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
+
+    def decode(item: Listed) -> npt.NDArray[np.uint8]:
+        mask = Image.fromarray(raw.mask(item.file, item.class_id))
+        image = raw.image(item.file, item.sha256)
+        if image.size != mask.size:
+            raise InputError(
+                f"the mask of {item.file} has {mask.width} x {mask.height} pixels, the image {image.width} x "
+                f"{image.height}; make them equal"
+            )
+        return np.asarray(geometry.mask(mask))
+
+    with RowWriter(path, len(stimuli), columns) as writer:
+        for _, mask in in_order(decode, stimuli, threads, "decoding masks"):
+            writer.append({"mask": mask[None]})
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, what: str
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with the function's value, in order, computed in threads that run a few items ahead."""
+    listed = list(items)
+    waiting: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads) as pool, Progress(len(listed), what) as progress:
+        for item in listed:
+            waiting.append((item, pool.submit(function, item)))
+            if len(waiting) > 4 * threads:
+                yield _next(waiting, progress)
+        while waiting:
+            yield _next(waiting, progress)
+
+
+def _next(waiting: deque[tuple[Item, Any]], progress: Progress) -> tuple[Item, Any]:
+    item, future = waiting.popleft()
+    result = future.result()
+    progress.advance()
+    return item, result
