@@ -1,0 +1,116 @@
+"""Extraction against its bare limit: timm's forward pass plus norm and head at every site, in turns, on the CPU.
+
+    python benchmarks/extraction.py [--architecture vit_base_patch32_224] [--images 256] [--batch 64] [--turns 5]
+
+Prints seconds of both, their ratio pair by pair, bytes stored per image, and peak memory for two numbers of images.
+"""
+
+import argparse
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from classlens.extraction.extract import Recorder, run_images
+from classlens.extraction.sites import reading
+from classlens.models.build import build
+from classlens.models.inputs import Normalise
+
+HALF = [0.5, 0.5, 0.5]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--architecture", default="vit_base_patch32_224")
+    options.add_argument("--images", type=int, default=256)
+    options.add_argument("--batch", type=int, default=64)
+    options.add_argument("--turns", type=int, default=5)
+    given = options.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        pixels = make_images(folder, given.images)
+        compare(given, pixels, folder)
+        for count in (given.batch, 4 * given.batch):
+            print(f"peak memory with {count:5d} images: {peak(given, folder, count):6.0f} MiB")
+
+
+def make_images(folder: Path, count: int) -> Path:
+    path = folder / f"pixels_{count}.h5"
+    random = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("pixels", (count, 224, 224, 3), np.uint8, chunks=(1, 224, 224, 3))
+        for index in range(count):
+            images[index] = random.integers(0, 256, (224, 224, 3), np.uint8)
+        file["class_index"] = random.integers(0, 1000, count).astype(np.uint16)
+    return path
+
+
+def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = build(given.architecture, {})
+    normalise = Normalise(HALF, HALF, torch.device("cpu"))
+    with h5py.File(pixels) as file:
+        first = normalise(file["pixels"][: given.batch])
+    layers = [folder / f"block_{block:02d}.h5" for block in range(len(model.blocks))]
+    output = folder / "output.h5"
+    run = {"images": given.images, "batch": given.batch}
+
+    def ours() -> None:
+        recorder = Recorder(model, normalise)
+        run_images(recorder, pixels, layers, output, start=0, stop=run["images"], batch_size=run["batch"])
+
+    def bare() -> None:
+        bare_limit(model, first, run["images"] // run["batch"])
+
+    run["images"] = given.batch
+    ours(), bare()
+    run["images"] = given.images // given.batch * given.batch
+    ratios = []
+    for turn in range(given.turns):
+        limit, time_of_ours = seconds(bare), seconds(ours)
+        ratios.append(time_of_ours / limit)
+        print(f"turn {turn}: limit {limit:7.2f} s, extraction {time_of_ours:7.2f} s, ratio {ratios[-1]:.3f}")
+    stored = sum(path.stat().st_size for path in [*layers, output]) / run["images"]
+    print(f"{given.architecture}: median ratio {statistics.median(ratios):.3f}, {stored / 1000:.1f} kB stored per image")
+
+
+@torch.inference_mode()
+def bare_limit(model: torch.nn.Module, images: torch.Tensor, batches: int) -> None:
+    def site(_block: int, _name: str, tokens: torch.Tensor) -> None:
+        model.head(model.fc_norm(model.norm(tokens)))
+
+    with reading(model, site, lambda *_: None):
+        for _ in range(batches):
+            model(images)
+
+
+def seconds(run: object) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def peak(given: argparse.Namespace, folder: Path, count: int) -> float:
+    """Return the peak resident memory of a process that extracts `count` images, in MiB."""
+    pixels = make_images(folder, count)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(extract_once, (given.architecture, pixels, folder, count, given.batch))
+
+
+def extract_once(architecture: str, pixels: Path, folder: Path, count: int, batch: int) -> float:
+    model = build(architecture, {})
+    recorder = Recorder(model, Normalise(HALF, HALF, torch.device("cpu")))
+    layers = [folder / f"peak_{block:02d}.h5" for block in range(len(model.blocks))]
+    run_images(recorder, pixels, layers, folder / "peak.h5", start=0, stop=count, batch_size=batch)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()

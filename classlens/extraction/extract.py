@@ -1,0 +1,192 @@
+"""One forward pass per image, from which everything that is kept of a model is computed on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from classlens.errors import InputError
+from classlens.extraction.files import layer_attributes, layer_columns, output_columns
+from classlens.extraction.heads import Projection
+from classlens.extraction.measure import TOP, faults, strongest_keys, summarise
+from classlens.extraction.sites import BRANCHES, SITES, reading
+from classlens.hdf5 import RowWriter
+from classlens.models.device import autocast, choose_device, in_fitting_batches
+from classlens.models.inputs import Normalise
+from classlens.models.weights import load_model
+from classlens.progress import Progress
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def extract_shard(
+    pixels: Path,
+    weights: Path,
+    layers: Sequence[Path],
+    output: Path,
+    *,
+    architecture: str,
+    options: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: str,
+    start: int,
+    stop: int,
+    batch_size: int,
+    threads: int,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Write the layer files and the output file of a shard.
+
+    Args:
+        pixels: pixel file of the evaluation images (`pixels`, `class_index`).
+        weights: canonical weights.
+        layers: files to write, one per block.
+        output: file to write for the model's own output.
+        mean, std: normalisation per channel.
+        precision: float32, or the type that autocast may use.
+        start, stop: first and last + 1 image of the shard.
+        batch_size: images per forward pass, at most.
+        threads: CPU threads.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: a label is no class of the model, or logits are not finite or all equal.
+    """
+    torch.set_num_threads(threads)
+    target = choose_device(device)
+    model = load_model(weights, architecture, options).to(target)
+    recorder = Recorder(model, Normalise(mean, std, target), precision)
+    run_images(recorder, pixels, layers, output, start=start, stop=stop, batch_size=batch_size)
+    return {"device": str(target) if target.type != "cuda" else torch.cuda.get_device_name(target)}
+
+
+def run_images(
+    recorder: Recorder,
+    pixels: Path,
+    layers: Sequence[Path],
+    output: Path,
+    *,
+    start: int,
+    stop: int,
+    batch_size: int,
+) -> None:
+    """Run stored images through a recorder and write what it keeps; see `extract_shard`."""
+    with h5py.File(pixels) as images, ExitStack() as stack:
+        classes = _classes(images, start, stop, recorder.num_classes)
+        progress = stack.enter_context(Progress(stop - start, "extracting"))
+        writers: list[RowWriter] = []
+
+        def run(part: slice) -> None:
+            batch = images["pixels"][start + part.start : start + part.stop]
+            blocks, own = recorder(batch, classes[part])
+            if not writers:
+                # The first batch tells the number of memory keys, which the types of the columns depend on.
+                writers.extend(map(stack.enter_context, _writers(recorder, layers, output, stop - start)))
+            for writer, arrays in zip(writers, [*blocks, own], strict=True):
+                writer.append(arrays)
+            progress.advance(part.stop - part.start)
+
+        in_fitting_batches(stop - start, batch_size, run)
+
+
+class Recorder:
+    """Runs a batch through a model and keeps what SPEC section 2 names; nothing outlives the batch.
+
+    Args:
+        model: a supported model in evaluation mode, on the device of `normalise`.
+        normalise: makes inputs of stored pixels.
+        precision: see `autocast`.
+    """
+
+    def __init__(self, model: Any, normalise: Normalise, precision: str = "float32") -> None:
+        self._model, self._normalise, self._precision = model, normalise, precision
+        self._project = Projection(model)
+        self._device = next(model.parameters()).device
+        self.key_counts: dict[str, int] = {}
+        """Memories per branch, known after the first batch."""
+        self.num_classes: int = model.num_classes
+        self.num_prefix_tokens: int = model.num_prefix_tokens
+        self.tokens: int = model.patch_embed.num_patches + model.num_prefix_tokens
+        self.has_class_token = model.cls_token is not None
+
+    @torch.inference_mode()
+    def __call__(
+        self, pixels: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer[Any]]
+    ) -> tuple[list[Arrays], Arrays]:
+        """Extract a batch.
+
+        Args:
+            pixels: (n, H, W, 3).
+            classes: (n), the correct class of each image.
+
+        Returns:
+            for every block the arrays of its layer file, and the arrays of the output file.
+
+        Raises:
+            InputError: logits are not finite or all equal.
+        """
+        target = torch.from_numpy(np.asarray(classes, dtype=np.int64)).to(self._device)
+        kept: dict[str, list[torch.Tensor]] = {}
+        wrong: list[torch.Tensor] = []
+
+        def site(_block: int, name: str, tokens: torch.Tensor) -> None:
+            logits = self._project(tokens)
+            summary = summarise(logits, target)
+            wrong.append(faults(logits, summary.pop("largest")))
+            for quantity, values in summary.items():
+                kept.setdefault(f"{name}/{quantity}", []).append(values)
+
+        def key(_block: int, name: str, coefficients: torch.Tensor) -> None:
+            self.key_counts[name] = coefficients.shape[-1]
+            kept.setdefault(f"keys/{name}", []).append(strongest_keys(coefficients))
+
+        with reading(self._model, site, key), autocast(self._device, self._precision):
+            logits = self._model(self._normalise(pixels)).float()
+        self._refuse(torch.stack(wrong).cpu().numpy())
+        # One transfer per quantity instead of one per block and site.
+        stacked = {name: torch.stack(values).cpu().numpy() for name, values in kept.items()}
+        blocks = [{name: values[block] for name, values in stacked.items()} for block in range(len(self._model.blocks))]
+        top = logits.topk(min(TOP, logits.shape[-1]), dim=-1).indices.cpu().numpy()
+        own = {"class_index": np.asarray(classes), "correct": top[:, 0] == classes, "top5": top}
+        return blocks, own
+
+    def _refuse(self, wrong: npt.NDArray[np.bool_]) -> None:
+        """Raise for the first faulty site; `wrong` is (sites in the order of the forward pass, 2)."""
+        if not wrong.any():
+            return
+        position, fault = (int(index[0]) for index in np.nonzero(wrong))
+        # Within a block the branches come before the residual.
+        block, name = position // len(SITES), (*BRANCHES, "residual")[position % len(SITES)]
+        reason = (
+            "logits are not finite; check the weights, or set extraction.precision to float32",
+            "all logits of every token are equal; the model's head is zero or was never trained",
+        )[fault]
+        raise InputError(f"{name} of block {block}: {reason}")
+
+
+def _classes(images: h5py.File, start: int, stop: int, num_classes: int) -> npt.NDArray[Any]:
+    classes = np.asarray(images["class_index"][start:stop])
+    if classes.max() >= num_classes:
+        raise InputError(
+            f"the data set has the class {classes.max()}, but the model only the classes 0..{num_classes - 1}; "
+            f"set options.num_classes or take weights that know all classes"
+        )
+    return classes
+
+
+def _writers(recorder: Recorder, layers: Sequence[Path], output: Path, rows: int) -> Iterator[RowWriter]:
+    attributes = layer_attributes(recorder.num_classes, recorder.num_prefix_tokens, recorder.has_class_token)
+    columns = layer_columns(recorder.tokens, recorder.num_classes, recorder.key_counts)
+    for block, path in enumerate(layers):
+        yield RowWriter(path, rows, columns, {**attributes, "block": block})
+    yield RowWriter(output, rows, output_columns(recorder.num_classes), attributes)

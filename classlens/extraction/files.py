@@ -1,0 +1,68 @@
+"""The columns of layer files and output files, see the file contract in docs/files.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from classlens.extraction.measure import TOP
+from classlens.extraction.sites import BRANCHES, SITES
+from classlens.hdf5 import Column, index_dtype
+
+SITE_NAMES = {
+    "residual": "the block's output",
+    "attn": "what the attention branch adds to the residual stream",
+    "mlp": "what the MLP branch adds to the residual stream",
+}
+KEY_NAMES = {"attn": "inputs of attn.proj", "mlp": "hidden units of the MLP before the activation"}
+
+
+def layer_attributes(num_classes: int, num_prefix_tokens: int, has_class_token: bool) -> dict[str, Any]:
+    """Return the facts that readers of a layer or output file need to tell tokens and classes apart."""
+    return {
+        "num_classes": num_classes,
+        "num_prefix_tokens": num_prefix_tokens,
+        "has_class_token": has_class_token,
+    }
+
+
+def layer_columns(tokens: int, num_classes: int, key_counts: Mapping[str, int]) -> dict[str, Column]:
+    """Return the data sets of a layer file.
+
+    Args:
+        tokens: T.
+        num_classes: C.
+        key_counts: memories per branch.
+    """
+    classes, top = index_dtype(num_classes), min(TOP, num_classes)
+    columns = {}
+    for site in SITES:
+        where = SITE_NAMES[site]
+        columns[f"{site}/rank"] = Column(
+            (tokens,), classes, f"number of classes with a larger logit than the correct one, at {where}", "classes"
+        )
+        columns[f"{site}/logit"] = Column((tokens,), np.float32, f"logit of the correct class, at {where}", "logit")
+        columns[f"{site}/top5"] = Column(
+            (tokens, top), classes, f"classes with the largest logits, largest first, at {where}", "class index"
+        )
+    for branch in BRANCHES:
+        count = key_counts[branch]
+        columns[f"keys/{branch}"] = Column(
+            (tokens, min(TOP, count)),
+            index_dtype(count),
+            f"indices of the largest key coefficients ({KEY_NAMES[branch]}), largest first",
+            "memory index",
+        )
+    return columns
+
+
+def output_columns(num_classes: int) -> dict[str, Column]:
+    """Return the data sets of an output file."""
+    classes = index_dtype(num_classes)
+    return {
+        "class_index": Column((), classes, "correct class of each image", "class index"),
+        "correct": Column((), np.bool_, "the model's largest logit is the correct class's"),
+        "top5": Column((min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"),
+    }

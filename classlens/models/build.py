@@ -1,0 +1,78 @@
+"""Build timm models, and refuse by name those whose inside we cannot read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import timm
+import torch
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
+
+from classlens.errors import InputError
+
+FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
+"""Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
+
+
+def build(
+    architecture: str, options: Mapping[str, Any], *, pretrained: bool = False, device: str | None = None
+) -> torch.nn.Module:
+    """Build a model in evaluation mode.
+
+    Args:
+        architecture: a name that timm knows.
+        options: further keyword arguments of `timm.create_model`.
+        pretrained: take timm's published weights.
+        device: where its parameters are made ("meta" makes none).
+
+    Raises:
+        InputError: timm knows no such model (the closest names are given), refuses an option, or the model is not
+            one whose residual stream can be read.
+    """
+    base = architecture.split(".")[0]
+    if not timm.is_model(base):
+        close = difflib.get_close_matches(base, timm.list_models(), 3)
+        advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
+        raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
+    with torch.device(device or "cpu"):
+        try:
+            model = timm.create_model(architecture, pretrained=pretrained, **_tuples(options))
+        except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
+            raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
+    require_supported(model, architecture)
+    return model.eval()
+
+
+def require_supported(model: torch.nn.Module, architecture: str) -> None:
+    """Check that the sites of SPEC section 2 exist in a model.
+
+    Raises:
+        InputError: naming the architecture and the reason.
+    """
+
+    def refuse(reason: str) -> InputError:
+        return InputError(f"architecture {architecture!r} is not supported: {reason}; take a plain vision transformer")
+
+    if not isinstance(model, FAMILIES):
+        raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
+    if getattr(model, "attn_pool", None) is not None:
+        raise refuse("it pools by attention, so its head reads no single token")
+    if not isinstance(model.head, torch.nn.Linear):
+        raise refuse("it has no linear classification head (give options.num_classes)")
+    for block in model.blocks:
+        if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
+            raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")
+        if not all(hasattr(block, name) for name in ("drop_path1", "drop_path2", "attn", "mlp")):
+            raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")
+        if not hasattr(block.attn, "proj") or "Diff" in type(block.attn).__name__:
+            raise refuse(f"its attention is {type(block.attn).__name__}")
+
+
+def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options with lists turned to tuples, as timm expects sizes."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

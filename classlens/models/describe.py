@@ -1,0 +1,74 @@
+"""Describe an architecture on a card: the counts that the workflow must know before it loads a model.
+
+Run as a program (`python -m classlens.models.describe`) it reads a JSON list of [architecture, options] from standard input
+and writes a JSON list of cards or of {"error": message}.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from timm.data import resolve_model_data_config
+
+from classlens.errors import InputError
+from classlens.models.build import build
+
+RESIZES = {"center": "shortest", "squash": "squash"}
+
+
+def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the card of an architecture, without making its parameters.
+
+    Returns:
+        depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, grid (rows and
+        columns of image tokens), image_size (pixels), class_token_pooling, and timm's own transform.
+
+    Raises:
+        InputError: the model is unknown or not supported.
+    """
+    model: Any = build(architecture, options, device="meta")
+    rows, columns = model.patch_embed.grid_size
+    image_size = model.patch_embed.img_size
+    if image_size[0] != image_size[1]:
+        raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
+    data = resolve_model_data_config(model)
+    if data["crop_mode"] not in RESIZES:
+        raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")
+    return {
+        "depth": len(model.blocks),
+        "heads": model.blocks[0].attn.num_heads,
+        "width": model.embed_dim,
+        "num_classes": model.num_classes,
+        "tokens": rows * columns + model.num_prefix_tokens,
+        "num_prefix_tokens": model.num_prefix_tokens,
+        "has_class_token": model.cls_token is not None,
+        "class_token_pooling": model.global_pool == "token",
+        "grid": [rows, columns],
+        "image_size": image_size[0],
+        "transform": {
+            "size": image_size[0],
+            "resize": RESIZES[data["crop_mode"]],
+            "crop": data["crop_pct"],
+            "interpolation": data["interpolation"],
+            "mean": list(data["mean"]),
+            "std": list(data["std"]),
+        },
+    }
+
+
+def main() -> None:
+    """Answer the requests on standard input."""
+    answers = []
+    for architecture, options in json.load(sys.stdin):
+        try:
+            answers.append(describe(architecture, options))
+        except InputError as error:
+            answers.append({"error": str(error)})
+    json.dump(answers, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""From stored pixels to what a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+
+class Normalise:
+    """Turn uint8 pixels (n, H, W, 3) into float32 inputs (n, 3, H, W): (x / 255 - mean) / std per channel."""
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1)
+        self._std = torch.tensor(std, device=device).view(3, 1, 1)
+        self._device = device
+
+    def __call__(self, pixels: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """Normalise a batch on the device."""
+        images = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2)
+        return (images.float() / 255 - self._mean) / self._std

@@ -1,0 +1,140 @@
+"""Weights of a model: from a file, from timm or fresh, always left behind as one canonical safetensors file.
+
+The canonical file holds the tensors of the built model in a fixed order and nothing else, so equal tensors give equal
+bytes, whatever file they came from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from classlens.errors import InputError
+from classlens.models.build import build
+
+WRAPPERS = ("state_dict", "model")
+PREFIXES = ("module.", "model.")
+
+log = logging.getLogger(__name__)
+
+
+def write_weights(
+    source: Path | None, destination: Path, *, architecture: str, options: Mapping[str, Any], origin: str, seed: int = 0
+) -> None:
+    """Bring a model's weights into canonical form.
+
+    Args:
+        source: the user's file, for origin "file".
+        destination: the safetensors file to write.
+        architecture, options: what the weights belong to.
+        origin: "file", "random" or "pretrained".
+        seed: seeds fresh weights.
+
+    Raises:
+        InputError: the file cannot be read, does not fit, or holds numbers that are not finite.
+    """
+    torch.manual_seed(seed)
+    model = build(architecture, options, pretrained=origin == "pretrained")
+    if origin == "file":
+        assert source is not None
+        fill_from_file(model, source)
+    save_weights(model, destination, described_as=str(source or f"{origin} weights"))
+
+
+def save_weights(model: torch.nn.Module, destination: Path, *, described_as: str) -> None:
+    """Write a model's tensors as a canonical file.
+
+    Raises:
+        InputError: a tensor holds NaN or infinity; the message names it.
+    """
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise InputError(f"{described_as}: {_some(broken)} hold NaN or infinity; take an intact checkpoint")
+    save_file(state, destination)
+
+
+def load_model(weights: Path, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
+    """Build a model and give it the weights of a canonical file."""
+    model = build(architecture, options)
+    model.load_state_dict(load_file(weights))
+    return model
+
+
+def fill_from_file(model: torch.nn.Module, source: Path) -> None:
+    """Load a user's checkpoint (.safetensors, .pt, .pth or .npz) into a model.
+
+    Tensors that the model does not have are left out and named in the log.
+
+    Raises:
+        InputError: the file cannot be read, tensors are missing, or their shapes differ.
+    """
+    if source.suffix == ".npz":
+        _load_npz(model, source)
+        return
+    given = _unwrap(_read(source), source)
+    expected = model.state_dict()
+    missing = [name for name in expected if name not in given]
+    if missing:
+        raise InputError(
+            f"{source} does not fit the model: {_some(missing)} are missing; check architecture and options"
+        )
+    misfits = [
+        f"{name} is {tuple(given[name].shape)} and should be {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if given[name].shape != tensor.shape
+    ]
+    if misfits:
+        raise InputError(f"{source} does not fit the model: {_some(misfits)}; check architecture and options")
+    extra = [name for name in given if name not in expected]
+    if extra:
+        log.warning("%s: left out, the model has no such tensors: %s", source, ", ".join(extra))
+    model.load_state_dict({name: given[name] for name in expected})
+
+
+def _read(source: Path) -> Any:
+    try:
+        if source.suffix == ".safetensors":
+            return load_file(source)
+        # weights_only keeps a pickle from running code.
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise InputError(f"{source}: no such file; correct the model's key `weights`") from error
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
+        raise InputError(f"{source} cannot be read as a checkpoint: {error}") from error
+    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle raises
+        raise InputError(f"{source} is refused as a checkpoint: {error}") from error
+
+
+def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
+    """Open a `state_dict` or `model` wrapper and take off prefixes that every name carries."""
+    for key in WRAPPERS:
+        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+    if not isinstance(checkpoint, Mapping) or not all(isinstance(v, torch.Tensor) for v in checkpoint.values()):
+        raise InputError(f"{source} holds no table of tensors; save the model's state_dict")
+    state = dict(checkpoint)
+    for prefix in PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _load_npz(model: Any, source: Path) -> None:
+    try:
+        model.load_pretrained(str(source))
+    except FileNotFoundError as error:
+        raise InputError(f"{source}: no such file; correct the model's key `weights`") from error
+    except Exception as error:  # timm reads these files by name and raises whatever comes up
+        raise InputError(f"{source} does not fit the model: {error}") from error
+
+
+def _some(names: list[str], most: int = 4) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
