@@ -1,0 +1,1 @@
+"""Figures, drawn from tables and nothing else."""

@@ -1,0 +1,94 @@
+"""The look that all figures share: fonts, colours, chance lines, marks of significance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from seaborn import axes_style, color_palette
+
+FONT_SIZE = 8
+"""Points, at the printed size: a figure is as wide as a page or a column."""
+PAGE_WIDTH = 7.0
+"""Inches."""
+
+PALETTE = tuple(color_palette("colorblind").as_hex()[index] for index in (0, 1, 2, 3, 4, 5, 9, 7))
+"""Colour-blind-safe, without the two of seaborn's ten that are too pale for lines on white."""
+BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, SKY, GREY = PALETTE
+MODEL_COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, BROWN, SKY)
+MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+GROUP_LABELS = {"cls": "[CLS]", "image": "image tokens"}
+GROUP_COLOURS = {"cls": BLUE, "image": ORANGE}
+BRANCH_LABELS = {"attn": "attention", "mlp": "MLP"}
+BRANCH_COLOURS = {"attn": GREEN, "mlp": PURPLE}
+LABEL_COLOURS = {"context": SKY, "class": RED}
+
+CHANCE = {"color": "0.25", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1.5}
+TWIN = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
+SIGNIFICANT = {"marker": "*", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
+SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
+PERCENT_TICKS = (0, 25, 50, 75, 100)
+
+
+def settings() -> dict[str, Any]:
+    """Return matplotlib's settings for all figures."""
+    return {
+        **axes_style("whitegrid"),
+        "font.family": "sans-serif",
+        # Comes with matplotlib, so widths and bytes are the same on every machine.
+        "font.sans-serif": ["DejaVu Sans"],
+        "font.size": FONT_SIZE,
+        "axes.titlesize": FONT_SIZE,
+        "axes.labelsize": FONT_SIZE,
+        "figure.titlesize": FONT_SIZE + 1,
+        "figure.labelsize": FONT_SIZE,
+        "legend.fontsize": FONT_SIZE,
+        "xtick.labelsize": FONT_SIZE - 1,
+        "ytick.labelsize": FONT_SIZE - 1,
+        "axes.linewidth": 0.8,
+        "grid.linewidth": 0.5,
+        "grid.color": "0.88",
+        "lines.linewidth": 1.2,
+        # Labels are the user's: a dollar sign is a dollar sign.
+        "text.parse_math": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "classlens",
+        "savefig.dpi": 200,
+    }
+
+
+def save(draw: Callable[[], Figure], svg: str, png: str) -> None:
+    """Draw a figure in the shared style and write it; the same numbers give the same bytes.
+
+    No state of matplotlib's outlives the call.
+    """
+    with matplotlib.rc_context(settings()):
+        figure = draw()
+        figure.savefig(svg, metadata={"Date": None})
+        figure.savefig(png)
+
+
+def chance_line(axes: Axes, value: float) -> None:
+    """Draw a chance level across a panel."""
+    axes.axhline(value, **CHANCE)
+
+
+def mark_significant(axes: Axes, x: Sequence[float], y: float, colour: str = "0.15") -> None:
+    """Put a star at each x; y is in data units and lies above all that is drawn."""
+    axes.plot(x, [y] * len(x), color=colour, clip_on=False, zorder=4, **SIGNIFICANT)
+
+
+def model_style(index: int) -> dict[str, Any]:
+    """Return the look of the n-th model's line; beyond the palette the line's dashes tell models apart."""
+    turn, place = divmod(index, len(MODEL_COLOURS))
+    return {
+        "color": MODEL_COLOURS[place],
+        "marker": MODEL_MARKERS[place],
+        "markersize": 3.5,
+        "markeredgewidth": 0.0,
+        "linestyle": ("-", "--", ":", "-.")[turn % 4],
+    }

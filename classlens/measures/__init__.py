@@ -1,0 +1,1 @@
+"""Measures of one model, computed from its layer files."""

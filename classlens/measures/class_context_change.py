@@ -1,0 +1,90 @@
+"""How a block and its branches change the logits of class and of context tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from classlens.hdf5 import iterate_rows
+from classlens.measures.labels import LABELS, compare_groups, has_both
+from classlens.measures.layers import Layout, read_layout, steps, token_mean
+from classlens.progress import Progress
+from classlens.tables.files import write_table
+
+Array = npt.NDArray[Any]
+
+QUANTITIES = ("residual", "attn", "mlp")
+COLUMNS = (
+    "quantity",
+    "block",
+    "images",
+    "context_mean",
+    "class_mean",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "p_value",
+)
+
+
+def class_context_change(
+    layers: Sequence[str], labels: str, path: str, resamples: int, confidence: float, seed: int
+) -> None:
+    """Compare the mean logit change of class and context tokens (SPEC: section 3).
+
+    The change of a quantity at block b is the correct class's logit there minus its logit in
+    residual[b - 1]: `residual` residual[b], `attn` attn[b], `mlp` mlp[b]. Images and test are those
+    of `class_vs_context`.
+
+    Args:
+        layers: the model's layer files in block order.
+        labels: its token labels.
+        path: the table to write, a row per quantity and block from 1 on (blocks count from 0).
+            Columns: quantity, block, images, context_mean, class_mean, difference (class - context;
+            logits), ci_low, ci_high, p_value (not corrected).
+    """
+    layout = read_layout(layers[0])
+    blocks = range(1, len(layers))
+    keys = [(quantity, block) for quantity in QUANTITIES for block in blocks]
+    means: dict[tuple[str, str, int], Array] = {}
+    with Progress(len(blocks), "logit change of class and context tokens", "block") as progress:
+        for block in blocks:
+            for (name, quantity), values in _one_block(layers, labels, block, layout).items():
+                means[name, quantity, block] = values
+            progress.advance()
+    if not keys:
+        write_table(pd.DataFrame(columns=list(COLUMNS)), path)
+        return
+    groups = {name: np.stack([means[name, *key] for key in keys], axis=1) for name in LABELS}
+    table = compare_groups(groups, resamples, confidence, seed)
+    table = table.assign(
+        quantity=[quantity for quantity, _ in keys], block=[block for _, block in keys]
+    )
+    write_table(table[list(COLUMNS)], path)
+
+
+def _one_block(
+    layers: Sequence[str], labels: str, block: int, layout: Layout
+) -> dict[tuple[str, str], Array]:
+    """Return the mean logit change of each image's tokens (n), by label and quantity."""
+    parts: dict[tuple[str, str], list[Array]] = {
+        (name, quantity): [] for name in LABELS for quantity in QUANTITIES
+    }
+    images = zip(
+        steps(layers, block, ["residual/logit"], [f"{name}/logit" for name in QUANTITIES]),
+        iterate_rows(labels, ["label"]),
+        strict=True,
+    )
+    for (before, here), labelled in images:
+        chosen = has_both(labelled["label"])
+        label = labelled["label"][chosen]
+        for quantity in QUANTITIES:
+            change = here[f"{quantity}/logit"] - before["residual/logit"]
+            of_images = change[:, layout.image_tokens][chosen]
+            for name, value in LABELS.items():
+                parts[name, quantity].append(token_mean(of_images, label == value))
+    return {key: np.concatenate(values) for key, values in parts.items()}

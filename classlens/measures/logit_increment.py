@@ -1,0 +1,50 @@
+"""Share of image tokens that a block brings closer to the correct class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from classlens.measures.layers import read_layout, steps
+from classlens.measures.statistics import bootstrap_interval
+from classlens.progress import Progress
+from classlens.tables.files import write_table
+
+LOGIT = "residual/logit"
+
+
+def logit_increment(
+    layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int
+) -> None:
+    """Measure the logit increment rate of every block but the first (SPEC: section 3).
+
+    Args:
+        layers: the model's layer files in block order.
+        path: the table to write, a row per block from 1 on (blocks count from 0): block, images,
+            rate_percent (% of image tokens whose logit rose from the residual of block - 1,
+            averaged over images), ci_low, ci_high (bootstrap over images).
+    """
+    layout = read_layout(layers[0])
+    blocks = range(1, len(layers))
+    rates = np.empty((layout.images, len(blocks)))
+    with Progress(len(blocks), "logit increment", "block") as progress:
+        for block in blocks:
+            rates[:, block - 1] = np.concatenate(
+                [
+                    (here[LOGIT] > before[LOGIT])[:, layout.image_tokens].mean(1)
+                    for before, here in steps(layers, block, [LOGIT], [LOGIT])
+                ]
+            )
+            progress.advance()
+    percent = 100 * rates
+    low, high = bootstrap_interval(percent, resamples, confidence, seed)
+    columns = {
+        "block": blocks,
+        "images": layout.images,
+        "rate_percent": percent.mean(0),
+        "ci_low": low,
+        "ci_high": high,
+    }
+    write_table(pd.DataFrame(columns), path)

@@ -1,0 +1,1 @@
+"""Tables: the measures of all models side by side."""

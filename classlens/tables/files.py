@@ -1,0 +1,17 @@
+"""CSV files with deterministic bytes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+FLOAT_FORMAT = "%.6g"
+
+
+def write_table(table: pd.DataFrame, path: str) -> None:
+    """Write a table; what does not apply is left empty."""
+    table.to_csv(path, index=False, float_format=FLOAT_FORMAT, lineterminator="\n")
+
+
+def read_table(path: str) -> pd.DataFrame:
+    """Read a table back; a model stays text whatever its name looks like."""
+    return pd.read_csv(path, dtype={"model": str}, keep_default_na=False, na_values=[""])
