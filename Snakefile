@@ -1,0 +1,33 @@
+"""classlens: look inside vision transformers through class embedding space."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A given config file replaces the default one; Snakemake would merge the two.
+if "models" not in config:
+
+    configfile: f"{workflow.basedir}/config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/extraction.smk"
+# include: "workflow/rules/measures.smk"
+# include: "workflow/rules/tables.smk"
+# include: "workflow/rules/figures.smk"
+
+
+wildcard_constraints:
+    dataset=one_of(CONFIG.datasets),
+    model=one_of(CONFIG.models),
+    split="training|evaluation",
+    shard=r"\d+",
+
+
+rule all:
+    default_target: True
+    input:
+        expand("results/{model}/output.h5", model=list(CONFIG.models)), expand("results/{model}/token_labels.h5", model=list(CONFIG.models))
+

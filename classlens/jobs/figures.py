@@ -1,0 +1,48 @@
+"""Config slices of figures: order and labels of models, which tables know by name only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from classlens.jobs.measures import compared
+
+if TYPE_CHECKING:
+    from classlens.config import Config
+
+Wildcards = Mapping[str, str]
+Slice = dict[str, Any]
+
+
+def labelled(config: Config, names: list[str]) -> list[list[str]]:
+    """Return pairs of name and label, in display order."""
+    return [[name, config.models[name]["label"]] for name in names]
+
+
+def identifiability_evolution_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A panel per model."""
+    return {"models": labelled(config, compared(config, "identifiability"))}
+
+
+def identifiability_comparison_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A line per model; random twins share one look."""
+    names = config.models_with("identifiability")
+    return {
+        "models": labelled(config, compared(config, "identifiability")),
+        "twins": [name for name in names if config.is_twin(name)],
+    }
+
+
+def logit_increment_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A panel per model."""
+    return {"models": labelled(config, compared(config, "logit_increment"))}
+
+
+def class_vs_context_figure(config: Config, wildcards: Wildcards) -> Slice:
+    """One model."""
+    return {"label": config.models[wildcards["model"]]["label"]}
+
+
+def class_building_figure(config: Config, wildcards: Wildcards) -> Slice:
+    """One model."""
+    return {"label": config.models[wildcards["model"]]["label"]}

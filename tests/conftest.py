@@ -1,0 +1,121 @@
+"""Shared test equipment: the checkout's folder, the golden numbers, and a driver of the real workflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from classlens.store.store import Store
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+GOLDEN = CHECKOUT / "tests" / "golden"
+PARTS = ("Snakefile", "classlens", "workflow", "config", "envs", "profiles")
+"""What a checkout needs for the workflow to run."""
+
+TINY_MODEL: dict[str, Any] = {
+    "dataset": "digits",
+    "architecture": "vit_tiny_patch16_224",
+    "options": {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2},
+    "weights": "random",
+    "transform": {"size": 16},
+    "random_twin": False,
+}
+
+
+def tiny_config(**models: dict[str, Any]) -> dict[str, Any]:
+    """Return a config that runs in seconds."""
+    return {
+        "datasets": {"digits": {"kind": "digits", "per_class": 2, "train_per_class": 2}},
+        "models": models or {"vit": {**TINY_MODEL, "random_twin": True}},
+        "statistics": {"resamples": 99},
+    }
+
+
+@dataclass
+class Workflow:
+    """Runs the real workflow in a working directory, through the command that users type."""
+
+    folder: Path
+    config: dict[str, Any]
+    checkout: Path = CHECKOUT
+    store: Path | None = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str) -> list[str]:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        configfile = self.folder / "config.yaml"
+        text = yaml.safe_dump(self.config, sort_keys=False)
+        if not configfile.exists() or configfile.read_text() != text:
+            configfile.write_text(text)
+        return [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "Snakefile")),
+            *("--directory", str(self.folder), "--cores", "2", "--configfile", str(configfile)),
+            *arguments,
+        ]
+
+    def environ(self) -> dict[str, str]:
+        places = {"CLASSLENS_STORE": str(self.store)} if self.store else {}
+        return {**os.environ, **places, **self.environment}
+
+    def run(self, *arguments: str, ok: bool = True) -> str:
+        """Run snakemake; return what it printed."""
+        ran = subprocess.run(
+            self.command(*arguments), env=self.environ(), capture_output=True, text=True, check=False
+        )
+        printed = ran.stdout + ran.stderr
+        assert (ran.returncode == 0) == ok, printed
+        return printed
+
+    def opened_store(self) -> Store:
+        return Store(self.store or self.folder / ".classlens")
+
+    def computations(self) -> dict[str, str]:
+        """Return what the store has computed so far: start and key -> job and wildcards."""
+        return {
+            f"{record.provenance['started']} {record.key}": " ".join([record.job, *record.wildcards.values()])
+            for record in self.opened_store().records()
+        }
+
+    def computes(self, *arguments: str) -> list[str]:
+        """Run snakemake and return the jobs that computed something, sorted."""
+        before = self.computations()
+        self.run(*(arguments or ("all",)))
+        after = self.computations()
+        return sorted(job for start, job in after.items() if start not in before)
+
+    def result(self, name: str) -> Path:
+        return self.folder / "results" / name
+
+
+def copy_checkout(destination: Path) -> Path:
+    """Copy the checkout's code, so that a test may edit it."""
+    for part in PARTS:
+        source = CHECKOUT / part
+        if source.is_dir():
+            shutil.copytree(source, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            destination.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, destination / part)
+    return destination
+
+
+@pytest.fixture(scope="session")
+def golden() -> dict[str, Any]:
+    """The golden arrays by name."""
+    with np.load(GOLDEN / "expected.npz") as arrays:
+        return {name: arrays[name] for name in arrays}
+
+
+@pytest.fixture(scope="session")
+def read_json() -> Any:
+    return lambda path: json.loads(Path(path).read_text())

@@ -1,0 +1,124 @@
+"""What all rules share: the config, a job's params, and where files lie."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+# This checkout's library, also where another one is installed, here and in every job.
+sys.path.insert(0, str(ROOT))
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), str(ROOT / "workflow/scripts"), os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
+
+from classlens.config import load_config
+from classlens.data import select as data
+from classlens.errors import InputError
+from classlens.jobs import describe_job
+from classlens.jobs.extraction import shard_bounds
+from classlens.models.card import with_cards
+from classlens.store.store import store_path
+from classlens.store.sweep import sweep
+
+
+def told(function, *arguments):
+    """Call a library function; what is wrong with the user's input ends the run with its message alone."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
+CONFIG = told(load_config, config)
+STORE = store_path(CONFIG.store)
+CONFIG = told(with_cards, CONFIG, STORE)
+
+if workflow.is_main_process:
+    sweep(STORE, Path.cwd())
+
+
+def job(name):
+    """Return the params function of a rule: what its job may see of the config, and the known part of its key."""
+    return lambda wildcards: told(describe_job, name, CONFIG, dict(wildcards), ROOT)
+
+
+def one_of(names):
+    """Return a wildcard's pattern that matches these names and nothing else."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
+def models_of_depth(depth):
+    return [name for name in CONFIG.models if CONFIG.card(name)["depth"] == depth]
+
+
+DEPTHS = sorted({card["depth"] for card in CONFIG.cards.values()})
+TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
+UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
+
+
+def block_files(folder, depth):
+    """Return the files of a folder that has one for every block."""
+    return [f"{folder}/block_{block:02d}.h5" for block in range(depth)]
+
+
+def layer_files(wildcards):
+    return block_files(f"results/{wildcards.model}/layers", CONFIG.card(wildcards.model)["depth"])
+
+
+def shard_files(wildcards):
+    """Return the shards of every file that is gathered: file by file, shard by shard."""
+    depth = CONFIG.card(wildcards.model)["depth"]
+    folders = [
+        f"results/{wildcards.model}/shards/{shard}"
+        for shard in range(len(shard_bounds(CONFIG, wildcards.model)))
+    ]
+    names = [*(f"block_{block:02d}.h5" for block in range(depth)), "output.h5"]
+    return [f"{folder}/{name}" for name in names for folder in folders]
+
+
+def pixel_file(split):
+    """Return the function that names a model's stored images of one split."""
+
+    def name(wildcards):
+        dataset = CONFIG.models[wildcards.model]["dataset"]
+        return f"results/datasets/{dataset}/{CONFIG.geometry(wildcards.model).name}/{split}.h5"
+
+    return name
+
+
+def weights_source(wildcards):
+    """Return the user's checkpoint of a model, nothing where timm or a seed gives the weights."""
+    weights = CONFIG.models[wildcards.model]["weights"]
+    return [] if weights in ("pretrained", "random") else [weights]
+
+
+def raw_images(wildcards):
+    """Return the raw files of a data set's images; braces in a name would be taken for a wildcard."""
+    name = wildcards.dataset
+    return told(trackable, told(data.raw_images, CONFIG.datasets[name], name))
+
+
+def raw_masks(wildcards):
+    name = wildcards.dataset
+    return told(trackable, told(data.raw_masks, CONFIG.datasets[name], name))
+
+
+def trackable(paths):
+    for path in paths:
+        if "{" in path or "}" in path:
+            raise InputError(f"{path}: Snakemake cannot track a file with braces in its name; rename it")
+    return paths
+
+
+def stimuli_file(wildcards):
+    return f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/stimuli.csv"
+
+
+def corner_masks(wildcards):
+    """Return the raw masks of a model's images where labels come from their corners."""
+    name = CONFIG.models[wildcards.model]["dataset"]
+    dataset = CONFIG.datasets[name]
+    return told(trackable, told(data.raw_masks, dataset, name)) if dataset["token_labels"] == "corner" else []

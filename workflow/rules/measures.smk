@@ -1,0 +1,138 @@
+"""Measures of one model, from its layer files."""
+
+
+rule identifiability:
+    input:
+        layers=layer_files,
+        output="results/{model}/output.h5",
+    output:
+        measures="results/{model}/measures/identifiability.h5",
+    params:
+        job=job("identifiability"),
+    log:
+        "logs/identifiability/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/identifiability.py"
+
+
+rule identifiability_evolution:
+    input:
+        measures="results/{model}/measures/identifiability.h5",
+        twin=lambda wildcards: expand(
+            "results/{model}/measures/identifiability.h5",
+            model=CONFIG.twin(wildcards.model) or [],
+        ),
+    output:
+        table="results/{model}/measures/identifiability_evolution.csv",
+    params:
+        job=job("identifiability_evolution"),
+    log:
+        "logs/identifiability_evolution/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/identifiability_evolution.py"
+
+
+rule identifiability_comparison:
+    input:
+        measures="results/{model}/measures/identifiability.h5",
+    output:
+        table="results/{model}/measures/identifiability_comparison.csv",
+    params:
+        job=job("identifiability_comparison"),
+    log:
+        "logs/identifiability_comparison/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/identifiability_comparison.py"
+
+
+rule identifiability_rates:
+    input:
+        measures="results/{model}/measures/identifiability.h5",
+    output:
+        table="results/{model}/measures/identifiability_rates.csv",
+    params:
+        job=job("identifiability_rates"),
+    log:
+        "logs/identifiability_rates/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/identifiability_rates.py"
+
+
+rule logit_increment:
+    input:
+        layers=layer_files,
+    output:
+        table="results/{model}/measures/logit_increment.csv",
+    params:
+        job=job("logit_increment"),
+    log:
+        "logs/logit_increment/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/logit_increment.py"
+
+
+rule class_building:
+    input:
+        layers=layer_files,
+    output:
+        table=report(
+            "results/tables/class_building_{model}.csv",
+            caption="../report/class_building.rst",
+            category="Class building",
+            labels={"model": "{model}", "content": "table"},
+        ),
+    params:
+        job=job("class_building"),
+    log:
+        "logs/class_building/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/class_building.py"
+
+
+rule class_vs_context:
+    input:
+        layers=layer_files,
+        labels="results/{model}/token_labels.h5",
+    output:
+        table=report(
+            "results/tables/class_vs_context_{model}.csv",
+            caption="../report/class_vs_context.rst",
+            category="Class and context",
+            labels={"model": "{model}", "content": "table"},
+        ),
+    params:
+        job=job("class_vs_context"),
+    log:
+        "logs/class_vs_context/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/class_vs_context.py"
+
+
+rule class_context_change:
+    input:
+        layers=layer_files,
+        labels="results/{model}/token_labels.h5",
+    output:
+        table="results/{model}/measures/class_context_change.csv",
+    params:
+        job=job("class_context_change"),
+    log:
+        "logs/class_context_change/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/class_context_change.py"

@@ -1,0 +1,14 @@
+"""Project every token of one shard of images onto the classes, at every site of every block."""
+
+from _adapter import run
+
+
+def compute(inputs, outputs, config, local):
+    from classlens.extraction.extract import extract_shard
+
+    return extract_shard(
+        inputs["pixels"], inputs["weights"], outputs["layers"], outputs["output"], **config, **local
+    )
+
+
+run(snakemake, compute)

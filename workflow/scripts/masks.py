@@ -1,0 +1,17 @@
+"""Decode the evaluation images' masks and move them like their images."""
+
+from _adapter import run
+
+
+def compute(inputs, outputs, config, local):
+    from classlens.data.geometry import Geometry
+    from classlens.data.pixels import write_masks
+    from classlens.data.raw import open_raw
+    from classlens.data.stimulus import read_stimuli
+
+    stimuli = read_stimuli(inputs["stimuli"], "evaluation")
+    raw = open_raw(config["kind"], local["root"])
+    write_masks(stimuli, raw, Geometry(**config["geometry"]), outputs["masks"], local["threads"])
+
+
+run(snakemake, compute)

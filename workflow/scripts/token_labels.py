@@ -1,0 +1,19 @@
+"""Tell for every image token whether it lies on the object."""
+
+from _adapter import run
+
+
+def compute(inputs, outputs, config, local):
+    from classlens.data.labels import write_token_labels
+    from classlens.data.raw import open_raw
+    from classlens.data.stimulus import read_stimuli
+
+    stimuli = read_stimuli(inputs["stimuli"], "evaluation")
+    corner = config["mode"] == "corner"
+    raw = open_raw(config["kind"], local["root"]) if corner else None
+    original = (lambda image: raw.mask(stimuli[image].file, stimuli[image].class_id)) if corner else None
+    grid = tuple(config["grid"])
+    write_token_labels(inputs["masks"], outputs["labels"], grid=grid, rows=len(stimuli), original=original)
+
+
+run(snakemake, compute)
