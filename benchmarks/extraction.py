@@ -77,7 +77,9 @@ def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
         ratios.append(time_of_ours / limit)
         print(f"turn {turn}: limit {limit:7.2f} s, extraction {time_of_ours:7.2f} s, ratio {ratios[-1]:.3f}")
     stored = sum(path.stat().st_size for path in [*layers, output]) / run["images"]
-    print(f"{given.architecture}: median ratio {statistics.median(ratios):.3f}, {stored / 1000:.1f} kB stored per image")
+    print(
+        f"{given.architecture}: median ratio {statistics.median(ratios):.3f}, {stored / 1000:.1f} kB stored per image"
+    )
 
 
 @torch.inference_mode()

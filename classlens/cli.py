@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -26,9 +25,7 @@ app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers th
 store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
 app.add_typer(store_app, name="store")
 
-ConfigFile = Annotated[
-    Path, typer.Option("--configfile", help="The config that the workflow runs with.")
-]
+ConfigFile = Annotated[Path, typer.Option("--configfile", help="The config that the workflow runs with.")]
 Working = Annotated[Path, typer.Option("--directory", help="The working directory that holds results/.")]
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", envvar=STORE_VARIABLE, help="The store; default: what the config says.")
@@ -105,9 +102,7 @@ def provenance(
 
 
 @store_app.command()
-def verify(
-    store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
-) -> None:
+def verify(store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()) -> None:
     """Read every blob again; damaged ones are named and taken away, and the next run makes them anew."""
     with plain_errors():
         damaged = gc.verify(open_store(store, configfile, directory))

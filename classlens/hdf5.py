@@ -126,9 +126,7 @@ def describe(dataset: Any, description: str, unit: str = "1") -> None:
     dataset.attrs["unit"] = unit
 
 
-def iterate_rows(
-    path: Path | str, names: Sequence[str], rows: int = 8 * CHUNK_ROWS
-) -> Iterator[dict[str, Array]]:
+def iterate_rows(path: Path | str, names: Sequence[str], rows: int = 8 * CHUNK_ROWS) -> Iterator[dict[str, Array]]:
     """Yield the named data sets of a file, at most `rows` rows at a time."""
     with h5py.File(path, "r") as file:
         for part in batches(len(file[names[0]]), rows):

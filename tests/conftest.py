@@ -69,9 +69,7 @@ class Workflow:
 
     def run(self, *arguments: str, ok: bool = True) -> str:
         """Run snakemake; return what it printed."""
-        ran = subprocess.run(
-            self.command(*arguments), env=self.environ(), capture_output=True, text=True, check=False
-        )
+        ran = subprocess.run(self.command(*arguments), env=self.environ(), capture_output=True, text=True, check=False)
         printed = ran.stdout + ran.stderr
         assert (ran.returncode == 0) == ok, printed
         return printed

@@ -86,7 +86,8 @@ def _explain(error: ValidationError) -> str:
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
         return "; ".join(_unknown_key(where, str(key), known) for key in unknown)
     if error.validator in ("enum", "pattern", "not"):
-        close = difflib.get_close_matches(str(error.instance), map(str, error.validator_value or []), 1)  # type: ignore[arg-type]
+        allowed = [str(value) for value in error.validator_value or []]  # type: ignore[union-attr]
+        close = difflib.get_close_matches(str(error.instance), allowed, 1)
         hint = f" (did you mean {close[0]}?)" if close and error.validator == "enum" else ""
         if "propertyNames" in error.absolute_schema_path:
             return f"{where}: the name {error.instance!r} cannot be used; take letters, digits, - _ and ."
@@ -128,8 +129,8 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
     """Return the models with each one's random twin behind it.
 
-    A twin that the config spells out itself (NAME-random) stays as it is. Seeds differ, so that the twin of a model with
-    random weights has other weights than the model.
+    A twin that the config spells out itself (NAME-random) stays as it is. Seeds differ, so that the twin of a model
+    with random weights has other weights than the model.
     """
     result: dict[str, dict[str, Any]] = {}
     for name, model in models.items():

@@ -52,4 +52,5 @@ def _type(sub: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return f"`{yaml.safe_dump(value, default_flow_style=True).removesuffix('...\n').strip()}`"
+    written = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
+    return f"`{written}`"

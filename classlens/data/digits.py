@@ -1,6 +1,7 @@
 """The handwritten digits that scikit-learn brings: 1,797 images of 8 x 8 pixels with ink from 0 to 16.
 
-A file name is `digits.csv.gz#ROW`. Of each class every fifth image, in the order of the file, is held out for evaluation.
+A file name is `digits.csv.gz#ROW`. Of each class every fifth image, in the order of the file, is held out for
+evaluation.
 """
 
 from __future__ import annotations

@@ -69,5 +69,3 @@ class Geometry:
         if (left, top) == (0, 0) and image.size == (self.size, self.size):
             return image
         return image.crop((left, top, left + self.size, top + self.size))
-
-

@@ -1,10 +1,10 @@
 """ImageNet-S in its official layout, see docs/config.md for the folders.
 
-    root/ImageNetS919/{validation,test}/<class id>/*.JPEG            evaluation and training images
-    root/ImageNetS919/validation-segmentation/<class id>/*.png       masks
-    root/ImageNetS919/LOC_synset_mapping.txt                         line number = class index
-    root/ImageNetS919/{validation,test}_stim_info.csv                optional: fixes the choice of images
-    root/data/categories/ImageNetS_categories_im919.txt              line number + 1 = category in masks
+root/ImageNetS919/{validation,test}/<class id>/*.JPEG            evaluation and training images
+root/ImageNetS919/validation-segmentation/<class id>/*.png       masks
+root/ImageNetS919/LOC_synset_mapping.txt                         line number = class index
+root/ImageNetS919/{validation,test}_stim_info.csv                optional: fixes the choice of images
+root/data/categories/ImageNetS_categories_im919.txt              line number + 1 = category in masks
 """
 
 from __future__ import annotations
@@ -124,4 +124,6 @@ def _from_stim_info(
                     f"{where}: {class_id} has the index {row['index']}, but line {index_of.get(class_id)} (from 0) "
                     f"in LOC_synset_mapping.txt; correct one of them"
                 )
-            yield Stimulus(split, int(row["index"]), class_id, names[class_id], f"{PARTITIONS[split]}/{class_id}/{image}")
+            yield Stimulus(
+                split, int(row["index"]), class_id, names[class_id], f"{PARTITIONS[split]}/{class_id}/{image}"
+            )

@@ -54,8 +54,8 @@ def majority(masks: Masks, grid: tuple[int, int]) -> tuple[npt.NDArray[np.int8],
         masks: (n, H, W), H and W multiples of the grid's rows and columns.
 
     Returns:
-        label (n, P): 1 where at least half of the pixels are class, -1 where most are ignored, else 0; and the share of class
-        pixels among all (n, P).
+        label (n, P): 1 where at least half of the pixels are class, -1 where most are ignored, else 0; and the share
+        of class pixels among all (n, P).
     """
     fraction = _share(masks == CLASS, grid)
     ignored = _share(masks == IGNORE, grid)

@@ -25,9 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def write_pixels(
-    stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1
-) -> None:
+def write_pixels(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1) -> None:
     """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
 
     Memory holds a few chunks, whatever N is.

@@ -32,9 +32,7 @@ def select(dataset: Mapping[str, Any], name: str = "NAME") -> list[Stimulus]:
     """
     kind = dataset["kind"]
     if kind not in LISTERS:
-        raise InputError(
-            f"config: datasets.{name}.kind: {kind} is not supported yet; take one of {', '.join(LISTERS)}"
-        )
+        raise InputError(f"config: datasets.{name}.kind: {kind} is not supported yet; take one of {', '.join(LISTERS)}")
     excluded = set(dataset["exclude_classes"])
     offered: dict[tuple[str, str], list[Stimulus]] = defaultdict(list)
     for item in LISTERS[kind](dataset, name):

@@ -53,9 +53,7 @@ def write_stimuli(stimuli: Sequence[Stimulus], digests: Iterable[str], path: Pat
         for item, digest in zip(stimuli, digests, strict=True):
             image = counts[item.split]
             counts[item.split] += 1
-            writer.writerow(
-                (item.split, image, item.class_index, item.class_id, item.class_name, item.file, digest)
-            )
+            writer.writerow((item.split, image, item.class_index, item.class_id, item.class_name, item.file, digest))
 
 
 def read_stimuli(path: Path | str, split: str) -> list[Listed]:

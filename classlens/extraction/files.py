@@ -64,5 +64,7 @@ def output_columns(num_classes: int) -> dict[str, Column]:
     return {
         "class_index": Column((), classes, "correct class of each image", "class index"),
         "correct": Column((), np.bool_, "the model's largest logit is the correct class's"),
-        "top5": Column((min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"),
+        "top5": Column(
+            (min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"
+        ),
     }

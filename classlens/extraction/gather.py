@@ -14,8 +14,8 @@ from classlens.hdf5 import Column, RowWriter, iterate_rows
 def gather(shards: Sequence[Path], destination: Path) -> None:
     """Write one file with the rows of all shards, in order.
 
-    Its bytes are those that a single shard of all images would have; so one shard is simply copied, and the store, which
-    knows contents, keeps it once.
+    Its bytes are those that a single shard of all images would have; so one shard is simply copied, and the store,
+    which knows contents, keeps it once.
 
     Args:
         shards: files with equal data sets, each with a row per image.

@@ -20,8 +20,8 @@ Reader = Callable[[int, str, torch.Tensor], None]
 def reading(model: Any, site: Reader, key: Reader) -> Iterator[None]:
     """Call back for every block of every forward pass in the context.
 
-    In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input on, so
-    what they see is what is added, after LayerScale or a post-norm.
+    In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input
+    on, so what they see is what is added, after LayerScale or a post-norm.
 
     Args:
         model: a supported timm model.

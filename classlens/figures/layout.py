@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 
-from classlens.figures.style import FONT_SIZE, PAGE_WIDTH
+from classlens.figures.style import FONT_SIZE
 
 Array = npt.NDArray[Any]
 
@@ -23,9 +23,7 @@ CHARACTER = 0.62 * FONT_SIZE / 72
 """Width of a typical character in inches; a little generous."""
 
 
-def panels(
-    count: int, columns: int, width: float, height: float, extra: float = 0.0
-) -> tuple[Figure, list[Axes]]:
+def panels(count: int, columns: int, width: float, height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
     """Make a figure with a grid of equal panels that share both axes.
 
     Args:
@@ -78,9 +76,7 @@ def legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> Legen
     width = figure.get_figwidth()
     texts = [fitted(text, width - 0.8) for _, text in entries]
     for columns in range(len(entries), 0, -1):
-        legend = figure.legend(
-            handles, texts, loc="outside lower center", ncols=columns, frameon=False
-        )
+        legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)
         drawn = legend.get_window_extent().width / figure.dpi
         if drawn <= width or columns == 1:
             return legend

@@ -21,8 +21,8 @@ def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: 
     """Return what travels in a rule's `params`.
 
     Returns:
-        name; config (shapes the result, part of the key); local (does not); key (digest of code, versions and config), by
-        which the scheduler sees what a change of code may affect.
+        name; config (shapes the result, part of the key); local (does not); key (digest of code, versions and
+        config), by which the scheduler sees what a change of code may affect.
     """
     own = config_slice(name, config, wildcards)
     return {

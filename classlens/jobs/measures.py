@@ -114,6 +114,5 @@ def _need_masks(config: Config, model: str) -> None:
     if not config.applies(model, "class_vs_context"):
         dataset = config.models[model]["dataset"]
         raise InputError(
-            f"class and context tokens of {model} cannot be told apart: its data set {dataset} "
-            "has no masks"
+            f"class and context tokens of {model} cannot be told apart: its data set {dataset} has no masks"
         )

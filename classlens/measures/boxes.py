@@ -22,9 +22,8 @@ def count_ranks(ranks: Array, num_classes: int) -> Array:
 def box_statistics(histogram: Array) -> dict[str, Array]:
     """Return the box plot of identifiability = 1 - rank / C in each row.
 
-    Exactly what the tokens themselves would give: quartiles with linear interpolation between
-        tokens, as
-    numpy does it, whiskers at the outermost tokens within 1.5 box heights.
+    Exactly what the tokens themselves would give: quartiles with linear interpolation between tokens, as numpy does it,
+    whiskers at the outermost tokens within 1.5 box heights.
 
     Args:
         histogram: (..., C) counts of ranks 0..C-1.

@@ -23,9 +23,7 @@ Quantity = tuple[str, str, str]
 """measure, part, group: what a row of the table is about."""
 
 
-def class_building(
-    layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def class_building(layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int) -> None:
     """Measure class similarity change rates and the composition of the residual (SPEC: section 3).
 
     Args:
@@ -72,10 +70,7 @@ def _block_rates(layers: Sequence[str], block: int, layout: Layout) -> dict[Quan
     before = ["residual/logit", "residual/top5"]
     here = [*(f"{branch}/logit" for branch in BRANCHES)]
     here += [f"{site}/top5" for site in ("residual", *BRANCHES)]
-    batches = [
-        _change(old, new, layout) | _composition(old, new)
-        for old, new in steps(layers, block, before, here)
-    ]
+    batches = [_change(old, new, layout) | _composition(old, new) for old, new in steps(layers, block, before, here)]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 

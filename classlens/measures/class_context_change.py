@@ -61,19 +61,13 @@ def class_context_change(
         return
     groups = {name: np.stack([means[name, *key] for key in keys], axis=1) for name in LABELS}
     table = compare_groups(groups, resamples, confidence, seed)
-    table = table.assign(
-        quantity=[quantity for quantity, _ in keys], block=[block for _, block in keys]
-    )
+    table = table.assign(quantity=[quantity for quantity, _ in keys], block=[block for _, block in keys])
     write_table(table[list(COLUMNS)], path)
 
 
-def _one_block(
-    layers: Sequence[str], labels: str, block: int, layout: Layout
-) -> dict[tuple[str, str], Array]:
+def _one_block(layers: Sequence[str], labels: str, block: int, layout: Layout) -> dict[tuple[str, str], Array]:
     """Return the mean logit change of each image's tokens (n), by label and quantity."""
-    parts: dict[tuple[str, str], list[Array]] = {
-        (name, quantity): [] for name in LABELS for quantity in QUANTITIES
-    }
+    parts: dict[tuple[str, str], list[Array]] = {(name, quantity): [] for name in LABELS for quantity in QUANTITIES}
     images = zip(
         steps(layers, block, ["residual/logit"], [f"{name}/logit" for name in QUANTITIES]),
         iterate_rows(labels, ["label"]),

@@ -67,9 +67,7 @@ def _columns() -> list[str]:
     return ["block", "images", *groups, *test]
 
 
-def _one_block(
-    layer: str, labels: str, layout: Layout
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def _one_block(layer: str, labels: str, layout: Layout) -> tuple[dict[str, Array], dict[str, Array]]:
     """Return by label the mean identifiability of each image (n) and the counts of ranks (C)."""
     means: dict[str, list[Array]] = {name: [] for name in LABELS}
     counts = {name: np.zeros(layout.num_classes, np.int64) for name in LABELS}

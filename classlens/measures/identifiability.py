@@ -63,9 +63,7 @@ def identifiability(layers: Sequence[str], output: str, path: str) -> None:
         for group in groups:
             text = f"number of {GROUP_NAMES[group]} at each rank, all images, block x rank"
             _write(file, f"histogram/{group}", counts[group], text, "tokens")
-        _write(
-            file, "identifiable", identifiable, "share of image tokens with rank 0, image x block"
-        )
+        _write(file, "identifiable", identifiable, "share of image tokens with rank 0, image x block")
         _write(file, "correct", correct, "the model's largest logit is the correct class's")
 
 

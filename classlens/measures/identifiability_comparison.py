@@ -27,9 +27,7 @@ def depth_positions(blocks: int) -> Array:
     return -(-POSITIONS * np.arange(1, blocks + 1) // blocks)
 
 
-def identifiability_comparison(
-    measured: str, path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def identifiability_comparison(measured: str, path: str, resamples: int, confidence: float, seed: int) -> None:
     """Average identifiability at each position of the normalised depth axis.
 
     Args:

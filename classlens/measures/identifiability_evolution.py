@@ -23,8 +23,7 @@ def identifiability_evolution(
 ) -> None:
     """Summarise a model's identifiability per block and compare it with its random twin's.
 
-    Model and twin see the same images, so the comparison is paired: the mean over images of (model
-        - twin),
+    Model and twin see the same images, so the comparison is paired: the mean over images of (model - twin),
     each image counting with the mean over its tokens; a one-sided sign-flip test asks whether it is
     above zero, a bootstrap over images gives its interval.
 
@@ -56,9 +55,7 @@ def identifiability_evolution(
     write_table(pd.concat(parts, ignore_index=True), path)
 
 
-def _comparison(
-    means: Array, twin: Array | None, resamples: int, confidence: float, seed: int
-) -> dict[str, Any]:
+def _comparison(means: Array, twin: Array | None, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
     if twin is None:
         names = ("twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value")
         return dict.fromkeys(names, np.nan)

@@ -10,9 +10,7 @@ from classlens.measures.statistics import bootstrap_interval
 from classlens.tables.files import write_table
 
 
-def identifiability_rates(
-    measured: str, path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def identifiability_rates(measured: str, path: str, resamples: int, confidence: float, seed: int) -> None:
     """Rate a model's last block (SPEC: identifiability rate).
 
     Args:

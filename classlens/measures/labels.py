@@ -23,9 +23,7 @@ def has_both(label: Array) -> Array:
     return result
 
 
-def compare_groups(
-    groups: Mapping[str, Array], resamples: int, confidence: float, seed: int
-) -> pd.DataFrame:
+def compare_groups(groups: Mapping[str, Array], resamples: int, confidence: float, seed: int) -> pd.DataFrame:
     """Compare each image's class tokens with its context tokens.
 
     Args:
@@ -33,10 +31,8 @@ def compare_groups(
             that have both.
 
     Returns:
-        A row per quantity: images, context_mean, class_mean, difference (class - context), its
-            bootstrap
-        interval ci_low, ci_high and p_value of the two-sided sign-flip test. NaN where there is no
-        image.
+        A row per quantity: images, context_mean, class_mean, difference (class - context), its bootstrap interval
+        ci_low, ci_high and p_value of the two-sided sign-flip test. NaN where there is no image.
     """
     difference = groups["class"] - groups["context"]
     low, high = bootstrap_interval(difference, resamples, confidence, seed)

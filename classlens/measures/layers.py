@@ -63,9 +63,7 @@ def steps(
         block: 1 or more.
         before, here: data sets to read from either.
     """
-    return zip(
-        iterate_rows(layers[block - 1], before), iterate_rows(layers[block], here), strict=True
-    )
+    return zip(iterate_rows(layers[block - 1], before), iterate_rows(layers[block], here), strict=True)
 
 
 def token_mean(values: Array, chosen: Array) -> Array:

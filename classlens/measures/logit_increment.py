@@ -15,9 +15,7 @@ from classlens.tables.files import write_table
 LOGIT = "residual/logit"
 
 
-def logit_increment(
-    layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def logit_increment(layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int) -> None:
     """Measure the logit increment rate of every block but the first (SPEC: section 3).
 
     Args:

@@ -20,9 +20,7 @@ BATCH_VALUES = 2_000_000
 """Resampled images that are held in memory at a time."""
 
 
-def bootstrap_interval(
-    values: Array, resamples: int, confidence: float, seed: int
-) -> tuple[Array, Array]:
+def bootstrap_interval(values: Array, resamples: int, confidence: float, seed: int) -> tuple[Array, Array]:
     """Return the percentile bootstrap interval of the mean over images.
 
     Args:
@@ -60,9 +58,7 @@ def bootstrap_interval(
     return interval.low, interval.high
 
 
-def sign_flip_test(
-    differences: Array, alternative: Alternative, resamples: int, seed: int
-) -> Array:
+def sign_flip_test(differences: Array, alternative: Alternative, resamples: int, seed: int) -> Array:
     """Test by random flips of sign whether mean differences over images are zero.
 
     p = (k + 1) / (resamples + 1), k being the number of resamples that are at least as extreme.

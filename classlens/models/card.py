@@ -44,9 +44,7 @@ def with_cards(config: Config, store: Path) -> Config:
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
     code = fingerprint(PACKAGE_ROOT / "classlens/models/describe.py", PACKAGE_ROOT)
     maker = [code.digest, library_versions(code.libraries)]
-    files = {
-        name: store / "cards" / f"{digest_json([*request, maker])}.json" for name, request in requests.items()
-    }
+    files = {name: store / "cards" / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
     missing = {file: requests[name] for name, file in files.items() if not file.exists()}
     for (file, _), card in zip(missing.items(), _describe(list(missing.values())), strict=True):
         if "error" in card:

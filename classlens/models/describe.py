@@ -1,7 +1,7 @@
 """Describe an architecture on a card: the counts that the workflow must know before it loads a model.
 
-Run as a program (`python -m classlens.models.describe`) it reads a JSON list of [architecture, options] from standard input
-and writes a JSON list of cards or of {"error": message}.
+Run as a program (`python -m classlens.models.describe`) it reads a JSON list of [architecture, options] from
+standard input and writes a JSON list of cards or of {"error": message}.
 """
 
 from __future__ import annotations

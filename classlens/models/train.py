@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from classlens.batching import batches
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.device import choose_device
 from classlens.models.inputs import Normalise
 from classlens.models.weights import save_weights
-from classlens.batching import batches
 from classlens.progress import Progress
 
 EVALUATION_BATCH = 256
@@ -108,9 +108,7 @@ def reproducible(seed: int, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _shuffled(
-    file: h5py.File, batch_size: int, shuffle: np.random.Generator
-) -> Iterator[tuple[Any, Any]]:
+def _shuffled(file: h5py.File, batch_size: int, shuffle: np.random.Generator) -> Iterator[tuple[Any, Any]]:
     """Yield the images and classes of one epoch in random order, reading one batch at a time."""
     order = shuffle.permutation(len(file["pixels"]))
     for part in batches(len(order), batch_size):

@@ -1,9 +1,9 @@
 """Which code a job runs: its script and every definition that it reaches inside the project.
 
-Reaching is decided by syntax trees, at the level of top-level definitions, so that an edit of one function leaves alone the jobs
-that use another function of the same file. It errs on the side of too much: a name that looks like a use is one; a statement
-that may have a side effect counts wherever its module is imported; a class counts as a whole. What no syntax tree can follow
-is refused.
+Reaching is decided by syntax trees, at the level of top-level definitions, so that an edit of one function leaves
+alone the jobs that use another function of the same file. It errs on the side of too much: a name that looks like a
+use is one; a statement that may have a side effect counts wherever its module is imported; a class counts as a
+whole. What no syntax tree can follow is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import sys
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from classlens.store.syntax import Chain, Module, Target, Unit, UnkeyableCode, parse
@@ -22,7 +22,8 @@ __all__ = ["CodeFingerprint", "UnkeyableCode", "fingerprint"]
 
 PROJECT = "classlens"
 UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "_adapter")
-"""Moves bytes or talks to the user, and shapes no result. How the store runs jobs has a version of its own in the key."""
+"""Moves bytes or talks to the user, and shapes no result. How the store runs jobs has a version of its own in the
+key."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def fingerprint(script: Path, root: Path, exclude: Collection[str] = UNKEYED) ->
     return CodeFingerprint(digest, parts, frozenset(reach.libraries))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _parsed(path: Path, name: str, _time: int, _size: int) -> Module:
     return parse(path, name)
 
@@ -191,5 +192,10 @@ class _Reach:
 
     def _note_library(self, target: Target) -> None:
         top = target.module.partition(".")[0]
-        if top != PROJECT and top not in sys.stdlib_module_names and self._find(top) is None and not self._excluded(top):
+        if (
+            top != PROJECT
+            and top not in sys.stdlib_module_names
+            and self._find(top) is None
+            and not self._excluded(top)
+        ):
             self.libraries.add(top)

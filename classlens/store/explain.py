@@ -112,9 +112,11 @@ def _digest_now(source: str, before: str, store: Store, working: Path) -> str:
 
 def _reasons(record: Record, now: JobKey) -> list[str]:
     before, after = record.parts, asdict(now)
-    reasons = [
-        f"code {line}" for line in differences({"": before["definitions"]}, {"": after["definitions"]})
-    ] if before["code"] != after["code"] else []
+    reasons = (
+        [f"code {line}" for line in differences({"": before["definitions"]}, {"": after["definitions"]})]
+        if before["code"] != after["code"]
+        else []
+    )
     for part in ("libraries", "config"):
         reasons += [f"{part} {line}" for line in differences(before[part], after[part])]
     for name, sources in record.sources.items():

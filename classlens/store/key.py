@@ -22,8 +22,8 @@ DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML"}
 class JobKey:
     """The parts of a job's key.
 
-    Wildcards, paths and file names are no parts: a job is given nothing but what stands here, so two jobs with equal keys
-    cannot differ in their results.
+    Wildcards, paths and file names are no parts: a job is given nothing but what stands here, so two jobs with equal
+    keys cannot differ in their results.
     """
 
     code: str
@@ -55,8 +55,8 @@ def static_key(code: CodeFingerprint, config: Any) -> JobKey:
 def library_versions(libraries: Iterable[str]) -> dict[str, str]:
     """Return the installed versions of libraries by import name, and Python's own.
 
-    Nothing is imported. A library that is not installed here counts as "missing": the machine that plans jobs need not be
-    able to run them.
+    Nothing is imported. A library that is not installed here counts as "missing": the machine that plans jobs need
+    not be able to run them.
     """
     versions = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     for name in libraries:

@@ -16,8 +16,8 @@ FICLONE = 0x40049409
 def place(blob: Path, destination: Path) -> None:
     """Make `destination` a read-only file with the blob's content, all at once.
 
-    Its modification time is now, so that a scheduler that goes by times takes it for fresh. A link to another user's blob
-    cannot be given a time; such a blob is cloned or copied.
+    Its modification time is now, so that a scheduler that goes by times takes it for fresh. A link to another user's
+    blob cannot be given a time; such a blob is cloned or copied.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".placing-") as folder:

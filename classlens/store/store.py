@@ -113,8 +113,8 @@ class Store:
     def intact(self, digest: str) -> bool:
         """Tell whether a blob is there with the content that its name promises.
 
-        A blob with the size and time that it had when it was last read is taken as unchanged. A damaged blob is named in
-        the log and taken away.
+        A blob with the size and time that it had when it was last read is taken as unchanged. A damaged blob is
+        named in the log and taken away.
         """
         path = self.blob(digest)
         try:

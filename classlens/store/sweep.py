@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 def sweep(root: Path, working: Path) -> list[Path]:
     """Check every file that the store placed in a working directory; unchanged ones cost one look at their time stamps.
 
-    A file with another content than the store gave it (edited, cut off, overwritten) would be taken for a result. It is moved
-    to NAME.changed, so that a scheduler makes it anew and an edit is not lost; where it shares its bytes with the store, the
-    damaged blob goes too.
+    A file with another content than the store gave it (edited, cut off, overwritten) would be taken for a result. It
+    is moved to NAME.changed, so that a scheduler makes it anew and an edit is not lost; where it shares its bytes
+    with the store, the damaged blob goes too.
 
     Args:
         root: the store's folder.

@@ -11,8 +11,24 @@ from functools import cached_property
 from pathlib import Path
 
 PURE_DECORATORS = frozenset(
-    "abstractmethod cache cached_property classmethod contextmanager dataclass final inference_mode lru_cache no_grad "
-    "overload override property staticmethod total_ordering wraps".split()
+    [
+        "abstractmethod",
+        "cache",
+        "cached_property",
+        "classmethod",
+        "contextmanager",
+        "dataclass",
+        "final",
+        "inference_mode",
+        "lru_cache",
+        "no_grad",
+        "overload",
+        "override",
+        "property",
+        "staticmethod",
+        "total_ordering",
+        "wraps",
+    ]
 )
 """Decorators that leave nothing behind but the definition; any other might register it somewhere."""
 FORBIDDEN = frozenset({"eval", "exec", "globals", "__import__", "importlib.import_module"})
@@ -100,9 +116,7 @@ def parse(path: Path, name: str) -> Module:
     except SyntaxError as error:
         raise UnkeyableCode(path, error.lineno or 0, f"no valid Python: {error.msg}") from error
     module = Module(name, path, is_package=path.name == "__init__.py")
-    lazy = any(
-        isinstance(statement, ast.ImportFrom) and statement.module == "__future__" for statement in tree.body
-    )
+    lazy = any(isinstance(statement, ast.ImportFrom) and statement.module == "__future__" for statement in tree.body)
     for statement in tree.body:
         _add(module, statement, lazy)
     return module
@@ -137,8 +151,8 @@ def _unit(module: Module, statement: ast.stmt, lazy: bool) -> Unit:
 class _Reader(ast.NodeVisitor):
     """Collects a statement's uses of names and its import statements.
 
-    Local variables are not told from names of the module: a variable named like a function ties the two together, which is
-    more than needed and never less.
+    Local variables are not told from names of the module: a variable named like a function ties the two together,
+    which is more than needed and never less.
     """
 
     def __init__(self, module: Module, lazy: bool) -> None:
@@ -248,9 +262,7 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
     for node in _own_scope(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             yield node.id
-        elif isinstance(node, Function | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.ExceptHandler) and node.name:
+        elif isinstance(node, Function | ast.ClassDef) or (isinstance(node, ast.ExceptHandler) and node.name):
             yield node.name
 
 
@@ -272,9 +284,7 @@ def _has_effect(statement: ast.stmt, unit: Unit, module: Module) -> bool:
     if any(isinstance(node, ast.Attribute | ast.Subscript) for target in targets for node in ast.walk(target)):
         return True
     # NAME = f(): a function of the project might register something; a library's makes a value.
-    return any(
-        isinstance(node, ast.Call) and not _is_from_library(node.func, module) for node in ast.walk(statement)
-    )
+    return any(isinstance(node, ast.Call) and not _is_from_library(node.func, module) for node in ast.walk(statement))
 
 
 def _is_pure(decorator: ast.expr, module: Module) -> bool:

@@ -27,8 +27,6 @@ def with_correction(table: pd.DataFrame, correction: str, confidence: float) -> 
     return table.assign(p_corrected=p_values, significant=p_values < 1 - confidence)
 
 
-def tested_table(
-    paths: Sequence[str], path: str, models: Sequence[str], correction: str, confidence: float
-) -> None:
+def tested_table(paths: Sequence[str], path: str, models: Sequence[str], correction: str, confidence: float) -> None:
     """Stack one table per model, correct the p-values over all of them and write it to `path`."""
     write_table(with_correction(combine(paths, models), correction, confidence), path)

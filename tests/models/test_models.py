@@ -20,7 +20,7 @@ ARCHITECTURE = "vit_tiny_patch16_224"
 OPTIONS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}
 
 
-@pytest.fixture()
+@pytest.fixture
 def model():
     torch.manual_seed(0)
     return build(ARCHITECTURE, OPTIONS)

@@ -18,18 +18,18 @@ from classlens.store.roots import Roots
 from classlens.store.store import Store
 from classlens.store.sweep import sweep
 
-SCRIPT = '''
+SCRIPT = """
 def compute(inputs, outputs, config, local):
     from classlens.double import double
     double(inputs["source"], outputs["result"], **config)
-'''
-DOUBLE = '''
+"""
+DOUBLE = """
 def double(source, result, times):
     open(result, "w").write(open(source).read() * times)
-'''
+"""
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path, monkeypatch):
     """A working directory and a project of one script and one function."""
     root = tmp_path / "project"
@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch):
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
 

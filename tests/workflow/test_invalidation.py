@@ -31,7 +31,7 @@ def pristine(tmp_path_factory):
 
 
 def make_config(folder: Path) -> dict:
-    """Two models on a small data set in the ImageNet-S layout: golden images, cut down to two classes of three images."""
+    """Two models on golden images in the ImageNet-S layout, cut down to two classes of three images."""
     from conftest import GOLDEN
 
     root = folder / "images"
@@ -47,9 +47,7 @@ def make_config(folder: Path) -> dict:
     }  # fmt: skip
     config = tiny_config(first=model, second=deepcopy(model) | {"label": "Second", "random_twin": True})
     config["models"]["second"]["weights"] = "weights.safetensors"
-    config["datasets"] = {
-        "images": {"kind": "imagenet_s", "root": "images", "per_class": 3, "train_per_class": 2}
-    }
+    config["datasets"] = {"images": {"kind": "imagenet_s", "root": "images", "per_class": 3, "train_per_class": 2}}
     weights = folder / "weights.safetensors"
     if not weights.exists():
         subprocess.run([sys.executable, "-c", MAKE_WEIGHTS, str(weights)], check=True)
@@ -66,7 +64,7 @@ save_file(build("vit_tiny_patch16_224", options).state_dict(), sys.argv[1])
 """
 
 
-@pytest.fixture()
+@pytest.fixture
 def workflow(pristine, tmp_path):
     """A copy of the pristine state, with its times, to be changed at will."""
     shutil.copytree(pristine.checkout, tmp_path / "checkout", symlinks=True)
@@ -121,7 +119,11 @@ def test_edit_a_function_of_one_analysis(workflow):
     )  # fmt: skip
     assert workflow.computes() == []
     path = workflow.checkout / "classlens/measures/logit_increment.py"
-    path.write_text(re.sub(r"(def logit_increment\((?:.|\n)*?\n    \"\"\"(?:.|\n)*?\"\"\"\n)", r"\1    assert True\n", path.read_text()))
+    path.write_text(
+        re.sub(
+            r"(def logit_increment\((?:.|\n)*?\n    \"\"\"(?:.|\n)*?\"\"\"\n)", r"\1    assert True\n", path.read_text()
+        )
+    )
     computed = jobs(workflow.computes())
     # The numbers are the same, so what is drawn from them stays.
     assert computed == {"logit_increment"}
@@ -183,7 +185,11 @@ def test_save_equal_weights_again(workflow):
 
 
 def test_upstream_gives_the_same_bytes(workflow):
-    edit(workflow.checkout / "classlens/data/stimulus.py", "def write_stimuli(", "def _other():\n    pass\n\n\ndef write_stimuli(")
+    edit(
+        workflow.checkout / "classlens/data/stimulus.py",
+        "def write_stimuli(",
+        "def _other():\n    pass\n\n\ndef write_stimuli(",
+    )
     script = workflow.checkout / "workflow/scripts/stimuli.py"
     edit(script, "def compute", "SAME = 0\n\n\ndef compute")
     assert workflow.computes() == ["stimuli images"]

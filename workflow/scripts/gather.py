@@ -4,8 +4,8 @@ from _adapter import run
 
 
 def compute(inputs, outputs, config, local):
-    from classlens.extraction.gather import gather
     from classlens.batching import batches
+    from classlens.extraction.gather import gather
 
     shards = inputs["shards"]
     parts = batches(len(shards), config["shards"])
