@@ -10,13 +10,16 @@ if "models" not in config:
     configfile: f"{workflow.basedir}/config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/extraction.smk"
-# include: "workflow/rules/measures.smk"
-# include: "workflow/rules/tables.smk"
-# include: "workflow/rules/figures.smk"
+include: "workflow/rules/measures.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
 
 
 wildcard_constraints:
@@ -29,5 +32,9 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        expand("results/{model}/output.h5", model=list(CONFIG.models)), expand("results/{model}/token_labels.h5", model=list(CONFIG.models))
-
+        expand(
+            "results/figures/{name}.{suffix}",
+            name=wanted_figures(CONFIG),
+            suffix=["svg", "png"],
+        ),
+        expand("results/tables/{name}.csv", name=wanted_tables(CONFIG)),

@@ -8,9 +8,6 @@ from typing import Any
 from classlens.data.geometry import Geometry
 from classlens.data.select import has_masks
 
-TWIN_ANALYSES = ("identifiability",)
-"""What is measured of a random twin: what its model is compared with."""
-
 
 def twin_name(model: str) -> str:
     """Return the name of a model's random twin."""
@@ -66,16 +63,32 @@ class Config:
             interpolation=transform["interpolation"],
         )
 
-    def models_with(self, analysis: str) -> list[str]:
-        """Return the names of the models that an analysis is to run for, in display order."""
-        return [name for name in self.models if self._runs(name, analysis)]
+    def models_with(self, analysis: str, twins: bool = False) -> list[str]:
+        """Return the models that a table or figure of an analysis puts side by side, in display order.
 
-    def _runs(self, model: str, analysis: str) -> bool:
-        if self.is_twin(model):
-            return analysis in TWIN_ANALYSES
-        wanted = self.models[model]["analyses"]
-        return (wanted is None or analysis in wanted) and self.applies(model, analysis)
+        These are the models that run it; if none does, so that it was asked for by name, all to which it applies.
+
+        Args:
+            twins: with the random twins.
+        """
+        own = self.runs(analysis) or [name for name in self.models if self._compares(name, analysis)]
+        return [name for name in self.models if name in own or (twins and self.is_twin(name))]
+
+    def runs(self, analysis: str) -> list[str]:
+        """Return the models for which `all` runs an analysis; random twins are only compared with."""
+        return [
+            name
+            for name, entry in self.models.items()
+            if self._compares(name, analysis) and (entry["analyses"] is None or analysis in entry["analyses"])
+        ]
+
+    def _compares(self, model: str, analysis: str) -> bool:
+        return not self.is_twin(model) and self.applies(model, analysis)
 
     def applies(self, model: str, analysis: str) -> bool:
         """Tell whether an analysis has a meaning for a model: token labels need masks."""
         return analysis != "class_vs_context" or has_masks(self.dataset(model))
+
+    def shows(self, figure: str) -> bool:
+        """Tell whether `all` draws a figure, as far as the list of figures says."""
+        return self.figures is None or figure in self.figures

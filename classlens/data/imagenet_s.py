@@ -34,7 +34,7 @@ def stimuli(dataset: Mapping[str, Any], name: str) -> list[Stimulus]:
     if not root.is_dir():
         raise InputError(f"datasets.{name}.root: there is no folder {root}; point it to the one that holds {FOLDER}")
     index_of, names = _synsets(root, name)
-    found = []
+    found: list[Stimulus] = []
     for split, partition in PARTITIONS.items():
         stim_info = root / FOLDER / f"{partition}_stim_info.csv"
         if stim_info.is_file():

@@ -23,7 +23,9 @@ CHARACTER = 0.62 * FONT_SIZE / 72
 """Width of a typical character in inches; a little generous."""
 
 
-def panels(count: int, columns: int, width: float, height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
+def panels(
+    count: int, columns: int, width: float, height: float, extra: float = 0.0, xlabel: str = ""
+) -> tuple[Figure, list[Axes]]:
     """Make a figure with a grid of equal panels that share both axes.
 
     Args:
@@ -31,6 +33,7 @@ def panels(count: int, columns: int, width: float, height: float, extra: float =
         columns: at most so many side by side.
         width, height: of one panel in inches, with its share of labels.
         extra: more inches of height, for a legend.
+        xlabel: goes below the lowest panel of each column, as the ticks do.
 
     Returns:
         The figure and its panels, row by row.
@@ -44,13 +47,14 @@ def panels(count: int, columns: int, width: float, height: float, extra: float =
     for empty in axes[count:]:
         empty.remove()
     for index, panel in enumerate(axes[:count]):
-        # The lowest panel of each column carries the ticks, also where the last row is not full.
-        panel.tick_params(labelbottom=index + columns >= count, labelleft=index % columns == 0)
+        lowest = index + columns >= count
+        panel.tick_params(labelbottom=lowest, labelleft=index % columns == 0)
+        panel.set_xlabel(xlabel if lowest else "")
     return figure, axes[:count]
 
 
-def block_axis(axes: Axes, first: int, last: int, most: int = 12) -> None:
-    """Number the x axis by blocks counted from 1.
+def block_axes(axes: Sequence[Axes], first: int, last: int, most: int = 12) -> None:
+    """Number the x axis of panels by blocks counted from 1.
 
     Args:
         first, last: blocks counted from 0, as tables do; they lie at their number from 1.
@@ -59,9 +63,10 @@ def block_axis(axes: Axes, first: int, last: int, most: int = 12) -> None:
     numbers = np.arange(first + 1, last + 2)
     step = max(1, math.ceil(len(numbers) / most))
     ticks = numbers if step == 1 else numbers[numbers % step == 0]
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xlim(first + 0.4, last + 1.6)
-    axes.grid(visible=False, axis="x")
+    axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
+    axes[0].set_xlim(first + 0.4, last + 1.6)
+    for panel in axes:
+        panel.grid(visible=False, axis="x")
 
 
 def fitted(text: str, inches: float) -> str:
@@ -82,3 +87,9 @@ def legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> Legen
             return legend
         legend.remove()
     raise ValueError("a legend needs entries")
+
+
+def panel_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], columns: int) -> Legend:
+    """Put a panel's own legend below it."""
+    handles, texts = [handle for handle, _ in entries], [text for _, text in entries]
+    return axes.legend(handles, texts, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, frameon=False)

@@ -6,9 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib
+import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from seaborn import axes_style, color_palette
+
+Look = dict[str, Any]
+"""Keyword arguments of a matplotlib artist."""
 
 FONT_SIZE = 8
 """Points, at the printed size: a figure is as wide as a page or a column."""
@@ -25,16 +31,18 @@ GROUP_LABELS = {"cls": "[CLS]", "image": "image tokens"}
 GROUP_COLOURS = {"cls": BLUE, "image": ORANGE}
 BRANCH_LABELS = {"attn": "attention", "mlp": "MLP"}
 BRANCH_COLOURS = {"attn": GREEN, "mlp": PURPLE}
+PART_COLOURS = {"previous": SKY, "attn": GREEN, "mlp": PURPLE, "several": GREY, "composition": ORANGE}
 LABEL_COLOURS = {"context": SKY, "class": RED}
 
-CHANCE = {"color": "0.25", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1.5}
-TWIN = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
-SIGNIFICANT = {"marker": "*", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
+CHANCE: Look = {"color": "0.25", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1.5}
+TWIN: Look = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
+SIGNIFICANT: Look = {"marker": "*", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
+MARK_COLOUR = "0.15"
 SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
 PERCENT_TICKS = (0, 25, 50, 75, 100)
 
 
-def settings() -> dict[str, Any]:
+def settings() -> Any:
     """Return matplotlib's settings for all figures."""
     return {
         **axes_style("whitegrid"),
@@ -77,12 +85,37 @@ def chance_line(axes: Axes, value: float) -> None:
     axes.axhline(value, **CHANCE)
 
 
-def mark_significant(axes: Axes, x: Sequence[float], y: float, colour: str = "0.15") -> None:
+def chance_entry(text: str) -> tuple[Artist, str]:
+    """Return the legend entry of a chance level."""
+    return Line2D([], [], **CHANCE), text
+
+
+def mark_significant(axes: Axes, x: Sequence[float], y: float, colour: str = MARK_COLOUR) -> None:
     """Put a star at each x; y is in data units and lies above all that is drawn."""
     axes.plot(x, [y] * len(x), color=colour, clip_on=False, zorder=4, **SIGNIFICANT)
 
 
-def model_style(index: int) -> dict[str, Any]:
+def significance_entry(text: str) -> tuple[Artist, str]:
+    """Return the legend entry of the stars."""
+    return Line2D([], [], color=MARK_COLOUR, **SIGNIFICANT), text
+
+
+def interval_band(axes: Axes, x: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, colour: str) -> None:
+    """Draw the interval around a line."""
+    axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
+
+
+def line_style(colour: str) -> Look:
+    """Return the look of a line with a dot per block."""
+    return {"color": colour, "marker": "o", "markersize": 3.0, "markeredgewidth": 0.0}
+
+
+def interval_entry(colour: str, text: str) -> tuple[Artist, str]:
+    """Return the legend entry of a line with its interval."""
+    return Line2D([], [], **line_style(colour)), text
+
+
+def model_style(index: int) -> Look:
     """Return the look of the n-th model's line; beyond the palette the line's dashes tell models apart."""
     turn, place = divmod(index, len(MODEL_COLOURS))
     return {

@@ -26,10 +26,9 @@ def identifiability_evolution_figure(config: Config, _wildcards: Wildcards) -> S
 
 def identifiability_comparison_figure(config: Config, _wildcards: Wildcards) -> Slice:
     """A line per model; random twins share one look."""
-    names = config.models_with("identifiability")
     return {
         "models": labelled(config, compared(config, "identifiability")),
-        "twins": [name for name in names if config.is_twin(name)],
+        "twins": [name for name in config.models if config.is_twin(name)],
     }
 
 

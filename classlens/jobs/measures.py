@@ -31,15 +31,15 @@ def significance(config: Config) -> Slice:
     }
 
 
-def compared(config: Config, analysis: str) -> list[str]:
-    """Return the models, without random twins, that a table or figure puts side by side.
+def compared(config: Config, analysis: str, twins: bool = False) -> list[str]:
+    """Return the models that a table or figure puts side by side.
 
     Raises:
         InputError: there is none.
     """
-    names = [name for name in config.models_with(analysis) if not config.is_twin(name)]
+    names = config.models_with(analysis, twins)
     if not names:
-        raise InputError(f"no model of the config runs the analysis {analysis}")
+        raise InputError(f"the analysis {analysis} applies to no model of the config")
     return names
 
 
@@ -92,12 +92,12 @@ def identifiability_evolution_table(config: Config, _wildcards: Wildcards) -> Sl
 
 def identifiability_comparison_table(config: Config, _wildcards: Wildcards) -> Slice:
     """All models and their random twins."""
-    return {"models": config.models_with("identifiability")}
+    return {"models": compared(config, "identifiability", twins=True)}
 
 
 def identifiability_rates_table(config: Config, _wildcards: Wildcards) -> Slice:
     """All models and their random twins."""
-    return {"models": config.models_with("identifiability")}
+    return {"models": compared(config, "identifiability", twins=True)}
 
 
 def logit_increment_table(config: Config, _wildcards: Wildcards) -> Slice:

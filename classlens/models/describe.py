@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from timm.data import resolve_model_data_config
+from timm.data.config import resolve_model_data_config
 
 from classlens.errors import InputError
 from classlens.models.build import build
@@ -34,7 +34,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     image_size = model.patch_embed.img_size
     if image_size[0] != image_size[1]:
         raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
-    data = resolve_model_data_config(model)
+    data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
         raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")
     return {

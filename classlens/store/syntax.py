@@ -262,7 +262,7 @@ def _bound_names(statement: ast.stmt) -> Iterator[str]:
     for node in _own_scope(statement):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store | ast.Del):
             yield node.id
-        elif isinstance(node, Function | ast.ClassDef) or (isinstance(node, ast.ExceptHandler) and node.name):
+        elif isinstance(node, Function | ast.ClassDef | ast.ExceptHandler) and node.name:
             yield node.name
 
 

@@ -1,6 +1,5 @@
 """What all rules share: the config, a job's params, and where files lie."""
 
-import os
 import re
 import sys
 from pathlib import Path
@@ -10,15 +9,14 @@ from snakemake.exceptions import WorkflowError
 ROOT = Path(workflow.basedir)
 # This checkout's library, also where another one is installed, here and in every job.
 sys.path.insert(0, str(ROOT))
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [str(ROOT), str(ROOT / "workflow/scripts"), os.environ.get("PYTHONPATH", "")]
-).rstrip(os.pathsep)
 
+from classlens.checkout import import_in_jobs
 from classlens.config import load_config
 from classlens.data import select as data
 from classlens.errors import InputError
 from classlens.jobs import describe_job
 from classlens.jobs.extraction import shard_bounds
+from classlens.jobs.targets import ANALYSES, wanted_figures, wanted_tables
 from classlens.models.card import with_cards
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
@@ -32,6 +30,7 @@ def told(function, *arguments):
         raise WorkflowError(str(error)) from None
 
 
+import_in_jobs(ROOT)
 CONFIG = told(load_config, config)
 STORE = store_path(CONFIG.store)
 CONFIG = told(with_cards, CONFIG, STORE)
@@ -59,13 +58,24 @@ TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
 UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
 
 
+# The report's sections.
+CATEGORIES = {
+    "identifiability": "Identifiability",
+    "logit_increment": "Class building",
+    "class_building": "Class building",
+    "class_vs_context": "Class and context",
+}
+
+
 def block_files(folder, depth):
     """Return the files of a folder that has one for every block."""
     return [f"{folder}/block_{block:02d}.h5" for block in range(depth)]
 
 
 def layer_files(wildcards):
-    return block_files(f"results/{wildcards.model}/layers", CONFIG.card(wildcards.model)["depth"])
+    return block_files(
+        f"results/{wildcards.model}/layers", CONFIG.card(wildcards.model)["depth"]
+    )
 
 
 def shard_files(wildcards):
@@ -109,7 +119,9 @@ def raw_masks(wildcards):
 def trackable(paths):
     for path in paths:
         if "{" in path or "}" in path:
-            raise InputError(f"{path}: Snakemake cannot track a file with braces in its name; rename it")
+            raise InputError(
+                f"{path}: Snakemake cannot track a file with braces in its name; rename it"
+            )
     return paths
 
 
@@ -121,4 +133,8 @@ def corner_masks(wildcards):
     """Return the raw masks of a model's images where labels come from their corners."""
     name = CONFIG.models[wildcards.model]["dataset"]
     dataset = CONFIG.datasets[name]
-    return told(trackable, told(data.raw_masks, dataset, name)) if dataset["token_labels"] == "corner" else []
+    return (
+        told(trackable, told(data.raw_masks, dataset, name))
+        if dataset["token_labels"] == "corner"
+        else []
+    )

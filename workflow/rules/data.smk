@@ -6,13 +6,13 @@ rule stimuli:
         raw=raw_images,
     output:
         table="results/datasets/{dataset}/stimuli.csv",
-    params:
-        job=job("stimuli"),
     log:
         "logs/stimuli/{dataset}.log",
-    threads: 4
     conda:
         "../../envs/data.yaml"
+    threads: 4
+    params:
+        job=job("stimuli"),
     script:
         "../scripts/stimuli.py"
 
@@ -22,13 +22,13 @@ rule pixels:
         stimuli="results/datasets/{dataset}/stimuli.csv",
     output:
         pixels="results/datasets/{dataset}/{geometry}/{split}.h5",
-    params:
-        job=job("pixels"),
     log:
         "logs/pixels/{dataset}/{geometry}/{split}.log",
-    threads: 8
     conda:
         "../../envs/data.yaml"
+    threads: 8
+    params:
+        job=job("pixels"),
     script:
         "../scripts/pixels.py"
 
@@ -39,13 +39,13 @@ rule masks:
         raw=raw_masks,
     output:
         masks="results/datasets/{dataset}/{geometry}/masks.h5",
-    params:
-        job=job("masks"),
     log:
         "logs/masks/{dataset}/{geometry}.log",
-    threads: 8
     conda:
         "../../envs/data.yaml"
+    threads: 8
+    params:
+        job=job("masks"),
     script:
         "../scripts/masks.py"
 
@@ -57,11 +57,11 @@ rule token_labels:
         raw=corner_masks,
     output:
         labels="results/{model}/token_labels.h5",
-    params:
-        job=job("token_labels"),
     log:
         "logs/token_labels/{model}.log",
     conda:
         "../../envs/data.yaml"
+    params:
+        job=job("token_labels"),
     script:
         "../scripts/token_labels.py"

@@ -11,17 +11,17 @@ for depth in DEPTHS:
         output:
             layers=temp(block_files("results/{model}/shards/{shard}", depth)),
             output=temp("results/{model}/shards/{shard}/output.h5"),
-        params:
-            job=job("extract"),
-        wildcard_constraints:
-            model=one_of(models_of_depth(depth)),
         log:
             "logs/extract/{model}/{shard}.log",
+        wildcard_constraints:
+            model=one_of(models_of_depth(depth)),
+        conda:
+            "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
         resources:
             gpu=1,
-        conda:
-            "../../envs/torch.yaml"
+        params:
+            job=job("extract"),
         script:
             "../scripts/extract.py"
 
@@ -33,13 +33,13 @@ for depth in DEPTHS:
         output:
             layers=block_files("results/{model}/layers", depth),
             output="results/{model}/output.h5",
-        params:
-            job=job("gather"),
-        wildcard_constraints:
-            model=one_of(models_of_depth(depth)),
         log:
             "logs/gather/{model}.log",
+        wildcard_constraints:
+            model=one_of(models_of_depth(depth)),
         conda:
             "../../envs/data.yaml"
+        params:
+            job=job("gather"),
         script:
             "../scripts/gather.py"

@@ -7,12 +7,12 @@ rule identifiability:
         output="results/{model}/output.h5",
     output:
         measures="results/{model}/measures/identifiability.h5",
-    params:
-        job=job("identifiability"),
     log:
         "logs/identifiability/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("identifiability"),
     script:
         "../scripts/identifiability.py"
 
@@ -26,12 +26,12 @@ rule identifiability_evolution:
         ),
     output:
         table="results/{model}/measures/identifiability_evolution.csv",
-    params:
-        job=job("identifiability_evolution"),
     log:
         "logs/identifiability_evolution/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("identifiability_evolution"),
     script:
         "../scripts/identifiability_evolution.py"
 
@@ -41,12 +41,12 @@ rule identifiability_comparison:
         measures="results/{model}/measures/identifiability.h5",
     output:
         table="results/{model}/measures/identifiability_comparison.csv",
-    params:
-        job=job("identifiability_comparison"),
     log:
         "logs/identifiability_comparison/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("identifiability_comparison"),
     script:
         "../scripts/identifiability_comparison.py"
 
@@ -56,12 +56,12 @@ rule identifiability_rates:
         measures="results/{model}/measures/identifiability.h5",
     output:
         table="results/{model}/measures/identifiability_rates.csv",
-    params:
-        job=job("identifiability_rates"),
     log:
         "logs/identifiability_rates/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("identifiability_rates"),
     script:
         "../scripts/identifiability_rates.py"
 
@@ -71,12 +71,12 @@ rule logit_increment:
         layers=layer_files,
     output:
         table="results/{model}/measures/logit_increment.csv",
-    params:
-        job=job("logit_increment"),
     log:
         "logs/logit_increment/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("logit_increment"),
     script:
         "../scripts/logit_increment.py"
 
@@ -88,15 +88,15 @@ rule class_building:
         table=report(
             "results/tables/class_building_{model}.csv",
             caption="../report/class_building.rst",
-            category="Class building",
+            category=CATEGORIES["class_building"],
             labels={"model": "{model}", "content": "table"},
         ),
-    params:
-        job=job("class_building"),
     log:
         "logs/class_building/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("class_building"),
     script:
         "../scripts/class_building.py"
 
@@ -109,15 +109,15 @@ rule class_vs_context:
         table=report(
             "results/tables/class_vs_context_{model}.csv",
             caption="../report/class_vs_context.rst",
-            category="Class and context",
+            category=CATEGORIES["class_vs_context"],
             labels={"model": "{model}", "content": "table"},
         ),
-    params:
-        job=job("class_vs_context"),
     log:
         "logs/class_vs_context/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("class_vs_context"),
     script:
         "../scripts/class_vs_context.py"
 
@@ -128,11 +128,11 @@ rule class_context_change:
         labels="results/{model}/token_labels.h5",
     output:
         table="results/{model}/measures/class_context_change.csv",
-    params:
-        job=job("class_context_change"),
     log:
         "logs/class_context_change/{model}.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("class_context_change"),
     script:
         "../scripts/class_context_change.py"

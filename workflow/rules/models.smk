@@ -6,14 +6,14 @@ rule weights:
         source=weights_source,
     output:
         weights="results/{model}/weights.safetensors",
-    params:
-        job=job("weights"),
-    wildcard_constraints:
-        model=one_of(UNTRAINED),
     log:
         "logs/weights/{model}.log",
+    wildcard_constraints:
+        model=one_of(UNTRAINED),
     conda:
         "../../envs/torch.yaml"
+    params:
+        job=job("weights"),
     script:
         "../scripts/weights.py"
 
@@ -25,15 +25,15 @@ rule train:
     output:
         weights="results/{model}/weights.safetensors",
         history="results/{model}/training.csv",
-    params:
-        job=job("train"),
-    wildcard_constraints:
-        model=one_of(TRAINED),
     log:
         "logs/train/{model}.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
     conda:
         "../../envs/torch.yaml"
     resources:
         gpu=1,
+    params:
+        job=job("train"),
     script:
         "../scripts/train.py"

@@ -12,6 +12,10 @@ from classlens.store.store import Store, store_path
 def run(snakemake, compute):
     """Run `compute(inputs, outputs, config, local)` for a Snakemake job, or take its results from the store."""
     described = snakemake.params.job
+    # The key knows the code of the script of the job's name; another one must not run under it.
+    running = Path(compute.__code__.co_filename).name
+    if not running.endswith(f"{described['name']}.py"):
+        raise AssertionError(f"the rule of job {described['name']} runs {running}")
     scripts = Path(__file__).resolve().parent
     job = Job(
         name=described["name"],

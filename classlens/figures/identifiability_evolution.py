@@ -1,0 +1,67 @@
+"""Identifiability per block, a panel per model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from classlens.figures.boxes import box_entry, draw_boxes
+from classlens.figures.layout import block_axes, fitted, legend_below, panels
+from classlens.figures.style import (
+    GROUP_COLOURS,
+    GROUP_LABELS,
+    PAGE_WIDTH,
+    SHARE_TICKS,
+    chance_entry,
+    chance_line,
+    mark_significant,
+    save,
+    significance_entry,
+)
+from classlens.tables.files import read_table
+
+CHANCE = 0.5
+"""Mean identifiability of a random ranking."""
+COLUMNS = 2
+
+
+def identifiability_evolution(table: str, svg: str, png: str, models: Sequence[Sequence[str]]) -> None:
+    """Draw the figure.
+
+    Args:
+        table: see `classlens.measures.identifiability_evolution`, with a model column and corrected p-values.
+        models: name and label of each model, in display order.
+    """
+    numbers = read_table(table)
+    save(lambda: _draw(numbers, models), svg, png)
+
+
+def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
+    width = PAGE_WIDTH / COLUMNS
+    figure, axes = panels(len(models), COLUMNS, width, 2.0, extra=0.4, xlabel="block")
+    for panel, (name, label) in zip(axes, models, strict=True):
+        _panel(panel, numbers[numbers["model"] == name])
+        panel.set_title(fitted(label, width))
+    block_axes(axes, 0, int(numbers["block"].max()))
+    figure.supylabel("identifiability")
+    groups = [group for group in GROUP_LABELS if group in set(numbers["group"])]
+    marks = [significance_entry("above random twin")] if numbers["significant"].any() else []
+    boxes = [box_entry(GROUP_COLOURS[group], GROUP_LABELS[group]) for group in groups]
+    legend_below(figure, [*boxes, chance_entry("chance"), *marks])
+    return figure
+
+
+def _panel(axes: Axes, numbers: pd.DataFrame) -> None:
+    present = [group for group in GROUP_LABELS if group in set(numbers["group"])]
+    chance_line(axes, CHANCE)
+    for place, group in enumerate(present):
+        rows = numbers[numbers["group"] == group]
+        offset = 0.36 * (place - (len(present) - 1) / 2)
+        draw_boxes(axes, rows, rows["block"] + 1 + offset, GROUP_COLOURS[group], width=0.32)
+        marked = rows[rows["significant"]]
+        mark_significant(axes, list(marked["block"] + 1 + offset), 1.07, GROUP_COLOURS[group])
+    axes.set_ylim(-0.02, 1.13)
+    axes.set_yticks(SHARE_TICKS)

@@ -1,0 +1,33 @@
+"""What `all` makes: the figures and tables of the analyses that the config's models run."""
+
+from __future__ import annotations
+
+from classlens.config import Config
+
+ANALYSES = {
+    "identifiability_evolution": "identifiability",
+    "identifiability_comparison": "identifiability",
+    "identifiability_rates": "identifiability",
+    "logit_increment": "logit_increment",
+    "class_building": "class_building",
+    "class_vs_context": "class_vs_context",
+    "class_context_change": "class_vs_context",
+}
+"""Which analysis a figure or table shows."""
+
+SHARED_FIGURES = ("identifiability_evolution", "identifiability_comparison", "logit_increment")
+MODEL_FIGURES = ("class_building", "class_vs_context")
+TABLES = ("identifiability_rates", "class_context_change")
+"""Tables that no figure is drawn from."""
+
+
+def wanted_figures(config: Config) -> list[str]:
+    """Return the names of the figures of `all`: those that the config lists, of analyses that some model runs."""
+    shared = [name for name in SHARED_FIGURES if config.shows(name) and config.runs(ANALYSES[name])]
+    own = [f"{name}_{model}" for name in MODEL_FIGURES if config.shows(name) for model in config.runs(ANALYSES[name])]
+    return [*shared, *own]
+
+
+def wanted_tables(config: Config) -> list[str]:
+    """Return the names of the tables of `all` that no figure is drawn from."""
+    return [name for name in TABLES if config.runs(ANALYSES[name])]
