@@ -59,7 +59,7 @@ class Workflow:
             configfile.write_text(text)
         return [
             *(sys.executable, "-m", "snakemake", "--snakefile", str(self.checkout / "Snakefile")),
-            *("--directory", str(self.folder), "--cores", "2", "--configfile", str(configfile)),
+            *("--directory", str(self.folder), "--configfile", str(configfile), "--cores", "2"),
             *arguments,
         ]
 

@@ -55,7 +55,7 @@ def test_twins_follow_their_models():
     assert not config.is_twin("a")
     assert config.models["a-random"]["weights"] == "random"
     assert config.models["a-random"]["seed"] != config.models["a"]["seed"]
-    assert config.models_with("identifiability") == ["a", "a-random", "b", "b-random"]
+    assert config.models_with("identifiability", twins=True) == ["a", "a-random", "b", "b-random"]
     assert config.models_with("logit_increment") == ["a", "b"]
 
 
