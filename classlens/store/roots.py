@@ -41,6 +41,10 @@ class Roots:
             first = file.read_text().partition("\n")[0]
             yield cls(folder, Path(json.loads(first)["working"]))
 
+    def exists(self) -> bool:
+        """Tell whether the store knows this working directory."""
+        return self._file.exists()
+
     def add(self, files: Mapping[str, tuple[str, str]]) -> None:
         """Note placed files: path (relative to the working directory or absolute) -> (key, digest)."""
         lines = [json.dumps({"path": self._name(path), "key": k, "digest": d}) for path, (k, d) in files.items()]
@@ -74,14 +78,13 @@ class Roots:
         return {path: root for path, root in self.all().items() if (self.working / path).is_file()}
 
     def compact(self) -> None:
-        """Drop entries that were replaced or whose file is gone."""
+        """Drop entries that were replaced. Those of files that are gone say how later files came to be."""
         if not self._file.exists():
             return
         with self._lock():
             lines = [json.dumps({"working": str(self.working)})]
             lines += [
-                json.dumps({"path": path, "key": root.key, "digest": root.digest})
-                for path, root in self.present().items()
+                json.dumps({"path": path, "key": root.key, "digest": root.digest}) for path, root in self.all().items()
             ]
             write_atomically(self._file, "".join(f"{line}\n" for line in lines))
 

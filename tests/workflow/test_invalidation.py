@@ -70,7 +70,6 @@ def workflow(pristine, tmp_path):
     shutil.copytree(pristine.checkout, tmp_path / "checkout", symlinks=True)
     shutil.copytree(pristine.folder, tmp_path / "work", symlinks=True)
     shutil.copytree(pristine.store, tmp_path / "store", symlinks=True)
-    shutil.rmtree(tmp_path / "store" / "roots")  # it names the pristine working directory
     return Workflow(tmp_path / "work", deepcopy(pristine.config), tmp_path / "checkout", tmp_path / "store")
 
 
@@ -259,15 +258,22 @@ def test_wildcards_are_never_mixed_up(workflow):
     assert workflow.result("second/layers/block_01.h5").read_bytes() == second
 
 
-def test_a_damaged_result_is_made_anew(workflow):
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_damaged_result_is_made_anew(workflow, shared):
+    """A hard link shares its bytes with the store and damages it; then that file's job computes, and no other."""
+    if shared:
+        shutil.rmtree(workflow.folder / "results")
     workflow.run("all")
     layer = workflow.result("first/layers/block_01.h5")
+    assert (layer.stat().st_nlink > 1) == shared
     good = layer.read_bytes()
     layer.chmod(0o644)
-    layer.write_bytes(good[: len(good) // 2])  # a hard link: the blob is damaged with it
-    printed = workflow.run("all")
+    layer.write_bytes(good[: len(good) // 2])
+    printed = workflow.run("--dry-run", "--quiet", "all")
     assert "block_01.h5 was changed since it was made" in printed
+    computed = workflow.computes()
     assert layer.read_bytes() == good
+    assert jobs(computed) == ({"extract"} if shared else set())
 
 
 def test_the_command_line_explains(workflow):

@@ -1,0 +1,157 @@
+"""Agreement with an independent implementation, through the real workflow and the file contract."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import GOLDEN, Workflow
+
+pytestmark = pytest.mark.workflow
+
+BLOCKS = 12
+SITES = ("residual", "attn", "mlp")
+MODEL = {
+    "dataset": "golden",
+    "architecture": "vit_base_patch32_224",
+    "options": {"embed_dim": 48, "depth": BLOCKS, "num_heads": 3},
+    "transform": {"size": 224},
+}
+CONFIG = {
+    "datasets": {
+        "golden": {
+            "kind": "imagenet_s",
+            "root": str(GOLDEN / "imagenet_s"),
+            "per_class": 5,
+            "train_per_class": 10,
+            "token_labels": "corner",
+        }
+    },
+    "models": {
+        "golden": {**MODEL, "label": "ViT of the golden numbers", "weights": str(GOLDEN / "model.safetensors")},
+        "golden-random": {**MODEL, "weights": str(GOLDEN / "random.safetensors"), "random_twin": False},
+    },
+    # Two shards, so that gathering is tested; batches that do not divide them.
+    "extraction": {"shard_size": 17, "batch_size": 7},
+    "statistics": {"resamples": 199},
+}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    workflow = Workflow(tmp_path_factory.mktemp("golden"), CONFIG)
+    workflow.run("all")
+    return workflow.folder / "results"
+
+
+def layers(results, name):
+    """Return a data set of all blocks: (block, image, token, ...)."""
+    stacked = []
+    for block in range(BLOCKS):
+        with h5py.File(results / f"golden/layers/block_{block:02d}.h5") as file:
+            stacked.append(file[name][:])
+    return np.stack(stacked)
+
+
+def assert_equal_but_for_ties(found, expected, handful):
+    """Discrete values may differ where two logits are equal up to rounding: in a handful of places."""
+    assert found.shape == expected.shape
+    assert (found.astype(int) != expected.astype(int)).sum() <= handful
+
+
+def test_images_and_predictions(results, golden):
+    stimuli = pd.read_csv(results / "datasets/golden/stimuli.csv")
+    evaluation = stimuli[stimuli["split"] == "evaluation"]
+    assert np.array_equal(evaluation["class_index"], golden["class_index"])
+    assert (stimuli["split"] == "training").sum() == 60
+    with h5py.File(results / "golden/output.h5") as file:
+        assert np.array_equal(file["class_index"], golden["class_index"])
+        assert np.array_equal(file["correct"], golden["projection/correct"])
+        assert np.array_equal(file["top5"][:, 0] == golden["class_index"], golden["projection/correct"])
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_projection(results, golden, site):
+    logits = layers(results, f"{site}/logit")
+    assert np.abs(logits - golden[f"projection/{site}/logit"]).max() < 1e-4
+    ranks, expected = layers(results, f"{site}/rank"), golden[f"projection/{site}/rank"]
+    assert_equal_but_for_ties(ranks, expected, handful=5)
+    assert np.abs(ranks.astype(int) - expected).max() <= 1
+    assert_equal_but_for_ties(layers(results, f"{site}/top5"), golden[f"projection/{site}/top5"], handful=10)
+
+
+@pytest.mark.parametrize(("group", "name"), [("cls", "mean_cls"), ("image", "mean_image")])
+def test_mean_evolution(results, golden, group, name):
+    table = pd.read_csv(results / "tables/identifiability_evolution.csv")
+    rows = table[table["group"] == group].sort_values("block")
+    assert np.abs(rows["mean"].to_numpy() - golden[f"identifiability/{name}"]).max() < 2e-6
+
+
+def test_logit_increment_rate(results, golden):
+    table = pd.read_csv(results / "tables/logit_increment.csv").sort_values("block")
+    assert list(table["block"]) == list(range(1, BLOCKS))
+    assert np.abs(table["rate_percent"] / 100 - golden["identifiability/logit_increment_rate"]).max() < 2e-3
+
+
+@pytest.mark.parametrize("part", ["previous", "attn", "mlp"])
+def test_match_rates(results, golden, part):
+    table = pd.read_csv(results / "tables/class_building_golden.csv")
+    rows = table[(table["measure"] == "match") & (table["part"] == part)].sort_values("block")
+    assert np.abs(rows["percent"].to_numpy() - golden[f"composition/match_{part}"]).max() < 0.2
+
+
+@pytest.mark.parametrize("branch", ["attn", "mlp"])
+def test_logit_change(results, golden, branch):
+    change = layers(results, f"{branch}/logit")[1:] - layers(results, "residual/logit")[:-1]
+    expected = golden[f"change/{branch}_logit_difference"]
+    assert np.abs(change - expected).max() < 2e-4
+    table = pd.read_csv(results / "tables/class_building_golden.csv")
+    for group, tokens in {"cls": slice(0, 1), "image": slice(1, None)}.items():
+        rows = table[(table["measure"] == "change") & (table["part"] == branch) & (table["group"] == group)]
+        rates = 100 * (expected[:, :, tokens] > 0).mean((1, 2))
+        assert np.abs(rows.sort_values("block")["percent"].to_numpy() - rates).max() < 0.2
+
+
+def test_corner_labels(results, golden):
+    with h5py.File(results / "golden/token_labels.h5") as file:
+        assert np.array_equal(file["label"], golden["token_label/corner"])
+
+
+def test_class_and_context_tokens(results, golden):
+    label = golden["token_label/corner"]
+    identifiability = 1 - golden["projection/residual/rank"][:, :, 1:] / 1000
+    table = pd.read_csv(results / "tables/class_vs_context_golden.csv").sort_values("block")
+    both = (label == 1).any(1) & (label == 0).any(1)
+    assert (table["images"] == both.sum()).all()
+    for block in range(BLOCKS):
+        values = identifiability[block]
+        difference = [values[i][label[i] == 1].mean() - values[i][label[i] == 0].mean() for i in np.flatnonzero(both)]
+        assert table["difference"].iloc[block] == pytest.approx(np.mean(difference), abs=2e-6)
+
+
+def test_rates_of_the_last_block(results, golden):
+    table = pd.read_csv(results / "tables/identifiability_rates.csv").set_index("model")
+    identifiable = golden["projection/residual/rank"][-1][:, 1:] == 0
+    row = table.loc["golden"]
+    assert row["identifiable_tokens_percent"] == pytest.approx(100 * identifiable.mean(), abs=0.1)
+    assert row["images_with_identifiable_percent"] == pytest.approx(100 * identifiable.any(1).mean(), abs=1e-3)
+    assert row["accuracy"] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
+
+
+def test_everything_but_the_temporary_is_there(results):
+    """The file contract: shapes, types and units of what readers rely on."""
+    with h5py.File(results / "golden/layers/block_00.h5") as file:
+        for site in SITES:
+            assert file[f"{site}/rank"].shape == (30, 50)
+            assert file[f"{site}/rank"].dtype == np.uint16
+            assert file[f"{site}/logit"].dtype == np.float32
+            assert file[f"{site}/top5"].shape == (30, 50, 5)
+        for branch in ("attn", "mlp"):
+            assert file[f"keys/{branch}"].shape == (30, 50, 5)
+        file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
+        assert not [name for name in file.attrs if name in ("date", "host", "commit", "version")]
+    with h5py.File(results / "golden/token_labels.h5") as file:
+        assert file["label"].dtype == np.int8
+        assert file["class_fraction"].shape == (30, 49)
+    assert not (results / "golden/shards").exists()
