@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from classlens.jobs.measures import compared
+from classlens.jobs.measures import compared_models
 
 if TYPE_CHECKING:
     from classlens.config import Config
@@ -14,27 +14,28 @@ Wildcards = Mapping[str, str]
 Slice = dict[str, Any]
 
 
-def labelled(config: Config, names: list[str]) -> list[list[str]]:
-    """Return pairs of name and label, in display order."""
-    return [[name, config.models[name]["label"]] for name in names]
+def labelled(config: Config, comparison: str) -> list[list[str]]:
+    """Return pairs of name and label of the models side by side, in display order, without random twins."""
+    names = compared_models(config, comparison)
+    return [[name, config.models[name]["label"]] for name in names if not config.is_twin(name)]
 
 
 def identifiability_evolution_figure(config: Config, _wildcards: Wildcards) -> Slice:
     """A panel per model."""
-    return {"models": labelled(config, compared(config, "identifiability"))}
+    return {"models": labelled(config, "identifiability_evolution")}
 
 
 def identifiability_comparison_figure(config: Config, _wildcards: Wildcards) -> Slice:
     """A line per model; random twins share one look."""
     return {
-        "models": labelled(config, compared(config, "identifiability")),
+        "models": labelled(config, "identifiability_comparison"),
         "twins": [name for name in config.models if config.is_twin(name)],
     }
 
 
 def logit_increment_figure(config: Config, _wildcards: Wildcards) -> Slice:
     """A panel per model."""
-    return {"models": labelled(config, compared(config, "logit_increment"))}
+    return {"models": labelled(config, "logit_increment")}
 
 
 def class_vs_context_figure(config: Config, wildcards: Wildcards) -> Slice:

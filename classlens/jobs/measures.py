@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from classlens.errors import InputError
+from classlens.jobs.targets import ANALYSES
 
 if TYPE_CHECKING:
     from classlens.config import Config
+
+TESTED = ("identifiability_evolution", "class_context_change")
+"""Tables with p-values."""
+WITH_TWINS = ("identifiability_comparison", "identifiability_rates")
+"""Tables that show random twins beside their models."""
 
 Wildcards = Mapping[str, str]
 Slice = dict[str, Any]
@@ -31,15 +37,15 @@ def significance(config: Config) -> Slice:
     }
 
 
-def compared(config: Config, analysis: str, twins: bool = False) -> list[str]:
-    """Return the models that a table or figure puts side by side.
+def compared_models(config: Config, comparison: str) -> list[str]:
+    """Return the models that a table or figure puts side by side, in display order.
 
     Raises:
         InputError: there is none.
     """
-    names = config.models_with(analysis, twins)
+    names = config.models_with(ANALYSES[comparison], twins=comparison in WITH_TWINS)
     if not names:
-        raise InputError(f"the analysis {analysis} applies to no model of the config")
+        raise InputError(f"{comparison} applies to no model of the config")
     return names
 
 
@@ -85,29 +91,11 @@ def class_context_change(config: Config, wildcards: Wildcards) -> Slice:
     return resampling(config)
 
 
-def identifiability_evolution_table(config: Config, _wildcards: Wildcards) -> Slice:
-    """All models that have a panel."""
-    return {"models": compared(config, "identifiability"), **significance(config)}
-
-
-def identifiability_comparison_table(config: Config, _wildcards: Wildcards) -> Slice:
-    """All models and their random twins."""
-    return {"models": compared(config, "identifiability", twins=True)}
-
-
-def identifiability_rates_table(config: Config, _wildcards: Wildcards) -> Slice:
-    """All models and their random twins."""
-    return {"models": compared(config, "identifiability", twins=True)}
-
-
-def logit_increment_table(config: Config, _wildcards: Wildcards) -> Slice:
-    """All models that have a panel."""
-    return {"models": compared(config, "logit_increment")}
-
-
-def class_context_change_table(config: Config, _wildcards: Wildcards) -> Slice:
-    """All models whose tokens are labelled."""
-    return {"models": compared(config, "class_vs_context"), **significance(config)}
+def comparison_table(config: Config, wildcards: Wildcards) -> Slice:
+    """All models that a table shows, and how its p-values are corrected if it has any."""
+    name = wildcards["comparison"]
+    models = {"models": compared_models(config, name)}
+    return models | significance(config) if name in TESTED else models
 
 
 def _need_masks(config: Config, model: str) -> None:

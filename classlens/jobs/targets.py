@@ -15,6 +15,14 @@ ANALYSES = {
 }
 """Which analysis a figure or table shows."""
 
+COMPARISONS = (
+    "identifiability_evolution",
+    "identifiability_comparison",
+    "identifiability_rates",
+    "logit_increment",
+    "class_context_change",
+)
+"""Tables that put models side by side."""
 SHARED_FIGURES = ("identifiability_evolution", "identifiability_comparison", "logit_increment")
 MODEL_FIGURES = ("class_building", "class_vs_context")
 TABLES = ("identifiability_rates", "class_context_change")

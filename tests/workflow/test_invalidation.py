@@ -131,7 +131,7 @@ def test_edit_a_function_of_one_analysis(workflow):
 def test_edit_of_an_analysis_that_changes_its_numbers(workflow):
     scripts = workflow.checkout / "workflow/scripts/logit_increment.py"
     edit(scripts, "**config)", "**{**config, 'confidence': 0.5})")
-    assert jobs(workflow.computes()) == {"logit_increment", "logit_increment_table", "logit_increment_figure"}
+    assert jobs(workflow.computes()) == {"logit_increment", "comparison_table", "logit_increment_figure"}
 
 
 def test_edit_the_code_of_one_figure(workflow):

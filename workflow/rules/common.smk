@@ -16,7 +16,8 @@ from classlens.data import select as data
 from classlens.errors import InputError
 from classlens.jobs import describe_job
 from classlens.jobs.extraction import shard_bounds
-from classlens.jobs.targets import ANALYSES, wanted_figures, wanted_tables
+from classlens.jobs.measures import compared_models
+from classlens.jobs.targets import ANALYSES, COMPARISONS, wanted_figures, wanted_tables
 from classlens.models.card import with_cards
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
