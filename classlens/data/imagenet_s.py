@@ -30,9 +30,7 @@ def stimuli(dataset: Mapping[str, Any], name: str) -> list[Stimulus]:
     Raises:
         InputError: a file or folder is missing, or stim_info names what is not in the data set.
     """
-    root = Path(dataset["root"])
-    if not root.is_dir():
-        raise InputError(f"datasets.{name}.root: there is no folder {root}; point it to the one that holds {FOLDER}")
+    root = _root(dataset, name)
     index_of, names = _synsets(root, name)
     found: list[Stimulus] = []
     for split, partition in PARTITIONS.items():
@@ -50,9 +48,9 @@ def categories(root: Path | str, name: str = "NAME") -> list[str]:
     return _lines(path, name)
 
 
-def class_count(dataset: Mapping[str, Any]) -> int:
+def class_count(dataset: Mapping[str, Any], name: str = "NAME") -> int:
     """Return the number of classes of ImageNet, which class indices come from."""
-    return len(_lines(Path(dataset["root"]) / FOLDER / "LOC_synset_mapping.txt", "NAME"))
+    return len(_lines(_root(dataset, name) / FOLDER / "LOC_synset_mapping.txt", name))
 
 
 def image_path(root: Path | str, file: str) -> Path:
@@ -73,6 +71,13 @@ def mask_path(root: Path | str, file: str, name: str = "NAME") -> Path:
             f"datasets.{name}: {file} has no mask {path}; restore it, or leave its class out by exclude_classes"
         )
     return path
+
+
+def _root(dataset: Mapping[str, Any], name: str) -> Path:
+    root = Path(dataset["root"])
+    if not root.is_dir():
+        raise InputError(f"datasets.{name}.root: there is no folder {root}; point it to the one that holds {FOLDER}")
+    return root
 
 
 def _synsets(root: Path, name: str) -> tuple[dict[str, int], dict[str, str]]:

@@ -70,15 +70,15 @@ def _too_few(offered: Mapping[tuple[str, str], list[Stimulus]], dataset: Mapping
     return short
 
 
-def class_count(dataset: Mapping[str, Any]) -> int:
+def class_count(dataset: Mapping[str, Any], name: str = "NAME") -> int:
     """Return the number of classes that a data set's class indices come from."""
-    counts: dict[str, Callable[[Mapping[str, Any]], int]] = {
-        "digits": lambda _: digits.CLASSES,
+    counts: dict[str, Callable[[Mapping[str, Any], str], int]] = {
+        "digits": lambda *_: digits.CLASSES,
         "imagenet_s": imagenet_s.class_count,
     }
     if dataset["kind"] not in counts:
         raise InputError(f"data sets of kind {dataset['kind']} are not supported yet")
-    return counts[dataset["kind"]](dataset)
+    return counts[dataset["kind"]](dataset, name)
 
 
 def has_masks(dataset: Mapping[str, Any]) -> bool:

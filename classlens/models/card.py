@@ -29,7 +29,7 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     entry = config.models[model]
     options = dict(entry["options"])
     if entry["weights"] != "pretrained":
-        options.setdefault("num_classes", class_count(config.dataset(model)))
+        options.setdefault("num_classes", class_count(config.dataset(model), entry["dataset"]))
     return options
 
 
