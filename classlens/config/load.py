@@ -121,8 +121,9 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
         )
     if isinstance(model["transform"], str) and model["transform"] != "timm":
         raise InputError(f"config: models.{name}.transform: give `timm` or a table with size, resize, ...")
-    if model["head"]:
-        raise InputError(f"config: models.{name}.head: a head of one's own is not supported yet; remove the key")
+    if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
+        made = "random" if model["weights"] == "random" else "trained"
+        raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
     model.setdefault("label", name)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from classlens.config import Config
 from classlens.data.select import class_count
 from classlens.errors import InputError
+from classlens.models.head import head_shape
 from classlens.store.code import fingerprint
 from classlens.store.digest import digest_json, write_atomically
 from classlens.store.key import library_versions
@@ -24,11 +25,14 @@ PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 def model_options(config: Config, model: str) -> dict[str, Any]:
     """Return the keyword arguments that a model is built with.
 
-    The head has the data set's number of classes, unless the user says otherwise or timm's own weights bring a head.
+    The head has as many classes as the user's own head, else as the data set, unless the user says otherwise or timm's
+    own weights bring a head.
     """
     entry = config.models[model]
     options = dict(entry["options"])
-    if entry["weights"] != "pretrained":
+    if entry["head"]:
+        options["num_classes"] = head_shape(entry["head"])[0]
+    elif entry["weights"] != "pretrained":
         options.setdefault("num_classes", class_count(config.dataset(model), entry["dataset"]))
     return options
 
@@ -55,6 +59,7 @@ def with_cards(config: Config, store: Path) -> Config:
     complete = replace(config, cards=cards)
     for name in complete.models:
         _check_size(complete, name)
+        _check_head(complete, name)
     return complete
 
 
@@ -81,4 +86,18 @@ def _check_size(config: Config, model: str) -> None:
         raise InputError(
             f"config: models.{model}.transform.size is {size}, but {config.models[model]['architecture']} takes "
             f"{expected} pixels; set options.img_size or transform.size"
+        )
+
+
+def _check_head(config: Config, model: str) -> None:
+    head, card = config.models[model]["head"], config.card(model)
+    if not head:
+        return
+    if card["distilled"]:
+        raise InputError(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
+    shape = head_shape(head)
+    if shape[1] != card["width"]:
+        raise InputError(
+            f"config: models.{model}.head: {head} has the weight {shape}, but the model is {card['width']} wide; "
+            f"make the head for {config.models[model]['architecture']}"
         )

@@ -23,8 +23,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the card of an architecture, without making its parameters.
 
     Returns:
-        depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, grid (rows and
-        columns of image tokens), image_size (pixels), class_token_pooling, and timm's own transform.
+        depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
+        two heads), grid (rows and columns of image tokens), image_size (pixels), class_token_pooling, and timm's own
+        transform.
 
     Raises:
         InputError: the model is unknown or not supported.
@@ -45,6 +46,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "tokens": rows * columns + model.num_prefix_tokens,
         "num_prefix_tokens": model.num_prefix_tokens,
         "has_class_token": model.cls_token is not None,
+        "distilled": getattr(model, "head_dist", None) is not None,
         "class_token_pooling": model.global_pool == "token",
         "grid": [rows, columns],
         "image_size": image_size[0],

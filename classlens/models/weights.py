@@ -7,6 +7,7 @@ bytes, whatever file they came from.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.head import read_head
 
 WRAPPERS = ("state_dict", "model")
 PREFIXES = ("module.", "model.")
@@ -25,7 +27,14 @@ log = logging.getLogger(__name__)
 
 
 def write_weights(
-    source: Path | None, destination: Path, *, architecture: str, options: Mapping[str, Any], origin: str, seed: int = 0
+    source: Path | None,
+    destination: Path,
+    *,
+    architecture: str,
+    options: Mapping[str, Any],
+    origin: str,
+    seed: int = 0,
+    head: Path | None = None,
 ) -> None:
     """Bring a model's weights into canonical form.
 
@@ -35,15 +44,18 @@ def write_weights(
         architecture, options: what the weights belong to.
         origin: "file", "random" or "pretrained".
         seed: seeds fresh weights.
+        head: the user's own head, see `classlens.models.head`; takes the place of the model's.
 
     Raises:
-        InputError: the file cannot be read, does not fit, or holds numbers that are not finite.
+        InputError: a file cannot be read, does not fit, or holds numbers that are not finite.
     """
     torch.manual_seed(seed)
     model = build(architecture, options, pretrained=origin == "pretrained")
     if origin == "file":
         assert source is not None
-        fill_from_file(model, source)
+        fill_from_file(model, source, with_head=head is None)
+    if head is not None:
+        _set_head(model, head)
     save_weights(model, destination, described_as=str(source or f"{origin} weights"))
 
 
@@ -67,10 +79,16 @@ def load_model(weights: Path, architecture: str, options: Mapping[str, Any]) -> 
     return model
 
 
-def fill_from_file(model: torch.nn.Module, source: Path) -> None:
+def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = True) -> None:
     """Load a user's checkpoint (.safetensors, .pt, .pth or .npz) into a model.
 
-    Tensors that the model does not have are left out and named in the log.
+    Tensors that the model does not have are left out and named in the log. A checkpoint with other names or another
+    input size than the model's is adapted by timm's own rules for the model (position embeddings are resampled).
+
+    Args:
+        model: to be filled.
+        source: the file.
+        with_head: the head must be there, too.
 
     Raises:
         InputError: the file cannot be read, tensors are missing, or their shapes differ.
@@ -79,7 +97,9 @@ def fill_from_file(model: torch.nn.Module, source: Path) -> None:
         _load_npz(model, source)
         return
     given = _unwrap(_read(source), source)
-    expected = model.state_dict()
+    expected = {name: tensor for name, tensor in model.state_dict().items() if with_head or not _of_head(name)}
+    if not _fits(given, expected):
+        given = _adapted(given, model, source)
     missing = [name for name in expected if name not in given]
     if missing:
         raise InputError(
@@ -95,7 +115,40 @@ def fill_from_file(model: torch.nn.Module, source: Path) -> None:
     extra = [name for name in given if name not in expected]
     if extra:
         log.warning("%s: left out, the model has no such tensors: %s", source, ", ".join(extra))
-    model.load_state_dict({name: given[name] for name in expected})
+    model.load_state_dict({name: given[name] for name in expected}, strict=with_head)
+
+
+def _set_head(model: Any, path: Path) -> None:
+    head = read_head(path)
+    if head.weight.shape != tuple(model.head.weight.shape):
+        raise InputError(f"{path}: weight is {head.weight.shape} and should be {tuple(model.head.weight.shape)}")
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(head.weight))
+        if model.head.bias is not None:
+            model.head.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _of_head(name: str) -> bool:
+    return name in ("head.weight", "head.bias")
+
+
+def _fits(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
+    return all(name in given and given[name].shape == tensor.shape for name, tensor in expected.items())
+
+
+def _adapted(given: dict[str, torch.Tensor], model: torch.nn.Module, source: Path) -> dict[str, torch.Tensor]:
+    """Return a checkpoint under the model's names and for its input size, as far as timm knows how."""
+    rules = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if rules is None:
+        return given
+    try:
+        adapted: dict[str, torch.Tensor] = rules(dict(given), model)
+    except Exception:  # rules for other checkpoints raise whatever comes up; what does not fit is told by name
+        return given
+    if _fits(adapted, {name: tensor for name, tensor in model.state_dict().items() if not _of_head(name)}):
+        log.info("%s: adapted to the model by timm's rules", source)
+        return adapted
+    return given
 
 
 def _read(source: Path) -> Any:

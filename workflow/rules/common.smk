@@ -106,6 +106,12 @@ def weights_source(wildcards):
     return [] if weights in ("pretrained", "random") else [weights]
 
 
+def head_source(wildcards):
+    """Return the user's own head of a model; fresh weights bring a fresh one."""
+    entry = CONFIG.models[wildcards.model]
+    return [entry["head"]] if entry["head"] and entry["weights"] != "random" else []
+
+
 def raw_images(wildcards):
     """Return the raw files of a data set's images; braces in a name would be taken for a wildcard."""
     name = wildcards.dataset

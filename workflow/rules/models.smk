@@ -4,6 +4,7 @@
 rule weights:
     input:
         source=weights_source,
+        head=head_source,
     output:
         weights="results/{model}/weights.safetensors",
     log:

@@ -8,8 +8,8 @@ def compute(inputs, outputs, config, local):
 
     from classlens.models.weights import write_weights
 
-    source = Path(inputs["source"][0]) if inputs["source"] else None
-    write_weights(source, Path(outputs["weights"]), **config)
+    source, head = (Path(inputs[name][0]) if inputs[name] else None for name in ("source", "head"))
+    write_weights(source, Path(outputs["weights"]), head=head, **config)
 
 
 run(snakemake, compute)

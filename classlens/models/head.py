@@ -1,0 +1,124 @@
+"""A user's own classification head, for models that have none or the wrong one.
+
+A head file holds `weight` (C, D), an optional `bias` (C) and optional class names: .npz (array `class_names`) or
+.safetensors (metadata `class_names`, a JSON list). Its shape is read without torch and without its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from classlens.errors import InputError
+
+SUFFIXES = (".npz", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Head:
+    """W and bias of the projection onto the classes."""
+
+    weight: npt.NDArray[np.float32]
+    """(C, D)"""
+    bias: npt.NDArray[np.float32]
+    """(C)"""
+    class_names: tuple[str, ...] | None
+
+
+def save_head(
+    path: Path | str,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Write a head file.
+
+    Args:
+        path: its suffix says how: .npz or .safetensors.
+        weight: (C, D).
+        bias: (C); zero where it is missing.
+        class_names: C of them.
+
+    Raises:
+        InputError: shapes do not belong together, or the suffix is another one.
+    """
+    _require_suffix(path)
+    arrays = {"weight": np.asarray(weight, np.float32)}
+    if bias is not None:
+        arrays["bias"] = np.asarray(bias, np.float32)
+    _check(path, arrays, class_names)
+    if Path(path).suffix == ".npz":
+        names = {} if class_names is None else {"class_names": np.asarray(class_names)}
+        np.savez(path, **{**arrays, **names})  # type: ignore[arg-type]
+    else:
+        save_file(arrays, path, None if class_names is None else {"class_names": json.dumps(list(class_names))})
+
+
+def read_head(path: Path | str) -> Head:
+    """Read a head file.
+
+    Raises:
+        InputError: it is missing, is no head file, or its parts do not belong together.
+    """
+    arrays, names = _read(path, ("weight", "bias"))
+    _check(path, arrays, names)
+    weight = arrays["weight"].astype(np.float32)
+    bias = arrays.get("bias", np.zeros(len(weight))).astype(np.float32)
+    return Head(weight, bias, None if names is None else tuple(names))
+
+
+def head_shape(path: Path | str) -> tuple[int, int]:
+    """Return C and D of a head file.
+
+    Raises:
+        InputError: as `read_head`.
+    """
+    weight = _read(path, ("weight",))[0].get("weight")
+    _check(path, {} if weight is None else {"weight": weight}, None)
+    assert weight is not None
+    return weight.shape[0], weight.shape[1]
+
+
+def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list[str] | None]:
+    _require_suffix(path)
+    try:
+        if Path(path).suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in wanted if name in file}
+                return arrays, [str(name) for name in file["class_names"]] if "class_names" in file else None
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in wanted if name in file.keys()}  # noqa: SIM118
+            names = (file.metadata() or {}).get("class_names")
+            return arrays, None if names is None else [str(name) for name in json.loads(names)]
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file; correct the model's key `head`") from error
+    except (OSError, ValueError, BadZipFile, SafetensorError, EOFError) as error:
+        raise InputError(f"{path} cannot be read as a head: {error}") from error
+
+
+def _require_suffix(path: Path | str) -> None:
+    if Path(path).suffix not in SUFFIXES:
+        raise InputError(f"{path}: a head is a file of kind {' or '.join(SUFFIXES)}; see docs/heads.md")
+
+
+def _check(path: Path | str, arrays: dict[str, Any], names: Sequence[str] | None) -> None:
+    weight = arrays.get("weight")
+    if weight is None or weight.ndim != 2:
+        raise InputError(f"{path}: a head needs `weight` (classes x width); see docs/heads.md")
+    bias = arrays.get("bias")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise InputError(f"{path}: `bias` is {bias.shape} and should be {weight.shape[:1]}")
+    if names is not None and len(names) != len(weight):
+        raise InputError(f"{path}: there are {len(names)} class names for {len(weight)} classes")
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:
+        raise InputError(f"{path}: {' and '.join(broken)} hold NaN or infinity")

@@ -1,0 +1,193 @@
+"""Read what the workflow left under results/: arrays by model, site and block, and tidy tables."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from classlens.errors import InputError
+from classlens.tables.files import read_table
+
+Array = npt.NDArray[Any]
+Block = int | None
+
+SITES = ("residual", "attn", "mlp")
+NOT_MODELS = ("datasets", "tables", "figures")
+
+
+class Results:
+    """The results of a run, by the names of its config.
+
+    N images in the order of `stimuli`, T tokens (prefix tokens first), P image tokens, B blocks, H heads, C classes.
+    All indices count from 0. Where a method takes `block`, -1 is the last one and None (the default) stacks all of
+    them along a new first axis.
+
+    Args:
+        folder: the folder that holds results, `results` in a run's working directory.
+
+    Raises:
+        InputError: there is no such folder. Every method raises it for what is not there, with the way to make it.
+    """
+
+    def __init__(self, folder: Path | str = "results") -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise InputError(f"there is no folder {self.folder}; run snakemake first, or point to a run's results/")
+
+    @property
+    def models(self) -> list[str]:
+        """Names of the models that have layer files, random twins among them."""
+        found = {path.parent.name for path in self.folder.glob("*/layers")}
+        return sorted(found - set(NOT_MODELS))
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the data sets."""
+        return sorted(path.parent.name for path in self.folder.glob("datasets/*/stimuli.csv"))
+
+    def depth(self, model: str) -> int:
+        """Return B."""
+        return len(list(self._model(model).glob("layers/block_*.h5")))
+
+    def stimuli(self, dataset: str, split: str = "evaluation") -> pd.DataFrame:
+        """Return the images of a split: image, class_index, class_id, class_name, file, sha256."""
+        table = pd.read_csv(
+            self._there(f"datasets/{dataset}/stimuli.csv"), dtype={"class_id": str}, keep_default_na=False
+        )
+        return table[table["split"] == split].drop(columns="split").reset_index(drop=True)
+
+    def class_index(self, model: str) -> Array:
+        """Return the correct class of each image (N)."""
+        return self._read(f"{model}/output.h5", "class_index")
+
+    def correct(self, model: str) -> Array:
+        """Tell for each image whether the model's strongest class is the correct one (N)."""
+        return self._read(f"{model}/output.h5", "correct")
+
+    def predictions(self, model: str) -> Array:
+        """Return the model's five strongest classes, strongest first (N, 5)."""
+        return self._read(f"{model}/output.h5", "top5")
+
+    def token_label(self, model: str) -> Array:
+        """Return for each image token 1 (class), 0 (context) or -1 (ignored) (N, P)."""
+        return self._read(f"{model}/token_labels.h5", "label")
+
+    def class_fraction(self, model: str) -> Array:
+        """Return the share of class pixels of each image token (N, P)."""
+        return self._read(f"{model}/token_labels.h5", "class_fraction")
+
+    def rank(self, model: str, site: str = "residual", block: Block = None) -> Array:
+        """Return how many classes have a larger logit than the correct one: (N, T), or (B, N, T)."""
+        return self._layers(model, f"{self._site(site)}/rank", block)
+
+    def logit(self, model: str, site: str = "residual", block: Block = None) -> Array:
+        """Return the correct class's logit: (N, T), or (B, N, T)."""
+        return self._layers(model, f"{self._site(site)}/logit", block)
+
+    def top5(self, model: str, site: str = "residual", block: Block = None) -> Array:
+        """Return the five classes with the largest logits, largest first: (N, T, 5), or (B, N, T, 5)."""
+        return self._layers(model, f"{self._site(site)}/top5", block)
+
+    def identifiability(self, model: str, site: str = "residual", block: Block = None) -> Array:
+        """Return 1 - rank / C: (N, T), or (B, N, T)."""
+        return 1 - self.rank(model, site, block) / self.num_classes(model)
+
+    def keys(self, model: str, branch: str, block: Block = None) -> Array:
+        """Return the indices of the five largest key coefficients, largest first: (N, T, 5), or (B, N, T, 5)."""
+        return self._layers(model, f"keys/{branch}", block)
+
+    def num_classes(self, model: str) -> int:
+        """Return C."""
+        return int(self._attribute(model, "num_classes"))
+
+    def num_prefix_tokens(self, model: str) -> int:
+        """Return T - P: where image tokens begin."""
+        return int(self._attribute(model, "num_prefix_tokens"))
+
+    def has_class_token(self, model: str) -> bool:
+        """Tell whether token 0 is [CLS]."""
+        return bool(self._attribute(model, "has_class_token"))
+
+    def tokens(self, model: str, site: str = "residual", block: int = -1) -> pd.DataFrame:
+        """Return one site of one block as a tidy frame, a row per image and token.
+
+        Columns: image, token, group (`cls`, `prefix`, `image`), class_index, rank, logit, identifiability and, where
+        the data set has masks, label (1 class, 0 context, -1 ignored, missing for prefix tokens).
+        """
+        rank, logit = self.rank(model, site, block), self.logit(model, site, block)
+        images, tokens = rank.shape
+        prefix = self.num_prefix_tokens(model)
+        groups = np.array(["prefix"] * prefix + ["image"] * (tokens - prefix), dtype=object)
+        if self.has_class_token(model):
+            groups[0] = "cls"
+        frame = pd.DataFrame(
+            {
+                "image": np.repeat(np.arange(images), tokens),
+                "token": np.tile(np.arange(tokens), images),
+                "group": np.tile(groups, images),
+                "class_index": np.repeat(self.class_index(model), tokens),
+                "rank": rank.ravel(),
+                "logit": logit.ravel(),
+                "identifiability": self.identifiability(model, site, block).ravel(),
+            }
+        )
+        if (self.folder / model / "token_labels.h5").is_file():
+            label = np.full((images, tokens), np.nan)
+            label[:, prefix:] = self.token_label(model)
+            frame["label"] = pd.array(label.ravel(), dtype="Float64").astype("Int8")
+        return frame
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return a table, e.g. `identifiability_rates`."""
+        return read_table(str(self._there(f"tables/{name}.csv")))
+
+    def figure(self, name: str, suffix: str = "svg") -> Path:
+        """Return the path of a figure."""
+        return self._there(f"figures/{name}.{suffix}")
+
+    def _layers(self, model: str, name: str, block: Block) -> Array:
+        depth = self.depth(model)
+        if block is None:
+            return np.stack([self._layer(model, name, each) for each in range(depth)])
+        if not -depth <= block < depth:
+            raise InputError(f"{model} has the blocks 0 to {depth - 1}, no block {block}")
+        return self._layer(model, name, block % depth)
+
+    def _layer(self, model: str, name: str, block: int) -> Array:
+        return self._read(f"{model}/layers/block_{block:02d}.h5", name)
+
+    def _attribute(self, model: str, name: str) -> Any:
+        self._model(model)
+        with h5py.File(self._there(f"{model}/output.h5")) as file:
+            return file.attrs[name]
+
+    def _read(self, path: str, name: str) -> Array:
+        self._model(path.partition("/")[0])
+        with h5py.File(self._there(path)) as file:
+            if name not in file:
+                raise InputError(f"{self.folder / path} has no {name}")
+            return np.asarray(file[name])
+
+    def _site(self, site: str) -> str:
+        if site not in SITES:
+            raise InputError(f"there is no site {site!r}; take one of {', '.join(SITES)}")
+        return site
+
+    def _model(self, model: str) -> Path:
+        folder = self.folder / model
+        if not folder.is_dir() or model in NOT_MODELS:
+            close = difflib.get_close_matches(model, self.models, 1) or self.models
+            raise InputError(f"{self.folder} has no model {model!r}; it has {', '.join(close) or 'none'}")
+        return folder
+
+    def _there(self, path: str) -> Path:
+        found = self.folder / path
+        if not found.is_file():
+            raise InputError(f"{found} is not there; make it with: snakemake --cores all results/{path}")
+        return found
