@@ -57,9 +57,8 @@ class Results:
 
     def stimuli(self, dataset: str, split: str = "evaluation") -> pd.DataFrame:
         """Return the images of a split: image, class_index, class_id, class_name, file, sha256."""
-        table = pd.read_csv(
-            self._there(f"datasets/{dataset}/stimuli.csv"), dtype={"class_id": str}, keep_default_na=False
-        )
+        text = dict.fromkeys(("class_id", "class_name", "file", "sha256"), str)
+        table = pd.read_csv(self._there(f"datasets/{dataset}/stimuli.csv"), dtype=text, keep_default_na=False)
         return table[table["split"] == split].drop(columns="split").reset_index(drop=True)
 
     def class_index(self, model: str) -> Array:

@@ -43,23 +43,27 @@ def with_cards(config: Config, store: Path) -> Config:
     Cards that the store does not hold are made in one subprocess, because importing timm takes seconds.
 
     Raises:
-        InputError: a model is unknown to timm, is not supported, or its transform makes inputs of another size.
+        InputError: naming every model that timm does not know, that is not supported, or whose transform or head does
+            not fit it.
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
     code = fingerprint(PACKAGE_ROOT / "classlens/models/describe.py", PACKAGE_ROOT)
     maker = [code.digest, library_versions(code.libraries)]
     files = {name: store / "cards" / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
     missing = {file: requests[name] for name, file in files.items() if not file.exists()}
+    problems = []
     for (file, _), card in zip(missing.items(), _describe(list(missing.values())), strict=True):
         if "error" in card:
+            # A random twin shares its model's card, and its model's fault.
             culprit = next(name for name, other in files.items() if other == file)
-            raise InputError(f"config: models.{culprit}: {card['error']}")
-        write_atomically(file, json.dumps(card))
-    cards = {name: json.loads(file.read_text()) for name, file in files.items()}
+            problems.append(f"config: models.{culprit}: {card['error']}")
+        else:
+            write_atomically(file, json.dumps(card))
+    cards = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     complete = replace(config, cards=cards)
-    for name in complete.models:
-        _check_size(complete, name)
-        _check_head(complete, name)
+    problems += [problem for name in cards for problem in _misfits(complete, name)]
+    if problems:
+        raise InputError("\n".join(problems))
     return complete
 
 
@@ -80,24 +84,21 @@ def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, A
     return answers
 
 
-def _check_size(config: Config, model: str) -> None:
-    size, expected = config.transform(model)["size"], config.card(model)["image_size"]
+def _misfits(config: Config, model: str) -> list[str]:
+    """Return in what a model's transform and head do not fit its architecture."""
+    entry, card = config.models[model], config.card(model)
+    found = []
+    size, expected = config.transform(model)["size"], card["image_size"]
     if size != expected:
-        raise InputError(
-            f"config: models.{model}.transform.size is {size}, but {config.models[model]['architecture']} takes "
-            f"{expected} pixels; set options.img_size or transform.size"
+        found.append(
+            f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; set "
+            f"options.img_size or transform.size"
         )
-
-
-def _check_head(config: Config, model: str) -> None:
-    head, card = config.models[model]["head"], config.card(model)
-    if not head:
-        return
-    if card["distilled"]:
-        raise InputError(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    shape = head_shape(head)
-    if shape[1] != card["width"]:
-        raise InputError(
-            f"config: models.{model}.head: {head} has the weight {shape}, but the model is {card['width']} wide; "
-            f"make the head for {config.models[model]['architecture']}"
+    if entry["head"] and card["distilled"]:
+        found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
+    elif entry["head"] and (shape := head_shape(entry["head"]))[1] != card["width"]:
+        found.append(
+            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {card['width']} wide; "
+            f"make the head for {entry['architecture']}"
         )
+    return found

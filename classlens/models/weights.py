@@ -36,18 +36,31 @@ def write_weights(
     seed: int = 0,
     head: Path | None = None,
 ) -> None:
-    """Bring a model's weights into canonical form.
+    """Bring a model's weights into canonical form: see `assemble` and `save_weights`."""
+    model = assemble(source, architecture=architecture, options=options, origin=origin, seed=seed, head=head)
+    save_weights(model, destination, described_as=str(source or f"{origin} weights"))
+
+
+def assemble(
+    source: Path | None,
+    *,
+    architecture: str,
+    options: Mapping[str, Any],
+    origin: str,
+    seed: int = 0,
+    head: Path | None = None,
+) -> torch.nn.Module:
+    """Build a model with its weights.
 
     Args:
         source: the user's file, for origin "file".
-        destination: the safetensors file to write.
         architecture, options: what the weights belong to.
         origin: "file", "random" or "pretrained".
         seed: seeds fresh weights.
         head: the user's own head, see `classlens.models.head`; takes the place of the model's.
 
     Raises:
-        InputError: a file cannot be read, does not fit, or holds numbers that are not finite.
+        InputError: a file cannot be read or does not fit.
     """
     torch.manual_seed(seed)
     model = build(architecture, options, pretrained=origin == "pretrained")
@@ -56,7 +69,7 @@ def write_weights(
         fill_from_file(model, source, with_head=head is None)
     if head is not None:
         _set_head(model, head)
-    save_weights(model, destination, described_as=str(source or f"{origin} weights"))
+    return model
 
 
 def save_weights(model: torch.nn.Module, destination: Path, *, described_as: str) -> None:
@@ -65,11 +78,21 @@ def save_weights(model: torch.nn.Module, destination: Path, *, described_as: str
     Raises:
         InputError: a tensor holds NaN or infinity; the message names it.
     """
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
-    broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+    require_finite(model, described_as)
+    save_file(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}, destination
+    )
+
+
+def require_finite(model: torch.nn.Module, described_as: str) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        InputError: a tensor holds NaN or infinity; the message names it.
+    """
+    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise InputError(f"{described_as}: {_some(broken)} hold NaN or infinity; take an intact checkpoint")
-    save_file(state, destination)
 
 
 def load_model(weights: Path, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:

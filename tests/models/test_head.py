@@ -1,0 +1,102 @@
+"""A user's own head: what is read, refused, and put into a model."""
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from classlens.errors import InputError
+from classlens.models.build import build
+from classlens.models.head import head_shape, read_head, save_head
+from classlens.models.weights import write_weights
+
+ARCHITECTURE = "vit_tiny_patch16_224"
+OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2, "num_classes": 3}
+WEIGHT = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("bias", [None, np.array([1.0, 2.0, 3.0])])
+@pytest.mark.parametrize("names", [None, ["cat", "dog", "größe"]])
+def test_what_is_saved_is_read(tmp_path, suffix, bias, names):
+    path = tmp_path / f"head.{suffix}"
+    save_head(path, WEIGHT, bias, names)
+    head = read_head(path)
+    assert np.array_equal(head.weight, WEIGHT)
+    assert np.array_equal(head.bias, np.zeros(3) if bias is None else bias)
+    assert head.class_names == (None if names is None else tuple(names))
+    assert head_shape(path) == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"weights": WEIGHT}, "a head needs `weight`"),
+        ({"weight": WEIGHT[0]}, "a head needs `weight`"),
+        ({"weight": WEIGHT, "bias": np.zeros(4)}, r"`bias` is \(4,\) and should be \(3,\)"),
+        ({"weight": WEIGHT, "class_names": np.array(["a"])}, "1 class names for 3 classes"),
+        ({"weight": WEIGHT * np.nan}, "weight hold NaN"),
+    ],
+)
+def test_heads_whose_parts_do_not_fit_are_refused(tmp_path, arrays, message):
+    path = tmp_path / "head.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=message):
+        read_head(path)
+
+
+@pytest.mark.parametrize("name", ["head.npz", "head.safetensors"])
+def test_files_that_are_no_heads(tmp_path, name):
+    path = tmp_path / name
+    with pytest.raises(InputError, match="no such file"):
+        read_head(path)
+    path.write_bytes(b"nothing of the kind")
+    with pytest.raises(InputError, match="cannot be read as a head"):
+        head_shape(path)
+    with pytest.raises(InputError, match="is a file of kind"):
+        head_shape(tmp_path / "head.pt")
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    path = tmp_path / "head.npz"
+    np.savez(path, weight=np.array([object()], dtype=object))
+    with pytest.raises(InputError, match="cannot be read as a head"):
+        read_head(path)
+
+
+def test_a_head_takes_the_place_of_the_models(tmp_path):
+    trunk = build(ARCHITECTURE, OPTIONS)
+    state = {name: tensor for name, tensor in trunk.state_dict().items() if not name.startswith("head.")}
+    save_file(state, tmp_path / "trunk.safetensors")
+    save_head(tmp_path / "head.npz", WEIGHT)
+    write_weights(
+        tmp_path / "trunk.safetensors", tmp_path / "out.safetensors",
+        architecture=ARCHITECTURE, options=OPTIONS, origin="file", head=tmp_path / "head.npz",
+    )  # fmt: skip
+    written = load_file(tmp_path / "out.safetensors")
+    assert np.array_equal(written["head.weight"], WEIGHT)
+    assert not written["head.bias"].any()
+    assert all(torch.equal(written[name], tensor) for name, tensor in state.items())
+
+
+def test_a_head_of_another_width_is_refused(tmp_path):
+    save_head(tmp_path / "head.npz", WEIGHT[:, :8])
+    with pytest.raises(InputError, match=r"weight is \(3, 8\) and should be \(3, 16\)"):
+        write_weights(
+            None, tmp_path / "out.safetensors",
+            architecture=ARCHITECTURE, options=OPTIONS, origin="random",
+            head=tmp_path / "head.npz",
+        )  # fmt: skip
+
+
+def test_another_input_size_is_adapted(tmp_path):
+    """timm resamples position embeddings; the patch embedding and the blocks stay."""
+    small = build(ARCHITECTURE, OPTIONS)
+    save_file(small.state_dict(), tmp_path / "small.safetensors")
+    write_weights(
+        tmp_path / "small.safetensors", tmp_path / "out.safetensors",
+        architecture=ARCHITECTURE, options={**OPTIONS, "img_size": 64}, origin="file",
+    )  # fmt: skip
+    written = load_file(tmp_path / "out.safetensors")
+    assert written["pos_embed"].shape == (1, 17, 16)
+    assert torch.equal(written["blocks.0.mlp.fc1.weight"], small.state_dict()["blocks.0.mlp.fc1.weight"])

@@ -1,0 +1,123 @@
+"""The reader of results: every row of the file contract by name, and what is told when something is not there."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+import classlens
+from classlens import Results
+from classlens.errors import InputError
+
+N, T, B, C, PREFIX = 3, 6, 2, 7, 2
+RNG = np.random.default_rng(0)
+RANKS = RNG.integers(0, C, (B, N, T))
+LOGITS = RNG.normal(size=(B, N, T)).astype(np.float32)
+TOP5 = RNG.integers(0, C, (B, N, T, 5))
+LABEL = np.array([[1, 0, -1, 0]] * N, np.int8)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Results of one model with [CLS] and a register, written as the file contract says."""
+    folder = tmp_path / "results"
+    (folder / "m/layers").mkdir(parents=True)
+    for block in range(B):
+        with h5py.File(folder / f"m/layers/block_{block:02d}.h5", "w") as file:
+            for number, site in enumerate(("residual", "attn", "mlp")):
+                file[f"{site}/rank"] = (RANKS[block] + number) % C
+                file[f"{site}/logit"] = LOGITS[block] + number
+                file[f"{site}/top5"] = TOP5[block]
+            for branch in ("attn", "mlp"):
+                file[f"keys/{branch}"] = TOP5[block]
+    with h5py.File(folder / "m/output.h5", "w") as file:
+        file.attrs.update(num_classes=C, num_prefix_tokens=PREFIX, has_class_token=True)
+        file["class_index"], file["correct"], file["top5"] = [4, 5, 6], [True, False, True], TOP5[0, :, 0]
+    with h5py.File(folder / "m/token_labels.h5", "w") as file:
+        file["label"], file["class_fraction"] = LABEL, np.full((N, 4), 0.25, np.float32)
+    (folder / "datasets/d").mkdir(parents=True)
+    (folder / "datasets/d/stimuli.csv").write_text(
+        "split,image,class_index,class_id,class_name,file,sha256\n"
+        "evaluation,0,4,007,NA,a.png,00\ntraining,0,4,007,NA,b.png,11\n"
+    )
+    (folder / "tables").mkdir()
+    (folder / "tables/rates.csv").write_text("model,accuracy\n1e5,0.5\n")
+    return Results(folder)
+
+
+def test_names(results):
+    assert results.models == ["m"]
+    assert results.datasets == ["d"]
+    assert (results.depth("m"), results.num_classes("m"), results.num_prefix_tokens("m")) == (B, C, PREFIX)
+    assert results.has_class_token("m")
+
+
+def test_layers_by_site_and_block(results):
+    assert np.array_equal(results.rank("m", "mlp", 1), (RANKS[1] + 2) % C)
+    assert np.array_equal(results.rank("m", block=-1), RANKS[-1])
+    assert np.array_equal(results.logit("m"), LOGITS)
+    assert np.array_equal(results.top5("m", "attn", 0), TOP5[0])
+    assert np.array_equal(results.keys("m", "mlp", 1), TOP5[1])
+    assert np.allclose(results.identifiability("m", block=0), 1 - RANKS[0] / C)
+
+
+def test_images_and_outputs(results):
+    assert list(results.class_index("m")) == [4, 5, 6]
+    assert list(results.correct("m")) == [True, False, True]
+    assert np.array_equal(results.predictions("m"), TOP5[0, :, 0])
+    assert np.array_equal(results.token_label("m"), LABEL)
+    assert results.class_fraction("m").shape == (N, 4)
+    stimuli = results.stimuli("d")
+    assert stimuli.to_dict("records") == [
+        {"image": 0, "class_index": 4, "class_id": "007", "class_name": "NA", "file": "a.png", "sha256": "00"}
+    ]
+    assert results.stimuli("d", "training")["file"].tolist() == ["b.png"]
+
+
+def test_a_tidy_frame_of_tokens(results):
+    frame = results.tokens("m", "residual", 1)
+    assert len(frame) == N * T
+    assert frame["group"].tolist()[:T] == ["cls", "prefix", "image", "image", "image", "image"]
+    row = frame[(frame["image"] == 2) & (frame["token"] == 3)].iloc[0]
+    assert row["rank"] == RANKS[1, 2, 3]
+    assert row["class_index"] == 6
+    assert row["label"] == LABEL[2, 1]
+    assert frame[frame["token"] < PREFIX]["label"].isna().all()
+
+
+def test_tables_and_figures(results):
+    assert results.table("rates")["model"].tolist() == ["1e5"]
+    with pytest.raises(InputError, match=r"make it with: snakemake --cores all results/figures/x\.svg"):
+        results.figure("x")
+    (results.folder / "figures").mkdir()
+    (results.folder / "figures/x.svg").touch()
+    assert results.figure("x") == results.folder / "figures/x.svg"
+
+
+@pytest.mark.parametrize(
+    ("ask", "message"),
+    [
+        (lambda r: r.rank("n"), "has no model 'n'; it has m"),
+        (lambda r: r.rank("m", "residuals"), "no site 'residuals'; take one of residual, attn, mlp"),
+        (lambda r: r.rank("m", block=B), f"blocks 0 to {B - 1}, no block {B}"),
+        (lambda r: r.keys("m", "residual", 0), "has no keys/residual"),
+        (lambda r: r.stimuli("e"), r"results/datasets/e/stimuli\.csv"),
+        (lambda r: r.table("none"), r"results/tables/none\.csv"),
+    ],
+)
+def test_what_is_not_there_is_named(results, ask, message):
+    with pytest.raises(InputError, match=message):
+        ask(results)
+
+
+def test_no_results_at_all(tmp_path):
+    with pytest.raises(InputError, match="run snakemake first"):
+        Results(tmp_path / "results")
+    with pytest.raises(AttributeError, match="Resultz"):
+        _ = classlens.Resultz
+
+
+def test_the_frame_without_masks_has_no_label(results):
+    (results.folder / "m/token_labels.h5").unlink()
+    assert isinstance(results.tokens("m"), pd.DataFrame)
+    assert "label" not in results.tokens("m")
