@@ -1,0 +1,49 @@
+"""Every architecture of the paper at full size, with random weights, through the real extraction."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+from conftest import CHECKOUT
+
+from classlens.config import read_config
+from classlens.extraction.extract import extract_shard
+from classlens.models.describe import describe
+from classlens.models.weights import write_weights
+
+CONFIG = read_config(CHECKOUT / "config/paper.yaml")
+MODELS = [name for name in CONFIG.models if not CONFIG.is_twin(name)]
+
+
+def test_the_config_names_the_seven_models():
+    assert [CONFIG.models[name]["label"] for name in MODELS] == [
+        "ViT-B/32", "ViT-B/16", "ViT-L/16", "ViT-B/16-MIIL", "ViT-B/16-CIFAR", "ViT-B/16-Refinement", "ViT-B/16-GAP",
+    ]  # fmt: skip
+    assert all(CONFIG.twin(name) for name in MODELS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_few_images_at_full_size(name, tmp_path):
+    entry = CONFIG.models[name]
+    classes = 100 if entry["dataset"] == "cifar" else 1000
+    architecture, options = entry["architecture"].split(".")[0], {**entry["options"], "num_classes": classes}
+    card = describe(architecture, options)
+    rng = np.random.default_rng(0)
+    with h5py.File(tmp_path / "pixels.h5", "w") as file:
+        file["pixels"] = rng.integers(0, 256, (2, 224, 224, 3), np.uint8)
+        file["class_index"] = np.array([0, classes - 1], np.uint16)
+    weights = tmp_path / "weights.safetensors"
+    write_weights(None, weights, architecture=architecture, options=options, origin="random")
+    layers = [tmp_path / f"block_{block:02d}.h5" for block in range(card["depth"])]
+    transform = card["transform"] if entry["transform"] == "timm" else entry["transform"]
+    extract_shard(
+        tmp_path / "pixels.h5", weights, layers, tmp_path / "output.h5",
+        architecture=architecture, options=options, mean=transform["mean"], std=transform["std"],
+        precision="float32", start=0, stop=2, batch_size=2, threads=2, device="cpu",
+    )  # fmt: skip
+    with h5py.File(layers[-1]) as file:
+        ranks = file["residual/rank"][:]
+    assert ranks.shape == (2, card["tokens"])
+    assert 0 < ranks.mean() < classes
+    assert card["has_class_token"] == (name != "vit_gap_16")
