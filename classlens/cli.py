@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +62,44 @@ def open_store(folder: Path | None, config: Path, working: Path) -> Store:
 def config_reference() -> None:
     """Print the reference of all config keys (docs/config.md)."""
     sys.stdout.write(reference())
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Argument(help="The config to check.")] = DEFAULT_CONFIG,
+    quick: Annotated[bool, typer.Option("--quick", help="Neither decode the images nor try the models.")] = False,
+    store: StoreFolder = None,
+    directory: Working = Path(),
+) -> None:
+    """Look over a config, its data, masks, weights and heads before anything runs."""
+    from classlens.check import check as look_over
+
+    config = config.absolute()
+    os.chdir(directory)
+    findings = look_over(config, store_path(str(store) if store else None), quick=quick)
+    for note in findings.notes:
+        typer.echo(note)
+    for problem in findings.problems:
+        typer.echo(f"error: {problem}", err=True)
+    if findings.problems:
+        raise typer.Exit(1)
+    typer.echo(_planned_jobs(config))
+    typer.echo(f"{config} is fine")
+
+
+def _planned_jobs(config: Path) -> str:
+    """Say how many jobs a run would start now, as the scheduler itself counts them."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--dry-run"]
+    ran = subprocess.run(
+        [*command, "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        return f"jobs: unknown, for the workflow cannot be planned:\n{ran.stderr.strip()}"
+    total = re.search(r"^total\s+(\d+)", ran.stdout + ran.stderr, re.MULTILINE)
+    return f"jobs: {total[1] if total else 0} to start; those that the store knows end at once"
 
 
 @store_app.command("list")

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from classlens.data.geometry import Geometry
-from classlens.data.select import has_masks
+from classlens.data.select import has_masks, raw_images, raw_masks, select
+from classlens.data.stimulus import Stimulus
 
 
 def twin_name(model: str) -> str:
@@ -27,6 +28,22 @@ class Config:
     store: str | None
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts about each model's architecture, see `classlens.models.card`."""
+    _chosen: dict[str, list[Stimulus]] = field(default_factory=dict, compare=False, repr=False)
+    """Selected images by data set: listing folders takes time, and every job asks for them."""
+
+    def stimuli(self, dataset: str) -> list[Stimulus]:
+        """Return the images of a data set, see `classlens.data.select`."""
+        if dataset not in self._chosen:
+            self._chosen[dataset] = select(self.datasets[dataset], dataset)
+        return self._chosen[dataset]
+
+    def raw_images(self, dataset: str) -> list[str]:
+        """Return the raw files that a data set's images come from."""
+        return raw_images(self.datasets[dataset], self.stimuli(dataset), dataset)
+
+    def raw_masks(self, dataset: str) -> list[str]:
+        """Return the raw files that the masks of a data set's evaluation images come from."""
+        return raw_masks(self.datasets[dataset], self.stimuli(dataset), dataset)
 
     def twin(self, model: str) -> str | None:
         """Return the name of a model's random twin, None where it has none."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,6 +44,24 @@ def rows() -> tuple[tuple[int, ...], ...]:
         return tuple(tuple(int(float(value)) for value in row) for row in csv.reader(file))
 
 
+def class_count(_dataset: Mapping[str, Any], _name: str) -> int:
+    """Return the number of digits."""
+    return CLASSES
+
+
+def has_masks(_dataset: Mapping[str, Any]) -> bool:
+    """Ink is the mask."""
+    return True
+
+
+def raw_images(_dataset: Mapping[str, Any], _chosen: Sequence[Stimulus], _name: str) -> list[str]:
+    """Return the one file that holds all digits."""
+    return [str(source())]
+
+
+raw_masks = raw_images
+
+
 def stimuli(_dataset: Mapping[str, Any], _name: str) -> list[Stimulus]:
     """Return all digits, class by class."""
     seen = [0] * CLASSES
@@ -52,5 +70,5 @@ def stimuli(_dataset: Mapping[str, Any], _name: str) -> list[Stimulus]:
         index = row[-1]
         split = "evaluation" if seen[index] % HELD_OUT_EVERY == 0 else "training"
         seen[index] += 1
-        found.append(Stimulus(split, index, str(index), NAMES[index], f"{source().name}#{number}", None))
+        found.append(Stimulus(split, index, str(index), NAMES[index], f"{source().name}#{number}"))
     return sorted(found, key=lambda item: item.class_index)

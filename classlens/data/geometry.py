@@ -34,12 +34,12 @@ class Geometry:
     @property
     def name(self) -> str:
         """A folder name that tells it from every other."""
-        return f"{self.resize}-{self.size}-{self.interpolation}" + (f"-{self.crop:g}" if self.crop != 1 else "")
+        return f"{self.resize}-{self.size}-{self.interpolation}" + (f"-{float(self.crop)!r}" if self.crop != 1 else "")
 
     @classmethod
     def from_name(cls, name: str) -> Geometry:
         """Return the geometry that has a name."""
-        resize, size, interpolation, *crop = name.split("-")
+        resize, size, interpolation, *crop = name.split("-", 3)
         return cls(int(size), resize, float(crop[0]) if crop else 1.0, interpolation)
 
     def image(self, image: Image.Image) -> Image.Image:

@@ -10,12 +10,15 @@ root/data/categories/ImageNetS_categories_im919.txt              line number + 1
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+
+log = logging.getLogger(__name__)
 
 FOLDER = "ImageNetS919"
 PARTITIONS = {"evaluation": "validation", "training": "test"}
@@ -36,9 +39,9 @@ def stimuli(dataset: Mapping[str, Any], name: str) -> list[Stimulus]:
     for split, partition in PARTITIONS.items():
         stim_info = root / FOLDER / f"{partition}_stim_info.csv"
         if stim_info.is_file():
-            found += _from_stim_info(root, stim_info, split, index_of, names)
+            found += _from_stim_info(root, stim_info, split, index_of, names, set(dataset["exclude_classes"]))
         else:
-            found += _from_folders(root, partition, split, index_of, names, name)
+            found += _from_folders(root, partition, split, index_of, names, dataset, name)
     return found
 
 
@@ -51,6 +54,25 @@ def categories(root: Path | str, name: str = "NAME") -> list[str]:
 def class_count(dataset: Mapping[str, Any], name: str = "NAME") -> int:
     """Return the number of classes of ImageNet, which class indices come from."""
     return len(_lines(_root(dataset, name) / FOLDER / "LOC_synset_mapping.txt", name))
+
+
+def has_masks(_dataset: Mapping[str, Any]) -> bool:
+    """Every evaluation image has one."""
+    return True
+
+
+def raw_images(dataset: Mapping[str, Any], chosen: Sequence[Stimulus], _name: str) -> list[str]:
+    """Return the files of the chosen images."""
+    return [str(image_path(dataset["root"], item.file)) for item in chosen]
+
+
+def raw_masks(dataset: Mapping[str, Any], chosen: Sequence[Stimulus], name: str) -> list[str]:
+    """Return the files of the chosen images' masks.
+
+    Raises:
+        InputError: an image has none.
+    """
+    return [str(mask_path(dataset["root"], item.file, name)) for item in chosen]
 
 
 def image_path(root: Path | str, file: str) -> Path:
@@ -96,39 +118,62 @@ def _lines(path: Path, name: str) -> list[str]:
 
 
 def _from_folders(
-    root: Path, partition: str, split: str, index_of: Mapping[str, int], names: Mapping[str, str], name: str
+    root: Path,
+    partition: str,
+    split: str,
+    index_of: Mapping[str, int],
+    names: Mapping[str, str],
+    dataset: Mapping[str, Any],
+    name: str,
 ) -> Iterator[Stimulus]:
     for class_id in categories(root, name):
+        if class_id in dataset["exclude_classes"]:  # need not be on the disk
+            continue
         if class_id not in index_of:
             raise InputError(f"datasets.{name}: class {class_id} of the categories is not in LOC_synset_mapping.txt")
         folder = root / FOLDER / partition / class_id
-        if not folder.is_dir():
-            if split == "training":  # only probes and training need these
-                continue
-            raise InputError(f"datasets.{name}.root: the folder {folder} is missing; unpack class {class_id}")
-        for path in sorted(folder.glob("*.JPEG")):
+        images = sorted(folder.glob("*.JPEG"))
+        if not images and split == "evaluation":  # only probes and training need the others
+            if dataset["too_few"] == "error":
+                raise InputError(
+                    f"datasets.{name}.root: the folder {folder} is missing or without images; unpack class {class_id}, "
+                    f"leave it out by exclude_classes, or set too_few: skip"
+                )
+            log.warning("datasets.%s: skipped, because %s is missing or without images", name, folder)
+        for path in images:
             file = f"{partition}/{class_id}/{path.name}"
             yield Stimulus(split, index_of[class_id], class_id, names[class_id], file)
 
 
 def _from_stim_info(
-    root: Path, stim_info: Path, split: str, index_of: Mapping[str, int], names: Mapping[str, str]
+    root: Path,
+    stim_info: Path,
+    split: str,
+    index_of: Mapping[str, int],
+    names: Mapping[str, str],
+    excluded: Collection[str],
 ) -> Iterator[Stimulus]:
-    base = (root / FOLDER / PARTITIONS[split]).resolve()
-    with stim_info.open(newline="") as table:
+    base = root / FOLDER / PARTITIONS[split]
+    with stim_info.open(newline="", encoding="utf-8-sig") as table:
         for number, row in enumerate(csv.DictReader(table), start=2):
-            class_id, image = row["imagenet_id"], row["img_name"]
             where = f"{stim_info}, line {number}"
-            path = base / class_id / image
-            if path.resolve().parent.parent != base:
+            try:
+                class_id, image, index = row["imagenet_id"], row["img_name"], int(row["index"])
+                path = base / class_id / image
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{where}: imagenet_id, img_name and index (a whole number) are needed; correct header or row"
+                ) from error
+            if class_id in excluded:
+                continue
+            # By name, not where links lead: folders of images are often links to a shared copy.
+            if path.parts[len(base.parts) :] != (class_id, image) or ".." in (class_id, image):
                 raise InputError(f"{where}: {class_id}/{image} leads out of the data set; correct the row")
             if not path.is_file():
                 raise InputError(f"{where}: there is no image {path}; restore it or remove the row")
-            if index_of.get(class_id) != int(row["index"]):
+            if index_of.get(class_id) != index:
                 raise InputError(
-                    f"{where}: {class_id} has the index {row['index']}, but line {index_of.get(class_id)} (from 0) "
+                    f"{where}: {class_id} has the index {index}, but line {index_of.get(class_id)} (from 0) "
                     f"in LOC_synset_mapping.txt; correct one of them"
                 )
-            yield Stimulus(
-                split, int(row["index"]), class_id, names[class_id], f"{PARTITIONS[split]}/{class_id}/{image}"
-            )
+            yield Stimulus(split, index, class_id, names[class_id], f"{PARTITIONS[split]}/{class_id}/{image}")

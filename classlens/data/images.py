@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from classlens.errors import InputError
 
-MOST_PIXELS = 200_000_000
-"""Images beyond are refused before they are decoded."""
+BROKEN = (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError)
+"""What Pillow raises for files that it cannot decode."""
 
 
 def open_image(content: bytes, path: Path) -> Image.Image:
@@ -29,13 +29,11 @@ def open_image(content: bytes, path: Path) -> Image.Image:
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise InputError(
-                    f"{path} has {image.width} x {image.height} pixels; resize it below {MOST_PIXELS:,} pixels"
-                )
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # raised before anything is decoded
+        raise InputError(f"{path} has too many pixels ({error}); resize it") from error
+    except BROKEN as error:
         raise InputError(
             f"{path} cannot be read as an image ({error}); replace it, or take it out of the data set"
         ) from error
@@ -50,8 +48,25 @@ def open_mask(path: Path) -> npt.NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (*BROKEN, Image.DecompressionBombError) as error:
         raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
+
+
+def open_nonzero(path: Path) -> npt.NDArray[np.bool_]:
+    """Tell of each pixel of a mask file whether its stored value (index, grey, any colour) is not zero (height, width).
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            opaque = image.mode in ("LA", "RGBA", "PA")
+            values = np.asarray(image)
+    except (*BROKEN, Image.DecompressionBombError) as error:
+        raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
+    colours = values[..., None] if values.ndim == 2 else values
+    # A fully opaque background is no object.
+    return np.asarray((colours[..., :-1] if opaque else colours).any(axis=-1), dtype=np.bool_)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

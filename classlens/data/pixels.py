@@ -31,8 +31,10 @@ def write_pixels(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: 
     Memory holds a few chunks, whatever N is.
 
     Raises:
-        InputError: an image cannot be read, or changed since it was listed.
+        InputError: there is no image, or one cannot be read, or changed since it was listed.
     """
+    if not stimuli:  # the evaluation split always has some
+        raise InputError("there are no training images; raise the data set's key `train_per_class`")
     size = geometry.size
     highest = max((item.class_index for item in stimuli), default=0)
     columns = {
@@ -60,17 +62,25 @@ def write_masks(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: P
 
     def decode(item: Listed) -> npt.NDArray[np.uint8]:
         mask = Image.fromarray(raw.mask(item.file, item.class_id))
-        image = raw.image(item.file, item.sha256)
-        if image.size != mask.size:
-            raise InputError(
-                f"the mask of {item.file} has {mask.width} x {mask.height} pixels, the image {image.width} x "
-                f"{image.height}; make them equal"
-            )
+        require_same_size(item.file, raw.image(item.file, item.sha256), mask)
         return np.asarray(geometry.mask(mask))
 
     with RowWriter(path, len(stimuli), columns) as writer:
         for _, mask in in_order(decode, stimuli, threads, "decoding masks"):
             writer.append({"mask": mask[None]})
+
+
+def require_same_size(file: str, image: Image.Image, mask: Image.Image) -> None:
+    """Refuse a mask that is not its image's.
+
+    Raises:
+        InputError: their sizes differ.
+    """
+    if image.size != mask.size:
+        raise InputError(
+            f"the mask of {file} has {mask.width} x {mask.height} pixels, the image {image.width} x {image.height}; "
+            f"make them equal"
+        )
 
 
 def in_order(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from classlens.data import digits, imagenet_s
-from classlens.data.images import open_image, open_mask
+from classlens.data import cifar100, digits, image_folder, imagenet_s
+from classlens.data.images import open_image, open_mask, open_nonzero
 from classlens.errors import InputError
 
 CONTEXT, CLASS, IGNORE = 0, 1, 2
@@ -36,9 +37,19 @@ class Raw(Protocol):
         ...
 
 
-def open_raw(kind: str, root: str | None) -> Raw:
-    """Return the access to a kind of data set."""
-    return RawDigits() if kind == "digits" else RawImageNetS(root or "")
+def open_raw(kind: str, root: str | None, masks: str | None = None) -> Raw:
+    """Return the access to a data set.
+
+    Args:
+        kind: of data set.
+        root: its folder.
+        masks: the folder of its masks, for kind image_folder.
+    """
+    if kind == "digits":
+        return RawDigits()
+    if kind == "cifar100":
+        return RawCifar100(root or "")
+    return RawImageNetS(root or "") if kind == "imagenet_s" else RawFolder(root or "", masks)
 
 
 class RawDigits:
@@ -63,27 +74,85 @@ class RawDigits:
         return np.array(row[:-1], np.uint8).reshape(digits.SIDE, digits.SIDE)
 
 
-class RawImageNetS:
-    """Image files and category masks of ImageNet-S."""
+class RawCifar100:
+    """The rows of CIFAR-100's files."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._number = {class_id: number for number, class_id in enumerate(imagenet_s.categories(root), start=1)}
+        self._rows: dict[str, Mask] = {}
+        self._lock = Lock()
+
+    def digest(self, file: str) -> str:
+        """Return the SHA-256 of an image's bytes."""
+        return hashlib.sha256(self._bytes(file).tobytes()).hexdigest()
+
+    def image(self, file: str, digest: str) -> Image.Image:
+        """Return an image."""
+        _require(digest, self.digest(file), file)
+        planes = self._bytes(file).reshape(3, cifar100.SIDE, cifar100.SIDE)
+        return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+    def mask(self, file: str, class_id: str) -> Mask:
+        """Refuse: there are no masks."""
+        raise InputError(f"{file}: CIFAR-100 has no masks")
+
+    def _bytes(self, file: str) -> Mask:
+        partition, _, row = file.rpartition("#")
+        with self._lock:
+            if partition not in self._rows:
+                self._rows[partition] = cifar100.rows(self._root, partition)
+        result: Mask = self._rows[partition][int(row)]
+        return result
+
+
+class RawFiles:
+    """Image files below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def digest(self, file: str) -> str:
         """Return the SHA-256 of the image file."""
-        return hashlib.sha256(imagenet_s.image_path(self._root, file).read_bytes()).hexdigest()
+        return hashlib.sha256((self._folder / file).read_bytes()).hexdigest()
 
     def image(self, file: str, digest: str) -> Image.Image:
         """Decode the image file."""
-        path = imagenet_s.image_path(self._root, file)
+        path = self._folder / file
         content = path.read_bytes()
         _require(digest, hashlib.sha256(content).hexdigest(), path)
         return open_image(content, path)
 
+
+class RawFolder(RawFiles):
+    """A folder of images; non-zero pixels of a mask are class."""
+
+    def __init__(self, root: str, masks: str | None) -> None:
+        super().__init__(Path(root))
+        self._masks = masks
+
+    def mask(self, file: str, class_id: str) -> Mask:
+        """Decode the mask: a pixel that is not zero shows the class."""
+        if self._masks is None:
+            raise InputError(f"{file}: the data set has no masks")
+        return np.where(open_nonzero(image_folder.mask_path(self._masks, file)), CLASS, CONTEXT).astype(np.uint8)
+
+
+class RawImageNetS(RawFiles):
+    """Image files and category masks of ImageNet-S."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(Path(root) / imagenet_s.FOLDER)
+        self._root = root
+        self._number = {class_id: number for number, class_id in enumerate(imagenet_s.categories(root), start=1)}
+
     def mask(self, file: str, class_id: str) -> Mask:
         """Decode the mask: a pixel's category is R + 256 G."""
         path = imagenet_s.mask_path(self._root, file)
+        if class_id not in self._number:
+            raise InputError(
+                f"{file}: masks have no number for {class_id}, because ImageNetS_categories_im919.txt lacks it; "
+                f"leave it out by exclude_classes"
+            )
         channels = open_mask(path).astype(np.uint16)
         category = channels[..., 0] + 256 * channels[..., 1]
         mask = np.where(category == self._number[class_id], CLASS, CONTEXT)

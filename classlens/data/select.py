@@ -4,20 +4,46 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-from classlens.data import digits, imagenet_s
+from classlens.data import cifar100, digits, image_folder, imagenet_s
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
 
 log = logging.getLogger(__name__)
 
-LISTERS: dict[str, Callable[[Mapping[str, Any], str], list[Stimulus]]] = {
-    "digits": digits.stimuli,
-    "imagenet_s": imagenet_s.stimuli,
+
+class Kind(Protocol):
+    """What each kind of data set answers, given its section of the config and its name for messages."""
+
+    def stimuli(self, dataset: Mapping[str, Any], name: str, /) -> list[Stimulus]:
+        """Return every image, class by class; the selection by number is common to all kinds."""
+        ...
+
+    def class_count(self, dataset: Mapping[str, Any], name: str, /) -> int:
+        """Return the number of classes that class indices come from."""
+        ...
+
+    def has_masks(self, dataset: Mapping[str, Any], /) -> bool:
+        """Tell whether evaluation images have masks."""
+        ...
+
+    def raw_images(self, dataset: Mapping[str, Any], chosen: Sequence[Stimulus], name: str, /) -> list[str]:
+        """Return the files of chosen images."""
+        ...
+
+    def raw_masks(self, dataset: Mapping[str, Any], chosen: Sequence[Stimulus], name: str, /) -> list[str]:
+        """Return the files of chosen images' masks."""
+        ...
+
+
+KINDS: dict[str, Kind] = {
+    "digits": digits,
+    "imagenet_s": imagenet_s,
+    "cifar100": cifar100,
+    "image_folder": image_folder,
 }
-"""Every image of a kind, class by class; the selection by number is common to all kinds."""
 
 
 def select(dataset: Mapping[str, Any], name: str = "NAME") -> list[Stimulus]:
@@ -30,12 +56,9 @@ def select(dataset: Mapping[str, Any], name: str = "NAME") -> list[Stimulus]:
     Raises:
         InputError: files are missing, or a class has too few images.
     """
-    kind = dataset["kind"]
-    if kind not in LISTERS:
-        raise InputError(f"config: datasets.{name}.kind: {kind} is not supported yet; take one of {', '.join(LISTERS)}")
     excluded = set(dataset["exclude_classes"])
     offered: dict[tuple[str, str], list[Stimulus]] = defaultdict(list)
-    for item in LISTERS[kind](dataset, name):
+    for item in KINDS[dataset["kind"]].stimuli(dataset, name):
         if item.class_id not in excluded:
             offered[item.split, item.class_id].append(item)
     short = _too_few(offered, dataset, name)
@@ -72,34 +95,23 @@ def _too_few(offered: Mapping[tuple[str, str], list[Stimulus]], dataset: Mapping
 
 def class_count(dataset: Mapping[str, Any], name: str = "NAME") -> int:
     """Return the number of classes that a data set's class indices come from."""
-    counts: dict[str, Callable[[Mapping[str, Any], str], int]] = {
-        "digits": lambda *_: digits.CLASSES,
-        "imagenet_s": imagenet_s.class_count,
-    }
-    if dataset["kind"] not in counts:
-        raise InputError(f"data sets of kind {dataset['kind']} are not supported yet")
-    return counts[dataset["kind"]](dataset, name)
+    return KINDS[dataset["kind"]].class_count(dataset, name)
 
 
 def has_masks(dataset: Mapping[str, Any]) -> bool:
     """Tell whether a data set says which pixels show the class."""
-    return dataset["kind"] in ("digits", "imagenet_s") or bool(dataset["masks"])
+    return KINDS[dataset["kind"]].has_masks(dataset)
 
 
-def raw_images(dataset: Mapping[str, Any], name: str = "NAME") -> list[str]:
-    """Return the raw files that a data set's images come from."""
-    if dataset["kind"] == "digits":
-        return [str(digits.source())]
-    return [str(imagenet_s.image_path(dataset["root"], item.file)) for item in select(dataset, name)]
+def raw_images(dataset: Mapping[str, Any], chosen: Sequence[Stimulus], name: str = "NAME") -> list[str]:
+    """Return the raw files that chosen images come from."""
+    return KINDS[dataset["kind"]].raw_images(dataset, chosen, name)
 
 
-def raw_masks(dataset: Mapping[str, Any], name: str = "NAME") -> list[str]:
-    """Return the raw files that the masks of the evaluation images come from.
+def raw_masks(dataset: Mapping[str, Any], chosen: Sequence[Stimulus], name: str = "NAME") -> list[str]:
+    """Return the raw files that the masks of the chosen evaluation images come from.
 
     Raises:
-        InputError: an image has no mask.
+        InputError: the data set has no masks, or an image has none.
     """
-    if dataset["kind"] == "digits":
-        return [str(digits.source())]
-    evaluation = [item for item in select(dataset, name) if item.split == "evaluation"]
-    return [str(imagenet_s.mask_path(dataset["root"], item.file, name)) for item in evaluation]
+    return KINDS[dataset["kind"]].raw_masks(dataset, [item for item in chosen if item.split == "evaluation"], name)

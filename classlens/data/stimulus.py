@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-
-from classlens.progress import Progress
 
 SPLITS = ("evaluation", "training")
 COLUMNS = ("split", "image", "class_index", "class_id", "class_name", "file", "sha256")
@@ -24,7 +21,6 @@ class Stimulus:
     class_id: str
     class_name: str
     file: str
-    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,20 +60,3 @@ def read_stimuli(path: Path | str, split: str) -> list[Listed]:
             for row in csv.DictReader(file)
             if row["split"] == split
         ]
-
-
-def list_stimuli(kind: str, root: str | None, selection: dict[str, object], path: Path | str, threads: int) -> None:
-    """Select a data set's images, digest their raw contents in parallel, and write stimuli.csv."""
-    from classlens.data.raw import open_raw
-    from classlens.data.select import select
-
-    stimuli = select({"kind": kind, "root": root, **selection})
-    raw = open_raw(kind, root)
-    with Progress(len(stimuli), "listing") as progress, ThreadPoolExecutor(threads) as pool:
-
-        def digest(item: Stimulus) -> str:
-            found = raw.digest(item.file)
-            progress.advance()
-            return found
-
-        write_stimuli(stimuli, pool.map(digest, stimuli), path)

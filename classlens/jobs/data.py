@@ -9,7 +9,7 @@ from typing import Any
 from classlens.config import Config
 from classlens.data.geometry import Geometry
 
-SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few", "masks")
+SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few")
 
 
 def stimuli(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def stimuli(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
 
 def stimuli_local(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
     """Where the data set lies."""
-    return {"root": config.datasets[wildcards["dataset"]]["root"]}
+    return _place(config.datasets[wildcards["dataset"]])
 
 
 def pixels(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
@@ -43,7 +43,11 @@ def token_labels(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]
 
 def token_labels_local(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
     """Where the model's data set lies."""
-    return {"root": config.dataset(wildcards["model"])["root"]}
+    return _place(config.dataset(wildcards["model"]))
+
+
+def _place(dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {"root": dataset["root"], "masks": dataset["masks"]}
 
 
 pixels_local = stimuli_local

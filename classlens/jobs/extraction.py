@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from classlens.config import Config
-from classlens.data.select import select
 from classlens.jobs.models import network, normalisation
 
 
 def shard_bounds(config: Config, model: str) -> list[tuple[int, int]]:
     """Return first and last + 1 image of every shard of a model's evaluation images."""
     name = config.models[model]["dataset"]
-    count = sum(stimulus.split == "evaluation" for stimulus in select(config.datasets[name], name))
+    count = sum(stimulus.split == "evaluation" for stimulus in config.stimuli(name))
     size = config.extraction["shard_size"]
     return [(start, min(start + size, count)) for start in range(0, count, size)]
 

@@ -91,14 +91,14 @@ def _misfits(config: Config, model: str) -> list[str]:
     size, expected = config.transform(model)["size"], card["image_size"]
     if size != expected:
         found.append(
-            f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; set "
-            f"options.img_size or transform.size"
+            f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
+            f"set options.img_size or transform.size"
         )
     if entry["head"] and card["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
     elif entry["head"] and (shape := head_shape(entry["head"]))[1] != card["width"]:
         found.append(
-            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {card['width']} wide; "
-            f"make the head for {entry['architecture']}"
+            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {card['width']} "
+            f"wide; make the head for {entry['architecture']}"
         )
     return found

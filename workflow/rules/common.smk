@@ -12,7 +12,6 @@ sys.path.insert(0, str(ROOT))
 
 from classlens.checkout import import_in_jobs
 from classlens.config import load_config
-from classlens.data import select as data
 from classlens.errors import InputError
 from classlens.jobs import describe_job
 from classlens.jobs.extraction import shard_bounds
@@ -114,13 +113,11 @@ def head_source(wildcards):
 
 def raw_images(wildcards):
     """Return the raw files of a data set's images; braces in a name would be taken for a wildcard."""
-    name = wildcards.dataset
-    return told(trackable, told(data.raw_images, CONFIG.datasets[name], name))
+    return told(trackable, told(CONFIG.raw_images, wildcards.dataset))
 
 
 def raw_masks(wildcards):
-    name = wildcards.dataset
-    return told(trackable, told(data.raw_masks, CONFIG.datasets[name], name))
+    return told(trackable, told(CONFIG.raw_masks, wildcards.dataset))
 
 
 def trackable(paths):
@@ -139,9 +136,5 @@ def stimuli_file(wildcards):
 def corner_masks(wildcards):
     """Return the raw masks of a model's images where labels come from their corners."""
     name = CONFIG.models[wildcards.model]["dataset"]
-    dataset = CONFIG.datasets[name]
-    return (
-        told(trackable, told(data.raw_masks, dataset, name))
-        if dataset["token_labels"] == "corner"
-        else []
-    )
+    corner = CONFIG.datasets[name]["token_labels"] == "corner"
+    return told(trackable, told(CONFIG.raw_masks, name)) if corner else []

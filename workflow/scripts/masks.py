@@ -10,7 +10,7 @@ def compute(inputs, outputs, config, local):
     from classlens.data.stimulus import read_stimuli
 
     stimuli = read_stimuli(inputs["stimuli"], "evaluation")
-    raw = open_raw(config["kind"], local["root"])
+    raw = open_raw(config["kind"], local["root"], local["masks"])
     write_masks(stimuli, raw, Geometry(**config["geometry"]), outputs["masks"], local["threads"])
 
 

@@ -10,7 +10,7 @@ def compute(inputs, outputs, config, local):
     from classlens.data.stimulus import read_stimuli
 
     stimuli = read_stimuli(inputs["stimuli"], config["split"])
-    raw = open_raw(config["kind"], local["root"])
+    raw = open_raw(config["kind"], local["root"], local["masks"])
     write_pixels(stimuli, raw, Geometry(**config["geometry"]), outputs["pixels"], local["threads"])
 
 

@@ -4,9 +4,9 @@ from _adapter import run
 
 
 def compute(inputs, outputs, config, local):
-    from classlens.data.stimulus import list_stimuli
+    from classlens.data.listing import list_stimuli
 
-    list_stimuli(config["kind"], local["root"], config["selection"], outputs["table"], local["threads"])
+    list_stimuli(config["kind"], local["root"], config["selection"], outputs["table"], local["threads"], local["masks"])
 
 
 run(snakemake, compute)

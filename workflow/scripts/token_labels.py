@@ -10,7 +10,7 @@ def compute(inputs, outputs, config, local):
 
     stimuli = read_stimuli(inputs["stimuli"], "evaluation")
     corner = config["mode"] == "corner"
-    raw = open_raw(config["kind"], local["root"]) if corner else None
+    raw = open_raw(config["kind"], local["root"], local["masks"]) if corner else None
     original = (lambda image: raw.mask(stimuli[image].file, stimuli[image].class_id)) if corner else None
     grid = tuple(config["grid"])
     write_token_labels(inputs["masks"], outputs["labels"], grid=grid, rows=len(stimuli), original=original)

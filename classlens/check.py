@@ -1,0 +1,185 @@
+"""Look over a config before anything runs: everything that is wrong at once, and what a run would take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from classlens.config import Config, read_config
+from classlens.data.pixels import in_order, require_same_size
+from classlens.data.raw import open_raw
+from classlens.data.select import has_masks, select
+from classlens.data.stimulus import Stimulus
+from classlens.errors import InputError
+from classlens.models.card import with_cards
+from classlens.progress import Progress
+
+BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
+"""Of one token in a layer file: rank, logit and top 5 at three sites, five keys of two branches."""
+PACKED = 0.7
+"""Share of that which compression leaves, as measured on ViT-B/32 and ViT-B/16."""
+THREADS = os.cpu_count() or 1
+TRIAL_IMAGES = 8
+MOST_NAMED = 10
+"""Problems of one kind that are spelled out."""
+
+
+@dataclass
+class Findings:
+    """What `check` found."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a run would use and take."""
+
+    def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function; an InputError becomes problems, and None is returned."""
+        try:
+            return function(*arguments)
+        except InputError as error:
+            self.problems += str(error).splitlines()
+            return None
+
+
+def check(path: Path | str, store: Path, *, quick: bool = False) -> Findings:
+    """Check a config, and the data, masks, weights and heads that it names.
+
+    Args:
+        path: the config file.
+        store: the store, where cards of architectures are kept.
+        quick: neither open the images nor run a model.
+    """
+    findings = Findings()
+    config: Config | None = findings.attempt(read_config, path)
+    if config is None:
+        return findings
+    chosen = {
+        name: stimuli
+        for name, dataset in config.datasets.items()
+        if (stimuli := findings.attempt(select, dataset, name)) is not None
+    }
+    for name, stimuli in chosen.items():
+        findings.notes.append(_count(name, stimuli))
+        if not quick:
+            _check_images(config.datasets[name], name, stimuli, findings)
+    carded: Config | None = findings.attempt(with_cards, config, store) if len(chosen) == len(config.datasets) else None
+    if carded is None:
+        return findings
+    for model in carded.models:
+        findings.attempt(_check_classes, carded, model, chosen[carded.models[model]["dataset"]])
+        findings.attempt(_check_weights, carded, model)
+    if not quick and not findings.problems:
+        findings.notes += _estimates(carded, chosen)
+    return findings
+
+
+def _count(name: str, stimuli: list[Stimulus]) -> str:
+    splits = Counter(item.split for item in stimuli)
+    classes = {item.class_id: item.class_name for item in stimuli if item.split == "evaluation"}
+    shown = ", ".join(list(classes.values())[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
+    return (
+        f"datasets.{name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
+        f"{len(classes)} classes ({shown})"
+    )
+
+
+def _check_images(dataset: dict[str, Any], name: str, stimuli: list[Stimulus], findings: Findings) -> None:
+    """Decode every image, and the masks of evaluation images, as a run would."""
+    raw = findings.attempt(open_raw, dataset["kind"], dataset["root"], dataset["masks"])
+    if raw is None:
+        return
+    masked = has_masks(dataset)
+
+    def problem(item: Stimulus) -> str | None:
+        try:
+            image = raw.image(item.file, raw.digest(item.file))
+            if masked and item.split == "evaluation":
+                require_same_size(item.file, image, Image.fromarray(raw.mask(item.file, item.class_id)))
+        except InputError as error:
+            return str(error)
+        return None
+
+    found = [text for _, text in in_order(problem, stimuli, THREADS, f"looking at {name}") if text is not None]
+    findings.problems += found[:MOST_NAMED]
+    if len(found) > MOST_NAMED:
+        findings.problems.append(f"datasets.{name}: {len(found) - MOST_NAMED} more images or masks like these")
+
+
+def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
+    highest, count = max(item.class_index for item in stimuli), config.card(model)["num_classes"]
+    if highest >= count:
+        raise InputError(
+            f"models.{model}: the data set has the class {highest}, but the model only the classes 0..{count - 1}; "
+            f"set options.num_classes, or take weights or a head that know all classes"
+        )
+
+
+def _check_weights(config: Config, model: str) -> None:
+    from classlens.models.card import model_options
+    from classlens.models.weights import assemble, require_finite
+
+    entry = config.models[model]
+    if config.trained(model) or entry["weights"] in ("random", "pretrained"):
+        return
+    filled = assemble(
+        Path(entry["weights"]),
+        architecture=entry["architecture"],
+        options=model_options(config, model),
+        origin="file",
+        head=Path(entry["head"]) if entry["head"] else None,
+    )
+    require_finite(filled, entry["weights"])
+
+
+def _estimates(config: Config, chosen: dict[str, list[Stimulus]]) -> Iterator[str]:
+    """Yield what extraction takes on this machine, from a trial batch per model."""
+    seconds, size = 0.0, 0.0
+    with Progress(len(config.models), "trying models", "model") as progress:
+        for model in config.models:
+            card = config.card(model)
+            stimuli = chosen[config.models[model]["dataset"]]
+            images = sum(item.split == "evaluation" for item in stimuli)
+            seconds += images * _seconds_per_image(config, model)
+            size += images * card["depth"] * card["tokens"] * BYTES_PER_TOKEN * PACKED
+            progress.advance()
+    for name, stimuli in chosen.items():
+        geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
+        size += sum(geometry.size**2 * 3 for geometry in geometries) * len(stimuli)
+    yield f"extraction: about {_duration(seconds)} on this machine, one job at a time (training not counted)"
+    yield f"disk: about {size / 1e9:.2f} GB under results/, which the store shares where it can link"
+
+
+def _seconds_per_image(config: Config, model: str) -> float:
+    import numpy as np
+
+    from classlens.extraction.extract import Recorder
+    from classlens.models.build import build
+    from classlens.models.card import model_options
+    from classlens.models.device import choose_device
+    from classlens.models.inputs import Normalise
+
+    device = choose_device(config.extraction["device"])
+    network = build(config.models[model]["architecture"], model_options(config, model)).to(device)
+    transform = config.transform(model)
+    recorder = Recorder(network, Normalise(transform["mean"], transform["std"], device), config.extraction["precision"])
+    size = config.card(model)["image_size"]
+    noise = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, size, size, 3), np.uint8)
+    classes = np.zeros(TRIAL_IMAGES, np.int64)
+    recorder(noise[:1], classes[:1])
+    start = time.perf_counter()
+    recorder(noise, classes)
+    return (time.perf_counter() - start) / TRIAL_IMAGES
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{max(seconds, 1):.0f} seconds"

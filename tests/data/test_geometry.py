@@ -1,0 +1,129 @@
+"""Resize and crop agree with torchvision; masks move like their images."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as reference
+
+from classlens.data.geometry import FILTERS, Geometry
+
+MODES = {
+    "nearest": InterpolationMode.NEAREST,
+    "bilinear": InterpolationMode.BILINEAR,
+    "bicubic": InterpolationMode.BICUBIC,
+    "lanczos": InterpolationMode.LANCZOS,
+}
+RESIZES = ("squash", "shortest")
+SIDES = st.integers(1, 48)
+
+geometries = st.builds(
+    Geometry,
+    size=st.integers(1, 32),
+    resize=st.sampled_from(RESIZES),
+    crop=st.one_of(st.sampled_from([1.0, 0.875, 0.9, 0.95]), st.floats(0.25, 1)),
+    interpolation=st.sampled_from(sorted(MODES)),
+)
+
+
+def noise(width, height, channels=3, values=256):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return Image.fromarray(np.random.default_rng(width * 100 + height).integers(0, values, shape, dtype=np.uint8))
+
+
+def expected(image, geometry, interpolation):
+    """Return what torchvision makes of an image."""
+    side = math.floor(geometry.size / geometry.crop)
+    target = [side, side] if geometry.resize == "squash" else [side]
+    resized = reference.resize(image, target, MODES[interpolation])
+    return reference.center_crop(resized, [geometry.size, geometry.size])
+
+
+def test_every_filter_is_compared():
+    assert set(FILTERS) == set(MODES)
+
+
+@settings(deadline=None, max_examples=200)
+@given(geometry=geometries, width=SIDES, height=SIDES)
+def test_images_agree_with_torchvision(geometry, width, height):
+    image = noise(width, height)
+    found = geometry.image(image)
+    assert found.size == (geometry.size, geometry.size)
+    assert np.array_equal(found, expected(image, geometry, geometry.interpolation))
+
+
+@settings(deadline=None, max_examples=100)
+@given(geometry=geometries, width=SIDES, height=SIDES)
+def test_masks_take_the_nearest_pixel_of_the_same_geometry(geometry, width, height):
+    mask = noise(width, height, channels=1, values=3)
+    found = np.asarray(geometry.mask(mask))
+    assert np.array_equal(found, expected(mask, geometry, "nearest"))
+    assert set(found.flat) <= set(np.asarray(mask).flat)
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("interpolation", sorted(MODES))
+@pytest.mark.parametrize(("width", "height"), [(60, 40), (40, 60), (37, 91)])
+def test_masks_stay_over_their_objects(resize, interpolation, width, height):
+    geometry = Geometry(32, resize, 0.8, interpolation)
+    mask = np.zeros((height, width), np.uint8)
+    mask[height // 3 : height // 2, width // 4 : width // 2] = 1
+    image = np.asarray(geometry.image(Image.fromarray(mask * 255)))
+    moved = np.asarray(geometry.mask(Image.fromarray(mask)))
+    # Away from the edge of the object, where filters blur, the two say the same.
+    assert (moved[image == 255] == 1).all()
+    assert (moved[image == 0] == 0).all()
+    assert moved.any()
+
+
+def test_an_image_that_fits_is_left_alone():
+    image = noise(24, 24)
+    assert np.array_equal(Geometry(24, "squash", 1.0, "bicubic").image(image), image)
+
+
+@pytest.mark.parametrize(("crop", "side"), [(1.0, 224), (0.875, 256), (0.9, 248), (0.95, 235), (224 / 248, 248)])
+def test_sides_before_the_crop(crop, side):
+    # An image of just that side is not resized, so that the crop alone is seen.
+    image = noise(side, side)
+    margin = round((side - 224) / 2)
+    found = np.asarray(Geometry(224, "shortest", crop, "bilinear").image(image))
+    assert np.array_equal(found, np.asarray(image)[margin : margin + 224, margin : margin + 224])
+
+
+@pytest.mark.parametrize(
+    ("geometry", "name"),
+    [
+        (Geometry(224, "squash", 1.0, "bilinear"), "squash-224-bilinear"),
+        (Geometry(224, "squash", 1, "bilinear"), "squash-224-bilinear"),
+        (Geometry(384, "shortest", 0.875, "bicubic"), "shortest-384-bicubic-0.875"),
+    ],
+)
+def test_names(geometry, name):
+    assert geometry.name == name
+
+
+@given(
+    size=st.integers(1, 2000),
+    resize=st.sampled_from(RESIZES),
+    crop=st.floats(0, 1, exclude_min=True),
+    interpolation=st.sampled_from(sorted(MODES)),
+)
+def test_names_give_the_geometry_back(size, resize, crop, interpolation):
+    geometry = Geometry(size, resize, crop, interpolation)
+    assert Geometry.from_name(geometry.name) == geometry
+    assert "/" not in geometry.name
+
+
+@pytest.mark.parametrize("crop", [224 / 248, 0.1234567, 1e-05])
+def test_names_keep_every_digit_of_the_crop(crop):
+    assert Geometry.from_name(Geometry(224, "squash", crop, "bicubic").name).crop == crop
+
+
+@given(one=geometries, other=geometries)
+def test_names_tell_geometries_apart(one, other):
+    assume(one != other)
+    assert one.name != other.name

@@ -1,0 +1,145 @@
+"""Images in one folder per class, with and without masks, split by folder or by number."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from classlens.data.raw import CLASS, CONTEXT, open_raw
+from classlens.data.select import class_count, raw_images, raw_masks, select
+from classlens.errors import InputError
+
+RNG = np.random.default_rng(0)
+
+
+def add(folder, *names, size=(6, 5)):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(RNG.integers(0, 256, (*size[::-1], 3), np.uint8)).save(folder / name)
+
+
+def dataset(root, masks=None, **changes):
+    return {
+        "kind": "image_folder", "root": str(root), "masks": None if masks is None else str(masks), "per_class": 1,
+        "train_per_class": 1, "exclude_classes": [], "too_few": "error", **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path):
+    for class_id in ("cat", "dog"):
+        add(tmp_path / "photos" / class_id, "b.png", "a.JPG", "c.webp")
+    return tmp_path / "photos"
+
+
+def files(chosen, split):
+    return [item.file for item in chosen if item.split == split]
+
+
+def test_one_folder_is_split_by_number(root):
+    chosen = select(dataset(root))
+    assert files(chosen, "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
+    assert files(chosen, "training") == ["cat/b.png", "dog/b.png"]
+    assert [item.class_index for item in chosen] == [0, 1, 0, 1]
+    every = select(dataset(root, per_class=None))
+    assert (len(files(every, "evaluation")), files(every, "training")) == (6, [])
+
+
+def test_folders_of_splits(root):
+    split = root.parent / "split"
+    add(split / "train/cat", "t.png")
+    add(split / "validation/cat", "v.png")
+    add(split / "validation/ant", "v.png")
+    chosen = select(dataset(split))
+    assert files(chosen, "evaluation") == ["validation/ant/v.png", "validation/cat/v.png"]
+    assert files(chosen, "training") == ["train/cat/t.png"]
+    assert {item.class_id: item.class_index for item in chosen} == {"ant": 0, "cat": 1}
+
+
+def test_a_list_of_classes_fixes_indices_and_names(root):
+    (root / "classes.txt").write_text("bird\ndog a good dog\ncat\n")
+    chosen = select(dataset(root))
+    assert {(item.class_id, item.class_index, item.class_name) for item in chosen} == {
+        ("cat", 2, "cat"),
+        ("dog", 1, "a good dog"),
+    }
+    assert class_count(dataset(root)) == 3
+    (root / "classes.txt").write_text("dog\n")
+    with pytest.raises(InputError, match=r"classes\.txt lacks the class folders cat"):
+        select(dataset(root))
+    (root / "classes.txt").write_text("dog\ncat\ndog\n")
+    with pytest.raises(InputError, match="names a class twice"):
+        select(dataset(root))
+
+
+def test_what_is_no_image_by_name_is_left_alone(root):
+    (root / "cat/0-notes.txt").write_text("remember the milk")
+    (root / "cat/.hidden.png").touch()
+    (root / ".cache").mkdir()
+    assert files(select(dataset(root)), "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
+
+
+def test_what_is_no_image_inside_is_refused(root):
+    (root / "cat/a.JPG").write_text("not an image")
+    raw = open_raw("image_folder", str(root))
+    with pytest.raises(InputError, match=r"cat/a\.JPG cannot be read as an image"):
+        raw.image("cat/a.JPG", raw.digest("cat/a.JPG"))
+
+
+def test_missing_folders_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"datasets\.mine\.root: there is no folder"):
+        select(dataset(tmp_path / "nothing"), "mine")
+    with pytest.raises(InputError, match="has no folders of classes"):
+        class_count(dataset(tmp_path), "mine")
+
+
+def test_a_class_with_too_few_images(root):
+    add(root / "emu", "only.png")
+    with pytest.raises(InputError, match=r"emu \(1\)"):
+        select(dataset(root, per_class=2))
+    assert {item.class_id for item in select(dataset(root, per_class=2, too_few="skip"))} == {"cat", "dog"}
+
+
+def test_raw_files(root, tmp_path):
+    chosen = select(dataset(root))
+    assert raw_images(dataset(root), chosen) == [str(root / item.file) for item in chosen]
+    with pytest.raises(InputError, match=r"datasets\.mine has no masks"):
+        raw_masks(dataset(root), chosen, "mine")
+    masks = tmp_path / "masks"
+    with pytest.raises(InputError, match=r"datasets\.mine\.masks: cat/a\.JPG has no mask .*cat/a\.png"):
+        raw_masks(dataset(root, masks), chosen, "mine")
+    for class_id in ("cat", "dog"):
+        add(masks / class_id, "a.png")
+    assert raw_masks(dataset(root, masks), chosen) == [str(masks / "cat/a.png"), str(masks / "dog/a.png")]
+
+
+@pytest.mark.parametrize("below", ["validation/cat", "cat"])
+def test_masks_of_split_folders(tmp_path, below):
+    add(tmp_path / "masks" / below, "v.png")
+    raw = open_raw("image_folder", str(tmp_path), str(tmp_path / "masks"))
+    assert raw.mask("validation/cat/v.jpeg", "cat").shape == (5, 6)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+def test_pixels_that_are_not_zero_are_class(tmp_path, mode):
+    shown = np.zeros((4, 3), bool)
+    shown[1:, 2] = True
+    if mode in ("L", "1", "I;16", "P"):
+        image = Image.fromarray(shown.astype(np.uint16 if mode == "I;16" else np.uint8) * (255 if mode == "1" else 1))
+        image = image.convert("1") if mode == "1" else image
+        if mode == "P":
+            image.putpalette([0, 0, 0, 0, 0, 0])  # black, and still another index than 0
+    else:
+        image = Image.fromarray(shown.astype(np.uint8) * 7).convert(mode)
+    (tmp_path / "cat").mkdir()
+    image.save(tmp_path / "cat/a.png")
+    raw = open_raw("image_folder", "nowhere", str(tmp_path))
+    assert np.array_equal(raw.mask("cat/a.jpg", "cat"), np.where(shown, CLASS, CONTEXT))
+
+
+def test_a_mask_that_is_no_image_is_named(tmp_path):
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat/a.png").write_text("nothing")
+    with pytest.raises(InputError, match=r"mask .*cat/a\.png cannot be read"):
+        open_raw("image_folder", "nowhere", str(tmp_path)).mask("cat/a.jpg", "cat")
+    with pytest.raises(InputError, match="has no masks"):
+        open_raw("image_folder", "nowhere").mask("cat/a.jpg", "cat")

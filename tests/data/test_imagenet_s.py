@@ -1,0 +1,314 @@
+"""ImageNet-S in its official layout: what is chosen, what is refused, what masks say."""
+
+import csv
+import hashlib
+import logging
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import GOLDEN
+from PIL import Image
+
+from classlens.data.imagenet_s import categories, mask_path
+from classlens.data.raw import CLASS, CONTEXT, IGNORE, open_raw
+from classlens.data.select import class_count, raw_masks, select
+from classlens.errors import InputError
+
+STORK, BITTERN, CINEMA = CLASSES = ("n02002724", "n02011460", "n03032252")
+LAST = "n04209239"
+HEADER = "imagenet_id,index,cat,img_name,img_index"
+SYNSETS = "ImageNetS919/LOC_synset_mapping.txt"
+CATEGORIES = "data/categories/ImageNetS_categories_im919.txt"
+STIM_INFO = "ImageNetS919/validation_stim_info.csv"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """The golden data set, free to be changed."""
+    return shutil.copytree(GOLDEN / "imagenet_s", tmp_path / "images")
+
+
+@pytest.fixture
+def bare(root):
+    """The same without stim_info files."""
+    for path in root.glob("ImageNetS919/*_stim_info.csv"):
+        path.unlink()
+    return root
+
+
+def dataset(root, **changes):
+    return {
+        "kind": "imagenet_s",
+        "root": str(root),
+        "masks": None,
+        "per_class": 2,
+        "train_per_class": 3,
+        "exclude_classes": [],
+        "too_few": "error",
+        **changes,
+    }
+
+
+def chosen(root, split="evaluation", **changes):
+    return [item for item in select(dataset(root, **changes), "mine") if item.split == split]
+
+
+def photo(class_id, number):
+    """Return the name of an image that the golden data set has."""
+    return f"ILSVRC2012_validation_{CLASSES.index(class_id):03d}{number:05d}.JPEG"
+
+
+def stim_info(root, *rows, header=HEADER):
+    (root / STIM_INFO).write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_the_golden_images(golden):
+    images = chosen(GOLDEN / "imagenet_s", per_class=5)
+    assert [item.class_index for item in images] == list(golden["class_index"])
+    assert (images[5].class_id, images[5].class_name) == (BITTERN, "bittern")
+
+
+def test_stim_info_fixes_images_and_their_order(root):
+    rows = [(BITTERN, 133, 3), (BITTERN, 133, 0), (STORK, 128, 4), (STORK, 128, 2), (STORK, 128, 1)]
+    stim_info(root, *(f'{class_id},{index},"a, b",{photo(class_id, n)},{n}' for class_id, index, n in rows))
+    assert [item.file for item in chosen(root, per_class=None)] == [f"validation/{c}/{photo(c, n)}" for c, _, n in rows]
+    assert [item.file for item in chosen(root, too_few="skip")] == [
+        f"validation/{c}/{photo(c, n)}" for c, _, n in rows[:4]
+    ]
+
+
+def test_stim_info_of_one_split_leaves_the_other_alone(root):
+    before = chosen(root)
+    (root / STIM_INFO).unlink()
+    names = [f"ILSVRC2012_test_{number:08d}.JPEG" for number in (7, 2, 9, 0)]
+    rows = [f"{STORK},128,x,{name},0" for name in names]
+    (root / "ImageNetS919/test_stim_info.csv").write_text("\n".join([HEADER, *rows]))
+    assert [item.file for item in chosen(root, "training")] == [f"test/{STORK}/{name}" for name in names[:3]]
+    assert chosen(root) == before
+
+
+def test_stim_info_may_start_with_a_byte_order_mark(root):
+    path = root / STIM_INFO
+    before = chosen(root)
+    path.write_text("\ufeff" + path.read_text())
+    assert chosen(root) == before
+
+
+def test_without_stim_info_the_first_images_in_sorted_order(bare):
+    folder = bare / "ImageNetS919/validation" / STORK
+    (folder / photo(STORK, 0)).rename(folder / "Z.JPEG")
+    (folder / "A.JPEG").write_bytes(b"")
+    (folder / "A.png").write_bytes(b"")
+    assert [item.file for item in chosen(bare)][:2] == [f"validation/{STORK}/{n}" for n in ("A.JPEG", photo(STORK, 1))]
+    assert [item.class_id for item in chosen(bare)][::2] == categories(bare)
+
+
+@pytest.mark.parametrize("layout", ["root", "bare"])
+def test_training_images_are_never_evaluation_images(layout, request):
+    root = request.getfixturevalue(layout)
+    evaluation, training = chosen(root, per_class=5), chosen(root, "training", train_per_class=None)
+    assert (len(evaluation), len(training)) == (30, 60)
+    assert {item.file.split("/")[0] for item in evaluation} == {"validation"}
+    assert {item.file.split("/")[0] for item in training} == {"test"}
+    raw = open_raw("imagenet_s", str(root))
+    assert not {raw.digest(item.file) for item in evaluation} & {raw.digest(item.file) for item in training}
+
+
+def test_training_images_need_not_be_there(bare):
+    before = chosen(bare)
+    shutil.rmtree(bare / "ImageNetS919/test")
+    assert chosen(bare) == before
+    assert not chosen(bare, "training")
+
+
+@pytest.mark.parametrize("layout", ["root", "bare"])
+def test_excluded_classes_need_not_be_there(layout, request):
+    root = request.getfixturevalue(layout)
+    for part in ("validation", "test", "validation-segmentation"):
+        shutil.rmtree(root / "ImageNetS919" / part / LAST)
+    left = dataset(root, exclude_classes=[LAST])
+    assert {item.class_id for item in select(left)} == set(categories(root)) - {LAST}
+    assert len(raw_masks(left, select(left))) == 5 * 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        (".", r"datasets\.mine\.root: there is no folder .*images; .*ImageNetS919"),
+        (SYNSETS, r"datasets\.mine\.root: .*LOC_synset_mapping\.txt is missing"),
+        (CATEGORIES, r"datasets\.mine\.root: .*ImageNetS_categories_im919\.txt is missing"),
+        (f"ImageNetS919/validation/{CINEMA}", rf"datasets\.mine\.root: .*validation/{CINEMA} is missing"),
+    ],
+)
+def test_missing_parts_are_named(bare, missing, message):
+    path = bare / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match=message):
+        chosen(bare)
+
+
+@pytest.mark.parametrize(("missing", "message"), [(".", "there is no folder"), (SYNSETS, "LOC_synset_mapping")])
+def test_the_number_of_classes_needs_the_synsets(root, missing, message):
+    path = root / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(InputError, match=rf"datasets\.mine\.root: .*{message}"):
+        class_count(dataset(root), "mine")
+
+
+def test_a_category_without_synset_is_named(bare):
+    (bare / CATEGORIES).write_text(f"{STORK}\nn99999999\n")
+    with pytest.raises(InputError, match=r"datasets\.mine: class n99999999 .*LOC_synset_mapping\.txt"):
+        chosen(bare)
+
+
+def test_a_class_without_any_image_is_not_dropped_in_silence(bare):
+    for part in ("validation", "test"):
+        shutil.rmtree(bare / "ImageNetS919" / part / LAST)
+        (bare / "ImageNetS919" / part / LAST).mkdir()
+    with pytest.raises(InputError, match=rf"validation/{LAST} is missing or without images"):
+        chosen(bare)
+
+
+@pytest.mark.parametrize("images_left", [0, 1])
+def test_a_class_with_too_few_images_can_be_skipped(bare, caplog, images_left):
+    for path in sorted((bare / "ImageNetS919/validation" / LAST).iterdir())[images_left:]:
+        path.unlink()
+    with caplog.at_level(logging.WARNING):
+        selected = select(dataset(bare, too_few="skip"), "mine")
+    assert {item.class_id for item in selected} == set(categories(bare)) - {LAST}
+    assert f"datasets.mine: skipped for want of images: {LAST}" in caplog.messages
+
+
+def test_a_class_that_is_not_there_at_all_can_be_skipped(bare, caplog):
+    for part in ("validation", "test"):
+        shutil.rmtree(bare / "ImageNetS919" / part / LAST)
+    with caplog.at_level(logging.WARNING):
+        selected = select(dataset(bare, too_few="skip"), "mine")
+    assert {item.class_id for item in selected} == set(categories(bare)) - {LAST}
+    assert any("datasets.mine: skipped" in line and LAST in line for line in caplog.messages)
+
+
+@pytest.mark.parametrize("kind", ["root", "bare"])
+def test_a_class_with_too_few_images_is_an_error(kind, request):
+    root = request.getfixturevalue(kind)
+    with pytest.raises(InputError, match=rf"per_class = 6 .*{STORK} \(5\)"):
+        chosen(root, per_class=6)
+
+
+@pytest.mark.parametrize(
+    ("class_id", "image"),
+    [
+        ("../../..", photo(STORK, 0)),
+        ("..", "validation"),
+        (STORK, "../../../outside.JPEG"),
+        (BITTERN, f"../{STORK}/{photo(STORK, 0)}"),
+        (STORK, "/etc/hosts"),
+        ("/etc", "hosts"),
+        (STORK, ".."),
+        ("", f"{STORK}/{photo(STORK, 0)}"),
+    ],
+)
+def test_stim_info_cannot_point_elsewhere(root, class_id, image):
+    (root.parent / "outside.JPEG").write_bytes(b"")
+    stim_info(root, f"{STORK},128,x,{photo(STORK, 1)},0", f"{class_id},128,x,{image},1")
+    with pytest.raises(InputError, match=r"validation_stim_info\.csv, line 3: .* leads out of the data set"):
+        chosen(root, per_class=1)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (f"{STORK},128,x,absent.JPEG,0", r"there is no image .*absent\.JPEG"),
+        (f"{STORK},129,x,{photo(STORK, 0)},0", rf"{STORK} has the index 129, but line 128"),
+        (f"{STORK},first,x,{photo(STORK, 0)},0", "index .a whole number. .* needed"),
+        (f"{STORK},,x,{photo(STORK, 0)},0", "index .a whole number. .* needed"),
+        (f"{STORK},128", "img_name .* needed"),
+    ],
+)
+def test_a_wrong_row_of_stim_info_is_named(root, row, message):
+    stim_info(root, row)
+    with pytest.raises(InputError, match=rf"validation_stim_info\.csv, line 2: .*{message}"):
+        chosen(root)
+
+
+@pytest.mark.parametrize("column", ["imagenet_id", "index", "img_name"])
+def test_a_missing_column_of_stim_info_is_named(root, column):
+    header = ",".join("other" if name == column else name for name in HEADER.split(","))
+    stim_info(root, f"{STORK},128,x,{photo(STORK, 0)},0", header=header)
+    with pytest.raises(InputError, match=rf"validation_stim_info\.csv, line 2: .*{column}"):
+        chosen(root)
+
+
+@pytest.mark.parametrize("layout", ["root", "bare"])
+def test_folders_and_images_may_be_links(layout, request, tmp_path):
+    root = request.getfixturevalue(layout)
+    before = chosen(root)
+    folder = root / "ImageNetS919/validation" / STORK
+    folder.rename(tmp_path / "shared")
+    folder.symlink_to(tmp_path / "shared")
+    image = root / "ImageNetS919/validation" / BITTERN / photo(BITTERN, 0)
+    image.rename(tmp_path / "shared.JPEG")
+    image.symlink_to(tmp_path / "shared.JPEG")
+    assert chosen(root) == before
+
+
+def test_a_missing_mask_is_named(root):
+    path = mask_path(root, f"validation/{STORK}/{photo(STORK, 1)}")
+    path.unlink()
+    with pytest.raises(InputError, match=rf"datasets\.mine: .*{re.escape(str(path))}"):
+        raw_masks(dataset(root), select(dataset(root), "mine"), "mine")
+
+
+def test_no_mask_is_asked_for_where_no_image_is_chosen(root):
+    mask_path(root, f"validation/{STORK}/{photo(STORK, 4)}").unlink()
+    assert len(raw_masks(dataset(root), select(dataset(root)))) == 6 * 2
+
+
+def write_mask(root, pixels):
+    """Replace the first mask of the stork."""
+    file = f"validation/{STORK}/{photo(STORK, 0)}"
+    Image.fromarray(np.array([pixels], np.uint8)).save(mask_path(root, file))
+    return file
+
+
+def test_masks_number_classes_from_one_in_red_and_green(root):
+    (root / CATEGORIES).write_text("\n".join([*(f"n{i:08d}" for i in range(299)), STORK]))
+    file = write_mask(root, [(44, 1, 0), (44, 0, 0), (44, 1, 9), (232, 3, 0), (0, 0, 0), (43, 1, 0), (1, 44, 0)])
+    mask = open_raw("imagenet_s", str(root)).mask(file, STORK)
+    assert mask.dtype == np.uint8
+    assert mask.tolist() == [[CLASS, CONTEXT, CLASS, IGNORE, CONTEXT, CONTEXT, CONTEXT]]
+
+
+def test_other_classes_are_context(root):
+    file = write_mask(root, [(1, 0, 0), (2, 0, 0)])
+    raw = open_raw("imagenet_s", str(root))
+    assert raw.mask(file, STORK).tolist() == [[CLASS, CONTEXT]]
+    assert raw.mask(file, BITTERN).tolist() == [[CONTEXT, CLASS]]
+
+
+def test_a_class_without_number_in_masks_is_named(root):
+    text = (root / CATEGORIES).read_text()
+    (root / CATEGORIES).write_text(text.replace(STORK, "n00000000"))
+    raw = open_raw("imagenet_s", str(root))
+    with pytest.raises(InputError, match=rf"{STORK}, because ImageNetS_categories_im919\.txt"):
+        raw.mask(f"validation/{STORK}/{photo(STORK, 0)}", STORK)
+
+
+def test_images_are_read_as_they_were_listed(root):
+    file = f"validation/{STORK}/{photo(STORK, 0)}"
+    path = root / "ImageNetS919" / file
+    raw = open_raw("imagenet_s", str(root))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    with Image.open(path) as expected:
+        assert np.array_equal(raw.image(file, digest), expected.convert("RGB"))
+    shutil.copy(path.with_name(photo(STORK, 1)), path)
+    with pytest.raises(InputError, match=rf"{photo(STORK, 0)} changed after it was listed"):
+        raw.image(file, digest)
+
+
+def test_the_golden_stim_info_is_what_select_gives():
+    with (GOLDEN / "imagenet_s" / STIM_INFO).open(newline="") as table:
+        expected = [(f"validation/{r['imagenet_id']}/{r['img_name']}", r["cat"]) for r in csv.DictReader(table)]
+    assert [(item.file, item.class_name) for item in chosen(GOLDEN / "imagenet_s", per_class=5)] == expected
