@@ -4,35 +4,16 @@ import pickle
 
 import numpy as np
 import pytest
+from made_data import write_cifar
 
 from classlens.data.raw import open_raw
 from classlens.data.select import class_count, has_masks, raw_images, raw_masks, select
 from classlens.errors import InputError
 
-RNG = np.random.default_rng(0)
-NAMES = ["apple", "aquarium_fish", "baby"]
-
 
 @pytest.fixture
 def root(tmp_path):
     return write_cifar(tmp_path)
-
-
-def write_cifar(folder, classes=NAMES, per_class=4):
-    """Write files as those of CIFAR-100, with a few images of a few classes."""
-    inside = folder / "cifar-100-python"
-    inside.mkdir(parents=True)
-    for partition in ("train", "test"):
-        labels = list(range(len(classes))) * per_class
-        content = {
-            "fine_labels": labels,
-            "coarse_labels": labels,
-            "filenames": [f"{number}.png" for number in labels],
-            "data": RNG.integers(0, 256, (len(labels), 3072), np.uint8),
-        }
-        (inside / partition).write_bytes(pickle.dumps(content, protocol=2))
-    (inside / "meta").write_bytes(pickle.dumps({"fine_label_names": list(classes)}, protocol=2))
-    return folder
 
 
 def dataset(root):
