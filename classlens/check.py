@@ -19,6 +19,7 @@ from classlens.data.select import has_masks, select
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.models.card import with_cards
+from classlens.models.head import read_head
 from classlens.progress import Progress
 
 BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
@@ -75,6 +76,7 @@ def check(path: Path | str, store: Path, *, quick: bool = False) -> Findings:
     for model in carded.models:
         findings.attempt(_check_classes, carded, model, chosen[carded.models[model]["dataset"]])
         findings.attempt(_check_weights, carded, model)
+        findings.attempt(_check_names, carded, model, chosen[carded.models[model]["dataset"]])
     if not quick and not findings.problems:
         findings.notes += _estimates(carded, chosen)
     return findings
@@ -136,6 +138,22 @@ def _check_weights(config: Config, model: str) -> None:
         head=Path(entry["head"]) if entry["head"] else None,
     )
     require_finite(filled, entry["weights"])
+
+
+def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
+    """Compare a head's class names with the data set's, index by index."""
+    path = config.models[model]["head"]
+    names = read_head(path).class_names if path and not config.is_twin(model) else None
+    if names is None:
+        return
+    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli if item.class_index < len(names)}
+    other = sorted(entry for entry in pairs if names[entry[0]] not in entry[1:])
+    if other:
+        index, class_id, _ = other[0]
+        raise InputError(
+            f"models.{model}.head: {path} calls class {index} {names[index]!r}, the data set {class_id!r}"
+            f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; bring them into one order"
+        )
 
 
 def _estimates(config: Config, chosen: dict[str, list[Stimulus]]) -> Iterator[str]:

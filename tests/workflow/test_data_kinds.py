@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -128,6 +129,16 @@ def test_check_tells_all_faults_at_once(workflow, tmp_path):
     ):
         assert fault in ran.stderr
     assert run_check(broken, "--quick").returncode == 1
+
+
+def test_check_compares_class_names(workflow, tmp_path):
+    broken = Workflow(tmp_path, workflow.config)
+    write_photos(tmp_path)
+    write_cifar(tmp_path / "cifar")
+    shutil.copy(workflow.folder / "trunk.safetensors", tmp_path)
+    save_head(tmp_path / "head.npz", RNG.normal(size=(3, 16)), class_names=("dog", "cat", "emu"))
+    ran = run_check(broken, "--quick")
+    assert "models.folder.head: head.npz calls class 0 'dog', the data set 'cat' (2 such classes)" in ran.stderr
 
 
 def test_a_head_of_the_wrong_width(workflow, tmp_path):
