@@ -51,7 +51,7 @@ class RowWriter:
         attributes: facts about the whole file.
 
     Raises:
-        ValueError: on leaving the context normally with another number of rows than promised.
+        ValueError: on more rows than promised, and on leaving the context normally with fewer.
     """
 
     def __init__(
@@ -86,6 +86,9 @@ class RowWriter:
         sizes = {len(batch[name]) for name in self._columns}
         if len(sizes) != 1:
             raise ValueError(f"columns of one batch differ in length: {sorted(sizes)}")
+        came = self._written + self._pending_rows + max(sizes)
+        if came > self._rows:
+            raise ValueError(f"{self._rows} rows were promised, {came} came")
         for name in self._columns:
             self._pending[name].append(batch[name])
         self._pending_rows += sizes.pop()
@@ -93,11 +96,12 @@ class RowWriter:
             self._flush(self._pending_rows - self._pending_rows % self._chunk_rows)
 
     def _flush(self, rows: int) -> None:
-        for name in self._columns:
-            values = np.concatenate(self._pending[name])
-            for part in batches(rows, self._chunk_rows):
+        pending = {name: np.concatenate(self._pending[name]) for name in self._columns}
+        # Chunk by chunk, not column by column: the order in which chunks are made shows in the file's bytes.
+        for part in batches(rows, self._chunk_rows):
+            for name, values in pending.items():
                 self._file[name][self._written + part.start : self._written + part.stop] = values[part]
-            self._pending[name] = [values[rows:]]
+        self._pending = {name: [values[rows:]] for name, values in pending.items()}
         self._written += rows
         self._pending_rows -= rows
 

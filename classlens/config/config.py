@@ -8,6 +8,13 @@ from typing import Any
 from classlens.data.geometry import Geometry
 from classlens.data.select import has_masks, raw_images, raw_masks, select
 from classlens.data.stimulus import Stimulus
+from classlens.errors import InputError
+from classlens.explanations.methods import applicable_methods
+from classlens.perturbation.kinds import applicable_attention_kinds
+
+NEED_MASKS = ("class_vs_context", "token_perturbation", "segmentation")
+NEED_CLASS_TOKEN = ("agreement_vs_accuracy", "heatmaps")
+NEED_TRAINING = ("linear_probes",)
 
 
 def twin_name(model: str) -> str:
@@ -24,6 +31,10 @@ class Config:
     models: dict[str, dict[str, Any]]
     extraction: dict[str, Any]
     statistics: dict[str, Any]
+    memories: dict[str, Any]
+    explanations: dict[str, Any]
+    faithfulness: dict[str, Any]
+    probes: dict[str, Any]
     figures: list[str] | None
     store: str | None
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -103,8 +114,49 @@ class Config:
         return not self.is_twin(model) and self.applies(model, analysis)
 
     def applies(self, model: str, analysis: str) -> bool:
-        """Tell whether an analysis has a meaning for a model: token labels need masks."""
-        return analysis != "class_vs_context" or has_masks(self.dataset(model))
+        """Tell whether an analysis has a meaning for a model: some need masks, [CLS] or training images."""
+        if analysis in NEED_MASKS:
+            return has_masks(self.dataset(model))
+        if analysis in NEED_TRAINING:
+            return any(item.split == "training" for item in self.stimuli(self.models[model]["dataset"]))
+        return analysis not in NEED_CLASS_TOKEN or bool(self.card(model)["has_class_token"])
+
+    def attention_kinds(self, model: str) -> list[str]:
+        """Return the attention perturbations that apply to a model."""
+        return list(applicable_attention_kinds(has_class_token=self.card(model)["has_class_token"]))
+
+    def methods(self, model: str) -> list[str]:
+        """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
+        card = self.card(model)
+        applicable = applicable_methods(
+            has_class_token=card["has_class_token"], class_token_pooling=card["class_token_pooling"]
+        )
+        everywhere = self.probes["blocks"] is None and self.probes["tokens"] is None
+        probe = ["probe"] if everywhere and self.applies(model, "linear_probes") else []
+        wanted = self.explanations["methods"]
+        return [name for name in (*applicable, *probe) if wanted is None or name in wanted]
+
+    def removal_counts(self, model: str) -> list[int] | None:
+        """Return the numbers of tokens that removal curves of a model keep, None for the default.
+
+        Raises:
+            InputError: a number is larger than the model's number of image tokens.
+        """
+        rows, columns = self.card(model)["grid"]
+        counts, tokens = self.faithfulness["counts"], rows * columns
+        if counts is None:
+            return None
+        if isinstance(counts, int):
+            steps = max(1, min(counts, tokens) - 1)
+            return sorted({1 + round(step * (tokens - 1) / steps) for step in range(steps + 1)})
+        if max(counts) > tokens:
+            raise InputError(f"config: faithfulness.counts: {model} has {tokens} image tokens, not {max(counts)}")
+        return sorted(set(counts))
+
+    def probed_blocks(self, depth: int) -> list[int]:
+        """Return the blocks that linear probes of a model of this depth read."""
+        wanted = self.probes["blocks"]
+        return [block for block in range(depth) if wanted is None or block in wanted]
 
     def shows(self, figure: str) -> bool:
         """Tell whether `all` draws a figure, as far as the list of figures says."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from classlens.figures.layout import block_axes, fitted, panel_legend, panels
+from classlens.figures.layout import block_axes, figure_title, panel_legend, panels
 from classlens.figures.style import (
     BRANCH_COLOURS,
     BRANCH_LABELS,
@@ -52,12 +52,12 @@ def class_building(table: str, svg: str, png: str, label: str) -> None:
 
 def _draw(numbers: pd.DataFrame, label: str) -> Figure:
     figure, (left, right) = panels(2, 2, PAGE_WIDTH / 2, 3.2, xlabel="block")
-    figure.suptitle(fitted(label, PAGE_WIDTH))
+    figure_title(figure, label)
     entries = _change(left, numbers[numbers["measure"] == "change"])
     panel_legend(left, entries, columns=2)
     parts = _composition(right, numbers[numbers["measure"] == "partition"])
     panel_legend(right, parts, columns=2)
-    block_axes([left, right], 1, int(numbers["block"].max()))
+    block_axes([left, right], numbers["block"])
     for axes in (left, right):
         axes.set_ylim(0, 100)
         axes.set_yticks(PERCENT_TICKS)
@@ -88,7 +88,7 @@ def _composition(axes: Axes, numbers: pd.DataFrame) -> list[tuple[Artist, str]]:
     for part in PARTS:
         rows = numbers[numbers["part"] == part].sort_values("block")
         look: Look = {"facecolor": PART_COLOURS[part], "edgecolor": "white", "linewidth": 0.4}
-        heights = rows["percent"].to_numpy()
+        heights = rows["percent"].to_numpy(dtype=float)
         axes.bar(rows["block"] + 1, heights, bottom=bottom, width=0.8, zorder=2, **look)
         bottom = bottom + heights
         entries.append((Patch(**look), PART_LABELS[part]))

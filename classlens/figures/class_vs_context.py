@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from classlens.figures.boxes import box_entry, draw_boxes
-from classlens.figures.layout import fitted, legend_below, panels
+from classlens.figures.layout import figure_title, legend_below, panels
 from classlens.figures.style import (
     LABEL_COLOURS,
     PAGE_WIDTH,
@@ -39,8 +39,9 @@ def class_vs_context(table: str, svg: str, png: str, label: str) -> None:
 
 def _draw(numbers: pd.DataFrame, label: str) -> Figure:
     columns = math.ceil(len(numbers) / math.ceil(len(numbers) / MOST_COLUMNS))
-    figure, axes = panels(len(numbers), columns, PAGE_WIDTH / MOST_COLUMNS, 1.6, extra=0.9)
-    figure.suptitle(fitted(label, figure.get_figwidth()))
+    width = max(PAGE_WIDTH / MOST_COLUMNS, PAGE_WIDTH / 2 / columns)
+    figure, axes = panels(len(numbers), columns, width, 1.6)
+    figure_title(figure, label)
     for index, panel in enumerate(axes):
         row = numbers.iloc[index : index + 1]
         chance_line(panel, CHANCE)

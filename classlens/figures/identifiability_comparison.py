@@ -44,9 +44,8 @@ def identifiability_comparison(
 
 def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]], twins: Sequence[str]) -> Figure:
     groups = [group for group in GROUP_LABELS if group in set(numbers["group"])]
-    figure, axes = panels(
-        len(groups), len(GROUP_LABELS), PAGE_WIDTH / len(GROUP_LABELS), 2.4, extra=0.4, xlabel="normalised depth"
-    )
+    width = PAGE_WIDTH / len(GROUP_LABELS)
+    figure, axes = panels(len(groups), len(GROUP_LABELS), width, 2.4, xlabel="normalised depth")
     for panel, group in zip(axes, groups, strict=True):
         _panel(panel, numbers[numbers["group"] == group], models, twins)
         panel.set_title(GROUP_LABELS[group])

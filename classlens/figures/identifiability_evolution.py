@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens.figures.boxes import box_entry, draw_boxes
-from classlens.figures.layout import block_axes, fitted, legend_below, panels
+from classlens.figures.layout import block_axes, legend_below, panel_titles, panels
 from classlens.figures.style import (
     GROUP_COLOURS,
     GROUP_LABELS,
@@ -40,12 +40,11 @@ def identifiability_evolution(table: str, svg: str, png: str, models: Sequence[S
 
 
 def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
-    width = PAGE_WIDTH / COLUMNS
-    figure, axes = panels(len(models), COLUMNS, width, 2.0, extra=0.4, xlabel="block")
-    for panel, (name, label) in zip(axes, models, strict=True):
+    figure, axes = panels(len(models), COLUMNS, PAGE_WIDTH / COLUMNS, 2.0, xlabel="block")
+    for panel, (name, _) in zip(axes, models, strict=True):
         _panel(panel, numbers[numbers["model"] == name])
-        panel.set_title(fitted(label, width))
-    block_axes(axes, 0, int(numbers["block"].max()))
+    panel_titles(figure, axes, [label for _, label in models])
+    block_axes(axes, numbers["block"])
     figure.supylabel("identifiability")
     groups = [group for group in GROUP_LABELS if group in set(numbers["group"])]
     marks = [significance_entry("above random twin")] if numbers["significant"].any() else []

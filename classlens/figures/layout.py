@@ -13,18 +13,28 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
+from matplotlib.textpath import text_to_path
 
-from classlens.figures.style import FONT_SIZE
+from classlens.figures.style import FONT_SIZE, TITLE_SIZE
 
 Array = npt.NDArray[Any]
 
-CHARACTER = 0.62 * FONT_SIZE / 72
-"""Width of a typical character in inches; a little generous."""
+NARROW = 0.25
+"""Width of a narrow character, as a share of the font size."""
+HINTING = 0.92
+"""Letters are fitted to pixels, which makes a text up to a twelfth longer."""
+LINE_HEIGHT = 1.35 * FONT_SIZE / 72
+"""Inches."""
+LEFT = 0.65
+"""Inches that numbers and name of the y axis take."""
+LEGEND_HANDLES = 0.8
+"""Inches of a legend's width that are not text."""
 
 
 def panels(
-    count: int, columns: int, width: float, height: float, extra: float = 0.0, xlabel: str = ""
+    count: int, columns: int, width: float, height: float, xlabel: str = "", share_rows: bool = False
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure with a grid of equal panels that share both axes.
 
@@ -32,17 +42,17 @@ def panels(
         count: panels; those of the last row that are left over are not made.
         columns: at most so many side by side.
         width, height: of one panel in inches, with its share of labels.
-        extra: more inches of height, for a legend.
         xlabel: goes below the lowest panel of each column, as the ticks do.
+        share_rows: only panels of one row share their y axis.
 
     Returns:
         The figure and its panels, row by row.
     """
     columns = max(1, min(count, columns))
     rows = max(1, math.ceil(count / columns))
-    figure = Figure(figsize=(width * columns, height * rows + extra), layout="constrained")
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=True, sharey="row" if share_rows else True, squeeze=False)
     axes = list(grid.flat)
     for empty in axes[count:]:
         empty.remove()
@@ -53,37 +63,71 @@ def panels(
     return figure, axes[:count]
 
 
-def block_axes(axes: Sequence[Axes], first: int, last: int, most: int = 12) -> None:
+def block_axes(axes: Sequence[Axes], blocks: npt.ArrayLike, most: int = 12) -> None:
     """Number the x axis of panels by blocks counted from 1.
 
     Args:
-        first, last: blocks counted from 0, as tables do; they lie at their number from 1.
+        blocks: counted from 0, as tables do, in any order; they lie at their number from 1. None where the only block
+            of a model has no block before it.
         most: at most so many numbers.
     """
-    numbers = np.arange(first + 1, last + 2)
+    numbers = np.unique(np.asarray(blocks, dtype=int)) + 1
     step = max(1, math.ceil(len(numbers) / most))
     ticks = numbers if step == 1 else numbers[numbers % step == 0]
     axes[0].set_xticks(ticks, [str(tick) for tick in ticks])
-    axes[0].set_xlim(first + 0.4, last + 1.6)
+    if len(numbers):
+        axes[0].set_xlim(numbers[0] - 0.6, numbers[-1] + 0.6)
     for panel in axes:
         panel.grid(visible=False, axis="x")
 
 
-def fitted(text: str, inches: float) -> str:
-    """Break a text into lines that fit a width."""
-    width = max(8, int(inches / CHARACTER))
-    return "\n".join(textwrap.wrap(text, width)) or text
+def fitted(text: str, inches: float, size: float = FONT_SIZE) -> str:
+    """Break a text of a font size into lines that fit a width."""
+    font, points = FontProperties(size=size), 72 * HINTING * inches
+    most = math.ceil(points / (NARROW * size))
+    for characters in range(min(len(text), most), 0, -1):
+        lines = textwrap.wrap(text, characters)
+        widths = (text_to_path.get_text_width_height_descent(line, font, ismath=False)[0] for line in lines)
+        if all(width <= points for width in widths):
+            return "\n".join(lines)
+    return text
+
+
+def panel_titles(figure: Figure, axes: Sequence[Axes], titles: Sequence[str]) -> None:
+    """Put titles above panels; the figure grows by the lines beyond the first, so that panels do not shrink."""
+    places = [panel.get_subplotspec() for panel in axes]
+    columns = max(place.colspan.stop for place in places if place)
+    room = (figure.get_figwidth() - LEFT) / columns
+    lines: dict[int, int] = {}
+    for panel, place, title in zip(axes, places, titles, strict=True):
+        text = fitted(title, room)
+        panel.set_title(text)
+        row = place.rowspan.start if place else 0
+        lines[row] = max(lines.get(row, 0), text.count("\n"))
+    _grow(figure, sum(lines.values()) * LINE_HEIGHT)
+
+
+def figure_title(figure: Figure, title: str) -> None:
+    """Put a title above all panels; the figure grows by it."""
+    text = fitted(title, figure.get_figwidth(), TITLE_SIZE)
+    figure.suptitle(text)
+    _grow(figure, text.count("\n") * LINE_HEIGHT * TITLE_SIZE / FONT_SIZE)
+
+
+def _grow(figure: Figure, inches: float) -> None:
+    figure.set_figheight(figure.get_figheight() + inches)
 
 
 def legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> Legend:
-    """Put the one legend below all panels, in as many columns as fit the figure's width."""
+    """Put the one legend below all panels, in as many columns as fit the figure's width; the figure grows by it."""
     handles = [handle for handle, _ in entries]
     width = figure.get_figwidth()
-    texts = [fitted(text, width - 0.8) for _, text in entries]
+    texts = [fitted(text, width - LEGEND_HANDLES) for _, text in entries]
     for columns in range(len(entries), 0, -1):
         legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)
-        drawn = legend.get_window_extent().width / figure.dpi
-        if drawn <= width or columns == 1:
+        drawn = legend.get_window_extent()
+        if drawn.width <= width * figure.dpi or columns == 1:
+            _grow(figure, drawn.height / figure.dpi)
             return legend
         legend.remove()
     raise ValueError("a legend needs entries")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from classlens.figures.layout import block_axes, fitted, legend_below, panels
+from classlens.figures.layout import block_axes, legend_below, panel_titles, panels
 from classlens.figures.style import (
     BLUE,
     PAGE_WIDTH,
@@ -39,17 +39,17 @@ def logit_increment(table: str, svg: str, png: str, models: Sequence[Sequence[st
 
 def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
     columns = min(len(models), COLUMNS)
-    width = PAGE_WIDTH / max(columns, 2)
-    figure, axes = panels(len(models), columns, width, 1.9, extra=0.4, xlabel="block")
-    for panel, (name, label) in zip(axes, models, strict=True):
+    figure, axes = panels(len(models), columns, PAGE_WIDTH / max(columns, 2), 1.9, xlabel="block")
+    for panel, (name, _) in zip(axes, models, strict=True):
         rows = numbers[numbers["model"] == name]
         chance_line(panel, HALF)
-        interval_band(panel, rows["block"] + 1, rows["ci_low"], rows["ci_high"], BLUE)
-        panel.plot(rows["block"] + 1, rows["rate_percent"], **line_style(BLUE))
-        panel.set_title(fitted(label, width))
+        if not rows.empty:
+            interval_band(panel, rows["block"] + 1, rows["ci_low"], rows["ci_high"], BLUE)
+            panel.plot(rows["block"] + 1, rows["rate_percent"], **line_style(BLUE))
         panel.set_ylim(-2, 103)
         panel.set_yticks(PERCENT_TICKS)
-    block_axes(axes, 1, int(numbers["block"].max()), most=8)
+    panel_titles(figure, axes, [label for _, label in models])
+    block_axes(axes, numbers["block"], most=8)
     figure.supylabel("tokens whose logit rises (%)")
     legend_below(figure, [interval_entry(BLUE, "image tokens, with interval"), chance_entry("half of the tokens")])
     return figure

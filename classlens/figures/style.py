@@ -18,6 +18,8 @@ Look = dict[str, Any]
 
 FONT_SIZE = 8
 """Points, at the printed size: a figure is as wide as a page or a column."""
+TITLE_SIZE = FONT_SIZE + 1
+"""Of a title above all panels."""
 PAGE_WIDTH = 7.0
 """Inches."""
 
@@ -52,7 +54,7 @@ def settings() -> Any:
         "font.size": FONT_SIZE,
         "axes.titlesize": FONT_SIZE,
         "axes.labelsize": FONT_SIZE,
-        "figure.titlesize": FONT_SIZE + 1,
+        "figure.titlesize": TITLE_SIZE,
         "figure.labelsize": FONT_SIZE,
         "legend.fontsize": FONT_SIZE,
         "xtick.labelsize": FONT_SIZE - 1,
@@ -72,17 +74,39 @@ def settings() -> Any:
 def save(draw: Callable[[], Figure], svg: str, png: str) -> None:
     """Draw a figure in the shared style and write it; the same numbers give the same bytes.
 
-    No state of matplotlib's outlives the call.
+    No state of matplotlib's outlives the call, and none of the user's own settings reaches it.
     """
-    with matplotlib.rc_context(settings()):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(settings())
         figure = draw()
-        figure.savefig(svg, metadata={"Date": None})
-        figure.savefig(png)
+        figure.savefig(svg, metadata={"Date": None, "Creator": None})
+        figure.savefig(png, metadata={"Software": None})
 
 
 def chance_line(axes: Axes, value: float) -> None:
     """Draw a chance level across a panel."""
     axes.axhline(value, **CHANCE)
+
+
+def chance_curve(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+    """Draw a chance level that differs between blocks."""
+    axes.plot(x, y, **CHANCE | {"zorder": 3})
+
+
+def chance_of_model(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, colour: str) -> None:
+    """Draw the chance level of one of several models, in its colour."""
+    axes.plot(x, y, **CHANCE | {"color": colour})
+
+
+def twin_curve(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+    """Draw a random control."""
+    axes.plot(x, y, **TWIN | {"zorder": 3})
+
+
+def twin_entry(text: str) -> tuple[Artist, str]:
+    """Return the legend entry of a random control."""
+    return Line2D([], [], **TWIN), text
 
 
 def chance_entry(text: str) -> tuple[Artist, str]:
@@ -92,6 +116,8 @@ def chance_entry(text: str) -> tuple[Artist, str]:
 
 def mark_significant(axes: Axes, x: Sequence[float], y: float, colour: str = MARK_COLOUR) -> None:
     """Put a star at each x; y is in data units and lies above all that is drawn."""
+    if not len(x):
+        return  # An empty artist that is not clipped would confuse the layout.
     axes.plot(x, [y] * len(x), color=colour, clip_on=False, zorder=4, **SIGNIFICANT)
 
 

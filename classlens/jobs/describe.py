@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from classlens.config import Config
-from classlens.jobs import data, extraction, figures, measures, models
+from classlens.jobs import data, extraction, figures, measures, memories, models, perturbation
 from classlens.store.code import CodeFingerprint, fingerprint
 from classlens.store.key import JobKey, static_key
 
 Slice = Callable[[Config, Mapping[str, str]], dict[str, Any]]
 
-MODULES = (data, models, extraction, measures, figures)
+MODULES = (data, models, extraction, measures, memories, perturbation, figures)
 
 
 def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: Path) -> dict[str, Any]:

@@ -38,6 +38,31 @@ def logit_increment_figure(config: Config, _wildcards: Wildcards) -> Slice:
     return {"models": labelled(config, "logit_increment")}
 
 
+def class_value_agreement_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A row of panels per model."""
+    return {"models": labelled(config, "class_value_agreement")}
+
+
+def key_value_agreement_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A row of panels per model."""
+    return {"models": labelled(config, "key_value_agreement")}
+
+
+def memory_comparison_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A line per model."""
+    return {"models": labelled(config, "memory_comparison")}
+
+
+def memory_composition_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A panel per model."""
+    return {"models": labelled(config, "memory_composition")}
+
+
+def agreement_vs_accuracy_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A row of panels per model with [CLS]."""
+    return {"models": labelled(config, "agreement_vs_accuracy")}
+
+
 def class_vs_context_figure(config: Config, wildcards: Wildcards) -> Slice:
     """One model."""
     return {"label": config.models[wildcards["model"]]["label"]}

@@ -11,7 +11,7 @@ from classlens.jobs.targets import ANALYSES
 if TYPE_CHECKING:
     from classlens.config import Config
 
-TESTED = ("identifiability_evolution", "class_context_change")
+TESTED = ("identifiability_evolution", "class_context_change", "class_value_agreement", "agreement_vs_accuracy")
 """Tables with p-values."""
 WITH_TWINS = ("identifiability_comparison", "identifiability_rates")
 """Tables that show random twins beside their models."""
@@ -81,13 +81,13 @@ def class_building(config: Config, _wildcards: Wildcards) -> Slice:
 
 def class_vs_context(config: Config, wildcards: Wildcards) -> Slice:
     """One model; its blocks are corrected together, since they share a figure."""
-    _need_masks(config, wildcards["model"])
+    need_masks(config, wildcards["model"])
     return resampling(config) | significance(config)
 
 
 def class_context_change(config: Config, wildcards: Wildcards) -> Slice:
     """One model; correction has to wait for the table."""
-    _need_masks(config, wildcards["model"])
+    need_masks(config, wildcards["model"])
     return resampling(config)
 
 
@@ -98,7 +98,12 @@ def comparison_table(config: Config, wildcards: Wildcards) -> Slice:
     return models | significance(config) if name in TESTED else models
 
 
-def _need_masks(config: Config, model: str) -> None:
+def need_masks(config: Config, model: str) -> None:
+    """Refuse a model whose data set has no masks.
+
+    Raises:
+        InputError: naming the data set.
+    """
     if not config.applies(model, "class_vs_context"):
         dataset = config.models[model]["dataset"]
         raise InputError(

@@ -12,6 +12,20 @@ ANALYSES = {
     "class_building": "class_building",
     "class_vs_context": "class_vs_context",
     "class_context_change": "class_vs_context",
+    "class_value_agreement": "memories",
+    "key_value_agreement": "memories",
+    "key_value_agreement_classes": "memories",
+    "memory_comparison": "memories",
+    "memory_composition": "memories",
+    "value_vectors": "memories",
+    "agreement_vs_accuracy": "agreement_vs_accuracy",
+    "attention_perturbation": "attention_perturbation",
+    "token_perturbation": "token_perturbation",
+    "heatmaps": "heatmaps",
+    "removal_curves": "faithfulness",
+    "faithfulness_auc": "faithfulness",
+    "segmentation_scores": "segmentation",
+    "linear_probes": "linear_probes",
 }
 """Which analysis a figure or table shows."""
 
@@ -21,11 +35,39 @@ COMPARISONS = (
     "identifiability_rates",
     "logit_increment",
     "class_context_change",
+    "class_value_agreement",
+    "key_value_agreement",
+    "key_value_agreement_classes",
+    "memory_comparison",
+    "memory_composition",
+    "value_vectors",
+    "agreement_vs_accuracy",
+    "attention_perturbation",
+    "token_perturbation",
+    "faithfulness_auc",
+    "segmentation_scores",
 )
 """Tables that put models side by side."""
-SHARED_FIGURES = ("identifiability_evolution", "identifiability_comparison", "logit_increment")
-MODEL_FIGURES = ("class_building", "class_vs_context")
-TABLES = ("identifiability_rates", "class_context_change")
+SHARED_FIGURES = (
+    "identifiability_evolution",
+    "identifiability_comparison",
+    "logit_increment",
+    "class_value_agreement",
+    "key_value_agreement",
+    "memory_comparison",
+    "memory_composition",
+    "agreement_vs_accuracy",
+    "segmentation_scores",
+)
+MODEL_FIGURES = ("class_building", "class_vs_context", "heatmaps", "removal_curves", "linear_probes")
+TABLES = (
+    "identifiability_rates",
+    "class_context_change",
+    "value_vectors",
+    "attention_perturbation",
+    "token_perturbation",
+    "faithfulness_auc",
+)
 """Tables that no figure is drawn from."""
 
 

@@ -34,7 +34,8 @@ def identifiability(layers: Sequence[str], output: str, path: str) -> None:
     layout = read_layout(layers[0])
     groups, classes = layout.groups, layout.num_classes
     images, blocks = layout.images, len(layers)
-    means = {group: np.empty((images, blocks), np.float32) for group in groups}
+    # In double precision: differences that are equal have to stay ties in the tests to come.
+    means = {group: np.empty((images, blocks)) for group in groups}
     counts = {group: np.zeros((blocks, classes), np.int64) for group in groups}
     identifiable = np.empty((images, blocks), np.float32)
     with Progress(blocks, "identifiability", "block") as progress:

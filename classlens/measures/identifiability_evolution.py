@@ -37,6 +37,11 @@ def identifiability_evolution(
     """
     model = read_identifiability(measured)
     other = read_identifiability(twin[0]) if twin else None
+    if other is not None and other.means.keys() != model.means.keys():
+        raise InputError(
+            "a model with [CLS] cannot be compared with a random twin without, nor the other way round: "
+            "give both the same architecture"
+        )
     parts = []
     for group, means in model.means.items():
         low, high = bootstrap_interval(means, resamples, confidence, seed)

@@ -71,10 +71,10 @@ def sign_flip_test(differences: Array, alternative: Alternative, resamples: int,
         seed: of the flips.
 
     Returns:
-        p-values (K); NaN where there is no image.
+        p-values (K); NaN where fewer than two images leave nothing to flip against each other.
     """
     count, quantities = differences.shape
-    if not count or not quantities:
+    if count < 2 or not quantities:
         return np.full(quantities, np.nan)
     exact = differences.astype(np.float64)
     largest = np.abs(exact).max(0)

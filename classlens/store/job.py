@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import getpass
 import logging
 import os
@@ -100,7 +101,7 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     with store.workspace() as folder:
         temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
-        notes = compute(inputs, temporary, job.config, job.local)
+        notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
         missing = [name for name, path in named(temporary).items() if not Path(path).is_file()]
         if missing:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")

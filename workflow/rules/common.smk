@@ -18,6 +18,7 @@ from classlens.jobs.extraction import shard_bounds
 from classlens.jobs.measures import compared_models
 from classlens.jobs.targets import ANALYSES, COMPARISONS, wanted_figures, wanted_tables
 from classlens.models.card import with_cards
+from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
 
@@ -64,6 +65,14 @@ CATEGORIES = {
     "logit_increment": "Class building",
     "class_building": "Class building",
     "class_vs_context": "Class and context",
+    "memories": "Memories",
+    "agreement_vs_accuracy": "Memories",
+    "attention_perturbation": "Perturbations",
+    "token_perturbation": "Perturbations",
+    "heatmaps": "Explanations",
+    "faithfulness": "Explanations",
+    "segmentation": "Explanations",
+    "linear_probes": "Linear probes",
 }
 
 
@@ -76,6 +85,47 @@ def layer_files(wildcards):
     return block_files(
         f"results/{wildcards.model}/layers", CONFIG.card(wildcards.model)["depth"]
     )
+
+
+def twin_files(wildcards, pattern):
+    """Return a file of a model's random twin, nothing where there is no twin."""
+    return expand(pattern, model=CONFIG.twin(wildcards.model) or [])
+
+
+def memory_files(branch):
+    """Return the function that names one branch's memory files of a model."""
+    return lambda wildcards: block_files(
+        f"results/{wildcards.model}/memories/{branch}",
+        CONFIG.card(wildcards.model)["depth"],
+    )
+
+
+def last_layer_file(wildcards):
+    return layer_files(wildcards)[-1]
+
+
+def attention_perturbation_files(wildcards):
+    return expand(
+        "results/{model}/perturbation/attention_{kind}.h5",
+        model=wildcards.model,
+        kind=CONFIG.attention_kinds(wildcards.model),
+    )
+
+
+def method_files(pattern):
+    """Return the function that names a file for each explanation of a model."""
+    return lambda wildcards: expand(
+        pattern, model=wildcards.model, method=CONFIG.methods(wildcards.model)
+    )
+
+
+def probe_files(wildcards):
+    depth = CONFIG.card(wildcards.model)["depth"]
+    return [
+        f"results/{wildcards.model}/probes/{site}/block_{block:02d}.h5"
+        for site in CONFIG.probes["sites"]
+        for block in CONFIG.probed_blocks(depth)
+    ]
 
 
 def shard_files(wildcards):

@@ -104,3 +104,109 @@ rule class_vs_context_figure:
         job=job("class_vs_context_figure"),
     script:
         "../scripts/class_vs_context_figure.py"
+
+
+rule class_value_agreement_figure:
+    input:
+        table="results/tables/class_value_agreement.csv",
+    output:
+        svg=report(
+            "results/figures/class_value_agreement.svg",
+            caption="../report/class_value_agreement.rst",
+            category=CATEGORIES["memories"],
+            labels={"model": "all", "content": "figure: class-value"},
+        ),
+        png="results/figures/class_value_agreement.png",
+    log:
+        "logs/class_value_agreement_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("class_value_agreement_figure"),
+    script:
+        "../scripts/class_value_agreement_figure.py"
+
+
+rule key_value_agreement_figure:
+    input:
+        table="results/tables/key_value_agreement.csv",
+        classes="results/tables/key_value_agreement_classes.csv",
+    output:
+        svg=report(
+            "results/figures/key_value_agreement.svg",
+            caption="../report/key_value_agreement.rst",
+            category=CATEGORIES["memories"],
+            labels={"model": "all", "content": "figure: key-value"},
+        ),
+        png="results/figures/key_value_agreement.png",
+    log:
+        "logs/key_value_agreement_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("key_value_agreement_figure"),
+    script:
+        "../scripts/key_value_agreement_figure.py"
+
+
+rule memory_comparison_figure:
+    input:
+        table="results/tables/memory_comparison.csv",
+    output:
+        svg=report(
+            "results/figures/memory_comparison.svg",
+            caption="../report/memory_comparison.rst",
+            category=CATEGORIES["memories"],
+            labels={"model": "all", "content": "figure: normalised depth"},
+        ),
+        png="results/figures/memory_comparison.png",
+    log:
+        "logs/memory_comparison_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("memory_comparison_figure"),
+    script:
+        "../scripts/memory_comparison_figure.py"
+
+
+rule memory_composition_figure:
+    input:
+        table="results/tables/memory_composition.csv",
+    output:
+        svg=report(
+            "results/figures/memory_composition.svg",
+            caption="../report/memory_composition.rst",
+            category=CATEGORIES["memories"],
+            labels={"model": "all", "content": "figure: composition"},
+        ),
+        png="results/figures/memory_composition.png",
+    log:
+        "logs/memory_composition_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("memory_composition_figure"),
+    script:
+        "../scripts/memory_composition_figure.py"
+
+
+rule agreement_vs_accuracy_figure:
+    input:
+        table="results/tables/agreement_vs_accuracy.csv",
+    output:
+        svg=report(
+            "results/figures/agreement_vs_accuracy.svg",
+            caption="../report/agreement_vs_accuracy.rst",
+            category=CATEGORIES["agreement_vs_accuracy"],
+            labels={"model": "all", "content": "figure: and accuracy"},
+        ),
+        png="results/figures/agreement_vs_accuracy.png",
+    log:
+        "logs/agreement_vs_accuracy_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("agreement_vs_accuracy_figure"),
+    script:
+        "../scripts/agreement_vs_accuracy_figure.py"

@@ -20,9 +20,8 @@ rule identifiability:
 rule identifiability_evolution:
     input:
         measures="results/{model}/measures/identifiability.h5",
-        twin=lambda wildcards: expand(
-            "results/{model}/measures/identifiability.h5",
-            model=CONFIG.twin(wildcards.model) or [],
+        twin=lambda wildcards: twin_files(
+            wildcards, "results/{model}/measures/identifiability.h5"
         ),
     output:
         table="results/{model}/measures/identifiability_evolution.csv",

@@ -1,0 +1,40 @@
+"""From the heads' outputs at a token to class embedding space: the rest of the attention branch, then the head."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.models.eva import EvaBlockPostNorm
+from timm.models.vision_transformer import ResPostBlock
+from timm.models.vision_transformer_relpos import ResPostRelPosBlock
+
+POST_NORM_BLOCKS = (ResPostBlock, ResPostRelPosBlock, EvaBlockPostNorm)
+"""Blocks whose `norm1` stands behind the attention, not before it."""
+
+
+def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:
+    """Return what the attention branch adds to the residual stream of one token, (n, D).
+
+    Args:
+        block: a block of a supported timm model.
+        heads: (n, H, d), the heads' outputs at the token.
+    """
+    attention = block.attn
+    x = heads.flatten(1)
+    if getattr(attention, "norm", None) is not None:
+        x = attention.norm(x)
+    x = attention.proj(x)
+    if isinstance(block, POST_NORM_BLOCKS):
+        return torch.as_tensor(block.norm1(x))
+    if hasattr(block, "ls1"):
+        return torch.as_tensor(block.ls1(x))
+    scale = getattr(block, "gamma_1", None)
+    return torch.as_tensor(x if scale is None else scale * x)
+
+
+def class_token_logits(model: Any, token: torch.Tensor) -> torch.Tensor:
+    """Project the [CLS] token (n, D) onto the classes (n, C), as `Projection` does it for all tokens."""
+    x = model.norm(token)
+    fc_norm = getattr(model, "fc_norm", None)
+    return torch.as_tensor(model.head(x if fc_norm is None else fc_norm(x)))

@@ -1,0 +1,142 @@
+"""How well an explanation finds the object: its importance against the segmentation mask.
+
+Importance is one number per image token; scores are those of the map in which every pixel has its token's importance
+(nearest neighbour). Since all pixels of a token are equal, counts of pixels per token say the same, and no map is made.
+Ignored pixels count nowhere. Scores that need a threshold call a pixel object when its importance is above the mean of
+the image's tokens, as the segmentation test of Chefer, Gur, Wolf, CVPR 2021 (arXiv 2012.09838) does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from classlens.data.raw import CLASS, CONTEXT
+from classlens.errors import InputError
+from classlens.hdf5 import iterate_rows
+from classlens.measures.statistics import bootstrap_interval
+from classlens.tables.files import write_table
+
+Array = npt.NDArray[Any]
+
+SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
+
+
+def segmentation_table(
+    masks: Path,
+    explanations: Mapping[str, Path],
+    path: Path,
+    *,
+    grid: tuple[int, int],
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Write the segmentation scores of several explanations.
+
+    Args:
+        masks: mask file, `mask` (N, H, W) after the images' geometry.
+        explanations: explanation files by method.
+        path: the table to write. Columns: method, score, images (those that have class pixels), mean over them, ci_low,
+            ci_high (bootstrap over images). All scores are fractions.
+        grid: rows and columns of image tokens.
+        resamples, confidence, seed: see `bootstrap_interval`.
+
+    Raises:
+        InputError: an explanation does not fit the masks or the grid.
+    """
+    rows = []
+    for method, explanation in explanations.items():
+        batches = _together(masks, explanation)
+        scores = np.concatenate([segmentation_scores(importance, mask, grid) for importance, mask in batches])
+        counted = scores[np.isfinite(scores).all(1)]
+        low, high = bootstrap_interval(counted, resamples, confidence, seed)
+        means = counted.mean(0) if len(counted) else np.full(len(SCORES), np.nan)
+        for index, score in enumerate(SCORES):
+            rows.append((method, score, len(counted), means[index], low[index], high[index]))
+    columns = ["method", "score", "images", "mean", "ci_low", "ci_high"]
+    write_table(pd.DataFrame(rows, columns=columns), str(path))
+
+
+def segmentation_scores(importance: Array, masks: Array, grid: tuple[int, int]) -> Array:
+    """Score explanations against masks.
+
+    `pointing_game` (Zhang et al., IJCV 2018, arXiv 1608.00507): 1 when the pixel in the middle of the most important
+    token is a class pixel, else 0. `pixel_accuracy`: share of pixels whose call is right. `average_precision`: of
+    importance as a detector of class pixels, the sum over thresholds k of (recall_k - recall_(k-1)) precision_k. `iou`:
+    class pixels that are called object, over pixels that are one or the other.
+
+    Args:
+        importance: (n, P).
+        masks: (n, H, W) of 0 context, 1 class, 2 ignore.
+        grid: rows and columns of image tokens, P together.
+
+    Returns:
+        (n, 4) in the order of `SCORES`; NaN for images without a class pixel, in which nothing can be found.
+
+    Raises:
+        InputError: importance and masks do not fit each other or the grid.
+    """
+    if importance.shape != (len(masks), grid[0] * grid[1]) or masks.ndim != 3:
+        raise InputError(
+            f"importance {importance.shape} and masks {masks.shape} do not fit a grid of {grid[0]} x {grid[1]} tokens; "
+            f"take masks of the same images and the model's own grid"
+        )
+    cells = _cells(masks, grid)
+    pixels = {value: (cells == value).sum(-1) for value in (CONTEXT, CLASS)}
+    called = importance > importance.mean(1, keepdims=True)
+    hit = np.where(called, pixels[CLASS], 0).sum(1)
+    false = np.where(called, pixels[CONTEXT], 0).sum(1)
+    of_class, of_context = pixels[CLASS].sum(1), pixels[CONTEXT].sum(1)
+    with np.errstate(invalid="ignore"):
+        scores = np.stack(
+            [
+                _pointing(importance, masks, grid),
+                (hit + of_context - false) / (of_class + of_context),
+                _average_precision(importance, pixels[CLASS], pixels[CONTEXT]),
+                hit / (of_class + false),
+            ],
+            axis=1,
+        )
+    return np.asarray(np.where((of_class > 0)[:, None], scores, np.nan))
+
+
+def _cells(masks: Array, grid: tuple[int, int]) -> Array:
+    """Return the masks' pixels by token, (n, P, pixels); what is left over at the edges belongs to no token."""
+    height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
+    cut = masks[:, : height * grid[0], : width * grid[1]]
+    cells = cut.reshape(len(masks), grid[0], height, grid[1], width).transpose(0, 1, 3, 2, 4)
+    return cells.reshape(len(masks), grid[0] * grid[1], height * width)
+
+
+def _pointing(importance: Array, masks: Array, grid: tuple[int, int]) -> Array:
+    height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
+    row, column = np.divmod(importance.argmax(1), grid[1])
+    middle = masks[np.arange(len(masks)), row * height + height // 2, column * width + width // 2]
+    return np.asarray(middle == CLASS, dtype=np.float64)
+
+
+def _average_precision(importance: Array, of_class: Array, of_context: Array) -> Array:
+    """Return average precision over pixels, each token standing for its class and its context pixels by weight."""
+    tokens = importance.shape[1]
+    truth = np.repeat([1, 0], tokens)
+    return np.array(
+        [
+            average_precision_score(truth, np.tile(scores, 2), sample_weight=np.concatenate(weights))
+            if weights[0].any()
+            else np.nan
+            for scores, weights in zip(importance, zip(of_class, of_context, strict=True), strict=True)
+        ]
+    )
+
+
+def _together(masks: Path, explanation: Path) -> Iterator[tuple[Array, Array]]:
+    both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
+    for found, truth in both:
+        yield found["importance"], truth["mask"]

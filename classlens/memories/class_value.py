@@ -1,0 +1,85 @@
+"""Class-value agreement: how far some memory of a branch points in the direction of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from classlens.errors import InputError
+from classlens.measures.statistics import bootstrap_interval
+from classlens.memories.boxes import boxes_of_rows
+from classlens.memories.chance import largest_cosine
+from classlens.memories.parameters import BRANCHES, read_class_values
+from classlens.tables.files import write_table
+
+Array = npt.NDArray[Any]
+
+
+def class_value_agreement(
+    parameters: str, twin: Sequence[str], path: str, resamples: int, confidence: float, seed: int
+) -> None:
+    """Summarise the class-value agreement of every branch and block beside the random twin's and chance.
+
+    Args:
+        parameters: the model's projected memories, see `classlens.memories.parameters`.
+        twin: the same of its random twin, as a list of one; an empty list where there is no twin.
+        path: the table to write, a row per branch and block (from 0). Columns: branch, block, classes; mean (over
+            classes) with ci_low, ci_high (bootstrap over classes); whisker_low, q1, median, q3, whisker_high (over
+            classes); chance (expected largest cosine of as many random directions); twin_mean, difference,
+            difference_ci_low, difference_ci_high, p_value of the one-sided Wilcoxon signed-rank test of a class's
+            score against its score in the twin (empty without a twin; not corrected).
+
+    Raises:
+        InputError: the twin has other blocks or classes than the model.
+    """
+    model = read_class_values(parameters)
+    other = read_class_values(twin[0]) if twin else None
+    parts = []
+    for branch in BRANCHES:
+        scores = model.scores[branch]
+        low, high = bootstrap_interval(scores.T, resamples, confidence, seed)
+        columns = {
+            "branch": branch,
+            "block": np.arange(len(scores)),
+            "classes": scores.shape[1],
+            "mean": scores.mean(1, dtype=np.float64),
+            "ci_low": low,
+            "ci_high": high,
+            **boxes_of_rows(scores),
+            "chance": chance_levels(model.width, model.memories[branch]),
+        }
+        of_twin = None if other is None else other.scores[branch]
+        columns |= _comparison(scores, of_twin, resamples, confidence, seed)
+        parts.append(pd.DataFrame(columns))
+    write_table(pd.concat(parts, ignore_index=True), path)
+
+
+def chance_levels(width: int, memories: Sequence[int]) -> Array:
+    """Return the chance level of each block, given D and each block's M."""
+    by_count = {count: largest_cosine(width, count) for count in set(memories)}
+    return np.array([by_count[count] for count in memories])
+
+
+def _comparison(scores: Array, twin: Array | None, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
+    if twin is None:
+        names = ("twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value")
+        return dict.fromkeys(names, np.nan)
+    if twin.shape != scores.shape:
+        raise InputError(
+            f"a model of {len(scores)} blocks and {scores.shape[1]} classes cannot be compared with a random twin of "
+            f"{len(twin)} blocks and {twin.shape[1]} classes: give both the same architecture and options"
+        )
+    difference = scores.astype(np.float64) - twin
+    low, high = bootstrap_interval(difference.T, resamples, confidence, seed)
+    return {
+        "twin_mean": twin.mean(1, dtype=np.float64),
+        "difference": difference.mean(1),
+        "difference_ci_low": low,
+        "difference_ci_high": high,
+        "p_value": wilcoxon(difference, alternative="greater", axis=1).pvalue,
+    }

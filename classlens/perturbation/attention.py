@@ -1,0 +1,136 @@
+"""Attention perturbations: what image tokens may attend to, in every block (SPEC section 4).
+
+`self_only`: themselves alone. `no_cls`: the weight of [CLS] is taken out after the softmax, and the others are not
+scaled up, as in the published code (Vilas et al. 2023, arXiv 2310.18969). `no_cls_renormalised`: [CLS] is masked before
+the softmax. Prefix tokens attend as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+import torch
+
+from classlens.extraction.heads import Projection
+from classlens.hdf5 import Column, RowWriter, index_dtype
+from classlens.perturbation.interception import Attend, Attention, attending
+from classlens.perturbation.kinds import require_attention_kind
+from classlens.perturbation.ranks import rank_tokens
+from classlens.perturbation.running import Network, load, over_images, read_classes
+from classlens.perturbation.tokens import TokenModel
+
+
+def perturb_attention(
+    pixels: Path, weights: Path, output: Path, *, kind: str, batch_size: int, **network: Unpack[Network]
+) -> dict[str, Any]:
+    """Write what is left of a model under an attention perturbation: `rank` (N, T) and `correct` (N).
+
+    Args:
+        pixels: pixel file of the evaluation images.
+        weights: canonical weights.
+        output: the file to write.
+        kind: one of `kinds.ATTENTION_KINDS`.
+        batch_size: images per forward pass, at most.
+        network: see `running.Network`.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: the kind is unknown or does not apply; a label is no class of the model; logits are not finite.
+    """
+    loaded = load(weights, network)
+    perturbed = AttentionPerturbation(loaded.model, kind, loaded.architecture)
+    classes = read_classes(pixels, loaded.model.num_classes)
+    tokens = perturbed.tokens.prefix + perturbed.tokens.patches
+    columns = {
+        "rank": Column(
+            (tokens,),
+            index_dtype(loaded.model.num_classes),
+            f"number of classes with a larger logit than the correct one at the last block, attention {kind}",
+            "classes",
+        ),
+        "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
+    }
+    with RowWriter(output, len(classes), columns, loaded.attributes()) as writer:
+
+        def run(images: torch.Tensor, part: slice) -> None:
+            target = torch.from_numpy(classes[part]).to(loaded.device)
+            with loaded.autocast():
+                rank, correct = perturbed(images, target)
+            writer.append({"rank": rank.cpu().numpy(), "correct": correct.cpu().numpy()})
+
+        over_images(loaded, pixels, batch_size, f"attention {kind}", run)
+    return loaded.provenance()
+
+
+class AttentionPerturbation:
+    """A model whose image tokens attend to less.
+
+    Args:
+        model: a supported timm model in evaluation mode.
+        kind: one of `kinds.ATTENTION_KINDS`.
+        name: the model's, for messages.
+
+    Raises:
+        InputError: the kind is unknown or does not apply to the model.
+    """
+
+    def __init__(self, model: Any, kind: str, name: str = "the model") -> None:
+        require_attention_kind(kind, name, has_class_token=model.cls_token is not None)
+        self.tokens = TokenModel(model)
+        self._attend = _with_prefix(self.tokens.prefix, IMAGE_ROWS[kind])
+        self._project = Projection(model)
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return rank (n, T) int32 at the last block and whether the model is right (n).
+
+        Args:
+            images: (n, 3, H, W), normalised.
+            classes: (n), the correct ones.
+        """
+        tokens = self.tokens.embed(images)
+        with attending(self.tokens.model, self._attend):
+            residual = self.tokens.residual(tokens)
+        correct = self.tokens.logits(residual).argmax(-1) == classes
+        return rank_tokens(self._project, residual, classes), correct
+
+
+ImageRows = Callable[[Attention, slice], torch.Tensor]
+"""Returns the outputs (n, H, P, d) of the image tokens, which the slice picks."""
+
+
+def _with_prefix(prefix: int, image_rows: ImageRows) -> Attend:
+    rows = slice(prefix, None)
+
+    def attend(_block: int, attention: Attention) -> torch.Tensor:
+        perturbed = image_rows(attention, rows)
+        return torch.cat([attention.output(slice(prefix)), perturbed], dim=2) if prefix else perturbed
+
+    return attend
+
+
+def _self_only(attention: Attention, rows: slice) -> torch.Tensor:
+    return attention.value[:, :, rows]
+
+
+def _no_cls(attention: Attention, rows: slice) -> torch.Tensor:
+    # A weight of zero is a value of zero: the other weights stay what the softmax over all tokens made of them.
+    value = attention.value.clone()
+    value[:, :, 0] = 0
+    return attention.output(rows, value=value)
+
+
+def _no_cls_renormalised(attention: Attention, rows: slice) -> torch.Tensor:
+    return attention.output(rows, slice(1, None))
+
+
+IMAGE_ROWS: dict[str, ImageRows] = {
+    "self_only": _self_only,
+    "no_cls": _no_cls,
+    "no_cls_renormalised": _no_cls_renormalised,
+}

@@ -1,0 +1,44 @@
+"""The files of linear probes, see the file contract in docs/files.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from classlens.extraction.files import SITE_NAMES
+from classlens.hdf5 import Column, RowWriter, describe, index_dtype
+
+Array = npt.NDArray[Any]
+
+MISSING = -1
+"""Rank at a token without a probe."""
+
+
+def write_probe(path: Path | str, rank: Array, correct: Array, facts: Mapping[str, Any]) -> None:
+    """Write the file of one site of one block.
+
+    Args:
+        path: the HDF5 file to write: `accuracy` (T), `rank` (N, T).
+        rank: (N, T), `MISSING` at tokens without a probe, for which accuracy is NaN. Then it is stored as int32.
+        correct: (N, T) bool, the probe's largest score is the correct class's.
+        facts: attributes of the file, among them site and num_classes.
+    """
+    probed = rank[0] != MISSING
+    where = SITE_NAMES[facts["site"]]
+    column = Column(
+        rank.shape[1:],
+        index_dtype(facts["num_classes"]) if probed.all() else np.int32,
+        f"number of classes with a larger score than the correct one, of probes at {where}; -1 without a probe",
+        "classes",
+    )
+    with RowWriter(path, len(rank), {"rank": column}, facts) as writer:
+        writer.append({"rank": rank})
+    accuracy = np.where(probed, correct.mean(0), np.nan).astype(np.float32)
+    with h5py.File(path, "r+") as file:
+        dataset = file.create_dataset("accuracy", data=accuracy)
+        describe(dataset, f"share of images that the token's probe at {where} gets right; NaN without a probe")

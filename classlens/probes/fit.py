@@ -1,0 +1,222 @@
+"""Fit linear probes in one pass over the training images and score them in one pass over the evaluation images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from classlens.errors import InputError
+from classlens.models.device import choose_device, in_fitting_batches
+from classlens.models.inputs import Normalise
+from classlens.models.weights import load_model
+from classlens.probes.features import Features
+from classlens.probes.files import MISSING, write_probe
+from classlens.probes.plan import SITES, Part, bytes_per_token, plan
+from classlens.probes.ridge import Ridge, RidgeSums
+from classlens.progress import Progress
+
+Array = npt.NDArray[Any]
+Probe = tuple[str, int]
+
+GIBIBYTE = 2**30
+
+
+def fit_and_score(
+    training: Path,
+    evaluation: Path,
+    weights: Path,
+    outputs: Sequence[Path],
+    *,
+    architecture: str,
+    options: Mapping[str, Any],
+    mean: Sequence[float],
+    std: Sequence[float],
+    precision: str,
+    probes: Sequence[Sequence[Any]],
+    tokens: Sequence[int] | None,
+    penalty: float,
+    batch_size: int,
+    threads: int,
+    memory_gib: float,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Write the files of a model's linear probes (SPEC: section 4).
+
+    For every site, block and token a ridge classifier over all classes of the model, as scikit-learn's
+    RidgeClassifier(alpha=penalty) fits it to the token's features.
+
+    Args:
+        training, evaluation: pixel files (`pixels`, `class_index`) of the two splits.
+        weights: canonical weights.
+        outputs: files to write, one per probe, see `classlens.probes.files`.
+        mean, std: normalisation per channel.
+        precision: of the forward passes: float32, or the type that autocast may use.
+        probes: pairs of site (`residual`, `attn`, `mlp`) and block, one per output.
+        tokens: token numbers, prefix tokens first; None takes all.
+        penalty: of the ridge.
+        batch_size: images per forward pass, at most.
+        threads: CPU threads.
+        memory_gib: what the sums may take, in GiB, beside the model and its activations. Probes that do not fit
+            together are fitted in groups, each with passes of its own.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: there is no such site, block or token; there are no training images; a label is no class of the
+            model; or features are not finite or too
+            large for the penalty.
+    """
+    torch.set_num_threads(threads)
+    target = choose_device(device)
+    model: Any = load_model(weights, architecture, options).to(target)
+    wanted = _checked_probes(probes, len(model.blocks))
+    layout = {
+        "num_classes": model.num_classes,
+        "num_prefix_tokens": model.num_prefix_tokens,
+        "has_class_token": model.cls_token is not None,
+    }
+    count = model.patch_embed.num_patches + model.num_prefix_tokens
+    chosen = _checked_tokens(tokens, count)
+    features = Features(model, Normalise(mean, std, target), precision)
+    with h5py.File(training) as learn, h5py.File(evaluation) as held_out:
+        split = Split(learn, held_out, model.num_classes)
+        token_bytes = bytes_per_token(model.embed_dim, len(split.seen), batch_size)
+        groups = plan(wanted, chosen, token_bytes, int(memory_gib * GIBIBYTE))
+        ranks = {probe: np.full((split.images, count), MISSING, np.int32) for probe in wanted}
+        correct = {probe: np.zeros((split.images, count), np.bool_) for probe in wanted}
+        with Progress(len(groups) * (split.training_images + split.images), "linear probes") as progress:
+            for parts in groups:
+                ridges = fit(features, split, parts, model.embed_dim, penalty, batch_size, progress)
+                score(features, split, parts, ridges, (ranks, correct), batch_size, progress)
+    facts = {**layout, "penalty": penalty, "training_images": split.training_images}
+    for probe, path in zip(wanted, outputs, strict=True):
+        site, block = probe
+        write_probe(path, ranks[probe], correct[probe], {**facts, "site": site, "block": block})
+    return {"device": str(target) if target.type != "cuda" else torch.cuda.get_device_name(target)}
+
+
+class Split:
+    """Training and evaluation images and their classes.
+
+    Args:
+        training, evaluation: open pixel files.
+        num_classes: C.
+
+    Raises:
+        InputError: there are no training images, or a label is no class of the model.
+    """
+
+    def __init__(self, training: h5py.File, evaluation: h5py.File, num_classes: int) -> None:
+        self.training_pixels, self.pixels = training["pixels"], evaluation["pixels"]
+        self.training_classes, self.classes = (
+            np.asarray(file["class_index"], dtype=np.int64) for file in (training, evaluation)
+        )
+        if not len(self.training_classes):
+            raise InputError("there are no training images; raise the data set's key `train_per_class`")
+        highest = max(self.training_classes.max(), self.classes.max())
+        if highest >= num_classes:
+            raise InputError(
+                f"the data set has the class {highest}, but the model only the classes 0..{num_classes - 1}; "
+                f"set options.num_classes or take weights that know all classes"
+            )
+        self.num_classes = num_classes
+        self.seen: Array = np.unique(self.training_classes)
+        """(K), classes with training images, ascending."""
+
+    @property
+    def training_images(self) -> int:
+        """Number of training images."""
+        return len(self.training_classes)
+
+    @property
+    def images(self) -> int:
+        """N, evaluation images."""
+        return len(self.classes)
+
+
+def fit(
+    features: Features,
+    split: Split,
+    parts: Sequence[Part],
+    width: int,
+    penalty: float,
+    batch_size: int,
+    progress: Progress,
+) -> list[Ridge]:
+    """Fit the ridges of a group in one pass over the training images.
+
+    Raises:
+        InputError: features are not finite, or too large to be told apart from the penalty.
+    """
+    device = features.device
+    sums = [RidgeSums(len(part.tokens), width, len(split.seen), device) for part in parts]
+    classes = torch.from_numpy(np.searchsorted(split.seen, split.training_classes)).to(device)
+
+    def run(images: slice) -> None:
+        # All that may run out of memory comes before the first addition, so that a batch is never added twice.
+        batch = features(split.training_pixels[images], parts)
+        for own, of_part in zip(sums, batch, strict=True):
+            own.add(of_part, classes[images])
+        progress.advance(images.stop - images.start)
+
+    in_fitting_batches(split.training_images, batch_size, run)
+    ridges = []
+    for part in parts:
+        try:
+            # Taken off the list, so that a Gram matrix is freed as soon as it is solved.
+            ridges.append(sums.pop(0).solve(penalty))
+        except FloatingPointError as error:
+            raise InputError(
+                f"{part.site} of block {part.block}: {error} {penalty}; check the weights, or raise the penalty of "
+                "the probes"
+            ) from error
+    return ridges
+
+
+def score(
+    features: Features,
+    split: Split,
+    parts: Sequence[Part],
+    ridges: Sequence[Ridge],
+    results: tuple[Mapping[Probe, Array], Mapping[Probe, Array]],
+    batch_size: int,
+    progress: Progress,
+) -> None:
+    """Fill the parts' tokens of ranks and correctness, (N, T) by probe, in one pass over the evaluation images."""
+    ranks, hits = results
+    seen = torch.from_numpy(split.seen).to(features.device)
+
+    def run(images: slice) -> None:
+        batch = features(split.pixels[images], parts)
+        classes = torch.from_numpy(split.classes[images]).to(features.device)
+        for part, ridge, of_part in zip(parts, ridges, batch, strict=True):
+            rank, correct = ridge.judge(of_part, classes, seen, split.num_classes)
+            ranks[part.site, part.block][images, part.tokens] = rank.T.cpu().numpy()
+            hits[part.site, part.block][images, part.tokens] = correct.T.cpu().numpy()
+        progress.advance(images.stop - images.start)
+
+    in_fitting_batches(split.images, batch_size, run)
+
+
+def _checked_probes(probes: Sequence[Sequence[Any]], blocks: int) -> list[Probe]:
+    for site, block in probes:
+        if site not in SITES:
+            raise InputError(f"linear probes: there is no site {site!r}; take one of {', '.join(SITES)}")
+        if not 0 <= block < blocks:
+            raise InputError(f"linear probes: there is no block {block}; the model has the blocks 0 to {blocks - 1}")
+    return [(site, block) for site, block in probes]
+
+
+def _checked_tokens(tokens: Sequence[int] | None, count: int) -> list[int]:
+    chosen = list(range(count)) if tokens is None else sorted(set(tokens))
+    outside = [token for token in chosen if not 0 <= token < count]
+    if outside or not chosen:
+        raise InputError(f"linear probes: tokens {list(tokens or ())}; the model has the tokens 0 to {count - 1}")
+    return chosen

@@ -1,0 +1,41 @@
+"""Importance of image tokens in the eyes of linear probes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from classlens.errors import InputError
+from classlens.hdf5 import Column, RowWriter, iterate_rows
+
+
+def probe_importance(probes: Sequence[Path | str], path: Path | str) -> None:
+    """Write minus the sum over blocks of every image token's rank (SPEC: section 4).
+
+    Args:
+        probes: the model's probe files at `residual`, of all blocks.
+        path: the HDF5 file to write: `importance` (N, P) float32.
+
+    Raises:
+        InputError: some image token has no probe.
+    """
+    with h5py.File(probes[0], "r") as file:
+        images, tokens = file["rank"].shape
+        prefix = int(file.attrs["num_prefix_tokens"])
+    columns = {
+        "importance": Column(
+            (tokens - prefix,),
+            np.float32,
+            "minus the sum over blocks of the rank of linear probes at residual",
+            "classes",
+        )
+    }
+    with RowWriter(path, images, columns) as writer:
+        for of_blocks in zip(*(iterate_rows(probe, ["rank"]) for probe in probes), strict=True):
+            ranks = np.stack([rows["rank"][:, prefix:] for rows in of_blocks]).astype(np.int64)
+            if (ranks < 0).any():
+                raise InputError("probe importance needs probes of all image tokens; take all tokens in the config")
+            writer.append({"importance": -ranks.sum(0)})

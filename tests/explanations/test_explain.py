@@ -1,0 +1,78 @@
+"""One image from Python."""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+
+sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
+
+from tiny_transformers import READS_CLASS_TOKEN, SMALL, random_images, transformer, write_small
+
+from classlens.errors import InputError
+from classlens.explanations.explain import as_input, explain
+from classlens.explanations.files import attention_explanations, gradient_explanations
+from classlens.explanations.methods import GRADIENT_METHODS, METHODS
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", READS_CLASS_TOKEN)
+def test_any_method_on_any_model(name, method):
+    model = transformer(name).train()
+    explanation = explain(model, random_images(1)[0], class_index=4, method=method)
+    assert explanation.heatmap().shape == (4, 4)
+    assert np.isfinite(explanation.importance).all()
+    assert explanation.importance.std() > 0
+    if method in GRADIENT_METHODS:
+        assert explanation.maps.shape == (2, 3, 16)
+        assert explanation.maps.sum((0, 1)) == pytest.approx(explanation.importance, rel=1e-4, abs=1e-6)
+    assert model.training
+
+
+@pytest.mark.parametrize("method", ["gradient", "chefer"])
+def test_it_is_what_files_hold(method, tmp_path):
+    model, pixels, weights, network = write_small(tmp_path, "LayerScale", [5, 1])
+    write = gradient_explanations if method == "gradient" else attention_explanations
+    write(pixels, weights, {method: tmp_path / "out.h5"}, **network)
+    with h5py.File(pixels) as images, h5py.File(tmp_path / "out.h5") as file:
+        image = torch.from_numpy(images["pixels"][1]).permute(2, 0, 1) / 255 * 2 - 1
+        found = explain(model, image, 1, method)
+        assert found.importance == pytest.approx(file["importance"][1], rel=1e-4, abs=1e-6)
+    assert not np.allclose(explain(model, image, 2, method).importance, found.importance, rtol=1e-3)
+
+
+def test_pictures_go_through_timms_transform():
+    model = timm.create_model("vit_tiny_patch16_224", **SMALL)
+    picture = Image.effect_noise((70, 50), 90)
+    images = as_input(model, picture)
+    assert images.shape == (1, 3, 32, 32)
+    # timm's mean and standard deviation of this model are one half.
+    assert -1 <= images.min() < 0 < images.max() <= 1
+    first, second = (explain(model, image, 3, "chefer").importance for image in (picture, images[0]))
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "class_index", "method", "message"),
+    [
+        ("plain", torch.zeros(3, 32, 32), 7, "gradient", r"class 7 is none of the model's classes 0\.\.6"),
+        ("plain", torch.zeros(3, 32, 32), -1, "random", "class -1 is none"),
+        ("plain", torch.zeros(3, 40, 32), 0, "gradient", r"\(3, 40, 32\), but the model takes \(3, 32, 32\)"),
+        ("plain", torch.zeros(3, 32, 32), 0, "gradients", "'gradients' is unknown"),
+        ("averages", torch.zeros(3, 32, 32), 0, "rollout", "'rollout' does not apply to vit_tiny_patch16_224"),
+        ("BEiT, averages", torch.zeros(3, 32, 32), 0, "chefer", "'chefer' does not apply to beit_base_patch16_224"),
+    ],
+)
+def test_bad_input(name, image, class_index, method, message):
+    with pytest.raises(InputError, match=message):
+        explain(transformer(name), image, class_index, method)
+
+
+def test_unsupported_models_are_refused():
+    with pytest.raises(InputError, match="ResNet is not a vision transformer"):
+        explain(timm.create_model("resnet10t"), torch.zeros(3, 32, 32), 0)

@@ -1,0 +1,164 @@
+"""Removal curves: golden numbers, the ends of the curve, and what a step costs."""
+
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
+
+from tiny_transformers import (
+    FAMILIES,
+    GOLDEN_NETWORK,
+    RUNNING,
+    random_images,
+    transformer,
+    write_golden,
+    write_small,
+)
+
+from classlens.errors import InputError
+from classlens.explanations.chance import random_importance
+from classlens.faithfulness.curves import removal_curves
+from classlens.faithfulness.removal import TokenRemoval, importance_order, removal_counts
+from classlens.perturbation.tokens import TokenModel
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    return write_golden(tmp_path_factory.mktemp("golden"))
+
+
+def write_importance(path, importance):
+    with h5py.File(path, "w") as file:
+        file["importance"] = np.asarray(importance, np.float32)
+    return path
+
+
+@pytest.mark.parametrize("method", ["gradient_double_softmax", "chefer"])
+def test_golden(method, stored, golden, tmp_path):
+    # Importance that falls along the golden order.
+    importance = np.empty((30, 49), np.float32)
+    np.put_along_axis(importance, golden[f"faithfulness/{method}/order"] - 1, np.arange(49, 0, -1.0)[None], axis=1)
+    explanation = write_importance(tmp_path / "importance.h5", importance)
+    files = tmp_path / "curves.csv", tmp_path / "right.h5"
+    removal_curves(*stored, explanation, *files, **GOLDEN_NETWORK, **RUNNING, batch_size=13)
+    table = pd.read_csv(files[0])
+    assert list(table.columns) == ["direction", "n_removed", "accuracy"]
+    with h5py.File(files[1]) as file:
+        assert file.attrs["n_removed"].tolist() == list(range(49))
+        assert file.attrs["image_tokens"] == 49
+        for direction in ("negative", "positive"):
+            rows = table[table["direction"] == direction]
+            assert rows["n_removed"].tolist() == list(range(49))
+            expected = golden[f"faithfulness/{method}/{direction}_accuracy"]
+            assert np.abs(rows["accuracy"].to_numpy()[:0:-1] - expected).max() < 1e-5
+            assert rows["accuracy"].iloc[0] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
+            assert file[direction].shape == (30, 49)
+            assert file[direction][:].mean(0) == pytest.approx(rows["accuracy"].to_numpy(), abs=1e-5)
+            assert np.array_equal(file[direction][:, 0], golden["projection/correct"])
+
+
+def orders_of(count, tokens=16, several=2):
+    random = np.random.default_rng(0)
+    return torch.from_numpy(importance_order(random.random((several, count, tokens))))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.inference_mode()
+def test_every_step_is_the_model_on_that_many_tokens(name):
+    model, images = transformer(name), random_images(5)
+    predicted = model(images).argmax(-1)
+    # Some are right and some are wrong.
+    classes = torch.where(torch.tensor([True, True, False, True, True]), predicted, (predicted + 1) % 7)
+    orders, counts = orders_of(5), [1, 4, 11, 16]
+    right = TokenRemoval(model)(images, classes, orders, counts)
+    assert right.shape == (2, 2, 5, 4)
+    assert torch.equal(right[..., -1], (predicted == classes).expand(2, 2, 5))
+    tokens = TokenModel(model)
+    embedded = tokens.embed(images)
+    for step, count in enumerate(counts[:-1]):
+        for seed in range(2):
+            for image in range(5):
+                for direction, kept in enumerate((orders[seed, image, :count], orders[seed, image, -count:])):
+                    logits = tokens.logits(tokens.residual(embedded[image : image + 1], kept[None]))
+                    expected = logits.argmax(-1) == classes[image]
+                    assert right[direction, seed, image, step] == expected
+
+
+def test_a_step_with_n_tokens_costs_n_tokens():
+    model = transformer("registers")
+    seen = []
+    for block in model.blocks:
+        block.register_forward_pre_hook(lambda _module, inputs: seen.append(tuple(inputs[0].shape[:2])))
+    removal = TokenRemoval(model)
+    seen.clear()
+    embeddings = []
+    model.patch_embed.register_forward_hook(lambda *_: embeddings.append(1))
+    removal(random_images(6), torch.zeros(6, dtype=torch.long), orders_of(6, several=1), [2, 10, 16])
+    ran = [shape for shape in seen if shape != (6, 20)]
+    # Two blocks; both directions share a batch as long as it has no more tokens than the whole images have.
+    assert ran == [(12, 6), (12, 6), *[(8, 14)] * 2, *[(4, 14)] * 2]
+    assert seen.count((6, 20)) == 3  # the unperturbed model once, and the pass that stops where the blocks begin
+    assert len(embeddings) == 1
+
+
+@given(st.integers(1, 5000))
+def test_counts(tokens):
+    counts = removal_counts(tokens)
+    assert counts == sorted(set(counts))
+    assert (counts[0], counts[-1]) == (1, tokens)
+    assert len(counts) == (tokens if tokens <= 64 else 50)
+    steps = np.diff(counts)
+    if tokens > 64:
+        assert steps.max() - steps.min() <= 1
+
+
+def test_equal_importance_keeps_the_first():
+    assert importance_order(np.array([[0.0, 2.0, 0.0, 2.0]])).tolist() == [[1, 3, 0, 2]]
+
+
+def test_random_orders(tmp_path):
+    model, pixels, weights, network = write_small(tmp_path, "averages", [0, 1, 2, 3, 4])
+    files = tmp_path / "curves.csv", tmp_path / "right.h5"
+    removal_curves(pixels, weights, None, *files, counts=[1, 8, 16], seeds=[5, 6, 7], **network)
+    table = pd.read_csv(files[0])
+    assert table["n_removed"].tolist() == [0, 8, 15] * 2
+    by_seed = []
+    for seed in (5, 6, 7):
+        explanation = write_importance(tmp_path / f"{seed}.h5", random_importance(seed, 0, 5, 16))
+        removal_curves(
+            pixels, weights, explanation, tmp_path / "one.csv", tmp_path / "one.h5", counts=[16, 1, 8], **network
+        )
+        by_seed.append(pd.read_csv(tmp_path / "one.csv")["accuracy"].to_numpy())
+    assert table["accuracy"].to_numpy() == pytest.approx(np.mean(by_seed, axis=0), abs=1e-5)
+    assert table["accuracy_low"].to_numpy() == pytest.approx(np.min(by_seed, axis=0), abs=1e-5)
+    assert table["accuracy_high"].to_numpy() == pytest.approx(np.max(by_seed, axis=0), abs=1e-5)
+    with h5py.File(files[1]) as file:
+        means = np.concatenate([file[direction][:].mean(0) for direction in ("negative", "positive")])
+    assert means == pytest.approx(table["accuracy"].to_numpy(), abs=1e-5)
+    assert model.cls_token is None
+
+
+@pytest.mark.parametrize(
+    ("importance", "keywords", "message"),
+    [
+        (np.zeros((2, 16)), {"counts": [1, 17]}, r"\[1, 17\]: give some of 1\.\.16"),
+        (np.zeros((2, 16)), {"counts": []}, r"give some of 1\.\.16"),
+        (np.zeros((2, 16)), {"seeds": [1]}, "either an explanation or the seeds"),
+        (None, {}, "either an explanation or the seeds"),
+        (np.zeros((2, 49)), {}, r"importance \(2, 49\) does not fit 2 images of 16 tokens"),
+        (np.full((2, 16), np.nan), {}, "importance is not finite"),
+    ],
+)
+def test_bad_input(importance, keywords, message, tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
+    explanation = None if importance is None else write_importance(tmp_path / "importance.h5", importance)
+    with pytest.raises(InputError, match=message):
+        removal_curves(pixels, weights, explanation, tmp_path / "a.csv", tmp_path / "a.h5", **keywords, **network)

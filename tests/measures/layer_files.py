@@ -1,0 +1,106 @@
+"""Small synthetic layer files, output files and token labels, with the arrays that they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from classlens.extraction.files import layer_attributes, layer_columns, output_columns
+from classlens.hdf5 import Column, RowWriter
+
+SITES = ("residual", "attn", "mlp")
+
+
+@dataclass
+class Extracted:
+    """Files of one imaginary model, and what is in them: arrays (B, N, T[, 5])."""
+
+    layers: list[str]
+    output: str
+    rank: dict[str, np.ndarray]
+    logit: dict[str, np.ndarray]
+    top: dict[str, np.ndarray]
+    correct: np.ndarray
+    classes: int
+    prefix: int
+
+    @property
+    def blocks(self) -> int:
+        return len(self.layers)
+
+    @property
+    def images(self) -> int:
+        return self.rank["residual"].shape[1]
+
+    @property
+    def tokens(self) -> int:
+        return self.rank["residual"].shape[2]
+
+    @property
+    def patches(self) -> int:
+        return self.tokens - self.prefix
+
+
+def extracted(
+    folder: Path, *, seed=0, blocks=3, images=7, patches=5, classes=6, prefix=1, has_cls=True, better=0
+) -> Extracted:
+    """Write the files of a model whose values are random.
+
+    Args:
+        better: ranks are the least of so many more draws, so that a model exceeds its random twin.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    shape = (blocks, images, prefix + patches)
+    # Few classes and coarse logits, so that matches and ties occur.
+    rank = {site: generator.integers(0, classes, (better + 1, *shape)).min(0) for site in SITES}
+    logit = {site: (generator.integers(-4, 5, shape) / 2).astype(np.float32) for site in SITES}
+    top = {
+        site: generator.permuted(np.broadcast_to(np.arange(classes), (*shape, classes)), axis=-1)[..., :5]
+        for site in SITES
+    }
+    attributes = layer_attributes(classes, prefix, has_cls)
+    columns = {
+        name: column
+        for name, column in layer_columns(shape[2], classes, {"attn": 8, "mlp": 8}).items()
+        if not name.startswith("keys/")
+    }
+    layers = [str(folder / f"block_{block:02d}.h5") for block in range(blocks)]
+    for block, path in enumerate(layers):
+        with RowWriter(path, images, columns, attributes) as writer:
+            rows: dict[str, Any] = {}
+            for site in SITES:
+                rows[f"{site}/rank"] = rank[site][block]
+                rows[f"{site}/logit"] = logit[site][block]
+                rows[f"{site}/top5"] = top[site][block]
+            writer.append(rows)
+    correct = generator.random(images) < 0.6
+    output = str(folder / "output.h5")
+    with RowWriter(output, images, output_columns(classes), attributes) as writer:
+        shown = np.zeros((images, min(5, classes)), int)
+        writer.append({"class_index": np.zeros(images, int), "correct": correct, "top5": shown})
+    return Extracted(layers, output, rank, logit, top, correct, classes, prefix)
+
+
+def write_labels(path: Path, label: np.ndarray) -> str:
+    """Write token labels (N, P)."""
+    columns = {
+        "label": Column((label.shape[1],), np.int8, "class, context or neither"),
+        "class_fraction": Column((label.shape[1],), np.float32, "share of class pixels"),
+    }
+    with RowWriter(path, len(label), columns) as writer:
+        writer.append({"label": label.astype(np.int8), "class_fraction": np.zeros(label.shape, np.float32)})
+    return str(path)
+
+
+def random_labels(seed: int, images: int, patches: int) -> np.ndarray:
+    return np.random.default_rng(seed).choice([-1, 0, 1], (images, patches))
+
+
+def mean(values) -> float:
+    """The mean, written down."""
+    values = [float(value) for value in values]
+    return sum(values) / len(values)

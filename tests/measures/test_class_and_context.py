@@ -1,0 +1,206 @@
+"""Class and context tokens, against loops over images and tokens."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_files import extracted, mean, random_labels, write_labels
+from matplotlib.cbook import boxplot_stats
+
+from classlens.measures.boxes import BOX_COLUMNS
+from classlens.measures.class_context_change import class_context_change
+from classlens.measures.class_vs_context import class_vs_context
+from classlens.measures.labels import compare_groups, has_both
+from classlens.measures.statistics import bootstrap_interval, corrected, sign_flip_test
+
+RESAMPLING = {"resamples": 100, "confidence": 0.9, "seed": 6}
+VALUES = {"context": 0, "class": 1}
+
+
+def measure_identifiability(model, label, folder, correction="holm"):
+    labels = write_labels(folder / "labels.h5", label)
+    path = str(folder / "class_vs_context.csv")
+    class_vs_context(model.layers, labels, path, correction=correction, **RESAMPLING)
+    return pd.read_csv(path)
+
+
+def measure_change(model, label, folder):
+    labels = write_labels(folder / "labels.h5", label)
+    class_context_change(model.layers, labels, str(folder / "change.csv"), **RESAMPLING)
+    return pd.read_csv(folder / "change.csv")
+
+
+def compared(label):
+    """Images with tokens of both kinds."""
+    return [image for image, row in enumerate(label) if {0, 1} <= set(row.tolist())]
+
+
+def group_means(model, label, value_at):
+    """Mean of a value over the tokens of either kind, (n) each, images without both left out."""
+    return {
+        name: np.array(
+            [
+                mean(value_at(image, model.prefix + patch) for patch in range(model.patches) if row[patch] == number)
+                for image, row in enumerate(label)
+                if image in compared(label)
+            ]
+        )
+        for name, number in VALUES.items()
+    }
+
+
+def agrees(row, means):
+    difference = (means["class"] - means["context"])[:, None]
+    low, high = bootstrap_interval(difference, 100, 0.9, 6)
+    p_value = sign_flip_test(difference, "two-sided", 100, 6)
+    found = [row[name] for name in ("images", "context_mean", "class_mean", "difference", "ci_low", "ci_high")]
+    # Without an image there is no mean, with one alone no interval.
+    average = mean if len(difference) else lambda _: np.nan
+    expected = [len(difference), *map(average, (means["context"], means["class"], difference[:, 0]))]
+    assert [*found, row["p_value"]] == pytest.approx(
+        [*expected, low[0], high[0], p_value[0]], rel=2e-5, abs=1e-6, nan_ok=True
+    )
+
+
+models = given(
+    seed=st.integers(0, 10**6),
+    layout=st.sampled_from([(1, True), (2, True), (3, False), (0, False)]),
+    images=st.integers(1, 7),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@models
+def test_class_vs_context(tmp_path_factory, seed, layout, images):
+    folder = tmp_path_factory.mktemp("context")
+    prefix, has_cls = layout
+    model = extracted(folder, seed=seed, blocks=2, images=images, prefix=prefix, has_cls=has_cls, patches=4)
+    label = random_labels(seed, images, model.patches)
+    table = measure_identifiability(model, label, folder)
+    assert table["block"].tolist() == [0, 1]
+    for row in table.to_dict("records"):
+        rank = model.rank["residual"][row["block"]]
+        agrees(row, group_means(model, label, lambda i, t, rank=rank: 1 - rank[i, t] / model.classes))
+        for name, number in VALUES.items():
+            boxes = [row[f"{name}_{part}"] for part in BOX_COLUMNS]
+            scores = [
+                model.classes - rank[i, prefix + p]
+                for i in compared(label)
+                for p in range(model.patches)
+                if label[i, p] == number
+            ]
+            (box,) = boxplot_stats(scores or [np.nan])
+            expected = [box[short] / model.classes for short in ("whislo", "q1", "med", "q3", "whishi")]
+            assert boxes == pytest.approx(expected if scores else [np.nan] * 5, rel=2e-5, nan_ok=True)
+
+
+@settings(max_examples=20, deadline=None)
+@models
+def test_class_context_change(tmp_path_factory, seed, layout, images):
+    folder = tmp_path_factory.mktemp("change")
+    prefix, has_cls = layout
+    model = extracted(folder, seed=seed, blocks=3, images=images, prefix=prefix, has_cls=has_cls, patches=4)
+    label = random_labels(seed, images, model.patches)
+    table = measure_change(model, label, folder)
+    assert table["quantity"].tolist() == ["residual"] * 2 + ["attn"] * 2 + ["mlp"] * 2
+    assert table["block"].tolist() == [1, 2] * 3
+    for row in table.to_dict("records"):
+        here, before = model.logit[row["quantity"]][row["block"]], model.logit["residual"][row["block"] - 1]
+        change = here.astype(float) - before
+        agrees(row, group_means(model, label, lambda i, t, change=change: change[i, t]))
+
+
+@pytest.mark.parametrize("correction", ["holm", "fdr_bh"])
+def test_blocks_are_corrected_together(tmp_path, correction):
+    model = extracted(tmp_path, blocks=6, images=12)
+    label = random_labels(0, 12, model.patches)
+    table = measure_identifiability(model, label, tmp_path, correction)
+    assert table["p_value"].nunique() > 2
+    expected = corrected(table["p_value"].to_numpy(), correction)
+    assert table["p_corrected"].to_numpy() == pytest.approx(expected, rel=2e-5)
+    assert table["significant"].tolist() == (expected < 0.1).tolist()
+
+
+def test_a_real_difference_is_found_with_its_sign(tmp_path):
+    """Class tokens on top (rank 0), context tokens at the bottom, in the second block alone."""
+    model = extracted(tmp_path, blocks=2, images=14, patches=4)
+    label = np.tile([1, 1, 0, -1], (14, 1))
+    rank = model.rank["residual"].copy()
+    rank[1, :, 1:] = np.where(label == 1, 0, model.classes - 1)
+    rewrite(model.layers[1], "residual/rank", rank[1])
+    table = measure_identifiability(model, label, tmp_path)
+    assert table["difference"][1] == pytest.approx((model.classes - 1) / model.classes, rel=1e-5)
+    assert table["significant"].tolist() == [False, True]
+    assert (table["class_median"][1], table["context_median"][1]) == pytest.approx((1, 1 / model.classes), rel=1e-5)
+
+
+def rewrite(path, name, values):
+    with h5py.File(path, "r+") as file:
+        file[name][...] = values
+
+
+def test_ignored_tokens_belong_to_neither(tmp_path):
+    """Values at tokens labelled -1 change nothing, and do not make an image take part."""
+    model = extracted(tmp_path, blocks=2)
+    label = np.array([[1, 0, -1, -1, -1], [1, 1, -1, -1, -1], [-1] * 5, [0, -1, 0, 0, 0]] + [[0, 1, 1, 0, -1]] * 3)
+    tables = [measure_identifiability(model, label, tmp_path), measure_change(model, label, tmp_path)]
+    assert all((table["images"] == 4).all() for table in tables)
+    left_out = (label == -1) | ~np.isin(np.arange(7), compared(label))[:, None]
+    for block, path in enumerate(model.layers):
+        for site in ("residual", "attn", "mlp"):
+            rank, logit = model.rank[site][block].copy(), model.logit[site][block].copy()
+            rank[:, 1:][left_out], logit[:, 1:][left_out] = 5, 1e6
+            rank[:, 0], logit[:, 0] = 5, -1e6
+            rewrite(path, f"{site}/rank", rank)
+            rewrite(path, f"{site}/logit", logit)
+    again = [measure_identifiability(model, label, tmp_path), measure_change(model, label, tmp_path)]
+    for before, after in zip(tables, again, strict=True):
+        pd.testing.assert_frame_equal(before, after)
+
+
+@pytest.mark.parametrize("label", [-1, 0, 1])
+def test_without_an_image_to_compare_rows_are_empty(tmp_path, label):
+    model = extracted(tmp_path, blocks=3)
+    labels = np.full((7, 5), label)
+    for table, blocks in (
+        (measure_identifiability(model, labels, tmp_path), 3),
+        (measure_change(model, labels, tmp_path), 6),
+    ):
+        assert len(table) == blocks
+        assert (table["images"] == 0).all()
+        numbers = table.drop(columns=["images", "block", "quantity", "significant"], errors="ignore")
+        assert numbers.isna().all(axis=None)
+        assert not table.get("significant", pd.Series([False])).any()
+
+
+def test_one_image_has_means_but_no_test(tmp_path):
+    model = extracted(tmp_path, blocks=2)
+    label = np.full((7, 5), 1)
+    label[3, :2] = 0
+    for table in (measure_identifiability(model, label, tmp_path), measure_change(model, label, tmp_path)):
+        assert (table["images"] == 1).all()
+        assert table["difference"].notna().all()
+        assert table[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
+
+
+def test_a_model_of_one_block_changes_nothing(tmp_path):
+    model = extracted(tmp_path, blocks=1)
+    table = measure_change(model, random_labels(0, 7, 5), tmp_path)
+    assert table.empty
+    assert {"quantity", "block", "difference", "p_value"} <= set(table)
+
+
+@given(st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_has_both(label):
+    assert has_both(np.array(label)).tolist() == [{0, 1} <= set(row) for row in label]
+
+
+def test_compare_groups_by_hand():
+    groups = {"context": np.array([[1.0], [2.0]]), "class": np.array([[2.0], [4.0]])}
+    (row,) = compare_groups(groups, 99, 0.95, 0).to_dict("records")
+    low, high = row.pop("ci_low"), row.pop("ci_high")
+    # Differences 1 and 2: of four flips, two lie as far from zero, one to either side.
+    assert row == {"images": 2, "context_mean": 1.5, "class_mean": 3.0, "difference": 1.5, "p_value": 0.5}
+    assert (low, high) == (1, 2)

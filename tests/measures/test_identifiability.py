@@ -1,0 +1,249 @@
+"""Identifiability and what is made of it, against loops over images and tokens."""
+
+import math
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from layer_files import extracted, mean
+from matplotlib.cbook import boxplot_stats
+
+from classlens.errors import InputError
+from classlens.measures.identifiability import identifiability, read_identifiability
+from classlens.measures.identifiability_comparison import depth_positions, identifiability_comparison
+from classlens.measures.identifiability_evolution import identifiability_evolution
+from classlens.measures.identifiability_rates import identifiability_rates
+from classlens.measures.layers import Layout, read_layout, token_mean
+from classlens.measures.statistics import bootstrap_interval, sign_flip_test
+
+RESAMPLING = {"resamples": 200, "confidence": 0.9, "seed": 4}
+LAYOUTS = {
+    "class token": {"prefix": 1, "has_cls": True},
+    "class and distillation token": {"prefix": 2, "has_cls": True},
+    "registers and no class token": {"prefix": 3, "has_cls": False},
+    "average pooling": {"prefix": 0, "has_cls": False},
+}
+
+
+@pytest.fixture(params=LAYOUTS, ids=str)
+def layout(request):
+    return LAYOUTS[request.param]
+
+
+def groups_of(layout, tokens):
+    """The tokens of each group, one by one."""
+    cls = {"cls": [0]} if layout["has_cls"] else {}
+    return {**cls, "image": list(range(layout["prefix"], tokens))}
+
+
+def measured(model, path):
+    identifiability(model.layers, model.output, str(path))
+    return str(path)
+
+
+def image_means(model, tokens):
+    """Mean identifiability (N, B) over some tokens."""
+    rank = model.rank["residual"]
+    return np.array(
+        [
+            [mean(1 - rank[block, image, token] / model.classes for token in tokens) for block in range(model.blocks)]
+            for image in range(model.images)
+        ]
+    )
+
+
+def test_identifiability_file(tmp_path, layout):
+    model = extracted(tmp_path, blocks=2, images=5, **layout)
+    path = measured(model, tmp_path / "identifiability.h5")
+    found = read_identifiability(path)
+    rank = model.rank["residual"]
+    groups = groups_of(layout, model.tokens)
+    assert list(found.means) == list(found.histograms) == list(groups)
+    for group, tokens in groups.items():
+        np.testing.assert_allclose(found.means[group], image_means(model, tokens), rtol=1e-12)
+        for block in range(model.blocks):
+            chosen = rank[block][:, tokens]
+            counts = [int((chosen == value).sum()) for value in range(model.classes)]
+            assert found.histograms[group][block].tolist() == counts
+    for image in range(model.images):
+        for block in range(model.blocks):
+            share = mean(rank[block, image, token] == 0 for token in groups["image"])
+            assert found.identifiable[image, block] == pytest.approx(share, abs=1e-6)
+    assert np.array_equal(found.correct, model.correct)
+    with h5py.File(path) as file:
+        assert file.attrs["num_classes"] == model.classes
+        assert ("cls" in file) == ("histogram/cls" in file) == layout["has_cls"]
+        file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
+        assert file["histogram/image"].attrs["unit"] == "tokens"
+
+
+def test_layout(tmp_path, layout):
+    model = extracted(tmp_path, blocks=1, images=4, patches=3, classes=5, **layout)
+    found = read_layout(model.layers[0])
+    assert found == Layout(4, layout["prefix"] + 3, 5, layout["prefix"], layout["has_cls"])
+    tokens = np.arange(found.tokens)
+    chosen = {group: tokens[part].tolist() for group, part in found.groups.items()}
+    assert chosen == groups_of(layout, found.tokens)
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=3, max_size=3), min_size=1, max_size=5),
+    st.sampled_from([np.uint16, np.float32]),
+)
+def test_token_mean(rows, dtype):
+    values = np.array([[value for value, _ in row] for row in rows], dtype)
+    chosen = np.array([[taken for _, taken in row] for row in rows])
+    found = token_mean(values, chosen)
+    for row, result in zip(rows, found, strict=True):
+        taken = [value for value, is_taken in row if is_taken]
+        assert result == pytest.approx(mean(taken) if taken else math.nan, nan_ok=True)
+
+
+def test_evolution(tmp_path, layout):
+    model = extracted(tmp_path / "model", images=8, better=2, **layout)
+    twin = extracted(tmp_path / "twin", seed=1, images=8, **layout)
+    files = [measured(each, tmp_path / f"{place}.h5") for place, each in enumerate((model, twin))]
+    identifiability_evolution(files[0], files[1:], str(tmp_path / "table.csv"), **RESAMPLING)
+    table = pd.read_csv(tmp_path / "table.csv")
+    groups = groups_of(layout, model.tokens)
+    assert table["group"].tolist() == [group for group in groups for _ in range(model.blocks)]
+    assert table["block"].tolist() == list(range(model.blocks)) * len(groups)
+    assert (table["images"] == 8).all()
+    for group, tokens in groups.items():
+        rows = table[table["group"] == group]
+        means, twins = image_means(model, tokens), image_means(twin, tokens)
+        close(rows["mean"], means.mean(0))
+        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(means, 200, 0.9, 4))
+        close(rows["twin_mean"], twins.mean(0))
+        close(rows["difference"], (means - twins).mean(0))
+        interval = bootstrap_interval(means - twins, 200, 0.9, 4)
+        close(rows[["difference_ci_low", "difference_ci_high"]].T, interval)
+        close(rows["p_value"], sign_flip_test(means - twins, "greater", 200, 4))
+        for block in range(model.blocks):
+            scores = (model.classes - model.rank["residual"][block][:, tokens]).ravel()
+            (box,) = boxplot_stats(scores)
+            row = rows.iloc[block]
+            names = {"whisker_low": "whislo", "q1": "q1", "median": "med", "q3": "q3", "whisker_high": "whishi"}
+            for name, short in names.items():
+                assert row[name] == pytest.approx(box[short] / model.classes, rel=1e-5)
+
+
+def close(found, expected):
+    """Tables keep six digits."""
+    np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=2e-5, atol=1e-9)
+
+
+def test_evolution_asks_whether_the_model_exceeds_its_twin(tmp_path):
+    better, worse = (extracted(tmp_path / str(b), seed=b, images=30, better=b) for b in (3, 0))
+    good, bad = measured(better, tmp_path / "good.h5"), measured(worse, tmp_path / "bad.h5")
+    p_values = {}
+    for name, pair in {"above": (good, bad), "below": (bad, good)}.items():
+        identifiability_evolution(pair[0], [pair[1]], str(tmp_path / "table.csv"), **RESAMPLING)
+        table = pd.read_csv(tmp_path / "table.csv")
+        p_values[name] = table.loc[table["group"] == "image", "p_value"]
+    assert p_values["above"].to_list() == pytest.approx([1 / 201] * 3, rel=1e-4)
+    assert (p_values["below"] > 0.98).all()
+
+
+def test_evolution_without_a_twin_has_everything_but_the_comparison(tmp_path):
+    model = extracted(tmp_path)
+    file = measured(model, tmp_path / "identifiability.h5")
+    identifiability_evolution(file, [file], str(tmp_path / "with.csv"), **RESAMPLING)
+    identifiability_evolution(file, [], str(tmp_path / "without.csv"), **RESAMPLING)
+    compared, alone = pd.read_csv(tmp_path / "with.csv"), pd.read_csv(tmp_path / "without.csv")
+    comparison = ["twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value"]
+    assert list(alone) == list(compared)
+    assert alone[comparison].isna().all(axis=None)
+    assert compared[comparison].notna().all(axis=None)
+    pd.testing.assert_frame_equal(alone.drop(columns=comparison), compared.drop(columns=comparison))
+    # A model beside itself: nothing exceeds anything.
+    assert (compared["difference"] == 0).all()
+    assert (compared["p_value"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"blocks": 2}, "3 blocks on 7 images .* 2 blocks on 7 images"),
+        ({"images": 6}, "3 blocks on 7 images .* 3 blocks on 6 images"),
+        ({"prefix": 0, "has_cls": False}, r"\[CLS\]"),
+    ],
+)
+def test_a_twin_of_another_shape_is_refused(tmp_path, other, message):
+    models = [extracted(tmp_path / "model"), extracted(tmp_path / "twin", **other)]
+    files = [measured(model, tmp_path / f"{place}.h5") for place, model in enumerate(models)]
+    for first, second in (files, files[::-1]) if "prefix" in other else (files,):
+        with pytest.raises(InputError, match=message):
+            identifiability_evolution(first, [second], str(tmp_path / "table.csv"), **RESAMPLING)
+
+
+def test_depth_positions_by_hand():
+    assert depth_positions(12).tolist() == list(range(1, 13))
+    assert depth_positions(6).tolist() == [2, 4, 6, 8, 10, 12]
+    assert depth_positions(24).tolist() == [position for position in range(1, 13) for _ in range(2)]
+    assert depth_positions(5).tolist() == [3, 5, 8, 10, 12]
+    assert depth_positions(1).tolist() == [12]
+
+
+@given(st.integers(1, 100))
+def test_depth_positions(blocks):
+    positions = depth_positions(blocks)
+    assert positions.tolist() == [math.ceil(round(12 * (block + 1) / blocks, 9)) for block in range(blocks)]
+    if blocks >= 12:
+        assert set(positions) == set(range(1, 13))
+    else:
+        assert len(set(positions)) == blocks
+
+
+@pytest.mark.parametrize("blocks", [1, 6, 12, 16, 24])
+def test_comparison(tmp_path, blocks):
+    model = extracted(tmp_path, blocks=blocks, images=6, classes=9)
+    path = measured(model, tmp_path / "identifiability.h5")
+    identifiability_comparison(path, str(tmp_path / "table.csv"), **RESAMPLING)
+    table = pd.read_csv(tmp_path / "table.csv")
+    positions = sorted(set(depth_positions(blocks).tolist()))
+    assert table["group"].tolist() == [group for group in ("cls", "image") for _ in positions]
+    assert table["position"].tolist() == positions * 2
+    for group, tokens in groups_of(LAYOUTS["class token"], model.tokens).items():
+        rows = table[table["group"] == group]
+        means = image_means(model, tokens)
+        shared = [[block for block in range(blocks) if depth_positions(blocks)[block] == p] for p in positions]
+        assert rows["blocks"].tolist() == [len(each) for each in shared]
+        # Within each image first: images stay the unit that is resampled.
+        averages = np.array([[mean(means[image, each]) for each in shared] for image in range(model.images)])
+        close(rows["mean"], averages.mean(0))
+        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, 200, 0.9, 4))
+
+
+def test_comparison_without_class_token(tmp_path):
+    model = extracted(tmp_path, prefix=0, has_cls=False)
+    path = measured(model, tmp_path / "identifiability.h5")
+    identifiability_comparison(path, str(tmp_path / "table.csv"), **RESAMPLING)
+    assert set(pd.read_csv(tmp_path / "table.csv")["group"]) == {"image"}
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 1000), prefix=st.integers(1, 3), images=st.integers(2, 6))
+def test_rates(tmp_path_factory, seed, prefix, images):
+    folder = tmp_path_factory.mktemp("rates")
+    model = extracted(folder, seed=seed, prefix=prefix, images=images, classes=4, patches=3)
+    identifiability_rates(measured(model, folder / "file.h5"), str(folder / "table.csv"), **RESAMPLING)
+    (row,) = pd.read_csv(folder / "table.csv").to_dict("records")
+    identifiable = [
+        [model.rank["residual"][-1, image, token] == 0 for token in range(prefix, model.tokens)]
+        for image in range(images)
+    ]
+    per_image = {
+        "identifiable_tokens_percent": [100 * mean(tokens) for tokens in identifiable],
+        "images_with_identifiable_percent": [100 * any(tokens) for tokens in identifiable],
+        "accuracy": [float(correct) for correct in model.correct],
+    }
+    assert row.pop("images") == images
+    assert set(row) == {f"{name}{end}" for name in per_image for end in ("", "_ci_low", "_ci_high")}
+    for name, values in per_image.items():
+        close(row[name], mean(values))
+        low, high = bootstrap_interval(np.array(values, float)[:, None], 200, 0.9, 4)
+        close([row[f"{name}_ci_low"], row[f"{name}_ci_high"]], [low[0], high[0]])

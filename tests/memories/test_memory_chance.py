@@ -1,0 +1,55 @@
+"""Chance levels against simulations of what they describe."""
+
+import numpy as np
+import pytest
+
+from classlens.memories.agreement import random_classes, share_any
+from classlens.memories.chance import largest_cosine, shared_memory
+
+
+@pytest.mark.parametrize(("width", "memories"), [(2, 3), (3, 1), (8, 40), (48, 192), (64, 500)])
+def test_largest_cosine(width, memories):
+    """A fixed direction against random ones: by symmetry the first axis will do."""
+    random = np.random.default_rng(0)
+    draws = 2_000_000 // (width * memories) + 200
+    directions = random.standard_normal((draws, memories, width))
+    largest = (directions[..., 0] / np.linalg.norm(directions, axis=-1)).max(1)
+    error = largest.std() / np.sqrt(draws)
+    assert largest_cosine(width, memories) == pytest.approx(largest.mean(), abs=4 * error)
+
+
+def test_largest_cosine_of_two_dimensions_is_known():
+    """One random direction: the mean cosine is 0; of two in the plane: E max = 4 / pi^2."""
+    assert largest_cosine(2, 1) == pytest.approx(0, abs=1e-8)
+    assert largest_cosine(2, 2) == pytest.approx(4 / np.pi**2, abs=1e-7)
+
+
+def test_largest_cosine_of_a_base_model():
+    """Grows with the memories and stays far below 1."""
+    few, many = largest_cosine(768, 768), largest_cosine(768, 3072)
+    assert 0.1 < few < many < 0.15
+
+
+def test_shared_memory():
+    random = np.random.default_rng(0)
+    for memories, keys, strongest in ((10, 5, 5), (48, 5, 5), (192, 5, 5), (6, 2, 3)):
+        draws = 20_000
+        orders = random.random((2, draws, memories)).argsort(-1)
+        rate = share_any(orders[0][:, :keys], orders[1][:, :strongest]).mean()
+        expected = shared_memory(memories, keys, strongest)
+        assert rate == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / draws))
+    assert shared_memory(5, 5, 5) == 1
+
+
+def test_random_classes_cover_all_classes_evenly():
+    drawn = random_classes(50_000, 10, seed=3)
+    counts = np.bincount(drawn, minlength=10)
+    assert len(counts) == 10
+    assert np.abs(counts / 5_000 - 1).max() < 0.06
+    assert np.array_equal(drawn, random_classes(50_000, 10, seed=3))
+
+
+def test_lists_with_a_common_entry():
+    left = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    right = np.array([[2, 9, 4], [5, 5, 5]])[:, None]
+    assert share_any(left, right).tolist() == [[True, True], [True, False]]

@@ -1,0 +1,102 @@
+"""Token perturbations against the golden numbers and one image at a time."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from tiny_transformers import (
+    FAMILIES,
+    GOLDEN_NETWORK,
+    RUNNING,
+    random_images,
+    transformer,
+    write_golden,
+    write_small,
+)
+
+from classlens.errors import InputError
+from classlens.extraction.heads import Projection
+from classlens.perturbation.removal import TokenPerturbation, perturb_tokens
+from classlens.perturbation.tokens import TokenModel
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    return write_golden(tmp_path_factory.mktemp("golden"))
+
+
+@pytest.fixture
+def labels(golden, tmp_path):
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["label"] = golden["token_label/corner"].astype(np.int8)
+    return tmp_path / "labels.h5"
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize(("kind", "removed"), [("no_context", 0), ("no_class", 1)])
+def test_golden(kind, removed, batch_size, stored, labels, golden, tmp_path):
+    output = tmp_path / "perturbed.h5"
+    perturb_tokens(*stored, labels, output, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=batch_size)
+    with h5py.File(output) as file:
+        expected = golden[f"perturbation/tokens_{kind}/rank"]
+        assert file["rank"].dtype == np.int32
+        assert np.array_equal(file["rank"][:] == -1, expected == -1)
+        assert (file["rank"][:] != expected).sum() <= 5
+        assert np.array_equal(file["correct"], golden[f"perturbation/tokens_{kind}/correct"])
+        assert np.array_equal(file["image_tokens_left"], (golden["token_label/corner"] != removed).sum(1))
+
+
+LEFT = torch.tensor([[False] * 16, [True, False] * 8, [False] * 15 + [True]])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.inference_mode()
+def test_one_image_at_a_time_says_the_same(name):
+    model, images, classes = transformer(name), random_images(), torch.tensor([2, 3, 4])
+    rank, correct = TokenPerturbation(model)(images, classes, LEFT)
+    tokens, project = TokenModel(model), Projection(model)
+    assert (rank[:, tokens.prefix :] >= 0).equal(LEFT)
+    for i in range(3):
+        kept = LEFT[i].nonzero()[None, :, 0]
+        if not kept.numel() and model.global_pool != "token":
+            # Nothing to average: no output, so it is not right.
+            assert (rank[i] == -1).all()
+            assert not correct[i]
+            continue
+        residual = tokens.residual(tokens.embed(images[i : i + 1]), kept)
+        logits = project(residual)[0]
+        expected = (logits > logits[:, classes[i], None]).sum(-1)
+        positions = torch.cat([torch.arange(tokens.prefix), kept[0] + tokens.prefix])
+        assert torch.equal(rank[i, positions], expected.int())
+        assert correct[i] == (tokens.logits(residual)[0].argmax() == classes[i])
+
+
+def test_a_batch_of_which_nothing_is_left():
+    rank, correct = TokenPerturbation(transformer("averages"))(
+        random_images(1), torch.tensor([0]), torch.zeros(1, 16, dtype=torch.bool)
+    )
+    assert rank.tolist() == [[-1] * 16]
+    assert correct.tolist() == [False]
+
+
+def test_images_left_without_an_image_token_are_counted(tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "distilled", [0, 1, 2])
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["label"] = np.array([[0] * 16, [-1] * 8 + [0] * 8, [1] * 16], np.int8)
+    perturb_tokens(pixels, weights, tmp_path / "labels.h5", tmp_path / "out.h5", kind="no_context", **network)
+    with h5py.File(tmp_path / "out.h5") as file:
+        # Ignored tokens are neither class nor context, and stay.
+        assert file["image_tokens_left"][:].tolist() == [0, 8, 16]
+        assert (file["rank"][0, :2] >= 0).all()
+        assert (file["rank"][0, 2:] == -1).all()
+
+
+def test_bad_input(tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
+    with h5py.File(tmp_path / "labels.h5", "w") as file:
+        file["label"] = np.zeros((2, 49), np.int8)
+    files = (pixels, weights, tmp_path / "labels.h5", tmp_path / "out.h5")
+    with pytest.raises(InputError, match=r"labels \(2, 49\) do not fit 2 images of 16 tokens"):
+        perturb_tokens(*files, kind="no_class", **network)
+    with pytest.raises(InputError, match="'no_cls' is unknown; take one of no_context, no_class"):
+        perturb_tokens(*files, kind="no_cls", **network)

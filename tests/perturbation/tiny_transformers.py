@@ -1,0 +1,103 @@
+"""Small models of every supported family with weights that matter, and the golden model and images as files."""
+
+from __future__ import annotations
+
+import csv
+
+import h5py
+import numpy as np
+import torch
+from conftest import GOLDEN
+from PIL import Image
+from safetensors.torch import save_file
+
+from classlens.models.build import build
+from classlens.models.weights import write_weights
+
+SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 7}
+TOKEN = {**SMALL, "class_token": True, "global_pool": "token"}
+READS_CLASS_TOKEN = {
+    "plain": ("vit_tiny_patch16_224", SMALL),
+    "LayerScale": ("deit3_small_patch16_224", {**SMALL, "init_values": 0.1}),
+    "res-post-norm": ("vit_base_patch16_rpn_224", TOKEN),
+    "query and key norms": ("vit_tiny_patch16_224", {**SMALL, "qk_norm": True}),
+    "norms inside branches": ("vit_tiny_patch16_224", {**SMALL, "scale_attn_norm": True, "scale_mlp_norm": True}),
+    "norm before the blocks": ("vit_base_patch16_clip_224", SMALL),
+    "registers": ("vit_tiny_patch16_224", {**SMALL, "reg_tokens": 3}),
+    "distilled": ("deit_tiny_distilled_patch16_224", SMALL),
+    "relative positions": ("vit_relpos_base_patch16_cls_224", SMALL),
+    "relative positions by table": ("vit_relpos_base_patch16_cls_224", {**SMALL, "rel_pos_type": "bias"}),
+    "relative positions, res-post-norm": ("vit_relpos_medium_patch16_rpn_224", {**TOKEN, "init_values": 0.1}),
+    "relative positions, shared": ("vit_relpos_base_patch32_plus_rpn_256", {**TOKEN, "shared_rel_pos": True}),
+    "BEiT": ("beit_base_patch16_224", {**SMALL, "global_pool": "token"}),
+    "BEiT, shared biases": (
+        "beit_base_patch16_224",
+        {**SMALL, "global_pool": "token", "use_rel_pos_bias": False, "use_shared_rel_pos_bias": True},
+    ),
+    "EVA": ("eva02_tiny_patch14_224", TOKEN),
+    "EVA, post-norm": ("eva02_enormous_patch14_clip_224", TOKEN),
+    "rotary": ("vit_small_patch16_rope_224", SMALL),
+    "rotary by head": ("vit_small_patch16_rope_mixed_224", SMALL),
+}
+AVERAGES_WITH_CLASS_TOKEN = {
+    "averages, class token": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg"}),
+    "BEiT, averages": ("beit_base_patch16_224", SMALL),
+}
+WITHOUT_CLASS_TOKEN = {
+    "averages": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "class_token": False}),
+    "averages, res-post-norm": ("vit_base_patch16_rpn_224", SMALL),
+    "averages, relative positions": ("vit_relpos_small_patch16_224", SMALL),
+}
+WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
+FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
+
+GOLDEN_NETWORK = {
+    "architecture": "vit_base_patch32_224",
+    "options": {"embed_dim": 48, "depth": 12, "num_heads": 3},
+}
+RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
+
+
+def transformer(name, seed=0):
+    """Build a family's model. Fresh biases and position tables would be zeros, which let wrong code pass."""
+    architecture, options = FAMILIES[name]
+    torch.manual_seed(seed)
+    model = build(architecture, options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=1.5 / parameter[0].numel() ** 0.5)
+            else:
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    return model
+
+
+def random_images(count=3, seed=1):
+    return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
+
+
+def write_golden(folder):
+    """Write the golden images as a pixel file and the golden model as canonical weights."""
+    root = GOLDEN / "imagenet_s" / "ImageNetS919"
+    rows = list(csv.DictReader((root / "validation_stim_info.csv").open()))
+    pixels = [np.asarray(Image.open(root / "validation" / row["imagenet_id"] / row["img_name"])) for row in rows]
+    with h5py.File(folder / "pixels.h5", "w") as file:
+        file["pixels"] = np.stack(pixels)
+        file["class_index"] = np.array([int(row["index"]) for row in rows], np.uint16)
+    write_weights(GOLDEN / "model.safetensors", folder / "weights.safetensors", **GOLDEN_NETWORK, origin="file")
+    return folder / "pixels.h5", folder / "weights.safetensors"
+
+
+def write_small(folder, name, classes, change=None):
+    """Write a family's model and as many random pictures as there are classes; `change` edits the model first."""
+    model = transformer(name)
+    if change is not None:
+        with torch.no_grad():
+            change(model)
+    save_file({key: tensor.clone() for key, tensor in model.state_dict().items()}, folder / "weights.safetensors")
+    with h5py.File(folder / "pixels.h5", "w") as file:
+        file["pixels"] = np.random.default_rng(0).integers(0, 256, (len(classes), 32, 32, 3), np.uint8)
+        file["class_index"] = np.array(classes, np.uint16)
+    architecture, options = FAMILIES[name]
+    network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
+    return model, folder / "pixels.h5", folder / "weights.safetensors", network

@@ -1,0 +1,150 @@
+"""HDF5 files that are written row by row."""
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype, iterate_rows
+
+COLUMNS = {
+    "site/rank": Column((3,), np.uint16, "rank", "classes"),
+    "correct": Column((), np.bool_, "correct"),
+    "site/top5": Column((3, 5), np.int32, "classes on top", "class index", compress=False),
+}
+
+
+def rows_of(count, seed=0):
+    generator = np.random.default_rng(seed)
+    return {
+        "correct": generator.random(count) < 0.5,
+        "site/rank": generator.integers(0, 1000, (count, 3)),
+        "site/top5": generator.integers(0, 1000, (count, 3, 5)),
+    }
+
+
+def write(path, values, sizes, columns=COLUMNS, **arguments):
+    """Write values in batches of the given sizes."""
+    with RowWriter(path, len(values["correct"]), columns, {"b": 1, "a": "x"}, **arguments) as writer:
+        for stop, size in zip(itertools.accumulate(sizes), sizes, strict=True):
+            writer.append({name: array[stop - size : stop] for name, array in values.items()})
+    return Path(path).read_bytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6).filter(any), st.sampled_from([1, 3, 8, 64]))
+def test_bytes_do_not_depend_on_the_batches(sizes, chunk_rows):
+    values = rows_of(sum(sizes))
+    with tempfile.TemporaryDirectory() as folder:
+        at_once = write(f"{folder}/a.h5", values, [sum(sizes)], chunk_rows=chunk_rows)
+        assert write(f"{folder}/b.h5", values, sizes, chunk_rows=chunk_rows) == at_once
+        with h5py.File(f"{folder}/b.h5") as file:
+            for name, array in values.items():
+                assert np.array_equal(file[name], array)
+
+
+def test_bytes_do_not_depend_on_the_batches_of_a_file_beyond_hdf5_s_cache(tmp_path):
+    """Chunks are packed when they leave the cache of a megabyte, so their order in the file could differ."""
+    columns = {name: Column((150, 5), np.int32, name) for name in ("a", "b")}
+    values = {name: np.random.default_rng(0).integers(0, 1000, (600, 150, 5)) for name in columns}
+    found = set()
+    for size in (1, 50, 64, 200, 600):
+        with RowWriter(tmp_path / "a.h5", 600, columns) as writer:
+            for start in range(0, 600, size):
+                writer.append({name: array[start : start + size] for name, array in values.items()})
+        found.add((tmp_path / "a.h5").read_bytes())
+    assert len(found) == 1
+
+
+def test_bytes_do_not_depend_on_the_order_of_columns_or_attributes(tmp_path):
+    values = rows_of(70)
+    expected = write(tmp_path / "a.h5", values, [70])
+    backwards = dict(reversed(COLUMNS.items()))
+    assert write(tmp_path / "b.h5", dict(reversed(values.items())), [50, 20], backwards) == expected
+    with RowWriter(tmp_path / "c.h5", 70, COLUMNS, {"a": "x", "b": 1}) as writer:
+        writer.append(values)
+    assert (tmp_path / "c.h5").read_bytes() == expected
+    assert write(tmp_path / "d.h5", rows_of(70, seed=1), [70]) != expected
+
+
+def test_what_is_in_a_file(tmp_path):
+    write(tmp_path / "a.h5", rows_of(100), [100])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert dict(file.attrs) == {"a": "x", "b": 1}
+        for name, column in COLUMNS.items():
+            dataset = file[name]
+            assert dataset.dtype == column.dtype
+            assert dataset.shape == (100, *column.shape)
+            assert dataset.chunks == (CHUNK_ROWS, *column.shape)
+            assert dict(dataset.attrs) == {"description": column.description, "unit": column.unit}
+            assert dataset.compression == ("gzip" if column.compress else None)
+
+
+def test_chunks_are_no_longer_than_the_file(tmp_path):
+    write(tmp_path / "a.h5", rows_of(3), [3])
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["correct"].chunks == (3,)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 4, 64])
+@pytest.mark.parametrize("sizes", [[], [5], [5, 4], [11], [9, 2], [4, 200], [5, 5, 5]])
+def test_another_number_of_rows_than_promised_is_refused(tmp_path, sizes, chunk_rows):
+    with (  # noqa: PT012
+        pytest.raises(ValueError, match=rf"10 rows were promised, {min(sum(sizes), 300)} came"),
+        RowWriter(tmp_path / "a.h5", 10, COLUMNS, chunk_rows=chunk_rows) as writer,
+    ):
+        for size in sizes:
+            writer.append(rows_of(size))
+
+
+def test_columns_of_different_length_are_refused(tmp_path):
+    batch = rows_of(4) | {"correct": np.zeros(3, bool)}
+    with (
+        pytest.raises(ValueError, match=r"differ in length: \[3, 4\]"),
+        RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer,
+    ):
+        writer.append(batch)
+
+
+def test_a_missing_column_is_refused(tmp_path):
+    with pytest.raises(KeyError, match="correct"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
+        writer.append({name: array for name, array in rows_of(4).items() if name != "correct"})
+
+
+def test_rows_of_another_shape_are_refused(tmp_path):
+    batch = rows_of(4) | {"site/rank": np.zeros((4, 2), int)}
+    with pytest.raises(TypeError, match="broadcast"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
+        writer.append(batch)
+
+
+def test_an_error_of_the_caller_is_the_one_that_is_told(tmp_path):
+    with pytest.raises(RuntimeError, match="the caller's"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
+        raise RuntimeError("the caller's")
+    with h5py.File(tmp_path / "a.h5", "r+"):
+        assert not writer._file  # closed
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(1, np.uint16), (65535, np.uint16), (65536, np.uint16), (65537, np.int32)]
+)
+def test_index_dtype(count, expected):
+    assert index_dtype(count) == expected
+    assert np.iinfo(index_dtype(count)).max >= count - 1
+
+
+@given(st.integers(1, 40), st.integers(1, 50))
+def test_iterate_rows(count, rows):
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/a.h5"
+        with h5py.File(path, "w") as file:
+            file["x"], file["y"] = np.arange(count), np.arange(2 * count).reshape(count, 2)
+        found = list(iterate_rows(path, ["x", "y"], rows))
+    assert [len(batch["x"]) for batch in found[:-1]] == [rows] * (len(found) - 1)
+    assert 0 < len(found[-1]["x"]) <= rows
+    assert np.concatenate([batch["x"] for batch in found]).tolist() == list(range(count))
+    assert np.concatenate([batch["y"] for batch in found]).tolist() == [[2 * i, 2 * i + 1] for i in range(count)]

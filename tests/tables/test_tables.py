@@ -1,0 +1,165 @@
+"""Tables: order, types and names survive, bytes are the same each time, p-values are corrected over all models."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classlens.measures.statistics import corrected
+from classlens.tables.combine import combine, combined_table
+from classlens.tables.files import read_table, write_table
+from classlens.tables.significance import tested_table as write_tested_table  # pytest takes test* for tests
+from classlens.tables.significance import with_correction
+
+NAMES = ["1e5", "NA", "nan", "007", "True", "None", "null", "1_0", "-", "a,b", 'a "b"', "Größe"]
+
+
+def part(block=(0, 1), images=5, p_value=(0.01, 0.5), group="image"):
+    return pd.DataFrame(
+        {
+            "group": [group] * len(block),
+            "block": block,
+            "images": [images] * len(block),
+            "mean": [0.25, 0.5][: len(block)],
+            "p_value": np.array(p_value[: len(block)], float),
+        }
+    )
+
+
+def write_all(folder, *tables):
+    paths = [str(folder / f"{place}.csv") for place in range(len(tables))]
+    for table, path in zip(tables, paths, strict=True):
+        write_table(table, path)
+    return paths
+
+
+def test_combine_keeps_order_and_types(tmp_path):
+    paths = write_all(tmp_path, part(group="image"), part(group="cls", images=6))
+    table = combine(paths, ["z", "a"])
+    assert list(table) == ["model", "group", "block", "images", "mean", "p_value"]
+    assert table["model"].tolist() == ["z", "z", "a", "a"]
+    assert table["group"].tolist() == ["image", "image", "cls", "cls"]
+    assert table["images"].tolist() == [5, 5, 6, 6]
+    assert table.index.tolist() == [0, 1, 2, 3]
+    types = {"block": np.int64, "images": np.int64, "mean": np.float64, "p_value": np.float64}
+    assert {name: table[name].dtype for name in types} == types
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_is_empty_for_one_model_has_the_type_of_the_others(tmp_path, order):
+    whole = part().assign(blocks=3, significant=True)
+    lacking = whole.assign(p_value=np.nan, mean=np.nan, blocks=3)
+    paths = write_all(tmp_path, whole, lacking)
+    table = combine([paths[place] for place in order], [["whole", "lacking"][place] for place in order])
+    assert list(table) == ["model", *whole]
+    assert {name: table[name].dtype for name in ("mean", "p_value", "blocks", "significant")} == {
+        "mean": np.float64,
+        "p_value": np.float64,
+        "blocks": np.int64,
+        "significant": np.bool_,
+    }
+    assert table.loc[table["model"] == "lacking", ["mean", "p_value"]].isna().all(axis=None)
+    assert table.loc[table["model"] == "whole", "p_value"].tolist() == [0.01, 0.5]
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_model_without_rows_leaves_the_others_as_they_are(tmp_path, order):
+    paths = write_all(tmp_path, part(), part(block=()))
+    table = combine([paths[place] for place in order], [["rows", "none"][place] for place in order])
+    assert table["model"].tolist() == ["rows", "rows"]
+    assert (table["block"].dtype, table["mean"].dtype) == (np.int64, np.float64)
+
+
+def test_no_model_with_rows_is_a_table_without_rows(tmp_path):
+    paths = write_all(tmp_path, part(block=()), part(block=()))
+    combined_table(paths, str(tmp_path / "combined.csv"), ["a", "b"])
+    assert (tmp_path / "combined.csv").read_text() == "model,group,block,images,mean,p_value\n"
+    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b"], "holm", 0.95)
+    assert (tmp_path / "tested.csv").read_text() == "model,group,block,images,mean,p_value,p_corrected,significant\n"
+
+
+def test_as_many_names_as_tables(tmp_path):
+    paths = write_all(tmp_path, part(), part())
+    for names in (["a"], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="zip"):
+            combine(paths, names)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_stay_text(tmp_path, name):
+    """Alone in its table, so that no other name makes the column text."""
+    combined_table(write_all(tmp_path, part()), str(tmp_path / "combined.csv"), [name])
+    assert read_table(str(tmp_path / "combined.csv"))["model"].tolist() == [name, name]
+    again = write_all(tmp_path, read_table(str(tmp_path / "combined.csv")))
+    assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "combined.csv").read_bytes()
+    assert again
+
+
+def test_table_bytes(tmp_path):
+    table = pd.DataFrame(
+        {
+            "model": ["a", "b", "c"],
+            "block": [0, 1, 2],
+            "mean": [1 / 3, np.nan, 1234567.0],
+            "p_value": [1e-12, 0.5, 1.0],
+            "significant": [True, False, False],
+        }
+    )
+    write_table(table, str(tmp_path / "table.csv"))
+    assert (tmp_path / "table.csv").read_bytes() == (
+        b"model,block,mean,p_value,significant\na,0,0.333333,1e-12,True\nb,1,,0.5,False\nc,2,1.23457e+06,1,False\n"
+    )
+    found = read_table(str(tmp_path / "table.csv"))
+    assert found.dtypes.drop("model").tolist() == table.dtypes.drop("model").tolist()
+    assert np.isnan(found["mean"][1])
+
+
+numbers = st.one_of(st.floats(0, 1), st.just(np.nan))
+
+
+@given(st.lists(st.tuples(numbers, st.integers(0, 99), st.sampled_from(NAMES)), min_size=1, max_size=8))
+def test_a_table_that_was_read_is_written_as_it_was(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("round")
+    first, second = str(folder / "first.csv"), str(folder / "second.csv")
+    table = pd.DataFrame(rows, columns=["mean", "block", "model"])
+    write_table(table, first)
+    found = read_table(first)
+    assert found["model"].tolist() == table["model"].tolist()
+    np.testing.assert_allclose(found["mean"].to_numpy(float), table["mean"], rtol=1e-5, atol=1e-300)
+    write_table(found, second)
+    assert (folder / "first.csv").read_bytes() == (folder / "second.csv").read_bytes()
+
+
+def test_p_values_are_corrected_over_all_models(tmp_path):
+    paths = write_all(
+        tmp_path,
+        part(p_value=(0.01, 0.04)),
+        part(p_value=(np.nan, np.nan)),
+        part(p_value=(0.03, 0.005)),
+    )
+    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b", "c"], "holm", 0.95)
+    table = read_table(str(tmp_path / "tested.csv"))
+    assert table["p_corrected"].to_numpy() == pytest.approx([0.03, 0.06, np.nan, np.nan, 0.06, 0.02], nan_ok=True)
+    assert table["significant"].tolist() == [True, False, False, False, False, True]
+    assert table["significant"].dtype == np.bool_
+    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b", "c"], "fdr_bh", 0.95)
+    assert read_table(str(tmp_path / "tested.csv"))["significant"].tolist() == [True, True, False, False, True, True]
+
+
+def test_significant_means_below_the_level():
+    table = pd.DataFrame({"p_value": [0.25, 0.2499, np.nan]})
+    # Nothing is multiplied where there is one test alone.
+    assert [with_correction(table.iloc[[row]], "holm", 0.75)["significant"].item() for row in range(3)] == [
+        False,
+        True,
+        False,
+    ]
+    assert list(table) == ["p_value"]
+
+
+def test_a_table_without_tests_is_marked_nowhere():
+    table = with_correction(pd.DataFrame({"p_value": [np.nan] * 3}), "fdr_bh", 0.95)
+    assert table["p_corrected"].isna().all()
+    assert table["significant"].tolist() == [False] * 3
+    assert np.isnan(corrected(table["p_value"].to_numpy(), "holm")).all()
