@@ -29,6 +29,7 @@ TINY_MODEL: dict[str, Any] = {
     "weights": "random",
     "transform": {"size": 16},
     "random_twin": False,
+    "analyses": ["identifiability", "logit_increment", "class_building", "class_vs_context"],
 }
 
 

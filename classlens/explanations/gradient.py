@@ -69,29 +69,26 @@ class GradientExplainer:
             images: (n, 3, H, W), normalised.
             classes: (n), the classes of interest, any of the model's.
         """
-        maps: dict[str, list[torch.Tensor]] = {method: [] for method in self._losses}
+        maps: list[torch.Tensor] = []
 
         def attend(block: int, attention: Attention) -> torch.Tensor:
             output = attention.output()
             # In float32 whatever autocast does: these are differences of small numbers.
             with torch.autocast(images.device.type, enabled=False):
                 gradients = self._gradients(block, output[:, :, 0].float(), classes)
-                value = attention.value.float()
-                for method, gradient in gradients.items():
-                    maps[method].append(-(value @ gradient[..., None])[..., 0])
+                # One product for all losses, so that the values are read once.
+                maps.append(attention.value.float() @ -gradients)
             return output
 
         with attending(self._model, attend):
             self._model.forward_features(images)
-        return {method: torch.stack(of_blocks, dim=1) for method, of_blocks in maps.items()}
+        return dict(zip(self._losses, torch.stack(maps, dim=1).unbind(-1), strict=True))
 
-    def _gradients(self, block: int, heads: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return by method d loss / d z (n, H, d) for the heads' outputs z at [CLS]."""
+    def _gradients(self, block: int, heads: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        """Return d loss / d z (n, H, d, losses) for the heads' outputs z at [CLS]."""
         with torch.enable_grad():
             heads = heads.detach().requires_grad_()
             token = branch_of(self._model.blocks[block], heads)
             logits = class_token_logits(self._model, token)
-            return {
-                method: torch.autograd.grad(loss(logits, classes), heads, retain_graph=True)[0]
-                for method, loss in self._losses.items()
-            }
+            losses = [loss(logits, classes) for loss in self._losses.values()]
+            return torch.stack([torch.autograd.grad(loss, heads, retain_graph=True)[0] for loss in losses], dim=-1)

@@ -19,13 +19,12 @@ from sklearn.metrics import average_precision_score
 
 from classlens.data.raw import CLASS, CONTEXT
 from classlens.errors import InputError
+from classlens.explanations.scores import SCORES
 from classlens.hdf5 import iterate_rows
 from classlens.measures.statistics import bootstrap_interval
 from classlens.tables.files import write_table
 
 Array = npt.NDArray[Any]
-
-SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
 
 
 def segmentation_table(

@@ -34,7 +34,13 @@ LEGEND_HANDLES = 0.8
 
 
 def panels(
-    count: int, columns: int, width: float, height: float, xlabel: str = "", share_rows: bool = False
+    count: int,
+    columns: int,
+    width: float,
+    height: float,
+    xlabel: str = "",
+    share_rows: bool = False,
+    share_columns: bool = True,
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure with a grid of equal panels that share both axes.
 
@@ -44,6 +50,7 @@ def panels(
         width, height: of one panel in inches, with its share of labels.
         xlabel: goes below the lowest panel of each column, as the ticks do.
         share_rows: only panels of one row share their y axis.
+        share_columns: all panels share their x axis.
 
     Returns:
         The figure and its panels, row by row.
@@ -52,7 +59,7 @@ def panels(
     rows = max(1, math.ceil(count / columns))
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(rows, columns, sharex=True, sharey="row" if share_rows else True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=share_columns, sharey="row" if share_rows else True, squeeze=False)
     axes = list(grid.flat)
     for empty in axes[count:]:
         empty.remove()

@@ -38,6 +38,7 @@ LABEL_COLOURS = {"context": SKY, "class": RED}
 
 CHANCE: Look = {"color": "0.25", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1.5}
 TWIN: Look = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
+RANDOM: Look = {"color": "0.45", "linestyle": "-", "linewidth": 1.2}
 SIGNIFICANT: Look = {"marker": "*", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
 MARK_COLOUR = "0.15"
 SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)

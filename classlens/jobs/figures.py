@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from classlens.jobs.measures import compared_models
+from classlens.jobs.perturbation import heatmaps
 
 if TYPE_CHECKING:
     from classlens.config import Config
@@ -71,3 +72,25 @@ def class_vs_context_figure(config: Config, wildcards: Wildcards) -> Slice:
 def class_building_figure(config: Config, wildcards: Wildcards) -> Slice:
     """One model."""
     return {"label": config.models[wildcards["model"]]["label"]}
+
+
+def removal_curves_figure(config: Config, wildcards: Wildcards) -> Slice:
+    """One model."""
+    return {"label": config.models[wildcards["model"]]["label"]}
+
+
+def linear_probes_figure(config: Config, wildcards: Wildcards) -> Slice:
+    """One model."""
+    return {"label": config.models[wildcards["model"]]["label"]}
+
+
+def heatmaps_figure(config: Config, wildcards: Wildcards) -> Slice:
+    """One model, and which block and head its single maps are of."""
+    chosen = heatmaps(config, wildcards)
+    label = config.models[wildcards["model"]]["label"]
+    return {"label": label, "block": chosen["block"], "head": chosen["head"]}
+
+
+def segmentation_scores_figure(config: Config, _wildcards: Wildcards) -> Slice:
+    """A bar per method and model."""
+    return {"models": labelled(config, "segmentation_scores")}

@@ -15,6 +15,8 @@ from classlens.perturbation.kinds import require_attention_kind
 if TYPE_CHECKING:
     from classlens.config import Config
 
+HEATMAP_IMAGES = 4
+
 Wildcards = Mapping[str, str]
 Slice = dict[str, Any]
 
@@ -120,6 +122,28 @@ def probe_explanation(config: Config, wildcards: Wildcards) -> Slice:
     """Everything is in the probes."""
     _need_training(config, wildcards["model"])
     return {}
+
+
+def heatmaps(config: Config, wildcards: Wildcards) -> Slice:
+    """A few images of one model with [CLS]."""
+    model = wildcards["model"]
+    _require(config, model, config.explanations["heatmap_method"])
+    depth, chosen = config.card(model)["depth"], config.explanations
+    count = sum(item.split == "evaluation" for item in config.stimuli(config.models[model]["dataset"]))
+    spread = [round(step * (count - 1) / (HEATMAP_IMAGES - 1)) for step in range(HEATMAP_IMAGES)]
+    return {
+        **running(config, model),
+        "method": chosen["heatmap_method"],
+        "images": chosen["images"] or sorted(set(spread)),
+        "second_class": chosen["second_class"],
+        "block": depth - 1 if chosen["block"] is None else chosen["block"],
+        "head": chosen["head"],
+    }
+
+
+def heatmaps_local(config: Config, _wildcards: Wildcards) -> Slice:
+    """Where to run it."""
+    return {"device": config.extraction["device"]}
 
 
 perturb_attention_local = extract_local

@@ -35,7 +35,10 @@ CONFIG = {
     # Two shards, so that gathering is tested; batches that do not divide them.
     "extraction": {"shard_size": 17, "batch_size": 7},
     "statistics": {"resamples": 199},
+    "explanations": {"methods": ["gradient_double_softmax", "gradient_logit", "chefer", "random"]},
+    "faithfulness": {"random_seeds": 1},
 }
+BRANCHES = ("attn", "mlp")
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,66 @@ def test_rates_of_the_last_block(results, golden):
     assert row["identifiable_tokens_percent"] == pytest.approx(100 * identifiable.mean(), abs=0.1)
     assert row["images_with_identifiable_percent"] == pytest.approx(100 * identifiable.any(1).mean(), abs=1e-3)
     assert row["accuracy"] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
+
+
+def read(results, path, *names):
+    with h5py.File(results / "golden" / path) as file:
+        return [file[name][:] for name in names]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_memories(results, golden, branch):
+    for block in range(BLOCKS):
+        path = f"memories/{branch}/block_{block:02d}.h5"
+        agreement, composition, value = read(results, path, "agreement", "composition", "class_value")
+        assert_equal_but_for_ties(agreement, golden[f"memories/{branch}/agreement"][block], handful=3)
+        assert_equal_but_for_ties(composition, golden[f"memories/{branch}/composition"][block], handful=3)
+        assert np.abs(value - golden[f"memories/{branch}/class_value"][block]).max() < 1e-5
+    table = pd.read_csv(results / "tables/class_value_agreement.csv")
+    rows = table[table["branch"] == branch].sort_values("block")
+    assert np.abs(rows["twin_mean"] - golden[f"memories/{branch}/class_value_random_mean"]).max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["attention_self_only", "attention_no_cls", "tokens_no_context", "tokens_no_class"])
+def test_perturbations(results, golden, kind):
+    rank, correct = read(results, f"perturbation/{kind}.h5", "rank", "correct")
+    assert_equal_but_for_ties(rank, golden[f"perturbation/{kind}/rank"], handful=5)
+    assert np.array_equal(correct, golden[f"perturbation/{kind}/correct"])
+
+
+@pytest.mark.parametrize(("method", "sign"), [("gradient_double_softmax", -1), ("gradient_logit", 1)])
+def test_gradient_explanations(results, golden, method, sign):
+    maps, importance = read(results, f"explanation/{method}.h5", "maps", "importance")
+    expected = sign * golden[f"explanation/{method}"][..., 1:]
+    assert np.abs(maps - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.allclose(importance, maps.sum((1, 2)), atol=1e-6 * np.abs(importance).max())
+
+
+def test_chefer(results, golden):
+    [importance] = read(results, "explanation/chefer.h5", "importance")
+    expected = golden["explanation/chefer"]
+    assert np.abs(importance - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("method", ["gradient_double_softmax", "chefer"])
+def test_removal_curves(results, golden, method):
+    table = pd.read_csv(results / f"golden/faithfulness/{method}.csv")
+    for direction in ("negative", "positive"):
+        curve = table[table["direction"] == direction].set_index("n_removed")["accuracy"]
+        assert sorted(curve.index) == list(range(49))
+        # Kept tokens n = 1..48; a tie in importance may swap two tokens of one image.
+        found = curve[[49 - kept for kept in range(1, 49)]].to_numpy()
+        expected = golden[f"faithfulness/{method}/{direction}_accuracy"]
+        assert np.abs(found - expected).max() < 1.01 / 30
+        assert (np.abs(found - expected) > 1e-6).sum() <= 2
+
+
+@pytest.mark.parametrize("probe", ["residual_11", "attn_05", "mlp_03"])
+def test_linear_probes(results, golden, probe):
+    site, block = probe.split("_")
+    accuracy, rank = read(results, f"probes/{site}/block_{block}.h5", "accuracy", "rank")
+    assert np.abs(accuracy - golden[f"probe/{probe}/accuracy"]).max() < 1.01 / 30
+    assert (rank == golden[f"probe/{probe}/rank"]).mean() > 0.99
 
 
 def test_everything_but_the_temporary_is_there(results):

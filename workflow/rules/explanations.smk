@@ -133,3 +133,28 @@ rule segmentation_scores:
         job=job("segmentation_scores"),
     script:
         "../scripts/segmentation_scores.py"
+
+
+rule heatmaps:
+    input:
+        pixels=pixel_file("evaluation"),
+        weights="results/{model}/weights.safetensors",
+        output="results/{model}/output.h5",
+    output:
+        table=report(
+            "results/tables/heatmaps_{model}.csv",
+            caption="../report/heatmaps.rst",
+            category=CATEGORIES["heatmaps"],
+            labels={"model": "{model}", "content": "table: heat maps"},
+        ),
+    log:
+        "logs/heatmaps/{model}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        gpu=1,
+    params:
+        job=job("heatmaps"),
+    script:
+        "../scripts/heatmaps.py"

@@ -210,3 +210,90 @@ rule agreement_vs_accuracy_figure:
         job=job("agreement_vs_accuracy_figure"),
     script:
         "../scripts/agreement_vs_accuracy_figure.py"
+
+
+rule heatmaps_figure:
+    input:
+        table="results/tables/heatmaps_{model}.csv",
+        pixels=pixel_file("evaluation"),
+        stimuli=stimuli_file,
+    output:
+        svg=report(
+            "results/figures/heatmaps_{model}.svg",
+            caption="../report/heatmaps.rst",
+            category=CATEGORIES["heatmaps"],
+            labels={"model": "{model}", "content": "figure: heat maps"},
+        ),
+        png="results/figures/heatmaps_{model}.png",
+    log:
+        "logs/heatmaps_figure/{model}.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("heatmaps_figure"),
+    script:
+        "../scripts/heatmaps_figure.py"
+
+
+rule removal_curves_figure:
+    input:
+        table="results/tables/removal_curves_{model}.csv",
+    output:
+        svg=report(
+            "results/figures/removal_curves_{model}.svg",
+            caption="../report/removal_curves.rst",
+            category=CATEGORIES["faithfulness"],
+            labels={"model": "{model}", "content": "figure: removal curves"},
+        ),
+        png="results/figures/removal_curves_{model}.png",
+    log:
+        "logs/removal_curves_figure/{model}.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("removal_curves_figure"),
+    script:
+        "../scripts/removal_curves_figure.py"
+
+
+rule segmentation_scores_figure:
+    input:
+        table="results/tables/segmentation_scores.csv",
+    output:
+        svg=report(
+            "results/figures/segmentation_scores.svg",
+            caption="../report/segmentation_scores.rst",
+            category=CATEGORIES["segmentation"],
+            labels={"model": "all", "content": "figure: segmentation scores"},
+        ),
+        png="results/figures/segmentation_scores.png",
+    log:
+        "logs/segmentation_scores_figure.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("segmentation_scores_figure"),
+    script:
+        "../scripts/segmentation_scores_figure.py"
+
+
+rule linear_probes_figure:
+    input:
+        table="results/tables/linear_probes_{model}.csv",
+        removal="results/tables/removal_curves_{model}.csv",
+    output:
+        svg=report(
+            "results/figures/linear_probes_{model}.svg",
+            caption="../report/linear_probes.rst",
+            category=CATEGORIES["linear_probes"],
+            labels={"model": "{model}", "content": "figure: linear probes"},
+        ),
+        png="results/figures/linear_probes_{model}.png",
+    log:
+        "logs/linear_probes_figure/{model}.log",
+    conda:
+        "../../envs/figures.yaml"
+    params:
+        job=job("linear_probes_figure"),
+    script:
+        "../scripts/linear_probes_figure.py"

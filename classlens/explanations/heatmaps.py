@@ -1,0 +1,105 @@
+"""Maps of chosen images for two classes, as the figure of heat maps shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from classlens.errors import InputError
+from classlens.explanations.gradient import GradientExplainer
+from classlens.perturbation.running import Network, check_classes, evaluating, load
+from classlens.tables.files import write_table
+
+Array = npt.NDArray[Any]
+
+
+def heatmaps(
+    pixels: Path,
+    weights: Path,
+    output: Path,
+    path: Path,
+    *,
+    method: str,
+    images: Sequence[int],
+    second_class: int | None,
+    block: int,
+    head: int,
+    **network: Unpack[Network],
+) -> dict[str, Any]:
+    """Explain a few images for their correct class and for a second one.
+
+    Args:
+        pixels: pixel file of the evaluation images.
+        weights: canonical weights.
+        output: the model's output file, for its strongest wrong class.
+        path: the table to write, a row per image, class, map and image token. Columns: image, role (`true`, `second`),
+            class_index, map (`all`: summed over blocks and heads; `one`: of the chosen block and head), row, column
+            (of the token grid), importance.
+        method: one of the gradient methods.
+        images: numbers of the images.
+        second_class: a class index; None takes the strongest wrong class of each image.
+        block, head: of the single maps.
+        network: see `perturbation.running.Network`.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: there is no such image, class, block or head, or the method does not apply to the model.
+    """
+    loaded = load(weights, network)
+    model = loaded.model
+    rows, columns = model.patch_embed.grid_size
+    with h5py.File(pixels) as file:
+        total = len(file["pixels"])
+        if max(images) >= total:
+            raise InputError(f"explanations.images: there is no image {max(images)}; the data set has 0 to {total - 1}")
+        photos = np.stack([file["pixels"][image] for image in images])
+        true = np.array([file["class_index"][image] for image in images], np.int64)
+    second = _wrong_classes(output, images, true) if second_class is None else np.full(len(images), second_class)
+    explainer = GradientExplainer(model, [method], loaded.architecture)
+    parts = []
+    with evaluating(model), loaded.autocast():
+        inputs = loaded.normalise(photos)
+        for role, classes in (("true", true), ("second", second)):
+            target = torch.from_numpy(check_classes(classes, model.num_classes)).to(loaded.device)
+            maps = explainer(inputs, target)[method][..., model.num_prefix_tokens :].cpu().numpy()
+            _check_place(block, head, maps.shape[1:3])
+            for name, values in (("all", maps.sum((1, 2))), ("one", maps[:, block, head])):
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "image": np.repeat(images, rows * columns),
+                            "role": role,
+                            "class_index": np.repeat(classes, rows * columns),
+                            "map": name,
+                            "row": np.tile(np.repeat(np.arange(rows), columns), len(images)),
+                            "column": np.tile(np.arange(columns), rows * len(images)),
+                            "importance": values.ravel(),
+                        }
+                    )
+                )
+    write_table(pd.concat(parts, ignore_index=True), str(path))
+    return loaded.provenance()
+
+
+def _wrong_classes(output: Path, images: Sequence[int], true: Array) -> Array:
+    with h5py.File(output) as file:
+        top = np.stack([file["top5"][image] for image in images]).astype(np.int64)
+    if top.shape[1] < 2:
+        raise InputError("heat maps of a second class need a model with two classes or more")
+    # The second place is the strongest wrong class of an image that the model gets right.
+    return np.where(top[:, 0] == true, top[:, 1], top[:, 0])
+
+
+def _check_place(block: int, head: int, shape: tuple[int, int]) -> None:
+    for name, value, count in (("block", block, shape[0]), ("head", head, shape[1])):
+        if value >= count:
+            raise InputError(f"explanations.{name} is {value}, but the model's {name}s are 0 to {count - 1}")

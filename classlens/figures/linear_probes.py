@@ -1,0 +1,96 @@
+"""What linear probes and the class projection read of the class, and how faithful each is, for one model."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from classlens.figures.layout import block_axes, figure_title, legend_below, panels
+from classlens.figures.removal_curves import DIRECTION_TITLES, METHOD_LABELS, method_style
+from classlens.figures.style import (
+    BLUE,
+    BRANCH_COLOURS,
+    GROUP_LABELS,
+    PAGE_WIDTH,
+    SHARE_TICKS,
+    interval_band,
+    line_style,
+    save,
+)
+from classlens.tables.files import read_table
+
+SITE_COLOURS = {"residual": BLUE, **BRANCH_COLOURS}
+SITE_LABELS = {"residual": "residual", "attn": "attention", "mlp": "MLP"}
+GROUP_LINES = {"cls": "-", "image": "--"}
+METHOD_TITLES = {"probe": "linear probes", "projection": "class projection"}
+COMPARED = ("gradient", "probe")
+"""Explanations by class projection and by probes."""
+
+
+def linear_probes(table: str, removal: str, svg: str, png: str, label: str) -> None:
+    """Draw the figure.
+
+    Args:
+        table: see `classlens.probes.accuracy`.
+        removal: see `classlens.faithfulness.table`.
+        label: the model's.
+    """
+    numbers, curves = read_table(table), read_table(removal)
+    save(lambda: _draw(numbers, curves, label), svg, png)
+
+
+def _draw(numbers: pd.DataFrame, curves: pd.DataFrame, label: str) -> Figure:
+    figure, (left, middle, right) = panels(3, 3, PAGE_WIDTH / 3, 2.6, share_columns=False)
+    figure_title(figure, label)
+    for panel, (method, title) in zip((left, middle), METHOD_TITLES.items(), strict=True):
+        _accuracy(panel, numbers[numbers["method"] == method])
+        block_axes([panel], numbers["block"], most=6)
+        panel.set_title(title)
+        panel.set_xlabel("block")
+    left.set_ylabel("accuracy")
+    methods = [method for method in COMPARED if method in set(curves["method"])]
+    for method in methods:
+        for direction, dashes in zip(DIRECTION_TITLES, ("-", ":"), strict=True):
+            chosen = (curves["method"] == method) & (curves["direction"] == direction)
+            rows = curves[chosen].sort_values("n_removed")
+            right.plot(rows["percent_removed"], rows["accuracy"], **method_style(method) | {"linestyle": dashes})
+    right.set_title("removal of tokens")
+    right.set_xlabel("tokens removed (%)")
+    right.set_xlim(-2, 102)
+    left.set_ylim(-0.02, 1.03)
+    left.set_yticks(SHARE_TICKS)
+    legend_below(figure, [*_site_entries(numbers), *_removal_entries(methods)])
+    return figure
+
+
+def _accuracy(axes: Axes, numbers: pd.DataFrame) -> None:
+    for (site, group), rows in numbers.groupby(["site", "group"]):
+        ordered = rows.sort_values("block")
+        colour = SITE_COLOURS[str(site)]
+        interval_band(axes, ordered["block"] + 1, ordered["ci_low"], ordered["ci_high"], colour)
+        look = line_style(colour) | {"linestyle": GROUP_LINES[str(group)]}
+        axes.plot(ordered["block"] + 1, ordered["accuracy"], **look)
+
+
+def _site_entries(numbers: pd.DataFrame) -> list[tuple[Artist, str]]:
+    present = set(zip(numbers["site"], numbers["group"], strict=True))
+    return [
+        (
+            Line2D([], [], **line_style(SITE_COLOURS[site]) | {"linestyle": dashes}),
+            f"{SITE_LABELS[site]}, {GROUP_LABELS[group]}",
+        )
+        for site in SITE_LABELS
+        for group, dashes in GROUP_LINES.items()
+        if (site, group) in present
+    ]
+
+
+def _removal_entries(methods: list[str]) -> list[tuple[Artist, str]]:
+    return [
+        (Line2D([], [], **method_style(method) | {"linestyle": dashes}), f"{METHOD_LABELS[method]}, {title}")
+        for method in methods
+        for title, dashes in zip(DIRECTION_TITLES.values(), ("-", ":"), strict=True)
+    ]
