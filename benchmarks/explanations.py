@@ -15,7 +15,8 @@ import torch
 from classlens.explanations.gradient import GradientExplainer
 from classlens.explanations.methods import ATTENTION_METHODS, GRADIENT_METHODS
 from classlens.explanations.relevance import AttentionExplainer
-from classlens.faithfulness.removal import TokenRemoval, importance_order, removal_counts
+from classlens.faithfulness.removal import TokenRemoval
+from classlens.faithfulness.steps import importance_order, removal_counts
 from classlens.models.build import build
 from classlens.perturbation.running import evaluating
 

@@ -49,7 +49,7 @@ def main() -> None:
         model = build(given.architecture, {})
         save_weights(model, folder / "weights.safetensors", described_as="random weights")
         if given.peak:
-            for training, memory in ((256, given.memory), (1024, given.memory), (256, given.memory / 4)):
+            for training, memory in ((1024, given.memory), (2048, given.memory), (1024, given.memory / 16)):
                 peak = peak_of(given, folder, training, memory)
                 print(f"peak memory, {training:5d} training images, limit {memory:4.2f} GiB: {peak:6.0f} MiB")
         else:

@@ -30,7 +30,7 @@ app.add_typer(store_app, name="store")
 ConfigFile = Annotated[Path, typer.Option("--configfile", help="The config that the workflow runs with.")]
 Working = Annotated[Path, typer.Option("--directory", help="The working directory that holds results/.")]
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", envvar=STORE_VARIABLE, help="The store; default: what the config says.")
+    Path | None, typer.Option("--store", help=f"The store; default: ${STORE_VARIABLE}, else what the config says.")
 ]
 DEFAULT_CONFIG = PROJECT / "config/config.yaml"
 
@@ -45,14 +45,27 @@ def plain_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def open_store(folder: Path | None, config: Path, working: Path) -> Store:
-    """Open the store that a command is about.
+def go_to(working: Path) -> None:
+    """Make a folder the working directory.
 
     Raises:
         InputError: there is none.
     """
+    if not working.is_dir():
+        raise InputError(f"there is no directory {working}")
     os.chdir(working)
-    root = folder.absolute() if folder else store_path(read_config(config).store)
+
+
+def open_store(folder: Path | None, config: Path, working: Path) -> Store:
+    """Open the store that a command is about, and go to the working directory.
+
+    Raises:
+        InputError: there is no such directory, or no store.
+    """
+    # What is typed is relative to where it is typed; environment and config are relative to the working directory.
+    folder, config = folder.absolute() if folder else None, config.absolute()
+    go_to(working)
+    root = folder or store_path(None if os.environ.get(STORE_VARIABLE) else read_config(config).store)
     if not root.is_dir():
         raise InputError(f"there is no store at {root}; run the workflow first, or name one with --store")
     return Store(root)
@@ -74,9 +87,10 @@ def check(
     """Look over a config, its data, masks, weights and heads before anything runs."""
     from classlens.check import check as look_over
 
-    config = config.absolute()
-    os.chdir(directory)
-    findings = look_over(config, store_path(str(store) if store else None), quick=quick)
+    config, store = config.absolute(), store.absolute() if store else None
+    with plain_errors():
+        go_to(directory)
+    findings = look_over(config, store or store_path(None), quick=quick)
     for note in findings.notes:
         typer.echo(note)
     for problem in findings.problems:
@@ -126,7 +140,7 @@ def explain(
         configfile = configfile.absolute()
         opened = open_store(store, configfile, directory)
         verdict = explaining.explain(target, opened, Path.cwd(), _static_part(configfile, opened))
-        _show(verdict, 0)
+        _show(verdict, 0, set())
 
 
 @store_app.command()
@@ -136,7 +150,6 @@ def provenance(
     """Show how a file under results/ was made, down to raw data."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
-        explaining.record_of(target, opened, Path.cwd())
         for line in explaining.provenance_lines(target, opened, Path.cwd()):
             typer.echo(line)
 
@@ -180,17 +193,21 @@ def _static_part(configfile: Path, store: Store) -> Callable[[str, dict[str, str
     return lambda job, wildcards: static_part(job, config_slice(job, config, wildcards), PROJECT)
 
 
-def _show(verdict: explaining.Verdict, depth: int) -> None:
+def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:
     said = {
         "fresh": "would not be computed: no part of its key changed",
         "stored": "would come from the store: its key changed to one that was computed before",
         "compute": "would be computed",
     }[verdict.state]
-    typer.echo(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}")
+    again = verdict.key in seen
+    typer.echo(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}{' (see above)' if again else ''}")
+    if again:
+        return
+    seen.add(verdict.key)
     for reason in verdict.reasons:
         typer.echo(f"{'  ' * depth}  - {reason}")
     for upstream in verdict.upstream:
-        _show(upstream, depth + 1)
+        _show(upstream, depth + 1, seen)
 
 
 def _size(count: float) -> str:

@@ -101,6 +101,35 @@ class Results:
         """Return the indices of the five largest key coefficients, largest first: (N, T, 5), or (B, N, T, 5)."""
         return self._layers(model, f"keys/{branch}", block)
 
+    def memories(self, model: str, name: str, branch: str, block: Block = None) -> Array:
+        """Return `agreement`, `agreement_random`, `composition` ((N, T) bool) or `class_value` (C); or all blocks."""
+        return self._blocks(model, f"memories/{branch}", name, block)
+
+    def attention_perturbation(self, model: str, kind: str, name: str = "rank") -> Array:
+        """Return `rank` (N, T) or `correct` (N) under an attention perturbation."""
+        return self._read(f"{model}/perturbation/attention_{kind}.h5", name)
+
+    def token_perturbation(self, model: str, kind: str, name: str = "rank") -> Array:
+        """Return `rank` (N, T; -1 where removed) or `correct` (N) under a token perturbation."""
+        return self._read(f"{model}/perturbation/tokens_{kind}.h5", name)
+
+    def importance(self, model: str, method: str) -> Array:
+        """Return the importance of each image token (N, P) by an explanation."""
+        return self._read(f"{model}/explanation/{method}.h5", "importance")
+
+    def maps(self, model: str, method: str) -> Array:
+        """Return a gradient explanation by block and head (N, B, H, P)."""
+        return self._read(f"{model}/explanation/{method}.h5", "maps")
+
+    def faithfulness(self, model: str, method: str) -> pd.DataFrame:
+        """Return the removal curves of an explanation: direction, n_removed, accuracy."""
+        self._model(model)
+        return read_table(str(self._there(f"{model}/faithfulness/{method}.csv")))
+
+    def probe(self, model: str, name: str, site: str = "residual", block: Block = None) -> Array:
+        """Return `accuracy` (T) or `rank` (N, T) of linear probes, or all blocks'."""
+        return self._blocks(model, f"probes/{self._site(site)}", name, block)
+
     def num_classes(self, model: str) -> int:
         """Return C."""
         return int(self._attribute(model, "num_classes"))
@@ -151,15 +180,15 @@ class Results:
         return self._there(f"figures/{name}.{suffix}")
 
     def _layers(self, model: str, name: str, block: Block) -> Array:
+        return self._blocks(model, "layers", name, block)
+
+    def _blocks(self, model: str, folder: str, name: str, block: Block) -> Array:
         depth = self.depth(model)
         if block is None:
-            return np.stack([self._layer(model, name, each) for each in range(depth)])
+            return np.stack([self._blocks(model, folder, name, each) for each in range(depth)])
         if not -depth <= block < depth:
             raise InputError(f"{model} has the blocks 0 to {depth - 1}, no block {block}")
-        return self._layer(model, name, block % depth)
-
-    def _layer(self, model: str, name: str, block: int) -> Array:
-        return self._read(f"{model}/layers/block_{block:02d}.h5", name)
+        return self._read(f"{model}/{folder}/block_{block % depth:02d}.h5", name)
 
     def _attribute(self, model: str, name: str) -> Any:
         self._model(model)

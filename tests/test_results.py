@@ -61,6 +61,30 @@ def test_layers_by_site_and_block(results):
     assert np.allclose(results.identifiability("m", block=0), 1 - RANKS[0] / C)
 
 
+def test_what_belongs_to_memories_perturbations_explanations_and_probes(results):
+    model = results.folder / "m"
+    for folder in ("memories/mlp", "probes/attn", "perturbation", "explanation", "faithfulness"):
+        (model / folder).mkdir(parents=True)
+    for block in range(B):
+        with h5py.File(model / f"memories/mlp/block_{block:02d}.h5", "w") as file:
+            file["agreement"] = RANKS[block] > 2
+        with h5py.File(model / f"probes/attn/block_{block:02d}.h5", "w") as file:
+            file["accuracy"] = np.full(T, block / 2)
+    for name, key in (("attention_no_cls", "rank"), ("tokens_no_class", "correct")):
+        with h5py.File(model / f"perturbation/{name}.h5", "w") as file:
+            file[key] = RANKS[0]
+    with h5py.File(model / "explanation/gradient.h5", "w") as file:
+        file["importance"], file["maps"] = LOGITS[0, :, 2:], np.zeros((N, B, 1, 4))
+    (model / "faithfulness/gradient.csv").write_text("direction,n_removed,accuracy\nnegative,0,0.5\n")
+    assert np.array_equal(results.memories("m", "agreement", "mlp"), RANKS > 2)
+    assert np.array_equal(results.probe("m", "accuracy", "attn", -1), np.full(T, 0.5))
+    assert np.array_equal(results.attention_perturbation("m", "no_cls"), RANKS[0])
+    assert np.array_equal(results.token_perturbation("m", "no_class", "correct"), RANKS[0])
+    assert np.array_equal(results.importance("m", "gradient"), LOGITS[0, :, 2:])
+    assert results.maps("m", "gradient").shape == (N, B, 1, 4)
+    assert results.faithfulness("m", "gradient")["accuracy"].tolist() == [0.5]
+
+
 def test_images_and_outputs(results):
     assert list(results.class_index("m")) == [4, 5, 6]
     assert list(results.correct("m")) == [True, False, True]

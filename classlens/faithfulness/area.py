@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from classlens.faithfulness.removal import DIRECTIONS
+from classlens.faithfulness.steps import DIRECTIONS
 from classlens.measures.statistics import bootstrap_interval
 from classlens.tables.files import write_table
 

@@ -14,7 +14,8 @@ import torch
 
 from classlens.errors import InputError
 from classlens.explanations.chance import random_importance
-from classlens.faithfulness.removal import DIRECTIONS, TokenRemoval, importance_order, removal_counts
+from classlens.faithfulness.removal import TokenRemoval
+from classlens.faithfulness.steps import DIRECTIONS, importance_order, removal_counts
 from classlens.hdf5 import Column, RowWriter
 from classlens.perturbation.running import Network, load, over_images, read_classes
 from classlens.tables.files import write_table

@@ -21,6 +21,8 @@ class Verdict:
 
     path: str
     job: str
+    key: str
+    """Of the record that made it; files of one job share it."""
     state: str
     """"fresh", "stored" (its key changed, and the store has the result) or "compute"."""
     reasons: list[str]
@@ -29,30 +31,56 @@ class Verdict:
     """Inputs that are not fresh themselves."""
 
 
-def record_of(path: str, store: Store, working: Path) -> Record:
-    """Return the record of the job that made a file.
+class _Past:
+    """What a working directory shows of a store, read once."""
+
+    def __init__(self, store: Store, working: Path) -> None:
+        self._store, self._roots = store, store.roots(working)
+        self._placed = self._roots.all()
+        self._records: dict[str, Record | None] = {}
+
+    def has(self, path: str) -> bool:
+        """Tell whether a file came from the store; its record may have been collected since."""
+        return self._roots.name(path) in self._placed
+
+    def record(self, path: str) -> Record | None:
+        """Return the record of the job that made a file, None if the store has none."""
+        root = self._placed.get(self._roots.name(path))
+        if root is None:
+            return None
+        if root.key not in self._records:
+            self._records[root.key] = self._store.find(root.key)
+        return self._records[root.key]
+
+    def require(self, path: str) -> Record:
+        """Return the record of the job that made a file.
+
+        Raises:
+            InputError: the store knows nothing of the file.
+        """
+        record = self.record(path)
+        if record is None:
+            raise InputError(f"{path} was not made through the store {self._store.root}; run snakemake for it first")
+        return record
+
+
+def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
+    """Describe how a file came to be, down to raw data: a line per file, indented by depth.
 
     Raises:
         InputError: the store knows nothing of the file.
     """
-    root = store.roots(working).get(path)
-    record = store.find(root.key) if root else None
-    if record is None:
-        raise InputError(f"{path} was not made through the store {store.root}; run snakemake for it first")
-    return record
-
-
-def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
-    """Describe how a file came to be, down to raw data: a line per file, indented by depth."""
+    past = _Past(store, working)
+    past.require(path)
     lines: list[str] = []
     seen: set[str] = set()
 
-    def visit(file: str, digest: str | None, depth: int) -> None:
-        root = store.roots(working).get(file)
-        record = store.find(root.key) if root else None
+    def visit(file: str, digest: str, depth: int) -> None:
+        record = past.record(file)
         indent = "  " * depth
         if record is None:
-            lines.append(f"{indent}{file}  raw  {(digest or '')[:12]}")
+            kind = "made, but its record was collected" if past.has(file) else "raw"
+            lines.append(f"{indent}{file}  {kind}  {digest[:12]}")
             return
         made = record.provenance
         again = record.key in seen
@@ -71,7 +99,7 @@ def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
         for name, source in sources.items():
             visit(source, digests[name], depth + 1)
 
-    visit(path, None, 0)
+    visit(path, "", 0)
     return lines
 
 
@@ -81,33 +109,39 @@ def explain(path: str, store: Store, working: Path, static_part: StaticPart) -> 
     Raises:
         InputError: the store knows nothing of the file.
     """
-    record = record_of(path, store, working)
-    upstream = [
-        verdict
-        for source in sorted({source for sources in record.sources.values() for source in sources})
-        if store.roots(working).get(source) is not None
-        and (verdict := explain(source, store, working, static_part)).state != "fresh"
-    ]
-    now = static_part(record.job, record.wildcards)
-    inputs = {
-        name: [_digest_now(source, digest, store, working) for source, digest in zip(sources, digests, strict=True)]
-        for (name, sources), digests in zip(record.sources.items(), record.parts["inputs"].values(), strict=True)
-    }
-    now = replace(now, inputs=inputs, outputs=record.parts["outputs"])
-    reasons = _reasons(record, now)
-    reasons += [f"input {verdict.path} would be made again first" for verdict in upstream]
-    if not reasons:
-        return Verdict(path, record.job, "fresh", [])
-    stored = not any(verdict.state == "compute" for verdict in upstream) and store.find(now.digest) is not None
-    return Verdict(path, record.job, "stored" if stored else "compute", reasons, upstream)
+    past = _Past(store, working)
+    known: dict[str, Verdict] = {}
+
+    def verdict(file: str) -> Verdict:
+        record = past.require(file)
+        if record.key not in known:
+            known[record.key] = judged(file, record)
+        return replace(known[record.key], path=file)
+
+    def judged(file: str, record: Record) -> Verdict:
+        sources = sorted({source for sources in record.sources.values() for source in sources})
+        upstream = [one for source in sources if past.record(source) and (one := verdict(source)).state != "fresh"]
+        digests = _digests_now(record, past, store, working)
+        now = replace(static_part(record.job, record.wildcards), inputs=digests, outputs=record.parts["outputs"])
+        reasons = _reasons(record, now)
+        reasons += [f"input {one.path} would be made again first" for one in upstream]
+        if not reasons:
+            return Verdict(file, record.job, record.key, "fresh", [])
+        stored = not any(one.state == "compute" for one in upstream) and store.find(now.digest) is not None
+        return Verdict(file, record.job, record.key, "stored" if stored else "compute", reasons, upstream)
+
+    return verdict(path)
 
 
-def _digest_now(source: str, before: str, store: Store, working: Path) -> str:
-    """Return an input's digest; one that a run deletes after use counts with the digest that it had."""
-    file = working / source
-    if file.is_file():
-        return store.memory.digest(file)
-    return before if store.roots(working).get(source) else "missing"
+def _digests_now(record: Record, past: _Past, store: Store, working: Path) -> dict[str, list[str]]:
+    """Return the digests of a job's inputs; one that a run deletes after use counts with the digest that it had."""
+    found = {}
+    for name, sources in record.sources.items():
+        there = [source for source in sources if (working / source).is_file()]
+        now = dict(zip(there, store.memory.digests([working / source for source in there]), strict=True))
+        before = zip(sources, record.parts["inputs"][name], strict=True)
+        found[name] = [now.get(source, digest if past.has(source) else "missing") for source, digest in before]
+    return found
 
 
 def _reasons(record: Record, now: JobKey) -> list[str]:

@@ -47,7 +47,7 @@ class Roots:
 
     def add(self, files: Mapping[str, tuple[str, str]]) -> None:
         """Note placed files: path (relative to the working directory or absolute) -> (key, digest)."""
-        lines = [json.dumps({"path": self._name(path), "key": k, "digest": d}) for path, (k, d) in files.items()]
+        lines = [json.dumps({"path": self.name(path), "key": k, "digest": d}) for path, (k, d) in files.items()]
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with self._lock():
             new = [] if self._file.exists() else [json.dumps({"working": str(self.working)})]
@@ -71,7 +71,7 @@ class Roots:
 
     def get(self, path: Path | str) -> Root | None:
         """Return what was placed at a path, None if nothing was."""
-        return self.all().get(self._name(path))
+        return self.all().get(self.name(path))
 
     def present(self) -> dict[str, Root]:
         """Return those entries whose file is still there."""
@@ -93,7 +93,8 @@ class Roots:
         with self._lock():
             self._file.unlink(missing_ok=True)
 
-    def _name(self, path: Path | str) -> str:
+    def name(self, path: Path | str) -> str:
+        """Return the name under which a file is listed."""
         return os.path.relpath(self.working / path, self.working)
 
     def _lock(self) -> FileLock:

@@ -75,8 +75,10 @@ def test_a_model_without_twin():
 
 def test_analyses_can_be_chosen():
     config = load_config(changed("models", "m", "analyses", value=["class_building"]))
-    assert config.models_with("class_building") == ["m"]
-    assert config.models_with("logit_increment") == []
+    assert config.runs("class_building") == ["m"]
+    assert config.runs("logit_increment") == []
+    # A table or figure that is asked for by name shows every model that it applies to.
+    assert config.models_with("logit_increment") == ["m"]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,10 @@ def test_analyses_can_be_chosen():
         (changed("datasets", "d", "per_class", value=0), r"datasets\.d\.per_class: 0 is less than"),
         (changed("models", "m", "dataset", value="e"), r"models\.m\.dataset: there is no data set 'e'; did you mean d"),
         (changed("models", "m", "transform", value="none"), r"models\.m\.transform: give `timm`"),
-        (changed("models", "m", "head", value="head.pt"), r"models\.m\.head"),
+        (
+            changed("models", "m", value={**MINIMAL["models"]["m"], "weights": "random", "head": "h.npz"}),
+            r"models\.m\.head: random",
+        ),
         (changed("models", "a b", value=MINIMAL["models"]["m"]), "the name 'a b' cannot be used"),
         (changed("models", "tables", value=MINIMAL["models"]["m"]), "the name 'tables' cannot be used"),
         (changed("models", "m", "weights", value={"trane": {}}), "unknown key 'trane'; did you mean train"),
@@ -193,9 +198,14 @@ def test_rules_name_environments_that_hold_what_their_scripts_import():
     rules = "".join(path.read_text() for path in (CHECKOUT / "workflow/rules").glob("*.smk"))
     pairs = re.findall(r'"../../envs/(\w+)\.yaml"[^§]*?"../scripts/(\w+)\.py"', rules)
     assert len(pairs) == len(list((CHECKOUT / "workflow/scripts").glob("[a-z]*.py")))
+    missing = set()
     for environment, script in pairs:
         pins = yaml.safe_load((CHECKOUT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
         held = {requirement(pin)[0] for pin in pins}
         path = CHECKOUT / f"workflow/scripts/{script}.py"
-        for library in fingerprint(path, CHECKOUT).libraries:
-            assert DISTRIBUTIONS.get(library, library).lower() in held, f"{script} imports {library}"
+        missing |= {
+            f"{environment} lacks {library}, which {script} imports"
+            for library in fingerprint(path, CHECKOUT).libraries
+            if DISTRIBUTIONS.get(library, library).lower() not in held
+        }
+    assert not missing

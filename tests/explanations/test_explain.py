@@ -1,17 +1,11 @@
 """One image from Python."""
 
-import sys
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
-
-sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
-
 from tiny_transformers import READS_CLASS_TOKEN, SMALL, random_images, transformer, write_small
 
 from classlens.errors import InputError

@@ -1,16 +1,9 @@
 """Gradient explanations: golden numbers, and the closed form against autograd through timm's own attention."""
 
-import sys
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
-
-sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
-
 from tiny_transformers import (
     GOLDEN_NETWORK,
     RUNNING,
@@ -21,6 +14,7 @@ from tiny_transformers import (
     write_golden,
     write_small,
 )
+from torch.nn.functional import cross_entropy
 
 from classlens.errors import InputError
 from classlens.explanations.files import gradient_explanations

@@ -1,16 +1,11 @@
 """Explanations by attention weights: golden numbers, and full matrices through timm's own attention."""
 
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
-
-sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
-
 from tiny_transformers import (
     AVERAGES_WITH_CLASS_TOKEN,
     GOLDEN_NETWORK,

@@ -1,8 +1,5 @@
 """Removal curves: golden numbers, the ends of the curve, and what a step costs."""
 
-import sys
-from pathlib import Path
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -10,9 +7,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-sys.path.append(str(Path(__file__).parents[1] / "perturbation"))
-
 from tiny_transformers import (
     FAMILIES,
     GOLDEN_NETWORK,
@@ -26,7 +20,8 @@ from tiny_transformers import (
 from classlens.errors import InputError
 from classlens.explanations.chance import random_importance
 from classlens.faithfulness.curves import removal_curves
-from classlens.faithfulness.removal import TokenRemoval, importance_order, removal_counts
+from classlens.faithfulness.removal import TokenRemoval
+from classlens.faithfulness.steps import importance_order, removal_counts
 from classlens.perturbation.tokens import TokenModel
 
 

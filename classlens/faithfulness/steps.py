@@ -1,0 +1,27 @@
+"""Which tokens a removal curve keeps, step by step. Imports no torch, so that tables can be made without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+DIRECTIONS = ("negative", "positive")
+"""Negative test: the most important tokens are kept. Positive test: the least important are."""
+EVERY_COUNT_UP_TO = 64
+"""Image tokens up to which every number of kept tokens is tried."""
+MOST_COUNTS = 50
+"""Numbers of kept tokens that are tried of models with more image tokens."""
+
+
+def removal_counts(tokens: int) -> list[int]:
+    """Return the numbers of image tokens to keep, rising, 1 and P among them: all, or evenly spread ones."""
+    if tokens <= EVERY_COUNT_UP_TO:
+        return list(range(1, tokens + 1))
+    return [round(count) for count in np.linspace(1, tokens, MOST_COUNTS).tolist()]
+
+
+def importance_order(importance: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return the image tokens (..., P) from the most to the least important; of equals the first comes first."""
+    return np.argsort(-importance, axis=-1, kind="stable")

@@ -1,0 +1,509 @@
+"""The command line, in this process, on a small store whose records name real jobs."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import CHECKOUT, copy_checkout
+from typer.testing import CliRunner
+
+from classlens import cli
+from classlens.check import Findings
+from classlens.config import read_config
+from classlens.config.reference import reference
+from classlens.jobs import describe, script_of
+from classlens.store import gc
+from classlens.store.job import Job, run_job
+from classlens.store.store import STORE_VARIABLE, Store
+from classlens.store.sweep import sweep
+
+TABLE = "results/datasets/digits/stimuli.csv"
+PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
+TRANSFORM = {"size": 224, "resize": "squash", "crop": 1, "interpolation": "bilinear", "mean": [0.5], "std": [0.5]}
+CARD = {"image_size": 224, "distilled": False, "width": 192, "grid": [14, 14], "transform": TRANSFORM}
+
+
+@pytest.fixture
+def runner(monkeypatch):
+    monkeypatch.delenv(STORE_VARIABLE, raising=False)
+    runner = CliRunner()
+
+    def run(*arguments, ok=True):
+        done = runner.invoke(cli.app, [str(argument) for argument in arguments])
+        assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+        assert (done.exit_code == 0) == ok, done.output
+        return done.output
+
+    return run
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    """A working directory with a config; commands without --directory are about it."""
+    folder = tmp_path / "working"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write_config()
+    return folder
+
+
+def write_config(**dataset):
+    digits = {"kind": "digits", "per_class": 2, **dataset}
+    models = {"vit": {"dataset": "digits", "architecture": "vit_tiny_patch16_224"}}
+    Path("config.yaml").write_text(yaml.safe_dump({"datasets": {"digits": digits}, "models": models}))
+
+
+def run(name, inputs, outputs, wildcards, store, root=CHECKOUT, content=None):
+    """Run a job of the workflow through the store; what it computes is made up."""
+
+    def compute(inputs, outputs, config, local):
+        for output in outputs.values():
+            for path in [output] if isinstance(output, str) else output:
+                Path(path).write_text(content or f"{name} {json.dumps(config)} {list(inputs)} {Path(path).name}")
+        return {"device": "abacus"} if name == "pixels" else None
+
+    config = describe.config_slice(name, read_config("config.yaml"), wildcards)
+    job = Job(name, script_of(name, root), root, config, {}, inputs, outputs, wildcards)
+    return run_job(job, compute, store)
+
+
+def make(store, root=CHECKOUT, content=None):
+    """Make the table of a data set, and the pixels from it."""
+    run("stimuli", {"raw": ["raw.txt"]}, {"table": TABLE}, {"dataset": "digits"}, store, root, content)
+    wildcards = {"dataset": "digits", "geometry": "squash-16-bilinear", "split": "evaluation"}
+    run("pixels", {"stimuli": TABLE}, {"pixels": PIXELS}, wildcards, store, root)
+
+
+@pytest.fixture
+def store(working):
+    Path("raw.txt").write_text("raw")
+    store = Store(working / ".classlens")
+    make(store)
+    return store
+
+
+@pytest.fixture(autouse=True)
+def no_timm(monkeypatch):
+    """Cards are asked of timm in another process, which takes seconds; none of these jobs looks at them."""
+    monkeypatch.setattr("classlens.models.card._describe", lambda requests: [CARD for _ in requests])
+
+
+HERE = ("--configfile", "config.yaml")
+
+
+def test_help_names_the_commands(runner):
+    assert "config-reference" in runner("--help")
+    listed = runner("store", "--help")
+    for command in ("list", "explain", "provenance", "verify", "gc"):
+        assert command in listed
+
+
+def test_config_reference(runner):
+    assert runner("config-reference") == reference()
+
+
+def test_list(runner, store):
+    os.utime(store.action(next(store.records()).key), (1, 1))
+    oldest = next(store.records())
+    lines = runner("store", "list", *HERE).splitlines()
+    assert len(lines) == 3
+    assert oldest.key[:12] in lines[0]
+    assert float(lines[0].split()[0]) > 10_000
+    assert [line.split()[-1] for line in lines[:2]].count("digits") == 1
+    assert "pixels digits squash-16-bilinear evaluation" in "\n".join(lines)
+    size = sum(output.size for record in store.records() for output in record.outputs)
+    assert lines[2] == f"2 blobs, {size} B, in {store.root}"
+
+
+def test_list_counts_a_shared_blob_once(runner, store):
+    write_config(per_class=3)
+    run("stimuli", {"raw": ["raw.txt"]}, {"table": TABLE}, {"dataset": "digits"}, store, content="equal")
+    write_config(per_class=4)
+    run("stimuli", {"raw": ["raw.txt"]}, {"table": TABLE}, {"dataset": "digits"}, store, content="equal")
+    assert len(runner("store", "list", *HERE).splitlines()) == 5
+    assert runner("store", "list", *HERE).splitlines()[-1].startswith("3 blobs, ")
+
+
+def test_an_empty_store(runner, working):
+    (working / ".classlens").mkdir()
+    assert runner("store", "list", *HERE) == f"0 blobs, 0 B, in {working}/.classlens\n"
+    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+    assert runner("store", "gc", *HERE) == "took 0 records and 0 blobs, 0 B\n"
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1549, "1.5 kB"),
+        (2_000_000, "2.0 MB"),
+        (3.21e9, "3.2 GB"),
+        (4.5e12, "4.5 TB"),
+        (6e15, "6000.0 TB"),
+    ],
+)
+def test_sizes(count, text):
+    assert cli._size(count) == text
+
+
+# Which store
+
+
+@pytest.mark.parametrize("command", [["list"], ["verify"], ["gc"], ["explain", TABLE], ["provenance", TABLE]])
+def test_no_store(runner, working, command):
+    printed = runner("store", *command, *HERE, ok=False)
+    assert (
+        printed
+        == f"error: there is no store at {working}/.classlens; run the workflow first, or name one with --store\n"
+    )
+
+
+def test_the_store_of_the_config(runner, store):
+    text = Path("config.yaml").read_text()
+    store.root.rename("elsewhere")
+    Path("config.yaml").write_text(f"{text}store: elsewhere\n")
+    assert runner("store", "list", *HERE).endswith("in " + str(Path.cwd() / "elsewhere") + "\n")
+
+
+def test_the_environment_names_the_store(runner, store, monkeypatch, tmp_path):
+    store.root.rename("elsewhere")
+    monkeypatch.setenv(STORE_VARIABLE, "elsewhere")
+    assert runner("store", "list", *HERE).endswith(f"in {Path.cwd()}/elsewhere\n")
+    # As for the workflow, a relative one is relative to the working directory.
+    directory = Path.cwd()
+    monkeypatch.chdir(tmp_path)
+    assert runner("store", "list", "--directory", directory).endswith(f"in {directory}/elsewhere\n")
+
+
+def test_the_option_goes_before_environment_and_config(runner, store, monkeypatch):
+    monkeypatch.setenv(STORE_VARIABLE, "nowhere")
+    Path("config.yaml").unlink()
+    assert runner("store", "list", "--store", store.root, *HERE).endswith(f"in {store.root}\n")
+
+
+def test_paths_on_the_command_line_are_relative_to_where_it_is_typed(runner, store, monkeypatch, tmp_path):
+    (store.root.parent / "config.yaml").rename(tmp_path / "my.yaml")
+    monkeypatch.chdir(tmp_path)
+    for command in (["list"], ["explain", TABLE], ["provenance", PIXELS]):
+        options = ("--configfile", "my.yaml", "--directory", "working")
+        expected = runner("store", *command, *options)
+        monkeypatch.chdir(tmp_path)
+        assert runner("store", *command, *options, "--store", "working/.classlens") == expected
+        monkeypatch.chdir(tmp_path)
+    assert "would not be computed" in runner("store", "explain", TABLE, *options)
+
+
+def test_a_directory_that_does_not_exist(runner, working):
+    printed = runner("store", "list", "--directory", "nowhere", *HERE, ok=False)
+    assert printed == "error: there is no directory nowhere\n"
+
+
+def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tmp_path):
+    seen = []
+
+    def look_over(config, store, *, quick):
+        seen.append((config, store, quick))
+        return Findings(notes=["a note"])
+
+    def plan(command, **_):
+        assert "--dry-run" in command
+        return subprocess.CompletedProcess(command, 0, "total   12\n", "")
+
+    monkeypatch.setattr("classlens.check.check", look_over)
+    monkeypatch.setattr(cli.subprocess, "run", plan)
+    printed = runner("check", "config.yaml")
+    expected = "jobs: 12 to start; those that the store knows end at once"
+    assert printed.splitlines() == ["a note", expected, f"{working}/config.yaml is fine"]
+    monkeypatch.setenv(STORE_VARIABLE, "mine")
+    runner("check", "config.yaml")
+    monkeypatch.chdir(tmp_path)
+    runner("check", "working/config.yaml", "--quick", "--directory", "working", "--store", "other")
+    config = working / "config.yaml"
+    assert seen == [
+        (config, working / ".classlens", False),
+        (config, working / "mine", False),
+        (config, tmp_path / "other", True),
+    ]
+
+
+def test_check_tells_all_problems(runner, working, monkeypatch):
+    monkeypatch.setattr("classlens.check.check", lambda *_, **__: Findings(["one", "two"], ["a note"]))
+    assert runner("check", "config.yaml", ok=False).splitlines() == ["a note", "error: one", "error: two"]
+    assert runner("check", "--directory", "nowhere", ok=False) == "error: there is no directory nowhere\n"
+
+
+def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch):
+    monkeypatch.setattr("classlens.check.check", lambda *_, **__: Findings())
+    refusal = subprocess.CompletedProcess([], 1, "", "no such rule\n")
+    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: refusal)
+    printed = runner("check", "config.yaml")
+    assert "jobs: unknown, for the workflow cannot be planned:\nno such rule\n" in printed
+
+
+def test_a_config_that_cannot_be_read(runner, working):
+    printed = runner("store", "list", "--configfile", "nowhere.yaml", ok=False)
+    assert printed.startswith("error: config file ")
+    assert "nowhere.yaml" in printed
+    Path("config.yaml").write_text("models: {}\n")
+    printed = runner("store", "list", *HERE, ok=False)
+    assert "'datasets' is a required property" in printed
+
+
+# Explain
+
+
+def explained(runner, target=PIXELS):
+    return runner("store", "explain", target, *HERE).splitlines()
+
+
+def test_explain_what_is_fresh(runner, store):
+    assert explained(runner) == [f"{PIXELS} (pixels) would not be computed: no part of its key changed"]
+    assert explained(runner, Path.cwd() / TABLE)[0].endswith(
+        "(stimuli) would not be computed: no part of its key changed"
+    )
+
+
+@pytest.mark.parametrize("command", ["explain", "provenance"])
+@pytest.mark.parametrize("target", ["raw.txt", "results/nothing.csv"])
+def test_an_unknown_target(runner, store, command, target):
+    printed = runner("store", command, target, *HERE, ok=False)
+    assert printed == f"error: {target} was not made through the store {store.root}; run snakemake for it first\n"
+
+
+def test_a_record_that_was_collected(runner, store):
+    for record in list(store.records()):
+        store.action(record.key).unlink()
+    assert "was not made through the store" in runner("store", "explain", TABLE, *HERE, ok=False)
+
+
+def test_explain_a_change_of_the_config(runner, store):
+    write_config(per_class=3)
+    assert explained(runner) == [
+        f"{PIXELS} (pixels) would be computed",
+        f"  - input {TABLE} would be made again first",
+        f"  {TABLE} (stimuli) would be computed",
+        "    - config selection.per_class: 2 -> 3",
+    ]
+
+
+def test_explain_a_change_that_the_store_knows(runner, store):
+    write_config(per_class=3)
+    make(store)
+    write_config(per_class=2)
+    assert explained(runner, TABLE) == [
+        f"{TABLE} (stimuli) would come from the store: its key changed to one that was computed before",
+        "  - config selection.per_class: 3 -> 2",
+    ]
+    # The table that comes back decides about the pixels; all that can be told is that they are looked at again.
+    assert explained(runner)[0].startswith(f"{PIXELS} (pixels) would come from the store")
+
+
+def test_explain_a_change_of_an_input(runner, store):
+    Path("raw.txt").write_text("other")
+    lines = explained(runner)
+    assert lines[0] == f"{PIXELS} (pixels) would be computed"
+    assert lines[-1] == "    - input raw.txt has another content"
+    Path("raw.txt").unlink()
+    assert explained(runner, TABLE)[1:] == ["  - input raw.txt has another content"]
+
+
+def test_explain_after_an_input_was_deleted_that_the_store_made(runner, store):
+    Path(TABLE).unlink()
+    assert explained(runner) == [f"{PIXELS} (pixels) would not be computed: no part of its key changed"]
+
+
+def test_explain_after_the_record_of_an_input_was_collected(runner, store):
+    Path(TABLE).unlink()
+    age(store, 1)
+    assert gc.collect(store).records == 1
+    assert explained(runner) == [f"{PIXELS} (pixels) would not be computed: no part of its key changed"]
+    shown = runner("store", "provenance", PIXELS, *HERE).splitlines()
+    assert shown[-1].startswith(f"  {TABLE}  made, but its record was collected  ")
+    assert "was not made through the store" in runner("store", "explain", TABLE, *HERE, ok=False)
+
+
+def test_explain_files_of_one_job_once(runner, store):
+    shards = [f"results/shard_{index}.csv" for index in range(3)]
+    run("stimuli", {"raw": ["raw.txt"]}, {"shards": shards}, {"dataset": "digits"}, store)
+    wildcards = {"dataset": "digits", "geometry": "squash-16-bilinear", "split": "training"}
+    run("pixels", {"shards": shards}, {"pixels": "results/p.h5"}, wildcards, store)
+    Path("raw.txt").write_text("other")
+    lines = explained(runner, "results/p.h5")
+    assert lines[4:] == [
+        f"  {shards[0]} (stimuli) would be computed",
+        "    - input raw.txt has another content",
+        f"  {shards[1]} (stimuli) would be computed (see above)",
+        f"  {shards[2]} (stimuli) would be computed (see above)",
+    ]
+
+
+def test_explain_a_wide_and_deep_workflow(runner, store, monkeypatch):
+    """Every file is looked at once, however many ways lead to it."""
+    layer = [TABLE]
+    for depth in range(4):
+        above = layer
+        layer = [f"results/{depth}_{index}" for index in range(4)]
+        for index, path in enumerate(layer):
+            wildcards = {"dataset": "digits", "geometry": f"squash-{index + 1}-bilinear", "split": f"{depth}"}
+            run("pixels", {"above": above}, {"pixels": path}, wildcards, store)
+    asked = []
+    real = describe.static_part
+    monkeypatch.setattr(describe, "static_part", lambda *arguments: asked.append(arguments) or real(*arguments))
+    assert explained(runner, layer[0])[0].endswith("no part of its key changed")
+    assert len(asked) == 3 * 4 + 2
+    Path("raw.txt").write_text("other")
+    lines = explained(runner, layer[0])
+    assert len([line for line in lines if line.endswith("would be computed")]) == 3 * 4 + 2
+
+
+def test_explain_a_change_of_a_library(runner, store, monkeypatch):
+    versions = {"python": "3.99", "numpy": "9"}
+    monkeypatch.setattr("classlens.store.key.library_versions", lambda _: versions)
+    lines = explained(runner, TABLE)
+    assert lines[0] == f"{TABLE} (stimuli) would be computed"
+    assert any(line.startswith("  - libraries numpy: ") and line.endswith("-> 9") for line in lines)
+
+
+def test_explain_a_change_of_code(runner, working, tmp_path, monkeypatch):
+    checkout = copy_checkout(tmp_path / "checkout")
+    monkeypatch.setattr(cli, "PROJECT", checkout)
+    Path("raw.txt").write_text("raw")
+    make(Store(working / ".classlens"), checkout)
+    describe._code.cache_clear()
+    assert explained(runner, TABLE)[0].endswith("no part of its key changed")
+    script = checkout / "workflow/scripts/stimuli.py"
+    script.write_text(script.read_text().replace("def compute", "NEW = 1\n\n\ndef compute"))
+    describe._code.cache_clear()
+    assert [line.partition(" (")[0] for line in explained(runner, TABLE)[1:]] == [
+        "  - code __script__:NEW is new",
+        "  - code __script__:order of statements is new",
+    ]
+    assert explained(runner)[0] == f"{PIXELS} (pixels) would be computed"
+
+
+# Provenance
+
+
+def test_provenance(runner, store):
+    pixels, key, table, other, raw = runner("store", "provenance", PIXELS, *HERE).splitlines()
+    assert pixels.startswith(f"{PIXELS}  by pixels, 20")
+    assert "on " in pixels
+    assert " abacus, commit " in pixels
+    records = {record.job: record for record in store.records()}
+    assert key.startswith(f"    key {records['pixels'].key[:12]}, python 3.")
+    assert table.startswith(f"  {TABLE}  by stimuli, ")
+    assert other.startswith(f"      key {records['stimuli'].key[:12]}, ")
+    digest = records["stimuli"].parts["inputs"]["raw"][0]
+    assert raw == f"    raw.txt  raw  {digest[:12]}"
+
+
+def test_provenance_tells_of_a_record_once(runner, store):
+    outputs = {"first": "results/first.csv", "second": "results/second.csv"}
+    run("stimuli", {"raw": ["raw.txt"]}, outputs, {"dataset": "digits"}, store)
+    wildcards = {"dataset": "digits", "geometry": "squash-16-bilinear", "split": "training"}
+    run("pixels", {"stimuli": list(outputs.values())}, {"pixels": "results/p.h5"}, wildcards, store)
+    lines = runner("store", "provenance", "results/p.h5", *HERE).splitlines()
+    assert len([line for line in lines if "raw.txt  raw" in line]) == 1
+    assert lines[-1].startswith("  results/second.csv  by stimuli, ")
+    assert lines[-1].endswith("  (see above)")
+
+
+def test_provenance_after_the_directory_was_moved(runner, store, tmp_path, monkeypatch):
+    """What a moved directory shows is recognised before the next run, also what was deleted after use."""
+    Path(TABLE).unlink()
+    moved = tmp_path / "moved"
+    shutil.move(store.root, tmp_path / "store")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "working").rename(moved)
+    options = ("--store", tmp_path / "store", "--directory", moved, "--configfile", moved / "config.yaml")
+    assert "was not made through" in runner("store", "provenance", PIXELS, *options, ok=False)
+    (moved / "results/datasets/digits/note.txt").write_text("by hand")
+    assert sweep(tmp_path / "store", moved) == []
+    lines = runner("store", "provenance", PIXELS, *options).splitlines()
+    assert lines[0].startswith(f"{PIXELS}  by pixels")
+    assert lines[2].startswith(f"  {TABLE}  by stimuli")
+
+
+# Verify and collect
+
+
+def test_verify(runner, store):
+    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+    blob = sorted((store.root / "blobs").glob("*/*"))[0]
+    blob.chmod(0o644)
+    blob.write_text("rot!")
+    assert runner("store", "verify", *HERE, ok=False) == f"damaged: {blob}\n1 damaged blobs\n"
+    assert not blob.exists()
+    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+
+
+def age(store, days):
+    for path in store.root.rglob("*"):
+        if path.is_file():
+            os.utime(path, (path.stat().st_mtime - days * gc.DAY,) * 2)
+
+
+def test_gc(runner, store):
+    Path(PIXELS).unlink()
+    size = (
+        store.blob(next(record for record in store.records() if record.job == "pixels").outputs[0].digest)
+        .stat()
+        .st_size
+    )
+    age(store, 2)
+    assert runner("store", "gc", *HERE, "--older-than", "3") == "took 0 records and 0 blobs, 0 B\n"
+    assert runner("store", "gc", *HERE, "--keep", "1") == "took 0 records and 0 blobs, 0 B\n"
+    assert runner("store", "gc", *HERE, "--dry-run") == f"would take 1 records and 1 blobs, {size} B\n"
+    assert len(list(store.records())) == 2
+    assert (
+        runner("store", "gc", *HERE, "--older-than", "1.5", "--keep", "0") == f"took 1 records and 1 blobs, {size} B\n"
+    )
+    assert [record.job for record in store.records()] == ["stimuli"]
+
+
+def test_gc_spares_the_workspace_of_a_running_job(runner, store):
+    with store.workspace() as folder:
+        running = folder.name
+        (store.root / "work" / "another-host-1-x").mkdir()
+        (store.root / "work" / "another-host-2-x").mkdir()
+        os.utime(store.root / "work" / "another-host-2-x", (1, 1))
+        (store.root / "actions" / "ab").mkdir(exist_ok=True)
+        (store.root / "actions" / "ab" / ".new-killed").touch()
+        runner("store", "gc", *HERE)
+        assert sorted(path.name for path in (store.root / "work").iterdir()) == sorted([running, "another-host-1-x"])
+        assert not (store.root / "actions" / "ab" / ".new-killed").exists()
+
+
+# What is lost when a shared file is damaged
+
+
+def test_what_was_made_from_a_lost_file_goes_too(store, caplog):
+    Path("results/note.txt").write_text("by hand")
+    table = Path(TABLE)
+    assert table.stat().st_nlink > 1
+    table.chmod(0o644)
+    table.write_text("overwritten, and the blob with it")
+    assert sweep(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert not table.exists()
+    assert not Path(PIXELS).exists()
+    assert Path("results/note.txt").exists()
+    assert Path(f"{TABLE}.changed").read_text().startswith("overwritten")
+    make(store)
+    assert Path(PIXELS).exists()
+
+
+def test_an_edited_copy_comes_back_and_nothing_else_goes(store):
+    table = Path(TABLE)
+    content = table.read_text()
+    table.unlink()
+    table.write_text("edited")  # a file of its own; the blob is whole
+    assert sweep(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert table.read_text() == content
+    assert Path(f"{TABLE}.changed").read_text() == "edited"
+    assert Path(PIXELS).exists()

@@ -1,0 +1,200 @@
+"""What a job leaves in its log, how it tells of progress, and what it imports."""
+
+import io
+import logging
+import os
+import re
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from classlens import progress
+from classlens.checkout import PYTHON_PATH, import_in_jobs
+from classlens.logs import job_log
+from classlens.progress import Progress
+
+STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
+
+
+@pytest.fixture
+def root_logger():
+    """The root logger, of which nothing may remain changed."""
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), warnings.showwarning)
+    yield root
+    assert (root.level, list(root.handlers), warnings.showwarning) == before
+
+
+# Logs
+
+
+def test_lines_have_time_level_and_logger(tmp_path, root_logger):
+    path = tmp_path / "logs" / "deep" / "job.log"
+    with job_log(path) as log:
+        log.info("one %s", "line")
+        logging.getLogger("classlens.somewhere").warning("another")
+        logging.getLogger("library").info("and a library's")
+        log.debug("too much detail")
+    first, second, third = path.read_text().splitlines()
+    assert re.fullmatch(f"{STAMP} INFO classlens: one line", first)
+    assert re.fullmatch(f"{STAMP} WARNING classlens.somewhere: another", second)
+    assert re.fullmatch(f"{STAMP} INFO library: and a library's", third)
+
+
+def test_an_uncaught_error_is_logged_with_its_traceback_and_goes_on(tmp_path, root_logger):
+    def broken():
+        raise KeyError("a key")
+
+    path = tmp_path / "job.log"
+    with pytest.raises(KeyError, match="a key"), job_log(path):
+        broken()
+    text = path.read_text()
+    assert re.match(f"{STAMP} ERROR classlens: the job failed\n", text)
+    assert "Traceback (most recent call last):" in text
+    assert "in broken" in text
+    assert text.endswith("KeyError: 'a key'\n")
+
+
+def test_leaving_by_exit_is_no_failure(tmp_path, root_logger):
+    path = tmp_path / "job.log"
+
+    def leave():
+        with job_log(path) as log:
+            log.error("told already")
+            sys.exit(1)
+
+    with pytest.raises(SystemExit):
+        leave()
+    assert len(path.read_text().splitlines()) == 1
+
+
+def test_warnings_are_logged(tmp_path, root_logger):
+    path = tmp_path / "job.log"
+    with job_log(path):
+        warnings.warn("be careful", stacklevel=1)
+    with pytest.warns(UserWarning, match="later"):
+        warnings.warn("later", stacklevel=1)
+    text = path.read_text()
+    assert re.match(f"{STAMP} WARNING py.warnings: ", text)
+    assert "UserWarning: be careful" in text
+    assert "later" not in text
+
+
+def test_the_log_of_an_earlier_run_is_replaced(tmp_path, root_logger):
+    path = tmp_path / "job.log"
+    for text in ("first", "second"):
+        with job_log(str(path)) as log:
+            log.info(text)
+    log.info("after the job")
+    assert [line.split(": ")[1] for line in path.read_text().splitlines()] == ["second"]
+
+
+# Progress
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def told(caplog):
+    caplog.set_level(logging.INFO, logger="classlens.progress")
+    return lambda: [record.getMessage() for record in caplog.records]
+
+
+def test_progress_is_logged_every_half_minute_and_at_the_end(clock, told):
+    with Progress(300, "extracting") as done:
+        for _ in range(7):
+            clock.now += 10
+            done.advance(40)
+        assert told() == ["extracting: 120 of 300 images, 4.0/s", "extracting: 240 of 300 images, 4.0/s"]
+        done.advance(20)
+    assert told()[2:] == ["extracting: 300 of 300 images, 4.3/s"]
+
+
+def test_progress_of_short_work_is_one_line(clock, told):
+    with Progress(2, "reading", unit="file") as done:
+        clock.now += 0.5
+        done.advance()
+        done.advance()
+    assert told() == ["reading: 2 of 2 files, 4.0/s"]
+
+
+def test_progress_that_takes_no_time(clock, told):
+    with Progress(0, "nothing"):
+        pass
+    assert told() == ["nothing: 0 of 0 images, 0.0/s"]
+
+
+def test_progress_of_work_that_fails_tells_how_far_it_came(clock, told):
+    def fail():
+        with Progress(10, "extracting") as done:
+            clock.now += 1
+            done.advance(3)
+            raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        fail()
+    assert told() == ["extracting: 3 of 10 images, 3.0/s"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize(("stream", "drawn"), [(Terminal, True), (io.StringIO, False)])
+def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
+    monkeypatch.setattr(sys, "stderr", stream())
+    with Progress(3, "extracting") as done:
+        done.advance(3)
+    assert ("extracting" in sys.stderr.getvalue()) == drawn
+
+
+# Imports of jobs
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (None, ["ROOT", "ROOT/workflow/scripts"]),
+        ("", ["ROOT", "ROOT/workflow/scripts"]),
+        ("/own", ["ROOT", "ROOT/workflow/scripts", "/own"]),
+        ("/own:/more", ["ROOT", "ROOT/workflow/scripts", "/own", "/more"]),
+        ("/own:ROOT:/more", ["ROOT", "ROOT/workflow/scripts", "/own", "/more"]),
+    ],
+)
+def test_jobs_import_the_checkout_first_and_then_what_was_given(tmp_path, monkeypatch, given, expected):
+    monkeypatch.setenv(PYTHON_PATH, (given or "").replace("ROOT", str(tmp_path)))
+    if given is None:
+        monkeypatch.delenv(PYTHON_PATH)
+    for _ in range(2):
+        import_in_jobs(tmp_path)
+        found = os.environ[PYTHON_PATH].split(os.pathsep)
+        assert found == [path.replace("ROOT", str(tmp_path)) for path in expected]
+
+
+def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatch):
+    monkeypatch.setenv(PYTHON_PATH, "")
+    for name in ("first", "second"):
+        (tmp_path / name / "classlens").mkdir(parents=True)
+        (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
+        (tmp_path / name / "workflow" / "scripts").mkdir(parents=True)
+        (tmp_path / name / "workflow" / "scripts" / "beside.py").touch()
+        import_in_jobs(tmp_path / name)
+    program = "import classlens, beside; print(classlens.name, beside.__file__)"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert ran.stdout.split() == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]
