@@ -32,6 +32,8 @@ class Features:
         # Apple's GPUs have no float64.
         self.device = torch.device("cpu") if self._device.type == "mps" else self._device
         """Where features come out."""
+        self.width: int = model.embed_dim
+        """D, features per token."""
 
     @torch.inference_mode()
     def __call__(self, pixels: npt.NDArray[np.uint8], parts: Sequence[Part]) -> list[torch.Tensor]:

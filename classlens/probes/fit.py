@@ -87,14 +87,22 @@ def fit_and_score(
     features = Features(model, Normalise(mean, std, target), precision)
     with h5py.File(training) as learn, h5py.File(evaluation) as held_out:
         split = Split(learn, held_out, model.num_classes)
-        token_bytes = bytes_per_token(model.embed_dim, len(split.seen), batch_size)
+        token_bytes = bytes_per_token(features.width, len(split.seen), batch_size)
         groups = plan(wanted, chosen, token_bytes, int(memory_gib * GIBIBYTE))
         ranks = {probe: np.full((split.images, count), MISSING, np.int32) for probe in wanted}
         correct = {probe: np.zeros((split.images, count), np.bool_) for probe in wanted}
         with Progress(len(groups) * (split.training_images + split.images), "linear probes") as progress:
             for parts in groups:
-                ridges = fit(features, split, parts, model.embed_dim, penalty, batch_size, progress)
-                score(features, split, parts, ridges, (ranks, correct), batch_size, progress)
+                # The ridges get no name here, so that they are freed before the next group's sums are made.
+                score(
+                    features,
+                    split,
+                    parts,
+                    fit(features, split, parts, penalty, batch_size, progress),
+                    (ranks, correct),
+                    batch_size,
+                    progress,
+                )
     facts = {**layout, "penalty": penalty, "training_images": split.training_images}
     for probe, path in zip(wanted, outputs, strict=True):
         site, block = probe
@@ -145,7 +153,6 @@ def fit(
     features: Features,
     split: Split,
     parts: Sequence[Part],
-    width: int,
     penalty: float,
     batch_size: int,
     progress: Progress,
@@ -156,7 +163,7 @@ def fit(
         InputError: features are not finite, or too large to be told apart from the penalty.
     """
     device = features.device
-    sums = [RidgeSums(len(part.tokens), width, len(split.seen), device) for part in parts]
+    sums = [RidgeSums(len(part.tokens), features.width, len(split.seen), device) for part in parts]
     classes = torch.from_numpy(np.searchsorted(split.seen, split.training_classes)).to(device)
 
     def run(images: slice) -> None:

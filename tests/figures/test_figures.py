@@ -129,11 +129,11 @@ CASES = {
     **{f"comparison: {name}": comparison(**case) for name, case in GROUPED.items()},
     **{f"increment: {name}": increment(**case) for name, case in SHARED.items()},
     **{f"building: {name}": building(label) for name, label in OWN_LABELS.items()},
-    **{f"building: {blocks} blocks": building("A", blocks) for blocks in DEPTHS},
+    **{f"building: {blocks} block(s)": building("A", blocks) for blocks in DEPTHS},
     "building: no class token": building(LONG[5], groups=IMAGE),
     **{f"context: {name}": context(label, 6) for name, label in OWN_LABELS.items()},
     **{f"context: {name}, few blocks": context(label, 3) for name, label in OWN_LABELS.items()},
-    **{f"context: {blocks} blocks": context(LONG[5], blocks) for blocks in DEPTHS},
+    **{f"context: {blocks} block(s)": context(LONG[5], blocks) for blocks in DEPTHS},
     "context: nothing to compare": context("A", 7, tested=False),
 }
 TYPICAL = [
@@ -149,6 +149,7 @@ TYPICAL = [
     "building: no spaces",
     "building: no class token",
     "context: peculiar",
+    "context: 1 block(s)",
     "context: long, few blocks",
     "context: nothing to compare",
 ]

@@ -20,7 +20,8 @@ from classlens import Results
 from classlens.models.build import build
 from classlens.models.head import save_head
 
-pytestmark = pytest.mark.workflow
+# One run of the workflow serves all tests of this file.
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("kinds")]
 
 CLASSES = ("cat", "dog", "emu")
 RNG = np.random.default_rng(0)

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from conftest import GOLDEN, Workflow
 
-pytestmark = pytest.mark.workflow
+# One run of the workflow serves all tests of this file.
+pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("golden")]
 
 BLOCKS = 12
 SITES = ("residual", "attn", "mlp")
