@@ -98,6 +98,11 @@ def comparison_table(config: Config, wildcards: Wildcards) -> Slice:
     return models | significance(config) if name in TESTED else models
 
 
+def published_comparison(_config: Config, _wildcards: Wildcards) -> Slice:
+    """Everything is in the table of rates."""
+    return {}
+
+
 def need_masks(config: Config, model: str) -> None:
     """Refuse a model whose data set has no masks.
 

@@ -25,3 +25,23 @@ rule comparison_table:
         job=job("comparison_table"),
     script:
         "../scripts/comparison_table.py"
+
+
+rule published_comparison:
+    input:
+        rates="results/tables/identifiability_rates.csv",
+    output:
+        table=report(
+            "results/tables/published_comparison.csv",
+            caption="../report/published_comparison.rst",
+            category=CATEGORIES["identifiability"],
+            labels={"model": "all", "content": "table: published and reproduced"},
+        ),
+    params:
+        job=job("published_comparison"),
+    log:
+        "logs/published_comparison.log",
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/published_comparison.py"
