@@ -20,8 +20,7 @@ from classlens import Results
 from classlens.models.build import build
 from classlens.models.head import save_head
 
-# One run of the workflow serves all tests of this file.
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("kinds")]
+pytestmark = pytest.mark.workflow
 
 CLASSES = ("cat", "dog", "emu")
 RNG = np.random.default_rng(0)

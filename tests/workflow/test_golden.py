@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from conftest import GOLDEN, Workflow
 
-# One run of the workflow serves all tests of this file.
-pytestmark = [pytest.mark.workflow, pytest.mark.xdist_group("golden")]
+pytestmark = pytest.mark.workflow
 
 BLOCKS = 12
 SITES = ("residual", "attn", "mlp")
