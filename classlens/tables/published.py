@@ -31,12 +31,12 @@ def published_comparison(rates: str, path: str) -> None:
         reproduced,
             difference (reproduced - published), all in %.
     """
-    found = read_table(rates).set_index("model")
-    found["accuracy_percent"] = 100 * found["accuracy"]
+    table = read_table(rates)
+    found = table.assign(accuracy_percent=100 * table["accuracy"]).set_index("model")[list(QUANTITIES)].to_dict("index")
     rows = [
-        (model, quantity, value, found.loc[model, quantity], found.loc[model, quantity] - value)
+        (model, quantity, value, found[model][quantity], found[model][quantity] - value)
         for model, values in PUBLISHED.items()
-        if model in found.index
+        if model in found
         for quantity, value in zip(QUANTITIES, values, strict=True)
         if value is not None
     ]
