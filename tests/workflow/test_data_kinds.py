@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from classlens import Results
+from classlens.check import check
 from classlens.models.build import build
 from classlens.models.head import save_head
 
@@ -129,6 +130,23 @@ def test_check_tells_all_faults_at_once(workflow, tmp_path):
     ):
         assert fault in ran.stderr
     assert run_check(broken, "--quick").returncode == 1
+
+
+def test_check_in_this_process(workflow, monkeypatch, tmp_path):
+    """As the command does it, and with faults of both kinds of data."""
+    monkeypatch.chdir(workflow.folder)
+    findings = check("config.yaml", workflow.folder / ".classlens")
+    assert findings.problems == []
+    assert any(note.startswith("extraction: about") for note in findings.notes)
+    assert any(note.startswith("disk: about") for note in findings.notes)
+    monkeypatch.chdir(tmp_path)
+    Workflow(tmp_path, workflow.config).command()
+    write_photos(tmp_path)
+    (tmp_path / "photos/emu/1.png").write_bytes(b"")
+    problems = check("config.yaml", tmp_path / ".classlens").problems
+    assert any("emu/1.png" in problem for problem in problems)
+    assert any("datasets.cifar.root" in problem for problem in problems)
+    assert check("nothing.yaml", tmp_path / ".classlens").problems
 
 
 def test_check_compares_class_names(workflow, tmp_path):

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import GOLDEN, Workflow
+
+from classlens.config import load_config
+from classlens.explanations.heatmaps import heatmaps
+from classlens.faithfulness.table import removal_curves_table
+from classlens.jobs.describe import config_slice, local_settings
+from classlens.models.card import with_cards
+from classlens.perturbation.rates import attention_perturbation, token_perturbation
+from classlens.store.store import Store
 
 pytestmark = pytest.mark.workflow
 
@@ -218,3 +229,102 @@ def test_everything_but_the_temporary_is_there(results):
         assert file["label"].dtype == np.int8
         assert file["class_fraction"].shape == (30, 49)
     assert not (results / "golden/shards").exists()
+
+
+@pytest.fixture(scope="module")
+def config(results):
+    return with_cards(load_config(CONFIG), results.parent / ".classlens")
+
+
+def test_what_jobs_saw_of_the_config_follows_from_it(results, config):
+    """Every record's slice of the config can be made again, so that `store explain` compares like with like."""
+    records = list(Store(results.parent / ".classlens").records())
+    assert len({record.job for record in records}) > 40
+    for record in records:
+        own = config_slice(record.job, config, record.wildcards)
+        assert json.loads(json.dumps(own)) == record.parts["config"], record.job
+        assert not own.keys() & local_settings(record.job, config, record.wildcards).keys()
+
+
+FIGURES = {
+    "identifiability_evolution": ["tables/identifiability_evolution.csv"],
+    "identifiability_comparison": ["tables/identifiability_comparison.csv"],
+    "logit_increment": ["tables/logit_increment.csv"],
+    "class_value_agreement": ["tables/class_value_agreement.csv"],
+    "key_value_agreement": ["tables/key_value_agreement.csv", "tables/key_value_agreement_classes.csv"],
+    "memory_comparison": ["tables/memory_comparison.csv"],
+    "memory_composition": ["tables/memory_composition.csv"],
+    "agreement_vs_accuracy": ["tables/agreement_vs_accuracy.csv"],
+    "segmentation_scores": ["tables/segmentation_scores.csv"],
+    "class_building": ["tables/class_building_golden.csv"],
+    "class_vs_context": ["tables/class_vs_context_golden.csv"],
+    "removal_curves": ["tables/removal_curves_golden.csv"],
+    "linear_probes": ["tables/linear_probes_golden.csv", "tables/removal_curves_golden.csv"],
+    "heatmaps": [
+        "tables/heatmaps_golden.csv",
+        "datasets/golden/squash-224-bilinear/evaluation.h5",
+        "datasets/golden/stimuli.csv",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_drawn_again_have_the_same_bytes(results, config, name, tmp_path):
+    draw = getattr(importlib.import_module(f"classlens.figures.{name}"), name)
+    inputs = [str(results / path) for path in FIGURES[name]]
+    svg, png = tmp_path / "figure.svg", tmp_path / "figure.png"
+    draw(*inputs, str(svg), str(png), **config_slice(f"{name}_figure", config, {"model": "golden"}))
+    [drawn] = [
+        results / f"figures/{name}{own}" for own in ("", "_golden") if (results / f"figures/{name}{own}.svg").exists()
+    ]
+    assert svg.read_bytes() == drawn.with_suffix(".svg").read_bytes()
+    assert png.read_bytes() == drawn.with_suffix(".png").read_bytes()
+
+
+def test_tables_made_again_have_the_same_bytes(results, config, tmp_path):
+    def slice_of(job):
+        return dict(config_slice(job, config, {"model": "golden"}))
+
+    model = results / "golden"
+    last, output = str(model / "layers/block_11.h5"), str(model / "output.h5")
+    out = str(tmp_path / "table.csv")
+    own = slice_of("attention_perturbation")
+    kinds = {kind: str(model / f"perturbation/attention_{kind}.h5") for kind in own.pop("kinds")}
+    attention_perturbation(last, output, kinds, out, **own)
+    assert (tmp_path / "table.csv").read_bytes() == (model / "measures/attention_perturbation.csv").read_bytes()
+    kinds = {kind: str(model / f"perturbation/tokens_{kind}.h5") for kind in ("no_context", "no_class")}
+    token_perturbation(last, output, str(model / "token_labels.h5"), kinds, out, **slice_of("token_perturbation"))
+    assert (tmp_path / "table.csv").read_bytes() == (model / "measures/token_perturbation.csv").read_bytes()
+    own = slice_of("removal_curves_table")
+    curves = {method: str(model / f"faithfulness/{method}.csv") for method in own.pop("methods")}
+    removal_curves_table(curves, str(model / "measures/faithfulness_auc.csv"), out, **own)
+    assert (tmp_path / "table.csv").read_bytes() == (results / "tables/removal_curves_golden.csv").read_bytes()
+
+
+def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
+    own = dict(config_slice("heatmaps", config, {"model": "golden"})) | {"method": "gradient_logit", "threads": 1}
+    pixels = results / "datasets/golden/squash-224-bilinear/evaluation.h5"
+    weights, output = results / "golden/weights.safetensors", results / "golden/output.h5"
+    heatmaps(pixels, weights, output, tmp_path / "maps.csv", **own, device="cpu")
+    table = pd.read_csv(tmp_path / "maps.csv")
+    [maps] = read(results, "explanation/gradient_logit.h5", "maps")
+    for image in own["images"]:
+        rows = table[(table["image"] == image) & (table["role"] == "true")]
+        single = maps[image, own["block"], own["head"]]
+        assert np.allclose(rows[rows["map"] == "one"]["importance"], single, atol=1e-4 * np.abs(maps[image]).max())
+        assert (
+            table[(table["image"] == image) & (table["role"] == "second")]["class_index"] != rows["class_index"].iloc[0]
+        ).all()
+
+
+def test_the_last_blocks_rates_under_perturbation(results, golden):
+    """Against the golden ranks: % of image tokens, and of the labelled tokens that are left."""
+    table = pd.read_csv(results / "tables/attention_perturbation.csv").set_index(["model", "perturbation"])
+    rank = golden["perturbation/attention_self_only/rank"]
+    row = table.loc[("golden", "self_only")]
+    assert row["identifiable_image_tokens_percent"] == pytest.approx(100 * (rank[:, 1:] == 0).mean(), abs=0.1)
+    assert row["identifiable_tokens_percent"] == pytest.approx(100 * (rank == 0).mean(), abs=0.1)
+    table = pd.read_csv(results / "tables/token_perturbation.csv").set_index(["model", "perturbation"])
+    label, rank = golden["token_label/corner"], golden["perturbation/tokens_no_context/rank"][:, 1:]
+    shares = [100 * (rank[i][label[i] == 1] == 0).mean() for i in range(30) if (label[i] == 1).any()]
+    assert table.loc[("golden", "no_context"), "identifiable_percent"] == pytest.approx(np.mean(shares), abs=0.2)
