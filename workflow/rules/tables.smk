@@ -37,11 +37,11 @@ rule published_comparison:
             category=CATEGORIES["identifiability"],
             labels={"model": "all", "content": "table: published and reproduced"},
         ),
-    params:
-        job=job("published_comparison"),
     log:
         "logs/published_comparison.log",
     conda:
         "../../envs/analysis.yaml"
+    params:
+        job=job("published_comparison"),
     script:
         "../scripts/published_comparison.py"
