@@ -18,7 +18,7 @@ from classlens.extraction.heads import Projection
 from classlens.extraction.measure import TOP, faults, strongest_keys, summarise
 from classlens.extraction.sites import BRANCHES, SITES, reading
 from classlens.hdf5 import RowWriter
-from classlens.models.device import autocast, choose_device, in_fitting_batches
+from classlens.models.device import autocast, choose_device, device_name, in_fitting_batches
 from classlens.models.inputs import Normalise
 from classlens.models.weights import load_model
 from classlens.progress import Progress
@@ -67,7 +67,7 @@ def extract_shard(
     model = load_model(weights, architecture, options).to(target)
     recorder = Recorder(model, Normalise(mean, std, target), precision)
     run_images(recorder, pixels, layers, output, start=start, stop=stop, batch_size=batch_size)
-    return {"device": str(target) if target.type != "cuda" else torch.cuda.get_device_name(target)}
+    return {"device": device_name(target)}
 
 
 def run_images(

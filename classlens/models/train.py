@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy
 from classlens.batching import batches
 from classlens.errors import InputError
 from classlens.models.build import build
-from classlens.models.device import choose_device
+from classlens.models.device import choose_device, device_name
 from classlens.models.inputs import Normalise
 from classlens.models.weights import save_weights
 from classlens.progress import Progress
@@ -45,7 +45,7 @@ def train(
     weight_decay: float,
     threads: int,
     device: str = "auto",
-) -> None:
+) -> dict[str, Any]:
     """Train with AdamW under a one-cycle schedule and keep the weights of the last epoch.
 
     Args:
@@ -54,6 +54,9 @@ def train(
         history: CSV to write: epoch (from 1), training loss (nats), accuracy on the evaluation images (fraction).
         mean, std: normalisation per channel.
         threads: CPU threads; another number rounds sums differently.
+
+    Returns:
+        provenance: the device.
 
     Raises:
         InputError: there are no training images, or training diverged.
@@ -91,6 +94,7 @@ def train(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("epoch", "training_loss", "accuracy"))
         writer.writerows(rows)
+    return {"device": device_name(target)}
 
 
 @contextmanager

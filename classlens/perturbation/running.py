@@ -15,7 +15,7 @@ import torch
 
 from classlens.errors import InputError
 from classlens.extraction.files import layer_attributes
-from classlens.models.device import autocast, choose_device, in_fitting_batches
+from classlens.models.device import autocast, choose_device, device_name, in_fitting_batches
 from classlens.models.inputs import Normalise
 from classlens.models.weights import load_model
 from classlens.progress import Progress
@@ -31,7 +31,7 @@ class Network(TypedDict):
         mean, std: normalisation per channel.
         precision: float32, or the type that autocast may use.
         threads: CPU threads.
-        device: auto, cuda, mps or cpu.
+        device: see `choose_device`.
     """
 
     architecture: str
@@ -63,8 +63,7 @@ class Loaded:
 
     def provenance(self) -> dict[str, Any]:
         """Return where it ran."""
-        cuda = self.device.type == "cuda"
-        return {"device": torch.cuda.get_device_name(self.device) if cuda else str(self.device)}
+        return {"device": device_name(self.device)}
 
 
 def load(weights: Path, network: Network) -> Loaded:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 
 from classlens.errors import InputError
-from classlens.models.device import choose_device, in_fitting_batches
+from classlens.models.device import choose_device, device_name, in_fitting_batches
 from classlens.models.inputs import Normalise
 from classlens.models.weights import load_model
 from classlens.probes.features import Features
@@ -107,7 +107,7 @@ def fit_and_score(
     for probe, path in zip(wanted, outputs, strict=True):
         site, block = probe
         write_probe(path, ranks[probe], correct[probe], {**facts, "site": site, "block": block})
-    return {"device": str(target) if target.type != "cuda" else torch.cuda.get_device_name(target)}
+    return {"device": device_name(target)}
 
 
 class Split:

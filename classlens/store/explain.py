@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from classlens.errors import InputError
 from classlens.store.job import named
@@ -86,7 +87,7 @@ def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
         again = record.key in seen
         lines.append(
             f"{indent}{file}  by {record.job}, {made['started'][:19]}Z, {made['seconds']} s, on {made['host']}"
-            f"{' ' + made['device'] if made.get('device') else ''}, commit {(made['commit'] or 'none')[:13]}"
+            f"{_place(made)}, commit {(made['commit'] or 'none')[:13]}"
             f"{'  (see above)' if again else ''}"
         )
         if again:
@@ -101,6 +102,17 @@ def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
 
     visit(path, "", 0)
     return lines
+
+
+def _place(made: Mapping[str, Any]) -> str:
+    """Return what is known beside the host about where a job ran."""
+    node = made.get("node")
+    parts = [
+        f" (node {node})" if node and node != made["host"] else "",
+        f" {made['device']}" if made.get("device") else "",
+        f", CUDA_VISIBLE_DEVICES={made['visible_devices']}" if made.get("visible_devices") else "",
+    ]
+    return "".join(parts)
 
 
 def explain(path: str, store: Store, working: Path, static_part: StaticPart) -> Verdict:

@@ -58,14 +58,26 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
         True if it was computed, False if everything came from the store.
 
     Raises:
-        InputError: an output was not written, or the code or an input changed while the job ran. Nothing is kept then.
+        InputError: an output was not written, the code or an input changed while the job ran, or its device is not
+            there. Nothing is kept then.
     """
     key = key_of(job, store)
     destinations = {name: Path(path) for name, path in named(job.outputs).items()}
-    with store.lock(key.digest):
+
+    def stored() -> bool:
         record = store.find(key.digest)
-        if record is not None and store.restore(record, destinations):
-            log.info("%s: from the store (%s)", job.name, key.digest[:12])
+        if record is None or not store.restore(record, destinations):
+            return False
+        log.info("%s: from the store (%s)", job.name, key.digest[:12])
+        return True
+
+    with store.lock(key.digest):
+        if stored():
+            return False
+    # Not under the lock: whoever has the device may want this key next.
+    job = replace(job, local=_with_device(job.local))
+    with store.lock(key.digest):
+        if stored():
             return False
         log.info("%s: computing (%s)", job.name, key.digest[:12])
         record = _computed(job, key, compute, store)
@@ -93,6 +105,15 @@ def named(files: Files) -> dict[str, str]:
         else:
             flat |= {f"{name}/{index}": item for index, item in enumerate(path)}
     return flat
+
+
+def _with_device(local: dict[str, Any]) -> dict[str, Any]:
+    """Give a job that runs on a device one of its own, see `classlens.models.claim`."""
+    if "device" not in local:
+        return local
+    from classlens.models.claim import claim_device  # imports torch, which a hit does without
+
+    return {**local, "device": claim_device(local["device"])}
 
 
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
@@ -138,6 +159,8 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
         "user": getpass.getuser(),
         "platform": platform.platform(),
         "batch_job": os.environ.get("SLURM_JOB_ID"),
+        "node": os.environ.get("SLURMD_NODENAME"),
+        "visible_devices": os.environ.get("CUDA_VISIBLE_DEVICES"),
     }
 
 

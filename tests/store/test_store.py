@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from classlens.errors import InputError
 from classlens.store import gc, place
 from classlens.store.digest import DigestMemory, digest_bytes, digest_file, digest_json, write_atomically
+from classlens.store.explain import provenance_lines
 from classlens.store.job import Job, key_of, run_job
 from classlens.store.key import differences, library_versions
 from classlens.store.roots import Roots
@@ -418,3 +420,16 @@ def test_records_are_readable_json(project, store):
     assert record["parts"]["inputs"] == {"source": [digest_file("source.txt")]}
     assert record["sources"] == {"source": ["source.txt"]}
     assert set(record["provenance"]) >= {"commit", "started", "seconds", "host", "user", "device"}
+
+
+def test_provenance_tells_where_a_job_ran(project, store, monkeypatch):
+    monkeypatch.delenv("SLURMD_NODENAME", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    run_job(job_of(project), compute, store)
+    monkeypatch.setenv("SLURMD_NODENAME", "node7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    run_job(job_of(project, times=3, result="results/other.txt"), compute, store)
+    here = Path.cwd()
+    alone, on_node = (provenance_lines(f"results/{name}.txt", store, here)[0] for name in ("out", "other"))
+    assert re.search(r", on \S+ abacus, commit none$", alone)
+    assert re.search(r", on \S+ \(node node7\) abacus, CUDA_VISIBLE_DEVICES=3,5, commit none$", on_node)

@@ -9,7 +9,7 @@ def compute(inputs, outputs, config, local):
     from classlens.models.train import train
 
     files = (inputs["training"], inputs["evaluation"], outputs["weights"], outputs["history"])
-    train(*map(Path, files), device=local["device"], **config)
+    return train(*map(Path, files), device=local["device"], **config)
 
 
 run(snakemake, compute)

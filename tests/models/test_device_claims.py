@@ -1,0 +1,399 @@
+"""Every job has a CUDA device of its own: real processes that are told of devices which are not there."""
+
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock, Timeout
+
+from classlens.errors import InputError
+from classlens.models import claim
+from classlens.models.claim import BATCH_JOB_VARIABLES, FOLDER, claim_device
+from classlens.models.device import choose_device, device_name
+from classlens.store.job import Job, run_job
+from classlens.store.store import Store
+
+SECONDS = 20
+"""How long a process may take to do what it must; a passing test never waits so long."""
+QUIET = 0.25
+"""Seconds in which a process that must wait is seen to wait."""
+
+
+class Messages(logging.Handler):
+    """Sends what is logged to the test."""
+
+    def __init__(self, pipe) -> None:
+        super().__init__()
+        self.pipe = pipe
+
+    def emit(self, record) -> None:
+        self.pipe.send(("log", record.getMessage()))
+
+
+def _process(pipe, temporary: Path, count: int, environment: dict[str, str], action) -> None:
+    """Be a job's process on a machine with devices; live until killed or told to end."""
+    for name in (*BATCH_JOB_VARIABLES, "CUDA_VISIBLE_DEVICES"):
+        os.environ.pop(name, None)
+    os.environ.update(environment)
+    tempfile.tempdir = str(temporary)
+    torch.cuda.is_available = lambda: count > 0
+    torch.cuda.device_count = lambda: count
+    torch.cuda.set_device = lambda index: pipe.send(("set_device", index))
+    claim.POLL_SECONDS = 0.05
+    logger = logging.getLogger("classlens")
+    logger.addHandler(Messages(pipe))
+    logger.setLevel(logging.INFO)
+    while True:
+        try:
+            pipe.send(("result", action()))
+        except InputError as error:
+            pipe.send(("error", str(error)))
+        action = pipe.recv()
+        if action is None:
+            return
+
+
+@dataclass
+class Running:
+    """A process and what it said."""
+
+    process: Any
+    pipe: Any
+
+    def until(self, kind: str) -> Any:
+        """Return the next message of a kind."""
+        while self.pipe.poll(SECONDS):
+            found, message = self.pipe.recv()
+            if found == kind:
+                return message
+            assert found != "error", message
+        raise AssertionError(f"no {kind} within {SECONDS} s")
+
+    def result(self) -> Any:
+        return self.until("result")
+
+    def messages(self) -> list[tuple[str, Any]]:
+        """Return all up to the result."""
+        found = []
+        while not found or found[-1][0] not in ("result", "error"):
+            assert self.pipe.poll(SECONDS), found
+            found.append(self.pipe.recv())
+        return found
+
+    def waits(self) -> None:
+        """Check that it says so, and then nothing."""
+        assert "waiting for one" in self.until("log")
+        assert not self.pipe.poll(QUIET)
+
+    def kill(self) -> None:
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.join()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """Starts processes on a machine with two devices."""
+    context = multiprocessing.get_context("fork")  # torch is imported already
+    started = []
+
+    def start(action=claim_device, *, count=2, temporary=tmp_path, **environment) -> Running:
+        here, there = context.Pipe()
+        process = context.Process(target=_process, args=(there, temporary, count, environment, action), daemon=True)
+        process.start()
+        there.close()
+        started.append(process)
+        return Running(process, here)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.join()
+
+
+def locks(folder: Path) -> set[str]:
+    """Return the lock files under a machine's temporary folder."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*.lock")}
+
+
+def test_two_processes_at_once_take_different_devices(machine):
+    running = [machine(), machine()]
+    assert {process.result() for process in running} == {"cuda:0", "cuda:1"}
+
+
+def test_the_device_is_made_the_current_one_before_it_is_used(machine):
+    first = machine()
+    assert first.result() == "cuda:0"
+    assert machine().messages() == [("log", "this job's CUDA device is 1"), ("set_device", 1), ("result", "cuda:1")]
+
+
+@pytest.mark.parametrize("freed", [0, 1])
+def test_a_third_waits_and_takes_the_device_of_a_killed_one(machine, freed):
+    running = []
+    for name in ("cuda:0", "cuda:1"):
+        running.append(machine())
+        assert running[-1].result() == name
+    third = machine()
+    third.waits()
+    running[freed].kill()
+    # It says that it waits once, however often it looks.
+    expected = [("log", f"this job's CUDA device is {freed}"), ("set_device", freed), ("result", f"cuda:{freed}")]
+    assert third.messages() == expected
+
+
+def test_a_process_that_ends_by_itself_frees_its_device(machine):
+    first = machine(count=1)
+    first.result()
+    second = machine(count=1)
+    second.waits()
+    first.pipe.send(None)
+    assert second.result() == "cuda:0"
+    first.process.join(SECONDS)
+    assert first.process.exitcode == 0
+
+
+def test_a_process_keeps_its_device_through_several_jobs(machine):
+    first = machine(count=1)
+    first.result()
+    first.pipe.send(claim_device)
+    assert first.messages() == [("result", "cuda:0")]
+    machine(count=1).waits()
+
+
+def _claim_the_cpu():
+    return claim_device("cpu")
+
+
+def test_other_devices_are_not_claimed(machine, tmp_path):
+    assert machine(_claim_the_cpu).messages() == [("result", "cpu")]
+    assert machine(choose_device).messages() == [("result", torch.device("cuda"))]
+    if not torch.backends.mps.is_available():
+        assert machine(count=0).messages() == [("result", "cpu")]
+    assert locks(tmp_path) == set()
+    assert not list(tmp_path.glob(f"{FOLDER}*"))
+
+
+def _claim_cuda():
+    return claim_device("cuda")
+
+
+def test_the_device_that_the_config_names_must_be_there(machine):
+    assert machine(_claim_cuda).result() == "cuda:0"
+    [(kind, message)] = machine(_claim_cuda, count=0).messages()
+    assert (kind, "extraction.device is cuda" in message) == ("error", True)
+
+
+def test_a_schedulers_only_device_is_kept_without_a_lock(machine, tmp_path):
+    running = [machine(), machine()]
+    for process in running:
+        process.result()
+    before = locks(tmp_path)
+    for batch_job in ({"SLURM_JOB_ID": "12"}, {}):
+        kept = machine(count=1, CUDA_VISIBLE_DEVICES="1", **batch_job)
+        assert kept.messages() == [("set_device", 0), ("result", "cuda:0")]
+    assert locks(tmp_path) == before == {f"{FOLDER}/0.lock", f"{FOLDER}/1.lock"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "waits"),
+    [
+        ("3,5", " 5, 3 ", True),
+        ("3,5", "0,1", False),
+        ("GPU-8932f937,GPU-ad2367dd", "GPU-ad2367dd,GPU-8932f937", True),
+        ("GPU-8932f937,GPU-ad2367dd", "GPU-ad2367dd,GPU-77777777", False),
+    ],
+)
+def test_devices_are_known_by_what_the_user_calls_them(machine, first, second, waits):
+    taken = [machine(CUDA_VISIBLE_DEVICES=first) for _ in range(2)]
+    assert {process.result() for process in taken} == {"cuda:0", "cuda:1"}
+    third = machine(CUDA_VISIBLE_DEVICES=second)
+    if waits:
+        third.waits()
+    else:
+        assert third.result() == ("cuda:0" if second == "0,1" else "cuda:1")
+
+
+def test_of_choices_that_overlap_what_is_free_is_taken(machine):
+    choices = [("3,5", "cuda:0"), ("3,4", "cuda:1"), ("3,4,5", "cuda:2")]
+    for choice, device in choices:
+        assert machine(count=len(choice.split(",")), CUDA_VISIBLE_DEVICES=choice).result() == device
+    machine(CUDA_VISIBLE_DEVICES="5,3").waits()
+    # torch sees no further than the first entry that is no device
+    assert machine(CUDA_VISIBLE_DEVICES="3,6,-1,4").result() == "cuda:1"
+
+
+def test_names_without_a_variable_are_the_numbers(machine):
+    assert [machine().result(), machine().result()] == ["cuda:0", "cuda:1"]
+    machine(CUDA_VISIBLE_DEVICES="0,1").waits()
+
+
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SGE_TASK_ID"])
+def test_jobs_of_a_scheduler_do_not_wait_for_each_other(machine, tmp_path, variable):
+    for batch_job in ("7", "8[2].server/a"):
+        environment = {variable: batch_job, "CUDA_VISIBLE_DEVICES": "0,1"}
+        assert [machine(**environment).result(), machine(**environment).result()] == ["cuda:0", "cuda:1"]
+        machine(**environment).waits()
+    assert {Path(name).parent.name for name in locks(tmp_path)} == {f"{FOLDER}-7", f"{FOLDER}-8_2_.server_a"}
+
+
+def _claim_with_a_narrow_umask():
+    os.umask(0o077)
+    return claim_device()
+
+
+def test_other_users_can_lock_the_same_files(machine, tmp_path):
+    machine(_claim_with_a_narrow_umask).result()
+    assert stat.S_IMODE((tmp_path / FOLDER).stat().st_mode) == 0o1777
+    assert stat.S_IMODE((tmp_path / FOLDER / "0.lock").stat().st_mode) == 0o666
+
+
+@pytest.mark.parametrize("obstacle", ["file for a folder", "folder for a file"])
+def test_a_lock_that_cannot_be_opened_is_an_error_that_says_what_to_do(machine, tmp_path, obstacle):
+    if obstacle == "folder for a file":
+        (tmp_path / FOLDER / "0.lock").mkdir(parents=True)
+    else:
+        (tmp_path / FOLDER).touch()
+    [(kind, message)] = machine().messages()
+    assert kind == "error"
+    assert re.search(f"cannot lock a CUDA device .*{FOLDER}.*CUDA_VISIBLE_DEVICES", message)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+def test_locks_of_another_user(machine):
+    with tempfile.TemporaryDirectory() as name:
+        temporary = Path(name)
+        temporary.chmod(0o1777)
+        first = machine(temporary=temporary)
+        assert first.result() == "cuda:0"
+        assert machine(_claim_as_another_user, temporary=temporary).result() == "cuda:1"
+        first.kill()
+        assert machine(_claim_as_another_user, temporary=temporary).result() == "cuda:0"
+        (temporary / FOLDER / "0.lock").chmod(0o600)
+        [(kind, message)] = machine(_claim_as_another_user, temporary=temporary).messages()
+        assert kind == "error"
+        assert "Permission denied" in message
+
+
+def _claim_as_another_user():
+    os.setgid(65534)
+    os.setuid(65534)
+    return claim_device()
+
+
+def test_a_device_by_its_number(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Abacus {device.index}")
+    assert choose_device("cuda:1") == torch.device("cuda", 1)
+    assert claim_device("cuda:1") == "cuda:1"
+    assert device_name(torch.device("cuda", 1)) == "cuda:1 (Abacus 1)"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=r"extraction\.device is cuda:1"):
+        choose_device("cuda:1")
+
+
+# Jobs
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """Runs a job through the store; returns the device it ran on, or None for a hit."""
+
+    root: Path
+    text: str
+    device: str | None = "auto"
+
+    def __call__(self) -> str | None:
+        os.chdir(self.root)
+        used = []
+
+        def compute(_inputs, outputs, _config, local):
+            used.append(local.get("device", "none"))
+            Path(outputs["result"]).write_text(self.text)
+
+        local = {"threads": 1} | ({"device": self.device} if self.device else {})
+        script = self.root / "workflow/scripts/write.py"
+        outputs = {"result": f"{self.text}-{os.getpid()}.txt"}
+        job = Job("write", script, self.root, {"text": self.text}, local, {}, outputs)
+        return used[0] if run_job(job, compute, Store(self.root / "store")) else None
+
+
+@pytest.fixture
+def project(tmp_path):
+    scripts = tmp_path / "project/workflow/scripts"
+    scripts.mkdir(parents=True)
+    (scripts / "write.py").write_text("def compute(inputs, outputs, config, local): ...\n")
+    return tmp_path / "project"
+
+
+def test_jobs_claim_what_they_compute_on(machine, project, tmp_path):
+    assert machine(RunJob(project, "no model", device=None)).result() == "none"
+    assert machine(RunJob(project, "on the CPU", device="cpu")).result() == "cpu"
+    assert locks(tmp_path / FOLDER) == set()
+    first, second = machine(RunJob(project, "a")), machine(RunJob(project, "b"))
+    assert {first.result(), second.result()} == {"cuda:0", "cuda:1"}
+    machine(RunJob(project, "c")).waits()
+
+
+def test_what_the_store_has_waits_for_no_device(machine, project):
+    first = machine(RunJob(project, "a"), count=1)
+    assert first.result() == "cuda:0"
+    assert machine(RunJob(project, "a"), count=1).result() is None
+
+
+def test_a_job_that_waits_for_a_device_does_not_keep_others_from_its_key(machine, project):
+    """Else the two would wait for each other."""
+    first = machine(RunJob(project, "a"), count=1)
+    assert first.result() == "cuda:0"
+    second = machine(RunJob(project, "b"), count=1)
+    second.waits()
+    first.pipe.send(RunJob(project, "b"))
+    assert first.result() == "cuda:0"
+    first.kill()
+    assert second.result() is None  # meanwhile it is in the store
+
+
+def test_a_lock_ends_with_its_process_though_a_child_lives_on(tmp_path):
+    """From a Python that starts afresh, as jobs do."""
+    program = textwrap.dedent("""
+        import subprocess, sys, time
+        import torch
+        torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 1
+        torch.cuda.set_device = lambda index: None
+        from classlens.models.claim import claim_device
+        name = claim_device()
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
+        print(name, child.pid, flush=True)
+        time.sleep(60)
+    """)
+    environment = {name: value for name, value in os.environ.items() if name not in BATCH_JOB_VARIABLES}
+    environment.pop("CUDA_VISIBLE_DEVICES", None)
+    environment["TMPDIR"] = str(tmp_path)
+    child = None
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            name, child = process.stdout.readline().split()
+            assert name == "cuda:0"
+            lock = FileLock(tmp_path / FOLDER / "0.lock")
+            with pytest.raises(Timeout):
+                lock.acquire(timeout=0)
+            process.kill()
+            process.wait()
+            lock.acquire(timeout=0)
+            lock.release()
+        finally:
+            process.kill()
+            if child:
+                os.kill(int(child), signal.SIGKILL)
