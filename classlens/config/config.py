@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from classlens.data.geometry import Geometry
-from classlens.data.select import has_masks, raw_images, raw_masks, select
+from classlens.data.select import class_count, has_masks, raw_images, raw_masks, select
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.explanations.methods import applicable_methods
@@ -15,11 +16,14 @@ from classlens.perturbation.kinds import applicable_attention_kinds
 NEED_MASKS = ("class_vs_context", "token_perturbation", "segmentation")
 NEED_CLASS_TOKEN = ("agreement_vs_accuracy", "heatmaps")
 NEED_TRAINING = ("linear_probes",)
+TWIN_SUFFIX = "-random"
+
+Answer = TypeVar("Answer")
 
 
 def twin_name(model: str) -> str:
     """Return the name of a model's random twin."""
-    return f"{model}-random"
+    return f"{model}{TWIN_SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,20 @@ class Config:
     store: str | None
     cards: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Facts about each model's architecture, see `classlens.models.card`."""
-    _chosen: dict[str, list[Stimulus]] = field(default_factory=dict, compare=False, repr=False)
-    """Selected images by data set: listing folders takes time, and every job asks for them."""
+    _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
+    """Answers by question and data set: listing folders takes time, and each of thousands of jobs asks."""
 
     def stimuli(self, dataset: str) -> list[Stimulus]:
         """Return the images of a data set, see `classlens.data.select`."""
-        if dataset not in self._chosen:
-            self._chosen[dataset] = select(self.datasets[dataset], dataset)
-        return self._chosen[dataset]
+        return self._once("stimuli", dataset, lambda: select(self.datasets[dataset], dataset))
+
+    def images(self, dataset: str, split: str = "evaluation") -> int:
+        """Return the number of images in a split of a data set."""
+        return self._once(split, dataset, lambda: sum(item.split == split for item in self.stimuli(dataset)))
+
+    def classes(self, dataset: str) -> int:
+        """Return the number of classes that a data set's class indices come from."""
+        return self._once("classes", dataset, lambda: class_count(self.datasets[dataset], dataset))
 
     def raw_images(self, dataset: str) -> list[str]:
         """Return the raw files that a data set's images come from."""
@@ -56,13 +66,19 @@ class Config:
         """Return the raw files that the masks of a data set's evaluation images come from."""
         return raw_masks(self.datasets[dataset], self.stimuli(dataset), dataset)
 
+    def _once(self, question: str, dataset: str, answer: Callable[[], Answer]) -> Answer:
+        if (question, dataset) not in self._known:
+            self._known[question, dataset] = answer()
+        known: Answer = self._known[question, dataset]
+        return known
+
     def twin(self, model: str) -> str | None:
         """Return the name of a model's random twin, None where it has none."""
         return twin_name(model) if twin_name(model) in self.models else None
 
     def is_twin(self, model: str) -> bool:
         """Tell whether a model is some other model's random twin."""
-        return any(twin_name(other) == model for other in self.models)
+        return model.removesuffix(TWIN_SUFFIX) in self.models and model.endswith(TWIN_SUFFIX)
 
     def card(self, model: str) -> dict[str, Any]:
         """Return the card of a model's architecture."""
@@ -118,7 +134,7 @@ class Config:
         if analysis in NEED_MASKS:
             return has_masks(self.dataset(model))
         if analysis in NEED_TRAINING:
-            return any(item.split == "training" for item in self.stimuli(self.models[model]["dataset"]))
+            return self.images(self.models[model]["dataset"], "training") > 0
         return analysis not in NEED_CLASS_TOKEN or bool(self.card(model)["has_class_token"])
 
     def attention_kinds(self, model: str) -> list[str]:

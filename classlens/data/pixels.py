@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from classlens.data.geometry import Geometry
-from classlens.data.raw import Raw
+from classlens.data.raw import Raw, listed_mask
 from classlens.data.stimulus import Listed
 from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
@@ -51,22 +51,38 @@ def write_pixels(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: 
             writer.append({"pixels": pixels[None], "class_index": np.array([item.class_index])})
 
 
-def write_masks(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1) -> None:
+def write_masks(
+    stimuli: Sequence[Listed],
+    digests: Sequence[str],
+    raw: Raw,
+    geometry: Geometry,
+    path: Path | str,
+    threads: int = 1,
+) -> None:
     """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore.
 
+    Args:
+        stimuli: the images.
+        digests: what the mask of each followed from when it was listed.
+        raw: access to the data set.
+        geometry: how images are moved.
+        path: the file to write.
+        threads: masks that are decoded at a time.
+
     Raises:
-        InputError: a mask is missing, cannot be read, or has another size than its image.
+        InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
     size = geometry.size
     columns = {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
-    def decode(item: Listed) -> npt.NDArray[np.uint8]:
-        mask = Image.fromarray(raw.mask(item.file, item.class_id))
+    def decode(listed: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
+        item, digest = listed
+        mask = Image.fromarray(listed_mask(raw, item, digest))
         require_same_size(item.file, raw.image(item.file, item.sha256), mask)
         return np.asarray(geometry.mask(mask))
 
     with RowWriter(path, len(stimuli), columns) as writer:
-        for _, mask in in_order(decode, stimuli, threads, "decoding masks"):
+        for _, mask in in_order(decode, zip(stimuli, digests, strict=True), threads, "decoding masks"):
             writer.append({"mask": mask[None]})
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from classlens.data import cifar100, digits, image_folder, imagenet_s
 from classlens.data.images import open_image, open_mask, open_nonzero
+from classlens.data.stimulus import Listed
 from classlens.errors import InputError
 
 CONTEXT, CLASS, IGNORE = 0, 1, 2
@@ -30,6 +31,10 @@ class Raw(Protocol):
 
     def image(self, file: str, digest: str) -> Image.Image:
         """Return an image as RGB; `digest` is what its raw content must have."""
+        ...
+
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Return the SHA-256 of all that an image's mask follows from."""
         ...
 
     def mask(self, file: str, class_id: str) -> Mask:
@@ -65,6 +70,10 @@ class RawDigits:
         grey = np.round(self._pixels(file) * (255 / digits.FULL)).astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
 
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Return the SHA-256 of the digit's pixels."""
+        return self.digest(file)
+
     def mask(self, file: str, class_id: str) -> Mask:
         """Return where there is ink: pixels at least half full."""
         return np.where(self._pixels(file) >= digits.FULL / 2, CLASS, CONTEXT).astype(np.uint8)
@@ -91,6 +100,10 @@ class RawCifar100:
         _require(digest, self.digest(file), file)
         planes = self._bytes(file).reshape(3, cifar100.SIDE, cifar100.SIDE)
         return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
+
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Refuse: there are no masks."""
+        raise InputError(f"{file}: CIFAR-100 has no masks")
 
     def mask(self, file: str, class_id: str) -> Mask:
         """Refuse: there are no masks."""
@@ -130,11 +143,18 @@ class RawFolder(RawFiles):
         super().__init__(Path(root))
         self._masks = masks
 
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Return the SHA-256 of the mask file."""
+        return hashlib.sha256(self._mask_path(file).read_bytes()).hexdigest()
+
     def mask(self, file: str, class_id: str) -> Mask:
         """Decode the mask: a pixel that is not zero shows the class."""
+        return np.where(open_nonzero(self._mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
+
+    def _mask_path(self, file: str) -> Path:
         if self._masks is None:
             raise InputError(f"{file}: the data set has no masks")
-        return np.where(open_nonzero(image_folder.mask_path(self._masks, file)), CLASS, CONTEXT).astype(np.uint8)
+        return image_folder.mask_path(self._masks, file)
 
 
 class RawImageNetS(RawFiles):
@@ -145,18 +165,42 @@ class RawImageNetS(RawFiles):
         self._root = root
         self._number = {class_id: number for number, class_id in enumerate(imagenet_s.categories(root), start=1)}
 
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Return the SHA-256 of the class's category and the mask file."""
+        content = imagenet_s.mask_path(self._root, file).read_bytes()
+        return hashlib.sha256(b"%d " % self._category(file, class_id) + content).hexdigest()
+
     def mask(self, file: str, class_id: str) -> Mask:
         """Decode the mask: a pixel's category is R + 256 G."""
         path = imagenet_s.mask_path(self._root, file)
+        own = self._category(file, class_id)
+        channels = open_mask(path).astype(np.uint16)
+        category = channels[..., 0] + 256 * channels[..., 1]
+        mask = np.where(category == own, CLASS, CONTEXT)
+        return np.where(category == imagenet_s.IGNORE, IGNORE, mask).astype(np.uint8)
+
+    def _category(self, file: str, class_id: str) -> int:
         if class_id not in self._number:
             raise InputError(
                 f"{file}: masks have no number for {class_id}, because ImageNetS_categories_im919.txt lacks it; "
                 f"leave it out by exclude_classes"
             )
-        channels = open_mask(path).astype(np.uint16)
-        category = channels[..., 0] + 256 * channels[..., 1]
-        mask = np.where(category == self._number[class_id], CLASS, CONTEXT)
-        return np.where(category == imagenet_s.IGNORE, IGNORE, mask).astype(np.uint8)
+        return self._number[class_id]
+
+
+def listed_mask(raw: Raw, item: Listed, digest: str) -> Mask:
+    """Return an image's mask.
+
+    Args:
+        raw: access to the data set.
+        item: the image.
+        digest: what the mask followed from when it was listed.
+
+    Raises:
+        InputError: it is another one now.
+    """
+    _require(digest, raw.mask_digest(item.file, item.class_id), f"the mask of {item.file}")
+    return raw.mask(item.file, item.class_id)
 
 
 def _require(expected: str, found: str, file: Path | str) -> None:

@@ -60,3 +60,19 @@ def read_stimuli(path: Path | str, split: str) -> list[Listed]:
             for row in csv.DictReader(file)
             if row["split"] == split
         ]
+
+
+def write_mask_digests(images: Sequence[Listed], digests: Iterable[str], path: Path | str) -> None:
+    """Write masks.csv: the digest of what each evaluation image's mask follows from."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "file", "sha256"))
+        writer.writerows(
+            (image, item.file, digest) for image, (item, digest) in enumerate(zip(images, digests, strict=True))
+        )
+
+
+def read_mask_digests(path: Path | str) -> list[str]:
+    """Return the digests of masks.csv, in the order of the evaluation images."""
+    with open(path, newline="") as file:
+        return [row["sha256"] for row in csv.DictReader(file)]

@@ -23,6 +23,11 @@ def stimuli_local(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any
     return _place(config.datasets[wildcards["dataset"]])
 
 
+def mask_list(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
+    """Of which kind of data set."""
+    return {"kind": config.datasets[wildcards["dataset"]]["kind"]}
+
+
 def pixels(config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
     """Which split, through which geometry."""
     return {**masks(config, wildcards), "split": wildcards["split"]}
@@ -50,5 +55,6 @@ def _place(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {"root": dataset["root"], "masks": dataset["masks"]}
 
 
+mask_list_local = stimuli_local
 pixels_local = stimuli_local
 masks_local = stimuli_local

@@ -10,7 +10,10 @@ from typing import Any
 from classlens.config import Config
 from classlens.jobs import data, extraction, figures, measures, memories, models, perturbation
 from classlens.store.code import CodeFingerprint, fingerprint
+from classlens.store.job import Files, Job, is_stored
 from classlens.store.key import JobKey, static_key
+from classlens.store.store import Store
+from classlens.store.syntax import Module
 
 Slice = Callable[[Config, Mapping[str, str]], dict[str, Any]]
 
@@ -31,6 +34,31 @@ def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: 
         "local": local_settings(name, config, wildcards),
         "key": static_part(name, own, root).digest,
     }
+
+
+def results_stored(described: Mapping[str, Any], inputs: Files, outputs: Files, store: Path, root: Path) -> bool:
+    """Tell whether the store has the results of a job.
+
+    Args:
+        described: from `describe_job`; a job of a batch has "inputs" and "outputs" beside it, see `for_part`.
+        inputs, outputs: files of the rule by name; of outputs only names and suffixes matter.
+        store: the store's folder.
+        root: the checkout.
+    """
+    name, own = described["name"], described["config"]
+    inputs, outputs = for_part(described, inputs, outputs)
+    job = Job(name, script_of(name, root), root, own, described["local"], inputs, outputs)
+    return is_stored(job, Store(store), static_part(name, own, root))
+
+
+def for_part(described: Mapping[str, Any], inputs: Files, outputs: Files) -> tuple[Files, Files]:
+    """Return a job's share of its rule's files, by the names that its script knows; all, where the rule has one job."""
+    if "outputs" not in described:
+        return inputs, outputs
+    return (
+        {name: inputs[name] for name in described["inputs"]},
+        {own: outputs[name] for own, name in described["outputs"].items()},
+    )
 
 
 def config_slice(name: str, config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
@@ -63,7 +91,13 @@ def script_of(name: str, root: Path) -> Path:
 
 @cache
 def _code(script: Path, root: Path) -> CodeFingerprint:
-    return fingerprint(script, root)
+    return fingerprint(script, root, modules=_modules(root))
+
+
+@cache
+def _modules(_root: Path) -> dict[str, Module | None]:
+    """Return what the scripts of one checkout share, so that it is read once while jobs are planned."""
+    return {}
 
 
 def _function(name: str) -> Slice | None:

@@ -11,8 +11,7 @@ from classlens.jobs.models import network, normalisation
 
 def shard_bounds(config: Config, model: str) -> list[tuple[int, int]]:
     """Return first and last + 1 image of every shard of a model's evaluation images."""
-    name = config.models[model]["dataset"]
-    count = sum(stimulus.split == "evaluation" for stimulus in config.stimuli(name))
+    count = config.images(config.models[model]["dataset"])
     size = config.extraction["shard_size"]
     return [(start, min(start + size, count)) for start in range(0, count, size)]
 

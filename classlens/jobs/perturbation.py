@@ -129,7 +129,7 @@ def heatmaps(config: Config, wildcards: Wildcards) -> Slice:
     model = wildcards["model"]
     _require(config, model, config.explanations["heatmap_method"])
     depth, chosen = config.card(model)["depth"], config.explanations
-    count = sum(item.split == "evaluation" for item in config.stimuli(config.models[model]["dataset"]))
+    count = config.images(config.models[model]["dataset"])
     spread = [round(step * (count - 1) / (HEATMAP_IMAGES - 1)) for step in range(HEATMAP_IMAGES)]
     return {
         **running(config, model),

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from classlens.config import Config
-from classlens.data.select import class_count
 from classlens.errors import InputError
 from classlens.models.head import head_shape
 from classlens.store.code import fingerprint
@@ -33,7 +32,7 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     if entry["head"]:
         options["num_classes"] = head_shape(entry["head"])[0]
     elif entry["weights"] != "pretrained":
-        options.setdefault("num_classes", class_count(config.dataset(model), entry["dataset"]))
+        options.setdefault("num_classes", config.classes(entry["dataset"]))
     return options
 
 

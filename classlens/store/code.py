@@ -42,7 +42,9 @@ class CodeFingerprint:
     """Import names of the libraries that the reached code uses; the standard library is left out."""
 
 
-def fingerprint(script: Path, root: Path, exclude: Collection[str] = UNKEYED) -> CodeFingerprint:
+def fingerprint(
+    script: Path, root: Path, exclude: Collection[str] = UNKEYED, modules: dict[str, Module | None] | None = None
+) -> CodeFingerprint:
     """Fingerprint the code that a script runs.
 
     Comments, docstrings, formatting, the order of functions and definitions that are not reached do not matter.
@@ -51,11 +53,12 @@ def fingerprint(script: Path, root: Path, exclude: Collection[str] = UNKEYED) ->
         script: the file that is run.
         root: folder of the project's package; modules beside the script are found too.
         exclude: modules (with all below them) that do not count.
+        modules: what was read for another script of the same folder; it is taken as it was, and added to.
 
     Raises:
         UnkeyableCode: the code cannot be followed; the message names file, line and reason.
     """
-    reach = _Reach(script, root, exclude)
+    reach = _Reach(script, root, exclude, {} if modules is None else modules)
     parts = dict(sorted(reach.parts.items()))
     digest = _digest(parts)
     return CodeFingerprint(digest, parts, frozenset(reach.libraries))
@@ -69,9 +72,9 @@ def _parsed(path: Path, name: str, source: bytes) -> Module:
 class _Reach:
     """Walks from a script to all that it reaches."""
 
-    def __init__(self, script: Path, root: Path, exclude: Collection[str]) -> None:
+    def __init__(self, script: Path, root: Path, exclude: Collection[str], modules: dict[str, Module | None]) -> None:
         self._script, self._root, self._exclude = script, root, tuple(exclude)
-        self._modules: dict[str, Module | None] = {}
+        self._modules = modules
         self._executed: dict[str, Module] = {}
         self._units: set[Unit] = set()
         self._waiting: list[tuple[Module, Unit]] = []

@@ -87,13 +87,36 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
     return True
 
 
-def key_of(job: Job, store: Store) -> JobKey:
-    """Return a job's key; unchanged input files are not read for it."""
+def is_stored(job: Job, store: Store, static: JobKey) -> bool:
+    """Tell whether the store has a job's results, so that it needs no GPU and next to no time.
+
+    Args:
+        job: the job; False for one whose inputs are not all there yet.
+        store: where its results may be.
+        static: the part of its key that is known before its inputs; finding it is most of the work, and it is the
+            same for all jobs of a rule.
+    """
+    try:
+        record = store.find(key_of(job, store, static).digest)
+    except FileNotFoundError:
+        return False
+    return record is not None and all(store.intact(digest) for digest in {output.digest for output in record.outputs})
+
+
+def key_of(job: Job, store: Store, static: JobKey | None = None) -> JobKey:
+    """Return a job's key; unchanged input files are not read for it.
+
+    Args:
+        job: the job.
+        store: knows the digests of files that it has seen before.
+        static: the part of the key that does not depend on inputs; found anew if it is not given.
+    """
     inputs = {
         name: store.memory.digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()
     }
     outputs = [name + Path(path).suffix for name, path in named(job.outputs).items()]
-    return replace(static_key(fingerprint(job.script, job.root), job.config), inputs=inputs, outputs=outputs)
+    static = static or static_key(fingerprint(job.script, job.root), job.config)
+    return replace(static, inputs=inputs, outputs=outputs)
 
 
 def named(files: Files) -> dict[str, str]:

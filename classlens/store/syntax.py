@@ -117,7 +117,7 @@ class Unit:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of its syntax tree without positions and docstrings (hex)."""
-        bare = _without_docstrings(copy.deepcopy(self.node))
+        bare = _without_docstrings(self.node)
         annotated = any(getattr(node, name, None) for node in ast.walk(bare) for name in ("annotation", "returns"))
         return hashlib.sha256(f"{ast.dump(bare)} {annotated and self.lazy}".encode()).hexdigest()
 
@@ -523,11 +523,14 @@ def _is_string(statement: ast.stmt) -> bool:
 
 
 def _without_docstrings(node: ast.stmt) -> ast.stmt:
-    """Take bare strings out of every body; they document and do nothing."""
-    for child in ast.walk(node):
-        for attribute in ("body", "orelse", "finalbody"):
-            body = getattr(child, attribute, None)
-            if isinstance(body, list):
-                kept = [statement for statement in body if not _is_string(statement)]
-                setattr(child, attribute, kept or ([ast.Pass()] if body else []))
-    return node
+    """Return a statement without the bare strings of its bodies, which document and do nothing.
+
+    The original stays as it is; expressions are shared with it.
+    """
+    bare = copy.copy(node)
+    for attribute in ("body", "orelse", "finalbody", "handlers", "cases"):
+        body = getattr(node, attribute, None)
+        if isinstance(body, list):
+            kept = [_without_docstrings(statement) for statement in body if not _is_string(statement)]
+            setattr(bare, attribute, kept or ([ast.Pass()] if body else []))
+    return bare

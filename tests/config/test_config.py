@@ -196,8 +196,10 @@ def test_rules_name_environments_that_hold_what_their_scripts_import():
     from classlens.store.key import DISTRIBUTIONS
 
     rules = "".join(path.read_text() for path in (CHECKOUT / "workflow/rules").glob("*.smk"))
-    pairs = re.findall(r'"../../envs/(\w+)\.yaml"[^§]*?"../scripts/(\w+)\.py"', rules)
-    assert len(pairs) == len(list((CHECKOUT / "workflow/scripts").glob("[a-z]*.py")))
+    blocks = re.findall(r'"../../envs/(\w+)\.yaml"([^§]*?)"../scripts/\w+\.py"', rules)
+    pairs = [(env, job) for env, block in blocks for job in re.findall(r'\b(?:job|part)\(\s*"(\w+)"', block)]
+    scripts = {path.stem for path in (CHECKOUT / "workflow/scripts").glob("[a-z]*.py")}
+    assert {job for _, job in pairs} == scripts
     missing = set()
     for environment, script in pairs:
         pins = yaml.safe_load((CHECKOUT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]

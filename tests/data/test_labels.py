@@ -111,7 +111,8 @@ def golden_masks(tmp_path_factory):
     folder, root = tmp_path_factory.mktemp("masks"), str(GOLDEN / "imagenet_s")
     list_stimuli("imagenet_s", root, CHOICE, folder / "stimuli.csv", 2)
     stimuli, raw = read_stimuli(folder / "stimuli.csv", "evaluation"), open_raw("imagenet_s", root)
-    write_masks(stimuli, raw, Geometry(224, "squash", 1.0, "bilinear"), folder / "masks.h5", 2)
+    digests = [raw.mask_digest(item.file, item.class_id) for item in stimuli]
+    write_masks(stimuli, digests, raw, Geometry(224, "squash", 1.0, "bilinear"), folder / "masks.h5", 2)
     return stimuli, raw, folder / "masks.h5"
 
 

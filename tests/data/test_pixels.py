@@ -1,5 +1,6 @@
 """Pixel and mask files: what is in them, the same bytes from any number of threads, and broken images."""
 
+import re
 import shutil
 import threading
 import time
@@ -45,6 +46,14 @@ def digits(count, class_index=None):
     ], raw
 
 
+def mask_digests(stimuli, raw):
+    return [raw.mask_digest(item.file, item.class_id) for item in stimuli]
+
+
+def write_listed_masks(stimuli, raw, *arguments, **options):
+    write_masks(stimuli, mask_digests(stimuli, raw), raw, *arguments, **options)
+
+
 def test_pixels_are_the_transformed_images_in_order(tmp_path):
     stimuli, raw = photos(GOLDEN / "imagenet_s", tmp_path)
     write_pixels(stimuli, raw, SMALL, tmp_path / "pixels.h5", threads=2)
@@ -87,7 +96,7 @@ def test_class_indices_that_need_more_than_sixteen_bits(tmp_path):
             assert file["class_index"][:].tolist() == [highest] * 2
 
 
-@pytest.mark.parametrize("write", [write_pixels, write_masks])
+@pytest.mark.parametrize("write", [write_pixels, write_listed_masks])
 def test_bytes_do_not_depend_on_threads(tmp_path, write):
     stimuli, raw = digits(200)
     contents = set()
@@ -100,7 +109,7 @@ def test_bytes_do_not_depend_on_threads(tmp_path, write):
 def test_masks_move_like_their_images(tmp_path):
     stimuli, raw = photos(GOLDEN / "imagenet_s", tmp_path)
     geometry = Geometry(112, "squash", 1.0, "bicubic")
-    write_masks(stimuli, raw, geometry, tmp_path / "masks.h5", threads=2)
+    write_listed_masks(stimuli, raw, geometry, tmp_path / "masks.h5", threads=2)
     with h5py.File(tmp_path / "masks.h5") as file:
         masks = file["mask"]
         assert (masks.shape, masks.dtype) == ((18, 112, 112), np.uint8)
@@ -112,7 +121,7 @@ def test_masks_move_like_their_images(tmp_path):
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("kept", [0, 2000])
-@pytest.mark.parametrize("write", [write_pixels, write_masks])
+@pytest.mark.parametrize("write", [write_pixels, write_listed_masks])
 def test_a_broken_image_is_an_error_that_names_it(root, tmp_path, write, kept, threads):
     path = sorted(root.glob("ImageNetS919/validation/*/*.JPEG"))[1]
     path.write_bytes(path.read_bytes()[:kept])
@@ -133,7 +142,16 @@ def test_a_mask_of_another_size_is_an_error(root, tmp_path):
     stimuli, raw = photos(root, tmp_path)
     Image.new("RGB", (100, 50)).save(mask_path(root, stimuli[4].file))
     with pytest.raises(InputError, match=rf"{Path(stimuli[4].file).name} has 100 x 50 pixels, the image 224 x 224"):
-        write_masks(stimuli, raw, SMALL, tmp_path / "out.h5")
+        write_listed_masks(stimuli, raw, SMALL, tmp_path / "out.h5")
+
+
+def test_a_mask_that_changed_is_an_error(root, tmp_path):
+    stimuli, raw = photos(root, tmp_path)
+    digests = mask_digests(stimuli, raw)
+    path = mask_path(root, stimuli[4].file)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(InputError, match=rf"mask of {re.escape(stimuli[4].file)} changed after it was listed"):
+        write_masks(stimuli, digests, raw, SMALL, tmp_path / "out.h5")
 
 
 def test_a_missing_mask_is_an_error(root, tmp_path):
@@ -141,7 +159,7 @@ def test_a_missing_mask_is_an_error(root, tmp_path):
     path = mask_path(root, stimuli[0].file)
     path.unlink()
     with pytest.raises(InputError, match=path.name):
-        write_masks(stimuli, raw, SMALL, tmp_path / "out.h5")
+        write_listed_masks(stimuli, raw, SMALL, tmp_path / "out.h5")
 
 
 def test_a_split_without_images_is_refused_by_its_key(tmp_path):

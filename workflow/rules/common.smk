@@ -18,7 +18,7 @@ from classlens.jobs.extraction import shard_bounds
 from classlens.jobs.measures import compared_models
 from classlens.jobs.targets import ANALYSES, COMPARISONS, wanted_figures, wanted_tables
 from classlens.models.card import with_cards
-from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
+from classlens.perturbation.kinds import TOKEN_KINDS, applicable_attention_kinds
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
 
@@ -45,6 +45,28 @@ def job(name):
     return lambda wildcards: told(describe_job, name, CONFIG, dict(wildcards), ROOT)
 
 
+def part(name, inputs, outputs, **wildcards):
+    """Return a job of a batch: which of the rule's inputs it gets, and which of its own outputs is which of the rule's."""
+    return {
+        "name": name,
+        "inputs": inputs,
+        "outputs": outputs,
+        "wildcards": wildcards,
+    }
+
+
+def batch(*parts):
+    """Return the params function of a rule that runs several jobs in one process, each with a key of its own."""
+
+    def jobs(wildcards):
+        return [
+            {**one, **job(one["name"])({**wildcards, **one["wildcards"]})}
+            for one in parts
+        ]
+
+    return jobs
+
+
 def one_of(names):
     """Return a wildcard's pattern that matches these names and nothing else."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -54,6 +76,15 @@ def models_of_depth(depth):
     return [name for name in CONFIG.models if CONFIG.card(name)["depth"] == depth]
 
 
+def models_with_class_token(has_class_token):
+    return [
+        name
+        for name in CONFIG.models
+        if CONFIG.card(name)["has_class_token"] == has_class_token
+    ]
+
+
+BRANCHES = ("attn", "mlp")
 DEPTHS = sorted({card["depth"] for card in CONFIG.cards.values()})
 TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
 UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
@@ -183,8 +214,5 @@ def stimuli_file(wildcards):
     return f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/stimuli.csv"
 
 
-def corner_masks(wildcards):
-    """Return the raw masks of a model's images where labels come from their corners."""
-    name = CONFIG.models[wildcards.model]["dataset"]
-    corner = CONFIG.datasets[name]["token_labels"] == "corner"
-    return told(trackable, told(CONFIG.raw_masks, name)) if corner else []
+def mask_list_file(wildcards):
+    return f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/masks.csv"

@@ -17,6 +17,23 @@ rule stimuli:
         "../scripts/stimuli.py"
 
 
+rule mask_list:
+    input:
+        stimuli="results/datasets/{dataset}/stimuli.csv",
+        raw=raw_masks,
+    output:
+        table="results/datasets/{dataset}/masks.csv",
+    log:
+        "logs/mask_list/{dataset}.log",
+    conda:
+        "../../envs/data.yaml"
+    threads: 4
+    params:
+        job=job("mask_list"),
+    script:
+        "../scripts/mask_list.py"
+
+
 rule pixels:
     input:
         stimuli="results/datasets/{dataset}/stimuli.csv",
@@ -36,7 +53,7 @@ rule pixels:
 rule masks:
     input:
         stimuli="results/datasets/{dataset}/stimuli.csv",
-        raw=raw_masks,
+        digests="results/datasets/{dataset}/masks.csv",
     output:
         masks="results/datasets/{dataset}/{geometry}/masks.h5",
     log:
@@ -54,7 +71,7 @@ rule token_labels:
     input:
         masks=pixel_file("masks"),
         stimuli=stimuli_file,
-        raw=corner_masks,
+        digests=mask_list_file,
     output:
         labels="results/{model}/token_labels.h5",
     log:

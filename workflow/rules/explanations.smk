@@ -15,7 +15,7 @@ rule gradient_explanations:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        gpu=1,
+        **unless_stored("gradient_explanations", gpu=1, runtime=240, mem_mb=16000),
     params:
         job=job("gradient_explanations"),
     script:
@@ -36,7 +36,7 @@ rule attention_explanations:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        gpu=1,
+        **unless_stored("attention_explanations", gpu=1, runtime=240, mem_mb=16000),
     params:
         job=job("attention_explanations"),
     script:
@@ -76,7 +76,7 @@ rule removal_curves:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        gpu=1,
+        **unless_stored("removal_curves", gpu=1, runtime=720, mem_mb=16000),
     params:
         job=job("removal_curves"),
     script:
@@ -153,7 +153,7 @@ rule heatmaps:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        gpu=1,
+        **unless_stored("heatmaps", gpu=1, runtime=30, mem_mb=8000),
     params:
         job=job("heatmaps"),
     script:

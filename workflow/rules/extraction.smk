@@ -19,7 +19,7 @@ for depth in DEPTHS:
             "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
         resources:
-            gpu=1,
+            **unless_stored(f"extract_{depth}", gpu=1, runtime=60, mem_mb=16000),
         params:
             job=job("extract"),
         script:

@@ -17,52 +17,42 @@ rule identifiability:
         "../scripts/identifiability.py"
 
 
-rule identifiability_evolution:
+rule identifiability_tables:
     input:
         measures="results/{model}/measures/identifiability.h5",
         twin=lambda wildcards: twin_files(
             wildcards, "results/{model}/measures/identifiability.h5"
         ),
     output:
-        table="results/{model}/measures/identifiability_evolution.csv",
+        evolution="results/{model}/measures/identifiability_evolution.csv",
+        comparison="results/{model}/measures/identifiability_comparison.csv",
+        rates="results/{model}/measures/identifiability_rates.csv",
     log:
         "logs/identifiability_evolution/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("identifiability_evolution"),
-    script:
-        "../scripts/identifiability_evolution.py"
-
-
-rule identifiability_comparison:
-    input:
-        measures="results/{model}/measures/identifiability.h5",
-    output:
-        table="results/{model}/measures/identifiability_comparison.csv",
-    log:
         "logs/identifiability_comparison/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("identifiability_comparison"),
-    script:
-        "../scripts/identifiability_comparison.py"
-
-
-rule identifiability_rates:
-    input:
-        measures="results/{model}/measures/identifiability.h5",
-    output:
-        table="results/{model}/measures/identifiability_rates.csv",
-    log:
         "logs/identifiability_rates/{model}.log",
     conda:
         "../../envs/analysis.yaml"
     params:
-        job=job("identifiability_rates"),
+        jobs=batch(
+            part(
+                "identifiability_evolution",
+                inputs=["measures", "twin"],
+                outputs={"table": "evolution"},
+            ),
+            part(
+                "identifiability_comparison",
+                inputs=["measures"],
+                outputs={"table": "comparison"},
+            ),
+            part(
+                "identifiability_rates",
+                inputs=["measures"],
+                outputs={"table": "rates"},
+            ),
+        ),
     script:
-        "../scripts/identifiability_rates.py"
+        "../scripts/_batch.py"
 
 
 rule logit_increment:
@@ -100,7 +90,7 @@ rule class_building:
         "../scripts/class_building.py"
 
 
-rule class_vs_context:
+rule class_and_context:
     input:
         layers=layer_files,
         labels="results/{model}/token_labels.h5",
@@ -111,27 +101,24 @@ rule class_vs_context:
             category=CATEGORIES["class_vs_context"],
             labels={"model": "{model}", "content": "table"},
         ),
+        change="results/{model}/measures/class_context_change.csv",
     log:
         "logs/class_vs_context/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("class_vs_context"),
-    script:
-        "../scripts/class_vs_context.py"
-
-
-rule class_context_change:
-    input:
-        layers=layer_files,
-        labels="results/{model}/token_labels.h5",
-    output:
-        table="results/{model}/measures/class_context_change.csv",
-    log:
         "logs/class_context_change/{model}.log",
     conda:
         "../../envs/analysis.yaml"
     params:
-        job=job("class_context_change"),
+        jobs=batch(
+            part(
+                "class_vs_context",
+                inputs=["layers", "labels"],
+                outputs={"table": "table"},
+            ),
+            part(
+                "class_context_change",
+                inputs=["layers", "labels"],
+                outputs={"table": "change"},
+            ),
+        ),
     script:
-        "../scripts/class_context_change.py"
+        "../scripts/_batch.py"

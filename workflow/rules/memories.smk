@@ -22,85 +22,99 @@ rule block_memories:
         output="results/{model}/output.h5",
         parameters="results/{model}/memories/parameters.h5",
     output:
-        memories="results/{model}/memories/{branch}/block_{block}.h5",
+        attn="results/{model}/memories/attn/block_{block}.h5",
+        mlp="results/{model}/memories/mlp/block_{block}.h5",
     log:
-        "logs/block_memories/{model}/{branch}/{block}.log",
+        "logs/block_memories/{model}/attn/{block}.log",
+        "logs/block_memories/{model}/mlp/{block}.log",
     conda:
         "../../envs/analysis.yaml"
     params:
-        job=job("block_memories"),
+        jobs=batch(
+            *(
+                part(
+                    "block_memories",
+                    inputs=["layer", "output", "parameters"],
+                    outputs={"memories": branch},
+                    branch=branch,
+                )
+                for branch in BRANCHES
+            )
+        ),
     script:
-        "../scripts/block_memories.py"
+        "../scripts/_batch.py"
 
 
-rule class_value_agreement:
+rule parameter_tables:
     input:
         parameters="results/{model}/memories/parameters.h5",
         twin=lambda wildcards: twin_files(
             wildcards, "results/{model}/memories/parameters.h5"
         ),
+        stimuli=stimuli_file,
+        head=head_source,
     output:
-        table="results/{model}/measures/class_value_agreement.csv",
+        agreement="results/{model}/measures/class_value_agreement.csv",
+        vectors="results/{model}/measures/value_vectors.csv",
     log:
         "logs/class_value_agreement/{model}.log",
+        "logs/value_vectors/{model}.log",
     conda:
         "../../envs/analysis.yaml"
     params:
-        job=job("class_value_agreement"),
+        jobs=batch(
+            part(
+                "class_value_agreement",
+                inputs=["parameters", "twin"],
+                outputs={"table": "agreement"},
+            ),
+            part(
+                "value_vectors",
+                inputs=["parameters", "stimuli", "head"],
+                outputs={"table": "vectors"},
+            ),
+        ),
     script:
-        "../scripts/class_value_agreement.py"
+        "../scripts/_batch.py"
 
 
-rule key_value_agreement:
-    input:
-        attn=memory_files("attn"),
-        mlp=memory_files("mlp"),
-        output="results/{model}/output.h5",
-    output:
-        classes="results/{model}/measures/key_value_agreement_classes.csv",
-        table="results/{model}/measures/key_value_agreement.csv",
-    log:
-        "logs/key_value_agreement/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("key_value_agreement"),
-    script:
-        "../scripts/key_value_agreement.py"
-
-
-rule memory_comparison:
+rule memory_tables:
     input:
         parameters="results/{model}/memories/parameters.h5",
         attn=memory_files("attn"),
         mlp=memory_files("mlp"),
         output="results/{model}/output.h5",
     output:
-        table="results/{model}/measures/memory_comparison.csv",
+        agreement_classes="results/{model}/measures/key_value_agreement_classes.csv",
+        agreement="results/{model}/measures/key_value_agreement.csv",
+        comparison="results/{model}/measures/memory_comparison.csv",
+        composition="results/{model}/measures/memory_composition.csv",
     log:
+        "logs/key_value_agreement/{model}.log",
         "logs/memory_comparison/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("memory_comparison"),
-    script:
-        "../scripts/memory_comparison.py"
-
-
-rule memory_composition:
-    input:
-        attn=memory_files("attn"),
-        mlp=memory_files("mlp"),
-    output:
-        table="results/{model}/measures/memory_composition.csv",
-    log:
         "logs/memory_composition/{model}.log",
     conda:
         "../../envs/analysis.yaml"
     params:
-        job=job("memory_composition"),
+        jobs=batch(
+            part(
+                "key_value_agreement",
+                inputs=["attn", "mlp", "output"],
+                outputs={"classes": "agreement_classes", "table": "agreement"},
+            ),
+            part(
+                "memory_comparison",
+                inputs=["parameters", "attn", "mlp", "output"],
+                outputs={"table": "comparison"},
+            ),
+            part(
+                "memory_composition",
+                inputs=["attn", "mlp"],
+                outputs={"table": "composition"},
+            ),
+        ),
     script:
-        "../scripts/memory_composition.py"
+        "../scripts/_batch.py"
 
 
 rule agreement_vs_accuracy:
@@ -118,20 +132,3 @@ rule agreement_vs_accuracy:
         job=job("agreement_vs_accuracy"),
     script:
         "../scripts/agreement_vs_accuracy.py"
-
-
-rule value_vectors:
-    input:
-        parameters="results/{model}/memories/parameters.h5",
-        stimuli=stimuli_file,
-        head=head_source,
-    output:
-        table="results/{model}/measures/value_vectors.csv",
-    log:
-        "logs/value_vectors/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("value_vectors"),
-    script:
-        "../scripts/value_vectors.py"

@@ -33,7 +33,7 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     resources:
-        gpu=1,
+        **unless_stored("train", gpu=1, runtime=240, mem_mb=8000),
     params:
         job=job("train"),
     script:

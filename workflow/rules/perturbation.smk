@@ -1,25 +1,48 @@
 """What is left of a model when attention is restricted or tokens are taken out."""
 
+for has_class_token in (True, False):
+    name = "perturb_attention" if has_class_token else "perturb_attention_without_cls"
+    kinds = applicable_attention_kinds(has_class_token=has_class_token)
 
-rule perturb_attention:
-    input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
-    output:
-        perturbed="results/{model}/perturbation/attention_{kind}.h5",
-    log:
-        "logs/perturb_attention/{model}/{kind}.log",
-    wildcard_constraints:
-        kind=one_of(ATTENTION_KINDS),
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        gpu=1,
-    params:
-        job=job("perturb_attention"),
-    script:
-        "../scripts/perturb_attention.py"
+    rule:
+        name:
+            name
+        input:
+            pixels=pixel_file("evaluation"),
+            weights="results/{model}/weights.safetensors",
+        output:
+            **{
+                kind: f"results/{{model}}/perturbation/attention_{kind}.h5"
+                for kind in kinds
+            },
+        log:
+            [f"logs/perturb_attention/{{model}}/{kind}.log" for kind in kinds],
+        wildcard_constraints:
+            model=one_of(models_with_class_token(has_class_token)),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **unless_stored(
+                name,
+                gpu=1,
+                runtime=240,
+                mem_mb=16000,
+            ),
+        params:
+            jobs=batch(
+                *(
+                    part(
+                        "perturb_attention",
+                        inputs=["pixels", "weights"],
+                        outputs={"perturbed": kind},
+                        kind=kind,
+                    )
+                    for kind in kinds
+                )
+            ),
+        script:
+            "../scripts/_batch.py"
 
 
 rule perturb_tokens:
@@ -28,20 +51,31 @@ rule perturb_tokens:
         weights="results/{model}/weights.safetensors",
         labels="results/{model}/token_labels.h5",
     output:
-        perturbed="results/{model}/perturbation/tokens_{kind}.h5",
+        **{
+            kind: f"results/{{model}}/perturbation/tokens_{kind}.h5"
+            for kind in TOKEN_KINDS
+        },
     log:
-        "logs/perturb_tokens/{model}/{kind}.log",
-    wildcard_constraints:
-        kind=one_of(TOKEN_KINDS),
+        [f"logs/perturb_tokens/{{model}}/{kind}.log" for kind in TOKEN_KINDS],
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        gpu=1,
+        **unless_stored("perturb_tokens", gpu=1, runtime=240, mem_mb=16000),
     params:
-        job=job("perturb_tokens"),
+        jobs=batch(
+            *(
+                part(
+                    "perturb_tokens",
+                    inputs=["pixels", "weights", "labels"],
+                    outputs={"perturbed": kind},
+                    kind=kind,
+                )
+                for kind in TOKEN_KINDS
+            )
+        ),
     script:
-        "../scripts/perturb_tokens.py"
+        "../scripts/_batch.py"
 
 
 rule attention_perturbation:

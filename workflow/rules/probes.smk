@@ -22,7 +22,7 @@ for depth in DEPTHS:
             "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
         resources:
-            gpu=1,
+            **unless_stored(f"linear_probe_{depth}", gpu=1, runtime=720, mem_mb=32000),
         params:
             job=job("linear_probe"),
         script:

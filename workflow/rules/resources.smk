@@ -1,0 +1,55 @@
+"""What GPU jobs ask of a scheduler: a result that the store has needs no GPU and next to no time."""
+
+from classlens.jobs.describe import results_stored
+from classlens.store.store import Store
+
+STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
+
+
+def unless_stored(rule_name, **computing):
+    """Return a GPU rule's resources: GPUs, minutes and MB of a job that computes; those of STORED where nothing is left to compute.
+
+    Snakemake asks once more when a job's inputs are there. A job that ran out of time or memory gets more of it at its
+    next attempt; that one is taken to compute, also where the store had the result a moment before.
+    """
+
+    def amount(name):
+        def ask(wildcards, input, attempt):
+            if attempt == 1 and _stored(rule_name, wildcards, input):
+                return STORED[name]
+            return computing[name] * (1 if name == "gpu" else attempt)
+
+        return ask
+
+    return {name: amount(name) for name in STORED}
+
+
+# The resources of one job are asked for one after the other: the question and answer before this one.
+_latest = {}
+
+
+def _stored(rule_name, wildcards, input):
+    try:
+        times = [Path(path).stat().st_mtime_ns for path in input]
+    except FileNotFoundError:
+        return False
+    question = (rule_name, dict(wildcards), times)
+    if _latest.get("question") != question:
+        declared = getattr(rules, rule_name)
+        params = dict(declared.params.items())
+        parts = (
+            params["jobs"](wildcards)
+            if "jobs" in params
+            else [params["job"](wildcards)]
+        )
+        inputs, outputs = by_name(input), by_name(declared.output)
+        answer = all(results_stored(one, inputs, outputs, STORE, ROOT) for one in parts)
+        _latest.update(question=question, answer=answer)
+    return _latest["answer"]
+
+
+def by_name(files):
+    return {
+        name: files if isinstance(files, str) else list(files)
+        for name, files in files.items()
+    }
