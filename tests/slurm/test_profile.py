@@ -1,0 +1,107 @@
+"""The profile for SLURM fits the workflow: a setting for a misspelt rule would go nowhere, silently."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import CHECKOUT, GOLDEN, Workflow
+
+pytestmark = pytest.mark.workflow
+
+PROFILE = CHECKOUT / "profiles/slurm"
+GOLDEN_MODEL = {
+    "dataset": "golden",
+    "architecture": "vit_base_patch32_224",
+    "options": {"embed_dim": 48, "depth": 2, "num_heads": 3},
+    "transform": {"size": 224},
+    "weights": "random",
+}
+# Two models and their random twins, with every analysis that the defaults run.
+CONFIG: dict[str, Any] = {
+    "datasets": {
+        "golden": {
+            "kind": "imagenet_s",
+            "root": str(GOLDEN / "imagenet_s"),
+            "per_class": 5,
+            "train_per_class": 10,
+            "token_labels": "corner",
+        }
+    },
+    "models": {
+        name: {**GOLDEN_MODEL, "weights": str(GOLDEN / "model.safetensors"), "random_twin": True}
+        for name in ("one", "two")
+    },
+    "extraction": {"shard_size": 8},
+}
+ALONE = {"stimuli", "pixels", "mask_list", "masks", "token_labels", "weights", "gather_2", "memory_parameters"} | {
+    "random_explanation",
+    "probe_explanation",
+}
+"""Jobs without a GPU that GPU jobs or many others wait for."""
+
+
+@pytest.fixture(scope="module")
+def profile() -> dict[str, Any]:
+    return dict(yaml.safe_load((PROFILE / "config.yaml").read_text()))
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory: pytest.TempPathFactory) -> Workflow:
+    return Workflow(tmp_path_factory.mktemp("profile"), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def plan(workflow: Workflow) -> str:
+    """What a run through SLURM would do; it works without one."""
+    return workflow.run("--workflow-profile", str(PROFILE), "--dry-run", "all")
+
+
+@pytest.fixture(scope="module")
+def gpu_rules(plan: str) -> set[str]:
+    jobs = re.findall(r"^ *rule (\w+):\n(.*?)(?:\n *\n|\n *\[|\Z)", plan, re.MULTILINE | re.DOTALL)
+    assert len(jobs) > 50
+    return {rule for rule, said in jobs if re.search(r"resources:.*\bgpu=1\b", said)}
+
+
+def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: dict[str, Any]) -> None:
+    known = set(workflow.run("--quiet", "all", "--list-rules").split())
+    named = {*profile["groups"], *profile.get("set-resources", {}), *profile.get("set-threads", {})}
+    assert named <= known
+    assert len(named) > 20
+
+
+def test_gpu_rules_decide_for_themselves(gpu_rules: set[str], profile: dict[str, Any]) -> None:
+    assert {"extract_2", "linear_probe_2", "removal_curves", "heatmaps", "gradient_explanations"} <= gpu_rules
+    set_here = {*profile["groups"], *profile.get("set-resources", {}), *profile.get("set-threads", {})}
+    assert not gpu_rules & set_here
+
+
+def test_every_other_rule_is_in_a_group_or_known_to_be_waited_for(
+    plan: str, gpu_rules: set[str], profile: dict[str, Any]
+) -> None:
+    rules = set(re.findall(r"^ *rule (\w+):", plan, re.MULTILINE))
+    assert rules - gpu_rules - set(profile["groups"]) - {"all"} == ALONE & rules
+
+
+def test_groups_are_one_per_model_and_stage(plan: str, workflow: Workflow) -> None:
+    """Snakemake refuses a plan in which a group waits for itself, so that there is a plan says that none does."""
+    groups = Counter(re.findall(r"Group job (\S+)", plan))
+    assert set(groups.values()) == {1}
+    models = ["one", "two", "one-random", "two-random"]
+    assert set(groups) == {"summary", *(f"{stage}_{m}" for stage in ("layers", "finish") for m in models)} | {
+        f"memories_{m}" for m in ("one", "two")
+    }
+    for name, jobs in re.findall(r"Group job (\S+) .*?\n(.*?)(?=\n\[|\Z)", plan, re.DOTALL):
+        own = set(re.findall(r"model=([\w-]+)", jobs))
+        assert own == ({name.partition("_")[2]} if name != "summary" else set()), name
+
+
+@pytest.mark.parametrize("key", ["rerun-triggers", "max-checksum-file-size", "show-failed-logs", "rerun-incomplete"])
+def test_what_the_default_profile_says_holds_here_too(key: str, profile: dict[str, Any]) -> None:
+    default = yaml.safe_load(Path(CHECKOUT / "profiles/default/config.yaml").read_text())
+    assert profile[key] == default[key]
