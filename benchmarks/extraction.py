@@ -57,13 +57,12 @@ def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
     normalise = Normalise(HALF, HALF, torch.device("cpu"))
     with h5py.File(pixels) as file:
         first = normalise(file["pixels"][: given.batch])
-    layers = [folder / f"block_{block:02d}.h5" for block in range(len(model.blocks))]
-    output = folder / "output.h5"
+    shard = folder / "shard.h5"
     run = {"images": given.images, "batch": given.batch}
 
     def ours() -> None:
         recorder = Recorder(model, normalise)
-        run_images(recorder, pixels, layers, output, start=0, stop=run["images"], batch_size=run["batch"])
+        run_images(recorder, pixels, shard, start=0, stop=run["images"], batch_size=run["batch"])
 
     def bare() -> None:
         bare_limit(model, first, run["images"] // run["batch"])
@@ -76,7 +75,7 @@ def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
         limit, time_of_ours = seconds(bare), seconds(ours)
         ratios.append(time_of_ours / limit)
         print(f"turn {turn}: limit {limit:7.2f} s, extraction {time_of_ours:7.2f} s, ratio {ratios[-1]:.3f}")
-    stored = sum(path.stat().st_size for path in [*layers, output]) / run["images"]
+    stored = shard.stat().st_size / run["images"]
     print(
         f"{given.architecture}: median ratio {statistics.median(ratios):.3f}, {stored / 1000:.1f} kB stored per image"
     )
@@ -109,8 +108,7 @@ def peak(given: argparse.Namespace, folder: Path, count: int) -> float:
 def extract_once(architecture: str, pixels: Path, folder: Path, count: int, batch: int) -> float:
     model = build(architecture, {})
     recorder = Recorder(model, Normalise(HALF, HALF, torch.device("cpu")))
-    layers = [folder / f"peak_{block:02d}.h5" for block in range(len(model.blocks))]
-    run_images(recorder, pixels, layers, folder / "peak.h5", start=0, stop=count, batch_size=batch)
+    run_images(recorder, pixels, folder / "peak.h5", start=0, stop=count, batch_size=batch)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/planning.py [--models 10 40 120] [--images 50000] [--turns 3] [--clock cpu]
 
-Images are empty files, since planning looks at names and times alone. The paper's data sets are laid out in full;
-cards of architectures are made before the clock starts, as in a second run. The bare limit is Snakemake alone on as many
+Images are empty files, since planning looks at names and times alone. The paper's data sets are laid out in full; cards
+of architectures are made before the clock starts, as in a second run. The bare limit is Snakemake alone on as many
 jobs: one rule without input functions, params or images.
 """
 

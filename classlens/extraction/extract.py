@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from classlens.errors import InputError
-from classlens.extraction.files import layer_attributes, layer_columns, output_columns
+from classlens.extraction.files import OUTPUT, block_name, layer_attributes, shard_columns
 from classlens.extraction.heads import Projection
 from classlens.extraction.measure import TOP, faults, strongest_keys, summarise
 from classlens.extraction.sites import BRANCHES, SITES, reading
@@ -29,8 +29,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 def extract_shard(
     pixels: Path,
     weights: Path,
-    layers: Sequence[Path],
-    output: Path,
+    shard: Path,
     *,
     architecture: str,
     options: Mapping[str, Any],
@@ -43,13 +42,12 @@ def extract_shard(
     threads: int,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Write the layer files and the output file of a shard.
+    """Write what is kept of a shard's images at every block, and the model's own output.
 
     Args:
         pixels: pixel file of the evaluation images (`pixels`, `class_index`).
         weights: canonical weights.
-        layers: files to write, one per block.
-        output: file to write for the model's own output.
+        shard: file to write; a group has the contents of each layer file, and one those of the output file.
         mean, std: normalisation per channel.
         precision: float32, or the type that autocast may use.
         start, stop: first and last + 1 image of the shard.
@@ -66,15 +64,14 @@ def extract_shard(
     target = choose_device(device)
     model = load_model(weights, architecture, options).to(target)
     recorder = Recorder(model, Normalise(mean, std, target), precision)
-    run_images(recorder, pixels, layers, output, start=start, stop=stop, batch_size=batch_size)
+    run_images(recorder, pixels, shard, start=start, stop=stop, batch_size=batch_size)
     return {"device": device_name(target)}
 
 
 def run_images(
     recorder: Recorder,
     pixels: Path,
-    layers: Sequence[Path],
-    output: Path,
+    shard: Path,
     *,
     start: int,
     stop: int,
@@ -88,12 +85,11 @@ def run_images(
 
         def run(part: slice) -> None:
             batch = images["pixels"][start + part.start : start + part.stop]
-            blocks, own = recorder(batch, classes[part])
+            kept = recorder(batch, classes[part])
             if not writers:
                 # The first batch tells the number of memory keys, which the types of the columns depend on.
-                writers.extend(map(stack.enter_context, _writers(recorder, layers, output, stop - start)))
-            for writer, arrays in zip(writers, [*blocks, own], strict=True):
-                writer.append(arrays)
+                writers.append(stack.enter_context(recorder.writer(shard, stop - start)))
+            writers[0].append(kept)
             progress.advance(part.stop - part.start)
 
         in_fitting_batches(stop - start, batch_size, run)
@@ -120,9 +116,7 @@ class Recorder:
         self.has_class_token = model.cls_token is not None
 
     @torch.inference_mode()
-    def __call__(
-        self, pixels: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer[Any]]
-    ) -> tuple[list[Arrays], Arrays]:
+    def __call__(self, pixels: npt.NDArray[np.uint8], classes: npt.NDArray[np.integer[Any]]) -> Arrays:
         """Extract a batch.
 
         Args:
@@ -130,7 +124,7 @@ class Recorder:
             classes: (n), the correct class of each image.
 
         Returns:
-            for every block the arrays of its layer file, and the arrays of the output file.
+            the arrays of a shard, see `classlens.extraction.files.shard_columns`.
 
         Raises:
             InputError: logits are not finite or all equal.
@@ -155,10 +149,19 @@ class Recorder:
         self._refuse(torch.stack(wrong).cpu().numpy())
         # One transfer per quantity instead of one per block and site.
         stacked = {name: torch.stack(values).cpu().numpy() for name, values in kept.items()}
-        blocks = [{name: values[block] for name, values in stacked.items()} for block in range(len(self._model.blocks))]
         top = logits.topk(min(TOP, logits.shape[-1]), dim=-1).indices.cpu().numpy()
-        own = {"class_index": np.asarray(classes), "correct": top[:, 0] == classes, "top5": top}
-        return blocks, own
+        return {
+            **{f"{block_name(b)}/{name}": values[b] for name, values in stacked.items() for b in range(len(values))},
+            f"{OUTPUT}/class_index": np.asarray(classes),
+            f"{OUTPUT}/correct": top[:, 0] == classes,
+            f"{OUTPUT}/top5": top,
+        }
+
+    def writer(self, shard: Path, rows: int) -> RowWriter:
+        """Return the writer of a shard of `rows` images; a batch must have been extracted before."""
+        columns = shard_columns(len(self._model.blocks), self.tokens, self.num_classes, self.key_counts)
+        attributes = layer_attributes(self.num_classes, self.num_prefix_tokens, self.has_class_token)
+        return RowWriter(shard, rows, columns, attributes)
 
     def _refuse(self, wrong: npt.NDArray[np.bool_]) -> None:
         """Raise for the first faulty site; `wrong` is (sites in the order of the forward pass, 2)."""
@@ -182,11 +185,3 @@ def _classes(images: h5py.File, start: int, stop: int, num_classes: int) -> npt.
             f"set options.num_classes or take weights that know all classes"
         )
     return classes
-
-
-def _writers(recorder: Recorder, layers: Sequence[Path], output: Path, rows: int) -> Iterator[RowWriter]:
-    attributes = layer_attributes(recorder.num_classes, recorder.num_prefix_tokens, recorder.has_class_token)
-    columns = layer_columns(recorder.tokens, recorder.num_classes, recorder.key_counts)
-    for block, path in enumerate(layers):
-        yield RowWriter(path, rows, columns, {**attributes, "block": block})
-    yield RowWriter(output, rows, output_columns(recorder.num_classes), attributes)

@@ -1,4 +1,4 @@
-"""The columns of layer files and output files, see the file contract in docs/files.md."""
+"""The columns of shards, layer files and output files, see the file contract in docs/files.md."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ SITE_NAMES = {
     "attn": "what the attention branch adds to the residual stream",
     "mlp": "what the MLP branch adds to the residual stream",
 }
+OUTPUT = "output"
+"""Group of a shard with the contents of the output file."""
 KEY_NAMES = {"attn": "inputs of attn.proj", "mlp": "hidden units of the MLP before the activation"}
 
 
@@ -67,4 +69,18 @@ def output_columns(num_classes: int) -> dict[str, Column]:
         "top5": Column(
             (min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"
         ),
+    }
+
+
+def block_name(block: int) -> str:
+    """Return the name of a block's layer file without its suffix, and of its group in a shard."""
+    return f"block_{block:02d}"
+
+
+def shard_columns(depth: int, tokens: int, num_classes: int, key_counts: Mapping[str, int]) -> dict[str, Column]:
+    """Return the data sets of a shard: a group for each block's layer file, and one for the output file."""
+    layer = layer_columns(tokens, num_classes, key_counts)
+    return {
+        **{f"{block_name(block)}/{name}": column for block in range(depth) for name, column in layer.items()},
+        **{f"{OUTPUT}/{name}": column for name, column in output_columns(num_classes).items()},
     }

@@ -1,41 +1,55 @@
-"""Put the shards of a file together."""
+"""Put the shards of a model together, and take its blocks apart."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import h5py
 
-from classlens.hdf5 import Column, RowWriter, iterate_rows
+from classlens.extraction.files import OUTPUT, block_name
+from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, iterate_rows
+from classlens.progress import Progress
 
 
-def gather(shards: Sequence[Path], destination: Path) -> None:
-    """Write one file with the rows of all shards, in order.
+def gather(shards: Sequence[Path], layers: Sequence[Path], output: Path) -> None:
+    """Write the layer files and the output file of all images in one pass over the shards.
 
-    Its bytes are those that a single shard of all images would have; so one shard is simply copied, and the store,
-    which knows contents, keeps it once.
+    Their bytes do not depend on how images were split into shards. Memory holds a chunk of every file.
 
     Args:
-        shards: files with equal data sets, each with a row per image.
-        destination: the file to write.
+        shards: files with equal data sets, in the order of their images.
+        layers: files to write, one per block.
+        output: file to write for the model's own output.
 
     Raises:
         ValueError: the shards' data sets differ.
     """
-    if len(shards) == 1:
-        shutil.copyfile(shards[0], destination)
-        return
     layouts = [_layout(shard) for shard in shards]
     columns, attributes, _ = layouts[0]
     for shard, (other, facts, _) in zip(shards, layouts, strict=True):
         if other != columns or facts != attributes:
             raise ValueError(f"{shard} has other data sets than {shards[0]}")
-    with RowWriter(destination, sum(rows for *_, rows in layouts), columns, attributes) as writer:
+    total = sum(rows for *_, rows in layouts)
+    names = {block_name(block): (path, {"block": block}) for block, path in enumerate(layers)} | {OUTPUT: (output, {})}
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(total, "gathering"))
+        writers = {
+            group: stack.enter_context(RowWriter(path, total, _below(group, columns), {**attributes, **own}))
+            for group, (path, own) in names.items()
+        }
         for shard in shards:
-            for rows in iterate_rows(shard, list(columns)):
-                writer.append(rows)
+            for rows in iterate_rows(shard, list(columns), CHUNK_ROWS):
+                for group, writer in writers.items():
+                    writer.append(_below(group, rows))
+                progress.advance(len(next(iter(rows.values()))))
+
+
+def _below(group: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of one group, by their names within it."""
+    return {name.removeprefix(f"{group}/"): value for name, value in values.items() if name.startswith(f"{group}/")}
 
 
 def _layout(path: Path) -> tuple[dict[str, Column], dict[str, object], int]:

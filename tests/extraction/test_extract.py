@@ -113,16 +113,21 @@ def golden_recorder():
     return Recorder(built, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))
 
 
-def extract(recorder, pixels, folder, *, start=0, stop=30, batch_size=8, blocks=12):
-    folder.mkdir(exist_ok=True)
-    layers = [folder / f"block_{block:02d}.h5" for block in range(blocks)]
-    output = folder / "output.h5"
-    run_images(recorder, pixels, layers, output, start=start, stop=stop, batch_size=batch_size)
+def extract(recorder, pixels, shard, *, start=0, stop=30, batch_size=8):
+    run_images(recorder, pixels, shard, start=start, stop=stop, batch_size=batch_size)
+    return shard
+
+
+def gathered(shards, folder):
+    folder.mkdir()
+    layers, output = [folder / f"block_{block:02d}.h5" for block in range(12)], folder / "output.h5"
+    gather(shards, layers, output)
     return [*layers, output]
 
 
 def test_layer_files_follow_the_contract(golden_recorder, stored_pixels, tmp_path):
-    *layers, output = extract(golden_recorder, stored_pixels, tmp_path)
+    shard = extract(golden_recorder, stored_pixels, tmp_path / "0.h5")
+    *layers, output = gathered([shard], tmp_path / "files")
     with h5py.File(layers[3]) as file:
         assert file.attrs["block"] == 3
         assert (file["keys/mlp"].dtype, file["keys/mlp"].shape) == (np.uint16, (30, 50, 5))
@@ -138,15 +143,28 @@ def test_layer_files_follow_the_contract(golden_recorder, stored_pixels, tmp_pat
 
 
 def test_bytes_do_not_depend_on_shards(golden_recorder, stored_pixels, tmp_path):
-    whole = extract(golden_recorder, stored_pixels, tmp_path / "whole", batch_size=10)
-    parts = [
-        extract(golden_recorder, stored_pixels, tmp_path / str(start), start=start, stop=start + 10, batch_size=10)
-        for start in (0, 10, 20)
+    # Shards that end within a chunk, and one of a single image.
+    bounds = [(0, 30), (0, 7), (7, 8), (8, 30)]
+    whole, *parts = [
+        extract(golden_recorder, stored_pixels, tmp_path / f"{start}-{stop}.h5", start=start, stop=stop, batch_size=1)
+        for start, stop in bounds
     ]
-    for index, expected in enumerate(whole):
-        joined = tmp_path / f"joined_{expected.name}"
-        gather([part[index] for part in parts], joined)
-        assert joined.read_bytes() == expected.read_bytes()
+    expected, found = gathered([whole], tmp_path / "whole"), gathered(parts, tmp_path / "parts")
+    assert [path.read_bytes() for path in found] == [path.read_bytes() for path in expected]
+    with h5py.File(whole) as shard, h5py.File(expected[5]) as layer:
+        assert np.array_equal(layer["attn/top5"], shard["block_05/attn/top5"])
+
+
+def test_shards_of_different_models_are_refused(golden_recorder, stored_pixels, tmp_path):
+    model = build("vit_base_patch32_224", {"embed_dim": 48, "depth": 12, "num_heads": 3, "num_classes": 1001})
+    torch.nn.init.normal_(model.head.weight)
+    other = Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))
+    shards = [
+        extract(recorder, stored_pixels, tmp_path / f"{number}.h5", stop=2)
+        for number, recorder in enumerate((golden_recorder, other))
+    ]
+    with pytest.raises(ValueError, match=r"1\.h5 has other data sets than .*0\.h5"):
+        gathered(shards, tmp_path / "files")
 
 
 def test_memory_running_out_halves_the_batch(golden_recorder, stored_pixels, tmp_path, caplog):
@@ -161,17 +179,17 @@ def test_memory_running_out_halves_the_batch(golden_recorder, stored_pixels, tmp
                 raise torch.OutOfMemoryError("simulated")
             return super().__call__(pixels, classes)
 
-    expected = extract(golden_recorder, stored_pixels, tmp_path / "expected", batch_size=2)
-    got = extract(Small(golden_recorder), stored_pixels, tmp_path / "small", batch_size=8)
+    expected = extract(golden_recorder, stored_pixels, tmp_path / "expected.h5", batch_size=2)
+    got = extract(Small(golden_recorder), stored_pixels, tmp_path / "small.h5", batch_size=8)
     assert "batches of 2" in caplog.text
-    assert [path.read_bytes() for path in got] == [path.read_bytes() for path in expected]
+    assert got.read_bytes() == expected.read_bytes()
 
 
 def test_a_class_that_the_model_lacks_is_refused(stored_pixels, tmp_path):
     model = build("vit_base_patch32_224", {"embed_dim": 48, "depth": 1, "num_heads": 3, "num_classes": 100})
     recorder = Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))
     with pytest.raises(InputError, match=r"model only the classes 0\.\.99"):
-        extract(recorder, stored_pixels, tmp_path, blocks=1)
+        extract(recorder, stored_pixels, tmp_path / "0.h5")
 
 
 @pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite")])
@@ -181,7 +199,7 @@ def test_broken_heads_are_an_error(value, message, stored_pixels, tmp_path):
     torch.nn.init.zeros_(model.head.bias)
     recorder = Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))
     with pytest.raises(InputError, match=f"attn of block 0: .*{message}"):
-        extract(recorder, stored_pixels, tmp_path, blocks=1)
+        extract(recorder, stored_pixels, tmp_path / "0.h5")
 
 
 @settings(deadline=None, max_examples=60)

@@ -35,15 +35,14 @@ def test_a_few_images_at_full_size(name, tmp_path):
         file["class_index"] = np.array([0, classes - 1], np.uint16)
     weights = tmp_path / "weights.safetensors"
     write_weights(None, weights, architecture=architecture, options=options, origin="random")
-    layers = [tmp_path / f"block_{block:02d}.h5" for block in range(card["depth"])]
     transform = card["transform"] if entry["transform"] == "timm" else entry["transform"]
     extract_shard(
-        tmp_path / "pixels.h5", weights, layers, tmp_path / "output.h5",
+        tmp_path / "pixels.h5", weights, tmp_path / "shard.h5",
         architecture=architecture, options=options, mean=transform["mean"], std=transform["std"],
         precision="float32", start=0, stop=2, batch_size=2, threads=2, device="cpu",
     )  # fmt: skip
-    with h5py.File(layers[-1]) as file:
-        ranks = file["residual/rank"][:]
+    with h5py.File(tmp_path / "shard.h5") as file:
+        ranks = file[f"block_{card['depth'] - 1:02d}/residual/rank"][:]
     assert ranks.shape == (2, card["tokens"])
     assert 0 < ranks.mean() < classes
     assert card["has_class_token"] == (name != "vit_gap_16")

@@ -10,6 +10,7 @@ from conftest import GOLDEN
 from PIL import Image
 
 from classlens.extraction.extract import extract_shard
+from classlens.extraction.gather import gather
 from classlens.memories.agreement import block_memories, random_classes
 from classlens.memories.class_value import class_value_agreement
 from classlens.memories.composition import memory_composition
@@ -42,8 +43,7 @@ def run(tmp_path_factory):
     extract_shard(
         folder / "pixels.h5",
         GOLDEN / "model.safetensors",
-        files["layers"],
-        files["output"],
+        folder / "shard.h5",
         architecture="vit_base_patch32_224",
         options={"embed_dim": 48, "depth": BLOCKS, "num_heads": 3},
         mean=[0.5] * 3,
@@ -55,6 +55,7 @@ def run(tmp_path_factory):
         threads=1,
         device="cpu",
     )
+    gather([folder / "shard.h5"], files["layers"], files["output"])
     write_parameters(GOLDEN / "model.safetensors", files["parameters"])
     write_parameters(GOLDEN / "random.safetensors", files["twin"])
     memories = {}

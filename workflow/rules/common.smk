@@ -160,14 +160,8 @@ def probe_files(wildcards):
 
 
 def shard_files(wildcards):
-    """Return the shards of every file that is gathered: file by file, shard by shard."""
-    depth = CONFIG.card(wildcards.model)["depth"]
-    folders = [
-        f"results/{wildcards.model}/shards/{shard}"
-        for shard in range(len(shard_bounds(CONFIG, wildcards.model)))
-    ]
-    names = [*(f"block_{block:02d}.h5" for block in range(depth)), "output.h5"]
-    return [f"{folder}/{name}" for name in names for folder in folders]
+    count = len(shard_bounds(CONFIG, wildcards.model))
+    return [f"results/{wildcards.model}/shards/{shard}.h5" for shard in range(count)]
 
 
 def pixel_file(split):

@@ -1,29 +1,27 @@
-"""From images to layer files. The number of outputs differs with depth, so each depth has its rules."""
+"""From images to layer files."""
 
+
+rule extract:
+    input:
+        pixels=pixel_file("evaluation"),
+        weights="results/{model}/weights.safetensors",
+    output:
+        shard=temp("results/{model}/shards/{shard}.h5"),
+    log:
+        "logs/extract/{model}/{shard}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        **unless_stored("extract", gpu=1, runtime=60, mem_mb=16000),
+    params:
+        job=job("extract"),
+    script:
+        "../scripts/extract.py"
+
+
+# The number of layer files differs with depth, so each depth has its rule.
 for depth in DEPTHS:
-
-    rule:
-        name:
-            f"extract_{depth}"
-        input:
-            pixels=pixel_file("evaluation"),
-            weights="results/{model}/weights.safetensors",
-        output:
-            layers=temp(block_files("results/{model}/shards/{shard}", depth)),
-            output=temp("results/{model}/shards/{shard}/output.h5"),
-        log:
-            "logs/extract/{model}/{shard}.log",
-        wildcard_constraints:
-            model=one_of(models_of_depth(depth)),
-        conda:
-            "../../envs/torch.yaml"
-        threads: CONFIG.extraction["threads"]
-        resources:
-            **unless_stored(f"extract_{depth}", gpu=1, runtime=60, mem_mb=16000),
-        params:
-            job=job("extract"),
-        script:
-            "../scripts/extract.py"
 
     rule:
         name:

@@ -6,7 +6,7 @@ from _adapter import run
 def compute(inputs, outputs, config, local):
     from classlens.extraction.extract import extract_shard
 
-    return extract_shard(inputs["pixels"], inputs["weights"], outputs["layers"], outputs["output"], **config, **local)
+    return extract_shard(inputs["pixels"], inputs["weights"], outputs["shard"], **config, **local)
 
 
 run(snakemake, compute)
