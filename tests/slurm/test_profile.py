@@ -76,7 +76,7 @@ def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: d
 
 
 def test_gpu_rules_decide_for_themselves(gpu_rules: set[str], profile: dict[str, Any]) -> None:
-    assert {"extract_2", "linear_probe_2", "removal_curves", "heatmaps", "gradient_explanations"} <= gpu_rules
+    assert {"extract", "linear_probe_2", "removal_curves", "heatmaps", "gradient_explanations"} <= gpu_rules
     set_here = {*profile["groups"], *profile.get("set-resources", {}), *profile.get("set-threads", {})}
     assert not gpu_rules & set_here
 
