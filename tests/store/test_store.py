@@ -12,10 +12,11 @@ import pytest
 
 from classlens.errors import InputError
 from classlens.store import gc, place
+from classlens.store.code import fingerprint
 from classlens.store.digest import DigestMemory, digest_bytes, digest_file, digest_json, write_atomically
 from classlens.store.explain import provenance_lines
-from classlens.store.job import Job, key_of, run_job
-from classlens.store.key import differences, library_versions
+from classlens.store.job import Job, is_stored, key_of, run_job
+from classlens.store.key import differences, library_versions, static_key
 from classlens.store.roots import Roots
 from classlens.store.store import Store
 from classlens.store.sweep import sweep
@@ -73,6 +74,28 @@ def compute(inputs, outputs, config, local):
 
 def refuse(*_):
     raise AssertionError("this must come from the store")
+
+
+def static(root):
+    return static_key(fingerprint(job_of(root).script, root), job_of(root).config)
+
+
+def test_what_is_stored_is_known_before_it_is_asked_for(project, store):
+    assert not is_stored(job_of(project), store, static(project))
+    run_job(job_of(project), compute, store)
+    Path("results/out.txt").unlink()
+    assert is_stored(job_of(project, result="elsewhere/out.txt"), store, static(project))
+    assert not is_stored(job_of(project, result="results/out.csv"), store, static(project))
+    assert not is_stored(job_of(project, source="not there yet"), store, static(project))
+    Path("source.txt").write_text("other")
+    assert not is_stored(job_of(project), store, static(project))
+
+
+def test_a_result_whose_blob_is_gone_is_not_stored(project, store):
+    run_job(job_of(project), compute, store)
+    [record] = store.records()
+    store.blob(record.outputs[0].digest).unlink()
+    assert not is_stored(job_of(project), store, static(project))
 
 
 def test_second_run_is_a_hit(project, store):

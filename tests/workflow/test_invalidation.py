@@ -134,6 +134,13 @@ def test_edit_of_an_analysis_that_changes_its_numbers(workflow):
     assert jobs(workflow.computes()) == {"logit_increment", "comparison_table", "logit_increment_figure"}
 
 
+def test_edit_of_one_job_of_a_batch(workflow):
+    script = workflow.checkout / "workflow/scripts/identifiability_comparison.py"
+    edit(script, "**config)", "**{**config, 'confidence': 0.5})")
+    expected = {"identifiability_comparison", "comparison_table", "identifiability_comparison_figure"}
+    assert jobs(workflow.computes()) == expected
+
+
 def test_edit_the_code_of_one_figure(workflow):
     edit(workflow.checkout / "workflow/scripts/logit_increment_figure.py", "def compute", "x = 1\n\n\ndef compute")
     assert jobs(workflow.computes()) == {"logit_increment_figure"}
@@ -229,6 +236,23 @@ def test_delete_results(workflow):
     shutil.rmtree(workflow.folder / "results")
     assert workflow.computes() == []
     assert workflow.result("figures/logit_increment.png").exists()
+
+
+def resources(printed, rule):
+    """Return what the jobs of a rule asked for, as printed."""
+    blocks = re.findall(rf"rule {rule}:\n((?: +.*\n)+)", printed)
+    return [re.search(r"resources: (.*)", block)[1] for block in blocks]
+
+
+def test_a_result_of_the_store_asks_for_no_gpu(workflow):
+    shutil.rmtree(workflow.folder / "results")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert all("gpu=0" in one and "runtime=5" in one for one in asked)
+    edit(workflow.checkout / "workflow/scripts/extract.py", "def compute", "CHANGED = 0\n\n\ndef compute")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert all("gpu=1" in one and "runtime=60" in one for one in asked)
 
 
 def test_metadata_of_the_scheduler_is_not_needed(workflow):
