@@ -9,12 +9,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import GOLDEN, Workflow
+from conftest import CHECKOUT, GOLDEN, Workflow
 
 from classlens.config import load_config
 from classlens.explanations.heatmaps import heatmaps
 from classlens.faithfulness.table import removal_curves_table
-from classlens.jobs.describe import config_slice, local_settings
+from classlens.jobs.describe import config_slice, describe_job, local_settings, results_stored
 from classlens.models.card import with_cards
 from classlens.perturbation.rates import attention_perturbation, token_perturbation
 from classlens.store.store import Store
@@ -244,6 +244,20 @@ def test_what_jobs_saw_of_the_config_follows_from_it(results, config):
         own = config_slice(record.job, config, record.wildcards)
         assert json.loads(json.dumps(own)) == record.parts["config"], record.job
         assert not own.keys() & local_settings(record.job, config, record.wildcards).keys()
+
+
+def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
+    store = results.parent / ".classlens"
+    job = describe_job("weights", config, {"model": "golden"}, CHECKOUT)
+    inputs = {"source": [str(GOLDEN / "model.safetensors")], "head": []}
+    outputs = {"weights": "results/{model}/weights.safetensors"}
+    assert results_stored(job, inputs, outputs, store, CHECKOUT)
+    assert not results_stored(job, inputs, {"weights": "results/{model}/weights.pt"}, store, CHECKOUT)
+    assert not results_stored(job, {**inputs, "head": inputs["source"]}, outputs, store, CHECKOUT)
+    # As a part of a batch, it gets some of the rule's inputs, and its output has another name there.
+    part = {**job, "inputs": ["source", "head"], "outputs": {"weights": "model"}}
+    of_rule = {**inputs, "more": [str(GOLDEN / "random.safetensors")]}
+    assert results_stored(part, of_rule, {"model": outputs["weights"]}, store, CHECKOUT)
 
 
 FIGURES = {

@@ -37,6 +37,9 @@ for depth in DEPTHS:
             model=one_of(models_of_depth(depth)),
         conda:
             "../../envs/data.yaml"
+        # A million images take hours to compress.
+        resources:
+            runtime=lambda wildcards, attempt: 240 * attempt,
         params:
             job=job("gather"),
         script:
