@@ -158,20 +158,23 @@ def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
 
 def _estimates(config: Config, chosen: dict[str, list[Stimulus]]) -> Iterator[str]:
     """Yield what extraction takes on this machine, from a trial batch per model."""
-    seconds, size = 0.0, 0.0
+    seconds, size, shards = 0.0, 0.0, 0.0
     with Progress(len(config.models), "trying models", "model") as progress:
         for model in config.models:
             card = config.card(model)
             stimuli = chosen[config.models[model]["dataset"]]
             images = sum(item.split == "evaluation" for item in stimuli)
             seconds += images * _seconds_per_image(config, model)
-            size += images * card["depth"] * card["tokens"] * BYTES_PER_TOKEN * PACKED
+            shards += images * card["depth"] * card["tokens"] * BYTES_PER_TOKEN * PACKED
             progress.advance()
     for name, stimuli in chosen.items():
         geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
         size += sum(geometry.size**2 * 3 for geometry in geometries) * len(stimuli)
     yield f"extraction: about {_duration(seconds)} on this machine, one job at a time (training not counted)"
-    yield f"disk: about {size / 1e9:.2f} GB under results/, which the store shares where it can link"
+    yield (
+        f"disk: about {(size + shards) / 1e9:.2f} GB under results/, which the store shares where it can link, and "
+        f"{shards / 1e9:.2f} GB more in the store until `classlens store gc`"
+    )
 
 
 def _seconds_per_image(config: Config, model: str) -> float:

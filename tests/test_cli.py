@@ -362,6 +362,15 @@ def test_explain_a_wide_and_deep_workflow(runner, store, monkeypatch):
     assert len([line for line in lines if line.endswith("would be computed")]) == 3 * 4 + 2
 
 
+@pytest.fixture
+def keys():
+    """Keys as they are in a process of its own, which reads code and versions once."""
+    describe._code_key.cache_clear()
+    yield
+    describe._code_key.cache_clear()
+
+
+@pytest.mark.usefixtures("keys")
 def test_explain_a_change_of_a_library(runner, store, monkeypatch):
     versions = {"python": "3.99", "numpy": "9"}
     monkeypatch.setattr("classlens.store.key.library_versions", lambda _: versions)
@@ -370,16 +379,16 @@ def test_explain_a_change_of_a_library(runner, store, monkeypatch):
     assert any(line.startswith("  - libraries numpy: ") and line.endswith("-> 9") for line in lines)
 
 
+@pytest.mark.usefixtures("keys")
 def test_explain_a_change_of_code(runner, working, tmp_path, monkeypatch):
     checkout = copy_checkout(tmp_path / "checkout")
     monkeypatch.setattr(cli, "PROJECT", checkout)
     Path("raw.txt").write_text("raw")
     make(Store(working / ".classlens"), checkout)
-    describe._code.cache_clear()
     assert explained(runner, TABLE)[0].endswith("no part of its key changed")
     script = checkout / "workflow/scripts/stimuli.py"
     script.write_text(script.read_text().replace("def compute", "NEW = 1\n\n\ndef compute"))
-    describe._code.cache_clear()
+    describe._code_key.cache_clear()
     assert [line.partition(" (")[0] for line in explained(runner, TABLE)[1:]] == [
         "  - code __script__:NEW is new",
         "  - code __script__:order of statements is new",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from classlens.config import Config
 from classlens.jobs import data, extraction, figures, measures, memories, models, perturbation
-from classlens.store.code import CodeFingerprint, fingerprint
-from classlens.store.job import Files, Job, is_stored
-from classlens.store.key import JobKey, static_key
+from classlens.store.job import Files, Job, for_part, is_stored
+from classlens.store.key import JobKey, code_key
 from classlens.store.store import Store
 from classlens.store.syntax import Module
 
@@ -51,16 +51,6 @@ def results_stored(described: Mapping[str, Any], inputs: Files, outputs: Files, 
     return is_stored(job, Store(store), static_part(name, own, root))
 
 
-def for_part(described: Mapping[str, Any], inputs: Files, outputs: Files) -> tuple[Files, Files]:
-    """Return a job's share of its rule's files, by the names that its script knows; all, where the rule has one job."""
-    if "outputs" not in described:
-        return inputs, outputs
-    return (
-        {name: inputs[name] for name in described["inputs"]},
-        {own: outputs[name] for own, name in described["outputs"].items()},
-    )
-
-
 def config_slice(name: str, config: Config, wildcards: Mapping[str, str]) -> dict[str, Any]:
     """Return the part of the config that shapes a job's result.
 
@@ -81,17 +71,17 @@ def local_settings(name: str, config: Config, wildcards: Mapping[str, str]) -> d
 
 def static_part(name: str, own: dict[str, Any], root: Path) -> JobKey:
     """Return a job's key without its inputs."""
-    return static_key(_code(script_of(name, root), root), own)
+    return replace(_code_key(script_of(name, root), root), config=own)
 
 
 def script_of(name: str, root: Path) -> Path:
-    """Return the script that a job runs; rule and script share their name."""
+    """Return the script that a job runs; job and script share their name."""
     return root / "workflow" / "scripts" / f"{name}.py"
 
 
-@cache
-def _code(script: Path, root: Path) -> CodeFingerprint:
-    return fingerprint(script, root, modules=_modules(root))
+@cache  # The code of a rule is the same for its thousands of jobs.
+def _code_key(script: Path, root: Path) -> JobKey:
+    return code_key(script, root, _modules(root))
 
 
 @cache

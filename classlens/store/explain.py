@@ -109,6 +109,7 @@ def _place(made: Mapping[str, Any]) -> str:
     node = made.get("node")
     parts = [
         f" (node {node})" if node and node != made["host"] else "",
+        f" in job {made['batch_job']}" if made.get("batch_job") else "",
         f" {made['device']}" if made.get("device") else "",
         f", CUDA_VISIBLE_DEVICES={made['visible_devices']}" if made.get("visible_devices") else "",
     ]

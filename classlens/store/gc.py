@@ -16,7 +16,7 @@ from classlens.store.store import Record, Store
 
 DAY = 86_400.0
 STALE_WORK = 7 * DAY
-"""Age in seconds after which work of another host counts as abandoned."""
+"""Age in seconds of its newest file after which work of another host counts as abandoned."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,8 @@ def _clear_work(store: Store) -> None:
     """Remove what killed processes left behind."""
     for folder in (store.root / "work").glob("*"):
         host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
-        abandoned = folder.stat().st_mtime < time.time() - STALE_WORK
+        touched = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+        abandoned = touched < time.time() - STALE_WORK
         if abandoned or (host == socket.gethostname() and not _alive(int(rest))):
             shutil.rmtree(folder, ignore_errors=True)
     for leftover in store.root.glob("actions/*/.new-*"):

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.errors import InputError
-from classlens.store.code import fingerprint
-from classlens.store.key import JobKey, static_key
+from classlens.store.key import JobKey, code_key
 from classlens.store.store import Output, Record, Store
 
 Files = Mapping[str, str | list[str]]
@@ -32,7 +31,7 @@ class Job:
     """A job as the workflow asks for it.
 
     Attributes:
-        name: the rule.
+        name: the job's; its script has the same.
         script: the code that it runs; with its imports it is part of the key.
         root: folder of the project that the script imports from.
         config: part of the config that shapes the result; part of the key.
@@ -76,6 +75,8 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
             return False
     # Not under the lock: whoever has the device may want this key next.
     job = replace(job, local=_with_device(job.local))
+    if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
+        raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
     with store.lock(key.digest):
         if stored():
             return False
@@ -103,6 +104,16 @@ def is_stored(job: Job, store: Store, static: JobKey) -> bool:
     return record is not None and all(store.intact(digest) for digest in {output.digest for output in record.outputs})
 
 
+def for_part(described: Mapping[str, Any], inputs: Files, outputs: Files) -> tuple[Files, Files]:
+    """Return a job's share of its rule's files, by the names that its script knows; all, where the rule has one job."""
+    if "outputs" not in described:
+        return inputs, outputs
+    return (
+        {name: inputs[name] for name in described["inputs"]},
+        {own: outputs[name] for own, name in described["outputs"].items()},
+    )
+
+
 def key_of(job: Job, store: Store, static: JobKey | None = None) -> JobKey:
     """Return a job's key; unchanged input files are not read for it.
 
@@ -115,8 +126,8 @@ def key_of(job: Job, store: Store, static: JobKey | None = None) -> JobKey:
         name: store.memory.digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()
     }
     outputs = [name + Path(path).suffix for name, path in named(job.outputs).items()]
-    static = static or static_key(fingerprint(job.script, job.root), job.config)
-    return replace(static, inputs=inputs, outputs=outputs)
+    static = static or code_key(job.script, job.root)
+    return replace(static, config=job.config, inputs=inputs, outputs=outputs)
 
 
 def named(files: Files) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import cache
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from classlens.store.code import CodeFingerprint
+from classlens.store.code import CodeFingerprint, fingerprint
 from classlens.store.digest import digest_json
+from classlens.store.syntax import Module
 
 FORMAT = 1
 """Raised when the store itself changes what a key or a record means."""
@@ -53,24 +54,24 @@ def static_key(code: CodeFingerprint, config: Any) -> JobKey:
     return JobKey(code.digest, code.parts, library_versions(code.libraries), config)
 
 
+def code_key(script: Path, root: Path, modules: dict[str, Module | None] | None = None) -> JobKey:
+    """Return the part of a key that follows from the code alone; see `fingerprint`."""
+    return static_key(fingerprint(script, root, modules=modules), None)
+
+
 def library_versions(libraries: Iterable[str]) -> dict[str, str]:
     """Return the installed versions of libraries by import name, and Python's own.
 
     Nothing is imported. A library that is not installed here counts as "missing": the machine that plans jobs need
     not be able to run them.
     """
-    return {
-        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
-        **{name: _version(DISTRIBUTIONS.get(name, name)) for name in libraries},
-    }
-
-
-@cache  # Reading a version takes a millisecond, and each of thousands of jobs asks for several.
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "missing"
+    versions = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    for name in libraries:
+        try:
+            versions[name] = metadata.version(DISTRIBUTIONS.get(name, name))
+        except metadata.PackageNotFoundError:
+            versions[name] = "missing"
+    return versions
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:

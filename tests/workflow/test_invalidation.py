@@ -255,6 +255,19 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     assert all("gpu=1" in one and "runtime=60" in one for one in asked)
 
 
+def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
+    workflow.environment["CLASSLENS_GRES"] = "gpu:1"
+    edit(workflow.checkout / "workflow/scripts/extract.py", "def compute", "CHANGED = 0\n\n\ndef compute")
+    asked = resources(workflow.run("-n", "all"), "extract")
+    assert asked
+    assert all("gpu=0" in one and "gres=gpu:1" in one for one in asked)
+    shutil.rmtree(workflow.folder / "results")
+    edit(workflow.checkout / "workflow/scripts/extract.py", "CHANGED = 0\n\n\ndef compute", "def compute")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
+
+
 def test_metadata_of_the_scheduler_is_not_needed(workflow):
     shutil.rmtree(workflow.folder / "results")
     shutil.rmtree(workflow.folder / ".snakemake")
@@ -297,7 +310,7 @@ def test_a_damaged_result_is_made_anew(workflow, shared):
     assert "block_01.h5 was changed since it was made" in printed
     computed = workflow.computes()
     assert layer.read_bytes() == good
-    assert jobs(computed) == ({"extract"} if shared else set())
+    assert jobs(computed) == ({"gather"} if shared else set())
 
 
 def test_the_command_line_explains(workflow):

@@ -1,9 +1,10 @@
 """What GPU jobs ask of a scheduler: a result that the store has needs no GPU and next to no time."""
 
 from classlens.jobs.describe import results_stored
-from classlens.store.store import Store
 
 STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
+# What a GPU is called on a cluster that does not know --gpus, e.g. "gpu:1".
+GRES = os.environ.get("CLASSLENS_GRES")
 
 
 def unless_stored(rule_name, **computing):
@@ -13,15 +14,20 @@ def unless_stored(rule_name, **computing):
     next attempt; that one is taken to compute, also where the store had the result a moment before.
     """
 
+    little = dict(STORED)
+    if GRES:
+        computing |= {"gpu": 0, "gres": GRES}
+        little |= {"gres": ""}
+
     def amount(name):
         def ask(wildcards, input, attempt):
             if attempt == 1 and _stored(rule_name, wildcards, input):
-                return STORED[name]
-            return computing[name] * (1 if name == "gpu" else attempt)
+                return little[name]
+            return computing[name] * (attempt if name in ("runtime", "mem_mb") else 1)
 
         return ask
 
-    return {name: amount(name) for name in STORED}
+    return {name: amount(name) for name in little}
 
 
 # The resources of one job are asked for one after the other: the question and answer before this one.

@@ -1,12 +1,18 @@
 """Run several jobs in one process, so that they share what starting up costs; each is kept in the store by itself."""
 
 import runpy
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from classlens.jobs.describe import for_part
+from classlens.store.job import for_part
+from classlens.store.key import code_key
 
 SCRIPTS = Path(__file__).resolve().parent
+
+
+def code_of(part):
+    return code_key(SCRIPTS / f"{part['name']}.py", SCRIPTS.parents[1])
 
 
 def seen_by(part, log):
@@ -23,5 +29,15 @@ def seen_by(part, log):
     )
 
 
-for part, log in zip(snakemake.params.jobs, snakemake.log, strict=True):
-    runpy.run_path(str(SCRIPTS / f"{part['name']}.py"), {"snakemake": seen_by(part, log)})
+jobs = snakemake.params.jobs
+# Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
+codes = [code_of(part) for part in jobs]
+failed = False
+for part, log, code in zip(jobs, snakemake.log, codes, strict=True):
+    if code_of(part) != code:
+        sys.exit(f"the code of {part['name']} changed while other jobs of its batch ran; run again")
+    try:
+        runpy.run_path(str(SCRIPTS / f"{part['name']}.py"), {"snakemake": seen_by(part, log)})
+    except SystemExit:  # said in its log; the other jobs do not need it
+        failed = True
+sys.exit(failed)
