@@ -17,6 +17,7 @@ from typing import Any
 from PIL import Image
 
 from classlens.data.stimulus import Stimulus
+from classlens.data.text import read_text
 from classlens.errors import InputError
 
 CLASSES = "classes.txt"
@@ -103,7 +104,7 @@ def _class_names(root: Path, name: str) -> dict[str, str]:
     listed = root / CLASSES
     if not listed.is_file():
         return {class_id: class_id for class_id in present}
-    lines = [line.strip() for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    lines = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
     names = {class_id: text or class_id for class_id, _, text in (line.partition(" ") for line in lines)}
     if len(names) < len(lines):
         raise InputError(f"{listed} names a class twice; each line is a class of its own")

@@ -10,12 +10,14 @@ root/data/categories/ImageNetS_categories_im919.txt              line number + 1
 from __future__ import annotations
 
 import csv
+import io
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from classlens.data.stimulus import Stimulus
+from classlens.data.text import read_text
 from classlens.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def _synsets(root: Path, name: str) -> tuple[dict[str, int], dict[str, str]]:
 
 def _lines(path: Path, name: str) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
     except FileNotFoundError as error:
         raise InputError(f"datasets.{name}.root: {path} is missing; the layout is that of ImageNet-S") from error
 
@@ -154,7 +156,7 @@ def _from_stim_info(
     excluded: Collection[str],
 ) -> Iterator[Stimulus]:
     base = root / FOLDER / PARTITIONS[split]
-    with stim_info.open(newline="", encoding="utf-8-sig") as table:
+    with io.StringIO(read_text(stim_info)) as table:
         for number, row in enumerate(csv.DictReader(table), start=2):
             where = f"{stim_info}, line {number}"
             try:

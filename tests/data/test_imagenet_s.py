@@ -5,6 +5,7 @@ import hashlib
 import logging
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -312,3 +313,16 @@ def test_the_golden_stim_info_is_what_select_gives():
     with (GOLDEN / "imagenet_s" / STIM_INFO).open(newline="") as table:
         expected = [(f"validation/{r['imagenet_id']}/{r['img_name']}", r["cat"]) for r in csv.DictReader(table)]
     assert [(item.file, item.class_name) for item in chosen(GOLDEN / "imagenet_s", per_class=5)] == expected
+
+
+@pytest.mark.parametrize("name", [SYNSETS, "data/categories/ImageNetS_categories_im919.txt"])
+def test_text_in_another_encoding_is_refused_by_name(bare, name):
+    (bare / name).write_bytes("n02002724 é\n".encode("latin-1"))
+    with pytest.raises(InputError, match=rf"{Path(name).name} is not UTF-8 text \(byte 10\); save it as UTF-8"):
+        chosen(bare)
+
+
+def test_a_table_in_another_encoding_is_refused_by_name(root):
+    (root / "ImageNetS919/validation_stim_info.csv").write_bytes("é".encode("latin-1"))
+    with pytest.raises(InputError, match=r"validation_stim_info.csv is not UTF-8 text"):
+        chosen(root)
