@@ -108,6 +108,13 @@ def test_size_that_the_architecture_does_not_take(workflow):
     refused(workflow, "models.m.transform.size is 48", "takes 32 pixels", absent="m")
 
 
+def test_perturbation_that_does_not_apply(workflow):
+    workflow.config["models"]["m"]["options"] |= {"class_token": False, "global_pool": "avg"}
+    printed = workflow.run("-n", "results/m/perturbation/attention_no_cls.h5", ok=False)
+    assert "'no_cls' does not apply to m" in printed
+    assert "take self_only" in printed
+
+
 def test_a_good_run_after_a_bad_one(workflow):
     path = image(workflow)
     kept = path.read_bytes()

@@ -18,15 +18,20 @@ from classlens.jobs.extraction import shard_bounds
 from classlens.jobs.measures import compared_models
 from classlens.jobs.targets import ANALYSES, COMPARISONS, wanted_figures, wanted_tables
 from classlens.models.card import with_cards
-from classlens.perturbation.kinds import TOKEN_KINDS, applicable_attention_kinds
+from classlens.perturbation.kinds import (
+    ATTENTION_KINDS,
+    TOKEN_KINDS,
+    applicable_attention_kinds,
+    require_attention_kind,
+)
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
 
 
-def told(function, *arguments):
+def told(function, *arguments, **options):
     """Call a library function; what is wrong with the user's input ends the run with its message alone."""
     try:
-        return function(*arguments)
+        return function(*arguments, **options)
     except InputError as error:
         raise WorkflowError(str(error)) from None
 

@@ -45,6 +45,25 @@ for has_class_token in (True, False):
             "../scripts/_batch.py"
 
 
+# Asked for by name: says why there is no such file.
+rule refused_perturbation:
+    input:
+        lambda wildcards: told(
+            require_attention_kind,
+            wildcards.kind,
+            wildcards.model,
+            has_class_token=False,
+        ),
+    output:
+        "results/{model}/perturbation/attention_{kind}.h5",
+    wildcard_constraints:
+        model=one_of(models_with_class_token(False)),
+        kind=one_of(
+            set(ATTENTION_KINDS)
+            - set(applicable_attention_kinds(has_class_token=False))
+        ),
+
+
 rule perturb_tokens:
     input:
         pixels=pixel_file("evaluation"),
