@@ -1,5 +1,7 @@
 """What GPU jobs ask of a scheduler: a result that the store has needs no GPU and next to no time."""
 
+import os
+
 from classlens.jobs.describe import results_stored
 
 STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
