@@ -126,12 +126,19 @@ def _clear_work(store: Store) -> None:
     """Remove what killed processes left behind."""
     for folder in (store.root / "work").glob("*"):
         host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
-        touched = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-        abandoned = touched < time.time() - STALE_WORK
+        abandoned = _last_change(folder) < time.time() - STALE_WORK
         if abandoned or (host == socket.gethostname() and not _alive(int(rest))):
             shutil.rmtree(folder, ignore_errors=True)
     for leftover in store.root.glob("actions/*/.new-*"):
         leftover.unlink(missing_ok=True)
+
+
+def _last_change(folder: Path) -> float:
+    """Return when anything in a folder changed last; what vanishes meanwhile changes now."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:
+        return time.time()
 
 
 def _alive(process: int) -> bool:

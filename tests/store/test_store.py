@@ -417,6 +417,21 @@ def test_a_vanished_working_directory_keeps_nothing(project, store, tmp_path, mo
     assert gc.collect(store).blobs == 1
 
 
+def test_work_of_another_host_goes_a_week_after_its_last_change(store):
+    old = time.time() - 8 * gc.DAY
+    abandoned, written_to = (store.root / "work" / f"elsewhere-{number}-x" for number in (1, 2))
+    for folder in (abandoned, written_to):
+        (folder / "layers").mkdir(parents=True)
+        (folder / "layers" / "out.h5").write_text("half")
+        for path in (folder / "layers" / "out.h5", folder / "layers", folder):
+            os.utime(path, (old, old))
+    (written_to / "layers" / "out.h5").write_text("more")
+    os.utime(written_to, (old, old))
+    gc.collect(store)
+    assert not abandoned.exists()
+    assert written_to.exists()
+
+
 def test_verification_takes_damaged_blobs_away(project, store):
     run_job(job_of(project), compute, store)
     [blob] = (store.root / "blobs").glob("*/*")
