@@ -28,12 +28,16 @@ docs: $(READY)
 
 env: $(READY)
 
-$(READY): requirements.lock pyproject.toml
+$(READY): requirements.lock pyproject.toml workflow/command.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "classlens needs Python 3.11 or newer; say which one with: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --requirement requirements.lock
 	$(BIN)/python -m pip install --no-deps --editable .
+	@# Through a shell, since the path may have spaces.
+	printf '%s\n' '#!/bin/sh' "'''exec' \"$$PWD/$(BIN)/python\" \"\$$0\" \"\$$@\"" "' '''" \
+	  | cat - workflow/command.py > $(BIN)/snakemake
+	chmod 755 $(BIN)/snakemake
 	touch $@
 
 # Versions of the environment as it is, after an upgrade by hand.

@@ -1,0 +1,43 @@
+"""The command that users type."""
+
+from __future__ import annotations
+
+import runpy
+import subprocess
+import sys
+
+import pytest
+from conftest import CHECKOUT, Workflow, tiny_config
+
+COMMAND = CHECKOUT / "workflow/command.py"
+rearranged = runpy.run_path(str(COMMAND))["rearranged"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "passed"),
+    [
+        ("--cores 8 --resources gpu=2 all", "all --cores 8 --resources gpu=2"),
+        ("--resources gpu=2 mem_mb=9 all a=b.svg --cores 8", "all a=b.svg --resources gpu=2 mem_mb=9 --cores 8"),
+        ("first --resources gpu=2 second", "second first --resources gpu=2"),
+        ("--resources gpu=2 all --cores 8 -- other", "--resources gpu=2 --cores 8 -- other all"),
+        ("--cores 8 --resources gpu=2 -- all", "--cores 8 --resources gpu=2 -- all"),
+        ("all --cores 8 --resources gpu=2", "all --cores 8 --resources gpu=2"),
+        ("--configfile a.yaml b.yaml --cores 8", "--configfile a.yaml b.yaml --cores 8"),
+        ("-C seed=1 -n", "-C seed=1 -n"),
+    ],
+)
+def test_targets_behind_pairs_are_targets(typed, passed):
+    assert rearranged(typed.split()) == passed.split()
+
+
+@pytest.mark.workflow
+def test_the_users_own_command(tmp_path):
+    workflow = Workflow(tmp_path, tiny_config())
+    python, _, _, *options = workflow.command()
+    target = "results/figures/identifiability_comparison.svg"
+    command = [python, str(COMMAND), *options, "--dry-run", "--cores", "8", "--resources", "gpu=2", target]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "identifiability_comparison_figure" in ran.stdout + ran.stderr
+    assert "removal_curves" not in ran.stdout + ran.stderr
+    assert python == sys.executable
