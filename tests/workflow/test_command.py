@@ -23,6 +23,9 @@ rearranged = runpy.run_path(str(COMMAND))["rearranged"]
         ("--cores 8 --resources gpu=2 -- all", "--cores 8 --resources gpu=2 -- all"),
         ("all --cores 8 --resources gpu=2", "all --cores 8 --resources gpu=2"),
         ("--configfile a.yaml b.yaml --cores 8", "--configfile a.yaml b.yaml --cores 8"),
+        ("--configfile a.yaml all --cores 8", "all --configfile a.yaml --cores 8"),
+        ("--cores 8 --configfile a.yaml out.svg in.yaml", "out.svg in.yaml --cores 8 --configfile a.yaml"),
+        ("--configfile a.yaml --resources gpu=2 all", "all --configfile a.yaml --resources gpu=2"),
         ("-C seed=1 -n", "-C seed=1 -n"),
     ],
 )
