@@ -13,10 +13,11 @@ from typing import Any
 from PIL import Image
 
 from classlens.config import Config, read_config
-from classlens.data.pixels import in_order, require_same_size
+from classlens.data.pixels import require_same_size
 from classlens.data.raw import open_raw
 from classlens.data.select import has_masks, select
 from classlens.data.stimulus import Stimulus
+from classlens.data.threads import in_order
 from classlens.errors import InputError
 from classlens.models.card import with_cards
 from classlens.models.head import read_head

@@ -19,6 +19,13 @@ from classlens.store.store import Store
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 GOLDEN = CHECKOUT / "tests" / "golden"
+GOLDEN_DATASET: dict[str, Any] = {
+    "kind": "imagenet_s",
+    "root": str(GOLDEN / "imagenet_s"),
+    "per_class": 5,
+    "train_per_class": 10,
+    "token_labels": "corner",
+}
 PARTS = ("Snakefile", "classlens", "workflow", "config", "envs", "profiles")
 """What a checkout needs for the workflow to run."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from classlens.data.raw import open_raw
 from classlens.data.select import select
-from classlens.data.stimulus import Listed, Stimulus, read_stimuli, write_mask_digests, write_stimuli
-from classlens.progress import Progress
+from classlens.data.stimulus import read_stimuli, write_mask_digests, write_stimuli
+from classlens.data.threads import in_order
 
 
 def list_stimuli(
@@ -27,14 +26,8 @@ def list_stimuli(
     """
     stimuli = select({"kind": kind, "root": root, "masks": masks, **selection})
     raw = open_raw(kind, root, masks)
-    with Progress(len(stimuli), "listing") as progress, ThreadPoolExecutor(threads) as pool:
-
-        def digest(item: Stimulus) -> str:
-            found = raw.digest(item.file)
-            progress.advance()
-            return found
-
-        write_stimuli(stimuli, pool.map(digest, stimuli), path)
+    listed = in_order(lambda item: raw.digest(item.file), stimuli, threads, "listing")
+    write_stimuli(stimuli, (digest for _, digest in listed), path)
 
 
 def list_masks(
@@ -54,11 +47,5 @@ def list_masks(
     """
     images = read_stimuli(stimuli, "evaluation")
     raw = open_raw(kind, root, masks)
-    with Progress(len(images), "listing masks") as progress, ThreadPoolExecutor(threads) as pool:
-
-        def digest(item: Listed) -> str:
-            found = raw.mask_digest(item.file, item.class_id)
-            progress.advance()
-            return found
-
-        write_mask_digests(images, pool.map(digest, images), path)
+    listed = in_order(lambda item: raw.mask_digest(item.file, item.class_id), images, threads, "listing masks")
+    write_mask_digests(images, (digest for _, digest in listed), path)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +12,11 @@ from PIL import Image
 from classlens.data.geometry import Geometry
 from classlens.data.raw import Raw, listed_mask
 from classlens.data.stimulus import Listed
+from classlens.data.threads import in_order
 from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
-from classlens.progress import Progress
 
 CHUNK_BYTES = 2**21
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 def write_pixels(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1) -> None:
@@ -97,25 +91,3 @@ def require_same_size(file: str, image: Image.Image, mask: Image.Image) -> None:
             f"the mask of {file} has {mask.width} x {mask.height} pixels, the image {image.width} x {image.height}; "
             f"make them equal"
         )
-
-
-def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, what: str
-) -> Iterator[tuple[Item, Result]]:
-    """Yield each item with the function's value, in order, computed in threads that run a few items ahead."""
-    listed = list(items)
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with ThreadPoolExecutor(threads) as pool, Progress(len(listed), what) as progress:
-        for item in listed:
-            waiting.append((item, pool.submit(function, item)))
-            if len(waiting) > 4 * threads:
-                yield _next(waiting, progress)
-        while waiting:
-            yield _next(waiting, progress)
-
-
-def _next(waiting: deque[tuple[Item, Any]], progress: Progress) -> tuple[Item, Any]:
-    item, future = waiting.popleft()
-    result = future.result()
-    progress.advance()
-    return item, result

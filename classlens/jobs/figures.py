@@ -64,33 +64,23 @@ def agreement_vs_accuracy_figure(config: Config, _wildcards: Wildcards) -> Slice
     return {"models": labelled(config, "agreement_vs_accuracy")}
 
 
-def class_vs_context_figure(config: Config, wildcards: Wildcards) -> Slice:
-    """One model."""
-    return {"label": config.models[wildcards["model"]]["label"]}
-
-
-def class_building_figure(config: Config, wildcards: Wildcards) -> Slice:
-    """One model."""
-    return {"label": config.models[wildcards["model"]]["label"]}
-
-
-def removal_curves_figure(config: Config, wildcards: Wildcards) -> Slice:
-    """One model."""
-    return {"label": config.models[wildcards["model"]]["label"]}
-
-
-def linear_probes_figure(config: Config, wildcards: Wildcards) -> Slice:
-    """One model."""
+def one_model(config: Config, wildcards: Wildcards) -> Slice:
+    """The title of a figure of one model."""
     return {"label": config.models[wildcards["model"]]["label"]}
 
 
 def heatmaps_figure(config: Config, wildcards: Wildcards) -> Slice:
     """One model, and which block and head its single maps are of."""
     chosen = heatmaps(config, wildcards)
-    label = config.models[wildcards["model"]]["label"]
-    return {"label": label, "block": chosen["block"], "head": chosen["head"]}
+    return {**one_model(config, wildcards), "block": chosen["block"], "head": chosen["head"]}
 
 
 def segmentation_scores_figure(config: Config, _wildcards: Wildcards) -> Slice:
     """A bar per method and model."""
     return {"models": labelled(config, "segmentation_scores")}
+
+
+class_vs_context_figure = one_model
+class_building_figure = one_model
+removal_curves_figure = one_model
+linear_probes_figure = one_model

@@ -73,10 +73,11 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
     with store.lock(key.digest):
         if stored():
             return False
-    # Not under the lock: whoever has the device may want this key next.
-    job = replace(job, local=_with_device(job.local))
-    if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
-        raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
+    if "device" in job.local:
+        # Not under the lock: whoever has the device may want this key next.
+        job = replace(job, local=_with_device(job.local))
+        if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
+            raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
     with store.lock(key.digest):
         if stored():
             return False
@@ -130,6 +131,11 @@ def key_of(job: Job, store: Store, static: JobKey | None = None) -> JobKey:
     return replace(static, config=job.config, inputs=inputs, outputs=outputs)
 
 
+def by_name(files: Any) -> dict[str, str | list[str]]:
+    """Return files as plain values, a path or a list of paths by name; `files` has `items()`."""
+    return {name: value if isinstance(value, str) else list(value) for name, value in files.items()}
+
+
 def named(files: Files) -> dict[str, str]:
     """Flatten lists: {"layers": [a, b]} becomes {"layers/0": a, "layers/1": b}."""
     flat = {}
@@ -143,8 +149,6 @@ def named(files: Files) -> dict[str, str]:
 
 def _with_device(local: dict[str, Any]) -> dict[str, Any]:
     """Give a job that runs on a device one of its own, see `classlens.models.claim`."""
-    if "device" not in local:
-        return local
     from classlens.models.claim import claim_device  # imports torch, which a hit does without
 
     return {**local, "device": claim_device(local["device"])}

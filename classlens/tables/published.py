@@ -28,8 +28,7 @@ def published_comparison(rates: str, path: str) -> None:
     Args:
         rates: the table identifiability_rates.
         path: the table to write, a row per model and quantity that were published: model, quantity, published,
-        reproduced,
-            difference (reproduced - published), all in %.
+            reproduced, difference (reproduced - published), all in %.
     """
     table = read_table(rates)
     found = table.assign(accuracy_percent=100 * table["accuracy"]).set_index("model")[list(QUANTITIES)].to_dict("index")

@@ -15,9 +15,10 @@ from PIL import Image
 from classlens.data.geometry import Geometry
 from classlens.data.imagenet_s import mask_path
 from classlens.data.listing import list_stimuli
-from classlens.data.pixels import CHUNK_BYTES, in_order, write_masks, write_pixels
+from classlens.data.pixels import CHUNK_BYTES, write_masks, write_pixels
 from classlens.data.raw import open_raw
 from classlens.data.stimulus import Listed, read_stimuli
+from classlens.data.threads import in_order
 from classlens.errors import InputError
 
 CHOICE = {"per_class": 3, "train_per_class": 0, "exclude_classes": [], "too_few": "error", "masks": None}

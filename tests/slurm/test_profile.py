@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CHECKOUT, GOLDEN, Workflow
+from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
 
 pytestmark = pytest.mark.workflow
 
@@ -24,13 +24,7 @@ GOLDEN_MODEL = {
 # Two models and their random twins, with every analysis that the defaults run.
 CONFIG: dict[str, Any] = {
     "datasets": {
-        "golden": {
-            "kind": "imagenet_s",
-            "root": str(GOLDEN / "imagenet_s"),
-            "per_class": 5,
-            "train_per_class": 10,
-            "token_labels": "corner",
-        }
+        "golden": GOLDEN_DATASET,
     },
     "models": {
         name: {**GOLDEN_MODEL, "weights": str(GOLDEN / "model.safetensors"), "random_twin": True}

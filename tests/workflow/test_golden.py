@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CHECKOUT, GOLDEN, Workflow
+from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
 
 from classlens.config import load_config
 from classlens.explanations.heatmaps import heatmaps
@@ -31,13 +31,7 @@ MODEL = {
 }
 CONFIG = {
     "datasets": {
-        "golden": {
-            "kind": "imagenet_s",
-            "root": str(GOLDEN / "imagenet_s"),
-            "per_class": 5,
-            "train_per_class": 10,
-            "token_labels": "corner",
-        }
+        "golden": GOLDEN_DATASET,
     },
     "models": {
         "golden": {**MODEL, "label": "ViT of the golden numbers", "weights": str(GOLDEN / "model.safetensors")},

@@ -209,9 +209,8 @@ def trackable(paths):
     return paths
 
 
-def stimuli_file(wildcards):
-    return f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/stimuli.csv"
-
-
-def mask_list_file(wildcards):
-    return f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/masks.csv"
+def dataset_file(name):
+    """Return the function that names a table of a model's data set."""
+    return (
+        lambda wildcards: f"results/datasets/{CONFIG.models[wildcards.model]['dataset']}/{name}"
+    )

@@ -70,8 +70,8 @@ rule masks:
 rule token_labels:
     input:
         masks=pixel_file("masks"),
-        stimuli=stimuli_file,
-        digests=mask_list_file,
+        stimuli=dataset_file("stimuli.csv"),
+        digests=dataset_file("masks.csv"),
     output:
         labels="results/{model}/token_labels.h5",
     log:

@@ -216,7 +216,7 @@ rule heatmaps_figure:
     input:
         table="results/tables/heatmaps_{model}.csv",
         pixels=pixel_file("evaluation"),
-        stimuli=stimuli_file,
+        stimuli=dataset_file("stimuli.csv"),
     output:
         svg=report(
             "results/figures/heatmaps_{model}.svg",

@@ -51,7 +51,7 @@ rule parameter_tables:
         twin=lambda wildcards: twin_files(
             wildcards, "results/{model}/memories/parameters.h5"
         ),
-        stimuli=stimuli_file,
+        stimuli=dataset_file("stimuli.csv"),
         head=head_source,
     output:
         agreement="results/{model}/measures/class_value_agreement.csv",

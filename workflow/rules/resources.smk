@@ -3,6 +3,7 @@
 import os
 
 from classlens.jobs.describe import results_stored
+from classlens.store.job import by_name
 
 STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
 # What a GPU is called on a cluster that does not know --gpus, e.g. "gpu:1".
@@ -54,10 +55,3 @@ def _stored(rule_name, wildcards, input):
         answer = all(results_stored(one, inputs, outputs, STORE, ROOT) for one in parts)
         _latest.update(question=question, answer=answer)
     return _latest["answer"]
-
-
-def by_name(files):
-    return {
-        name: files if isinstance(files, str) else list(files)
-        for name, files in files.items()
-    }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from classlens.errors import InputError
 from classlens.logs import job_log
-from classlens.store.job import Job, run_job
+from classlens.store.job import Job, by_name, run_job
 from classlens.store.store import Store, store_path
 
 
@@ -23,8 +23,8 @@ def run(snakemake, compute):
         root=scripts.parents[1],
         config=described["config"],
         local={**described["local"], "threads": snakemake.threads},
-        inputs=_by_name(snakemake.input),
-        outputs=_by_name(snakemake.output),
+        inputs=by_name(snakemake.input),
+        outputs=by_name(snakemake.output),
         wildcards=dict(snakemake.wildcards),
     )
     with job_log(snakemake.log[0]) as log:
@@ -33,7 +33,3 @@ def run(snakemake, compute):
         except InputError as error:
             log.error("%s", error)
             sys.exit(1)
-
-
-def _by_name(files):
-    return {name: value if isinstance(value, str) else list(value) for name, value in files.items()}
