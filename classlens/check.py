@@ -50,12 +50,11 @@ class Findings:
             return None
 
 
-def check(path: Path | str, store: Path, *, quick: bool = False) -> Findings:
+def check(path: Path | str, *, quick: bool = False) -> Findings:
     """Check a config, and the data, masks, weights and heads that it names.
 
     Args:
         path: the config file.
-        store: the store, where cards of architectures are kept.
         quick: neither open the images nor run a model.
     """
     findings = Findings()
@@ -71,7 +70,7 @@ def check(path: Path | str, store: Path, *, quick: bool = False) -> Findings:
         findings.notes.append(_count(name, stimuli))
         if not quick:
             _check_images(config.datasets[name], name, stimuli, findings)
-    carded: Config | None = findings.attempt(with_cards, config, store) if len(chosen) == len(config.datasets) else None
+    carded: Config | None = findings.attempt(with_cards, config) if len(chosen) == len(config.datasets) else None
     if carded is None:
         return findings
     for model in carded.models:

@@ -90,22 +90,23 @@ def check(
     config, store = config.absolute(), store.absolute() if store else None
     with plain_errors():
         go_to(directory)
-    findings = look_over(config, store or store_path(None), quick=quick)
+    findings = look_over(config, quick=quick)
     for note in findings.notes:
         typer.echo(note)
     for problem in findings.problems:
         typer.echo(f"error: {problem}", err=True)
     if findings.problems:
         raise typer.Exit(1)
-    typer.echo(_planned_jobs(config))
+    typer.echo(_planned_jobs(config, store))
     typer.echo(f"{config} is fine")
 
 
-def _planned_jobs(config: Path) -> str:
+def _planned_jobs(config: Path, store: Path | None) -> str:
     """Say how many jobs a run would start now, as the scheduler itself counts them."""
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--dry-run"]
     ran = subprocess.run(
         [*command, "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
+        env={**os.environ, **({STORE_VARIABLE: str(store)} if store else {})},
         capture_output=True,
         text=True,
         check=False,
@@ -139,7 +140,7 @@ def explain(
     with plain_errors():
         configfile = configfile.absolute()
         opened = open_store(store, configfile, directory)
-        verdict = explaining.explain(target, opened, Path.cwd(), _static_part(configfile, opened))
+        verdict = explaining.explain(target, opened, Path.cwd(), _static_part(configfile))
         _show(verdict, 0, set())
 
 
@@ -184,12 +185,12 @@ def collect(
         typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {_size(taken.size)}")
 
 
-def _static_part(configfile: Path, store: Store) -> Callable[[str, dict[str, str]], JobKey]:
+def _static_part(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
     # Only this command needs the config's cards and slices.
     from classlens.jobs.describe import config_slice, static_part
     from classlens.models.card import with_cards
 
-    config: Config = with_cards(read_config(configfile), store.root)
+    config: Config = with_cards(read_config(configfile))
     return lambda job, wildcards: static_part(job, config_slice(job, config, wildcards), PROJECT)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from double_job import DOUBLE, SCRIPT
 
 from classlens.store.store import Store
 
@@ -125,3 +126,24 @@ def golden() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def read_json() -> Any:
     return lambda path: json.loads(Path(path).read_text())
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A working directory and a project of one script and one function."""
+    root = tmp_path / "project"
+    (root / "classlens").mkdir(parents=True)
+    (root / "workflow/scripts").mkdir(parents=True)
+    (root / "classlens/__init__.py").touch()
+    (root / "classlens/double.py").write_text(DOUBLE)
+    (root / "workflow/scripts/double.py").write_text(SCRIPT)
+    working = tmp_path / "working"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    Path("source.txt").write_text("ab")
+    return root
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")

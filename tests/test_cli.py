@@ -207,12 +207,13 @@ def test_a_directory_that_does_not_exist(runner, working):
 def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tmp_path):
     seen = []
 
-    def look_over(config, store, *, quick):
-        seen.append((config, store, quick))
+    def look_over(config, *, quick):
+        seen.append((config, quick))
         return Findings(notes=["a note"])
 
-    def plan(command, **_):
+    def plan(command, env, **_):
         assert "--dry-run" in command
+        seen.append(env.get(STORE_VARIABLE))
         return subprocess.CompletedProcess(command, 0, "total   12\n", "")
 
     monkeypatch.setattr("classlens.check.check", look_over)
@@ -226,9 +227,9 @@ def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tm
     runner("check", "working/config.yaml", "--quick", "--directory", "working", "--store", "other")
     config = working / "config.yaml"
     assert seen == [
-        (config, working / ".classlens", False),
-        (config, working / "mine", False),
-        (config, tmp_path / "other", True),
+        *((config, False), None),
+        *((config, False), "mine"),
+        *((config, True), str(tmp_path / "other")),
     ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from classlens.config import Config
 from classlens.jobs import data, extraction, figures, measures, memories, models, perturbation
-from classlens.store.job import Files, Job, for_part, is_stored
+from classlens.store.job import Files, Job, JobParams, for_part, is_stored
 from classlens.store.key import JobKey, code_key
 from classlens.store.store import Store
 from classlens.store.syntax import Module
@@ -20,7 +20,7 @@ Slice = Callable[[Config, Mapping[str, str]], dict[str, Any]]
 MODULES = (data, models, extraction, measures, memories, perturbation, figures)
 
 
-def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: Path) -> dict[str, Any]:
+def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: Path) -> JobParams:
     """Return what travels in a rule's `params`.
 
     Returns:
@@ -28,12 +28,12 @@ def describe_job(name: str, config: Config, wildcards: Mapping[str, str], root: 
         config), by which the scheduler sees what a change of code may affect.
     """
     own = config_slice(name, config, wildcards)
-    return {
-        "name": name,
-        "config": own,
-        "local": local_settings(name, config, wildcards),
-        "key": static_part(name, own, root).digest,
-    }
+    return JobParams(
+        name=name,
+        config=own,
+        local=local_settings(name, config, wildcards),
+        key=static_part(name, own, root).digest,
+    )
 
 
 def results_stored(described: Mapping[str, Any], inputs: Files, outputs: Files, store: Path, root: Path) -> bool:

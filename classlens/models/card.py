@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from classlens.cache import CACHE
 from classlens.config import Config
 from classlens.errors import InputError
 from classlens.models.head import head_shape
@@ -36,10 +37,10 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     return options
 
 
-def with_cards(config: Config, store: Path) -> Config:
+def with_cards(config: Config) -> Config:
     """Return the config with a card for every model, and check that the models fit the rest of it.
 
-    Cards that the store does not hold are made in one subprocess, because importing timm takes seconds.
+    Cards that the working directory does not hold yet are made in one subprocess, because importing timm takes seconds.
 
     Raises:
         InputError: naming every model that timm does not know, that is not supported, or whose transform or head does
@@ -48,7 +49,7 @@ def with_cards(config: Config, store: Path) -> Config:
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
     code = fingerprint(PACKAGE_ROOT / "classlens/models/describe.py", PACKAGE_ROOT)
     maker = [code.digest, library_versions(code.libraries)]
-    files = {name: store / "cards" / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
+    files = {name: CACHE / "cards" / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
     missing = {file: requests[name] for name, file in files.items() if not file.exists()}
     problems = []
     for (file, _), card in zip(missing.items(), _describe(list(missing.values())), strict=True):

@@ -115,9 +115,10 @@ class DigestMemory:
         if not rows:
             return
         try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as connection, connection:
                 connection.executemany("insert or replace into contents values (?, ?, ?, ?, ?)", rows)
-        except sqlite3.Error:
+        except (sqlite3.Error, OSError):
             return
 
 

@@ -45,7 +45,7 @@ def verify(store: Store) -> list[Path]:
         the damaged ones; jobs that need them compute again.
     """
     damaged = []
-    for blob in _blobs(store):
+    for blob in list(store.files("blobs")):
         found = digest_file(blob)
         if found != blob.name:
             damaged.append(blob)
@@ -86,7 +86,7 @@ def collect(
             doomed.append(record)
             excess = excess - size if excess is not None else None
     needed = digests | {output.digest for record in kept for output in record.outputs}
-    blobs = [blob for blob in _blobs(store) if blob.name not in needed and _settled(blob)]
+    blobs = [blob for blob in store.files("blobs") if blob.name not in needed and _settled(blob)]
     taken = Collected(len(doomed), len(blobs), sum(blob.stat().st_size for blob in blobs))
     if not dry_run:
         for record in doomed:  # records first: a record must never name a blob that is gone
@@ -105,16 +105,10 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
             if forget:
                 roots.forget()
             continue
-        for root in roots.present().values():
+        for root in roots.shown().values():
             keys.add(root.key)
             digests.add(root.digest)
     return keys, digests
-
-
-def _blobs(store: Store) -> Iterator[Path]:
-    for blob in sorted((store.root / "blobs").glob("*/*")):
-        if not blob.name.startswith("."):
-            yield blob
 
 
 def _settled(blob: Path) -> bool:
@@ -124,12 +118,11 @@ def _settled(blob: Path) -> bool:
 
 def _clear_work(store: Store) -> None:
     """Remove what killed processes left behind."""
-    for folder in (store.root / "work").glob("*"):
-        host, _, rest = folder.name.rpartition("-")[0].rpartition("-")
+    for folder, host, process in store.workspaces():
         abandoned = _last_change(folder) < time.time() - STALE_WORK
-        if abandoned or (host == socket.gethostname() and not _alive(int(rest))):
+        if abandoned or (host == socket.gethostname() and not _alive(process)):
             shutil.rmtree(folder, ignore_errors=True)
-    for leftover in store.root.glob("actions/*/.new-*"):
+    for leftover in store.leftovers():
         leftover.unlink(missing_ok=True)
 
 

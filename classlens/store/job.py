@@ -26,6 +26,19 @@ Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, An
 log = logging.getLogger(__name__)
 
 
+class JobParams(dict[str, Any]):
+    """What a rule's `params` hold of a job; its text is the job's name and key alone.
+
+    Snakemake compares params by their text, and writes it into a script of its report without escaping it: a label
+    with markup in it would come to life there.
+    """
+
+    def __repr__(self) -> str:
+        return f"{self['name']} {self['key']}"
+
+    __str__ = __repr__
+
+
 @dataclass(frozen=True)
 class Job:
     """A job as the workflow asks for it.

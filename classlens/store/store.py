@@ -4,9 +4,9 @@ Layout under the root:
     actions/ab/abcd...json   one record per key, written last, so that a record never names a blob that is not there
     blobs/ab/abcd...         contents under their digests, read-only
     roots/*.jsonl            what each working directory shows of the store (what garbage collection keeps)
-    cards/                   descriptions of architectures
     work/, locks/            jobs under way
-    digests.sqlite           memory of file digests; may be deleted at any time
+
+Nothing in it is trusted, since others may write to a shared store; see `classlens.store.trust`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,12 +27,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from classlens.cache import CACHE
 from classlens.store.digest import DigestMemory, digest_file, write_atomically
 from classlens.store.place import place
 from classlens.store.roots import Roots
+from classlens.store.trust import is_digest, is_plain_file, require_digest, require_plain_folder
 
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
+WORKSPACE = re.compile(r"(?P<host>.+)-(?P<process>\d{1,9})-[^-]+")
+"""Name of the folder that a job computes in."""
 
 log = logging.getLogger(__name__)
 
@@ -71,13 +77,18 @@ class Store:
 
     Safe for many processes and machines at once: everything appears under its final name by one rename.
 
+    What it remembers of files' digests lies in the working directory: a shared memory could be made to lie.
+
     Args:
         root: its folder; made when first needed.
+
+    Raises:
+        InputError: a folder inside of it is a link.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.memory = DigestMemory(root / "digests.sqlite")
+        self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite")
         if not root.exists():
             root.mkdir(parents=True, exist_ok=True)
 
@@ -87,25 +98,49 @@ class Store:
 
     def blob(self, digest: str) -> Path:
         """Return the path of a blob, which need not exist."""
-        return self.root / "blobs" / digest[:2] / digest
+        return self._entry("blobs", require_digest(digest), "")
 
     def action(self, key: str) -> Path:
         """Return the path of an action record, which need not exist."""
-        return self.root / "actions" / key[:2] / f"{key}.json"
+        return self._entry("actions", require_digest(key), ".json")
+
+    def _entry(self, kind: str, digest: str, suffix: str) -> Path:
+        for folder in (self.root / kind, self.root / kind / digest[:2]):
+            require_plain_folder(folder)
+        return folder / f"{digest}{suffix}"
+
+    def files(self, kind: str) -> Iterator[Path]:
+        """Yield the files of `actions` or `blobs`; links, folders and foreign names are none of a store's.
+
+        Args:
+            kind: either folder.
+        """
+        for folder in _plain_folders(self.root / kind):
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+            yield from (folder / name for name in names if is_digest(name.removesuffix(".json")))
+
+    def leftovers(self) -> Iterator[Path]:
+        """Yield what a process that was killed left of a record."""
+        for folder in _plain_folders(self.root / "actions"):
+            yield from folder.glob(".new-*")
 
     def find(self, key: str) -> Record | None:
         """Return the record of a key, None if no job with this key has been computed."""
+        path = self.action(key)
+        if not is_plain_file(path):
+            return None
         try:
-            return _read_record(self.action(key))
+            return _read_record(path, key)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError):
-            log.warning("record %s is damaged; it is made anew", self.action(key))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("record %s is damaged (%s); it is made anew", path, error)
             return None
 
     def records(self) -> Iterator[Record]:
         """Yield every readable record."""
-        for path in sorted((self.root / "actions").glob("*/*.json")):
+        for path in self.files("actions"):
             record = self.find(path.stem)
             if record is not None:
                 yield record
@@ -117,6 +152,7 @@ class Store:
         named in the log and taken away.
         """
         path = self.blob(digest)
+        self._set_aside(path)
         try:
             found = self.memory.digest(path)
         except FileNotFoundError:
@@ -140,6 +176,7 @@ class Store:
             # Linking changed the blob's time; every name of it is known again from here on.
             self.memory.remember(self.blob(digests[name]), digests[name])
             self.memory.remember(destination, digests[name])
+        self._make(self.root / "roots")
         self.roots().add({str(path): (record.key, digests[name]) for name, path in destinations.items()})
         return True
 
@@ -166,6 +203,7 @@ class Store:
         """Write a record; from now on its key is a hit."""
         path = self.action(record.key)
         self._make(path.parent)
+        self._set_aside(path)
         write_atomically(path, json.dumps(asdict(record), indent=1))
 
     @contextmanager
@@ -182,6 +220,12 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def workspaces(self) -> Iterator[tuple[Path, str, int]]:
+        """Yield every workspace with the host and the number of the process that made it."""
+        for folder in _plain_folders(self.root / "work"):
+            if made_by := WORKSPACE.fullmatch(folder.name):
+                yield folder, made_by["host"], int(made_by["process"])
+
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Hold a key: a second job with the same key waits and then finds the result.
@@ -189,7 +233,7 @@ class Store:
         The lock falls with its process, however that ends.
         """
         self._make(self.root / "locks")
-        lock = FileLock(self.root / "locks" / f"{key}.lock", mode=0o666)
+        lock = FileLock(self.root / "locks" / f"{require_digest(key)}.lock", mode=0o666)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -200,16 +244,51 @@ class Store:
         finally:
             lock.release()
 
+    def _set_aside(self, path: Path) -> None:
+        """Move away what stands in a file's place and is none."""
+        if os.path.lexists(path) and not is_plain_file(path):
+            log.warning("%s is no file; it is set aside", path)
+            os.replace(path, path.with_name(f".{path.name}-{uuid.uuid4().hex}"))
+
     def _make(self, folder: Path) -> None:
         """Make a folder with the root's permissions, so that a group that shares the root shares all of it."""
         for step in (*reversed(folder.relative_to(self.root).parents), folder.relative_to(self.root)):
             path = self.root / step
+            if path != self.root:
+                require_plain_folder(path)
             if not path.exists():
                 path.mkdir(exist_ok=True)
                 path.chmod(self.root.stat().st_mode & 0o7777)
 
 
-def _read_record(path: Path) -> Record:
+def _plain_folders(parent: Path) -> list[Path]:
+    require_plain_folder(parent)
+    try:
+        with os.scandir(parent) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+
+
+def _read_record(path: Path, key: str) -> Record:
+    """Read a record.
+
+    Raises:
+        ValueError, TypeError, KeyError, AttributeError: it is damaged, or of another key.
+    """
     fields = json.loads(path.read_text())
-    fields["outputs"] = [Output(**output) for output in fields["outputs"]]
-    return Record(**fields)
+    record = Record(**{**fields, "outputs": [Output(**output) for output in fields["outputs"]]})
+    if record.key != key:
+        raise ValueError(f"it is of the key {record.key!r}")
+    inputs = record.parts["inputs"]
+    for digest in (*(output.digest for output in record.outputs), *(item for name in inputs for item in inputs[name])):
+        require_digest(digest)
+    counts = {name: len(paths) for name, paths in record.sources.items()}
+    if counts != {name: len(digests) for name, digests in inputs.items()}:
+        raise ValueError("its sources do not fit its inputs")
+    texts = (record.job, *record.wildcards.values(), *(path for paths in record.sources.values() for path in paths))
+    if not all(isinstance(text, str) for text in (*texts, record.provenance["started"])):
+        raise ValueError("a name or path in it is no text")
+    if not all(isinstance(output.size, int) for output in record.outputs):
+        raise ValueError("a size in it is no number")
+    return record

@@ -38,7 +38,8 @@ def sweep(root: Path, working: Path) -> list[Path]:
     roots = store.roots(working)
     if not roots.exists():
         _adopt(store, working)
-    present = roots.present()
+    placed = roots.all()
+    present = {path: root for path, root in placed.items() if (working / path).is_file()}
     found = store.memory.digests([working / path for path in present])
     changed = [path for (path, placed), digest in zip(present.items(), found, strict=True) if digest != placed.digest]
     lost = set()
@@ -54,7 +55,8 @@ def sweep(root: Path, working: Path) -> list[Path]:
         (working / path).unlink(missing_ok=True)
     for leftover in (working / "results").glob("**/.placing-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    roots.compact()
+    if placed:  # without what was replaced; files that are gone say how later ones came to be
+        roots.rewrite(placed)
     return [working / path for path in changed]
 
 
@@ -77,11 +79,12 @@ def _made_from(lost: set[str], present: Mapping[str, Root], store: Store) -> set
 
 
 def _adopt(store: Store, working: Path) -> None:
-    """Recognise the results of a working directory that was moved or copied here from another place.
+    """Recognise the results of a working directory of the same owner that was moved or copied here.
 
     Files that were deleted after use (shards) are recognised by what was made from them.
     """
-    known = {(path, root) for other in Roots.of_store(store.root / "roots") for path, root in other.all().items()}
+    lists = [other for other in Roots.of_store(store.root / "roots") if other.trusted(working)]
+    known = {(path, root) for other in lists for path, root in other.listed(working).items()}
     there = sorted((entry for entry in known if (working / entry[0]).is_file()), key=lambda entry: entry[0])
     digests = store.memory.digests([working / path for path, _ in there])
     found = {path: root for (path, root), digest in zip(there, digests, strict=True) if root.digest == digest}

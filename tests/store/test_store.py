@@ -9,71 +9,18 @@ import time
 from pathlib import Path
 
 import pytest
+from double_job import DOUBLE, compute, job_of, refuse
 
 from classlens.errors import InputError
 from classlens.store import gc, place
 from classlens.store.code import fingerprint
 from classlens.store.digest import DigestMemory, digest_bytes, digest_file, digest_json, write_atomically
 from classlens.store.explain import provenance_lines
-from classlens.store.job import Job, is_stored, key_of, run_job
+from classlens.store.job import is_stored, key_of, run_job
 from classlens.store.key import differences, library_versions, static_key
 from classlens.store.roots import Roots
 from classlens.store.store import Store
 from classlens.store.sweep import sweep
-
-SCRIPT = """
-def compute(inputs, outputs, config, local):
-    from classlens.double import double
-    double(inputs["source"], outputs["result"], **config)
-"""
-DOUBLE = """
-def double(source, result, times):
-    open(result, "w").write(open(source).read() * times)
-"""
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A working directory and a project of one script and one function."""
-    root = tmp_path / "project"
-    (root / "classlens").mkdir(parents=True)
-    (root / "workflow/scripts").mkdir(parents=True)
-    (root / "classlens/__init__.py").touch()
-    (root / "classlens/double.py").write_text(DOUBLE)
-    (root / "workflow/scripts/double.py").write_text(SCRIPT)
-    working = tmp_path / "working"
-    working.mkdir()
-    monkeypatch.chdir(working)
-    Path("source.txt").write_text("ab")
-    return root
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store")
-
-
-def job_of(root, times=2, source="source.txt", result="results/out.txt"):
-    return Job(
-        name="double",
-        script=root / "workflow/scripts/double.py",
-        root=root,
-        config={"times": times},
-        local={"threads": 1},
-        inputs={"source": source},
-        outputs={"result": result},
-        wildcards={"name": result},
-    )
-
-
-def compute(inputs, outputs, config, local):
-    content = Path(inputs["source"]).read_text() * config["times"]
-    Path(outputs["result"]).write_text(content)
-    return {"device": "abacus"}
-
-
-def refuse(*_):
-    raise AssertionError("this must come from the store")
 
 
 def static(root):
@@ -368,14 +315,16 @@ def test_sweep_without_a_store(tmp_path):
 
 def test_roots_survive_a_torn_line(tmp_path):
     roots = Roots(tmp_path / "roots", tmp_path)
-    roots.add({"a": ("k1", "d1")})
+    roots.add({"results/a": ("1" * 64, "2" * 64)})
     [file] = (tmp_path / "roots").glob("*.jsonl")
     with file.open("a") as lines:
         lines.write('{"path": "b", "ke')
-    assert set(roots.all()) == {"a"}
-    (tmp_path / "a").touch()
-    roots.compact()
-    assert set(roots.present()) == {"a"}
+    assert set(roots.all()) == {"results/a"}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/a").touch()
+    roots.rewrite(roots.all())
+    assert set(roots.shown()) == {"results/a"}
+    assert file.read_text().endswith("}\n")
 
 
 def age(store, days):

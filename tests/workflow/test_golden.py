@@ -227,7 +227,9 @@ def test_everything_but_the_temporary_is_there(results):
 
 @pytest.fixture(scope="module")
 def config(results):
-    return with_cards(load_config(CONFIG), results.parent / ".classlens")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(results.parent)
+        return with_cards(load_config(CONFIG))
 
 
 def test_what_jobs_saw_of_the_config_follows_from_it(results, config):

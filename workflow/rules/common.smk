@@ -24,6 +24,7 @@ from classlens.perturbation.kinds import (
     applicable_attention_kinds,
     require_attention_kind,
 )
+from classlens.store.job import JobParams
 from classlens.store.store import store_path
 from classlens.store.sweep import sweep
 
@@ -39,7 +40,7 @@ def told(function, *arguments, **options):
 import_in_jobs(ROOT)
 CONFIG = told(load_config, config)
 STORE = store_path(CONFIG.store)
-CONFIG = told(with_cards, CONFIG, STORE)
+CONFIG = told(with_cards, CONFIG)
 
 if workflow.is_main_process:
     sweep(STORE, Path.cwd())
@@ -65,7 +66,7 @@ def batch(*parts):
 
     def jobs(wildcards):
         return [
-            {**one, **job(one["name"])({**wildcards, **one["wildcards"]})}
+            JobParams({**job(one["name"])({**wildcards, **one["wildcards"]}), **one})
             for one in parts
         ]
 

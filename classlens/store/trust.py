@@ -1,0 +1,84 @@
+"""What a store may tell. Others may write to a shared store, so no string from it becomes a path unchecked.
+
+Keys and digests are 64 hex digits, a listed result lies under the working directory's results/, and what is read,
+replaced or removed in the store is a plain file in a plain folder: a link could lead out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from classlens.errors import InputError
+
+_HEX = re.compile("[0-9a-f]{64}")
+RESULTS = "results"
+
+
+def require_digest(value: object) -> str:
+    """Return a key or content digest.
+
+    Raises:
+        ValueError: it is anything but 64 hex digits.
+    """
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise ValueError(f"{value!r} is no digest")
+    return value
+
+
+def is_digest(value: object) -> bool:
+    """Tell whether a value is 64 hex digits."""
+    return isinstance(value, str) and _HEX.fullmatch(value) is not None
+
+
+def results_of(working: Path) -> Callable[[object], bool]:
+    """Return what tells whether a listed path is one of a file under a working directory's results/.
+
+    Such a path is relative, normalised, and no link leads out of the folder. results/ may itself be a link: only the
+    directory's owner can have made it.
+    """
+    results = os.path.realpath(working / RESULTS)
+
+    @cache
+    def is_inside(folder: str) -> bool:
+        return f"{os.path.realpath(working / folder)}{os.sep}".startswith(f"{results}{os.sep}")
+
+    def is_result(path: object) -> bool:
+        if not isinstance(path, str) or "\0" in path or os.path.normpath(path) != path:
+            return False
+        folder, name = os.path.split(path)
+        return bool(name) and folder.split(os.sep)[0] == RESULTS and is_inside(folder)
+
+    return is_result
+
+
+def is_plain_file(path: Path) -> bool:
+    """Tell whether there is a file that is no link, pipe or folder."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def require_plain_folder(folder: Path) -> None:
+    """Refuse a folder of a store that is a link.
+
+    Raises:
+        InputError: naming it.
+    """
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link, which may lead out of the store; replace it by a folder")
+
+
+def is_trusted(file: Path, working: Path) -> bool:
+    """Tell whether only this user or a working directory's owner can have written a file of a store."""
+    try:
+        found = file.lstat()
+    except OSError:
+        return False
+    writers = {os.getuid(), working.stat().st_uid} if working.exists() else {os.getuid()}
+    return stat.S_ISREG(found.st_mode) and found.st_uid in writers and not found.st_mode & 0o022

@@ -1,0 +1,38 @@
+"""A job that repeats a text: small enough to look at what the store makes of it."""
+
+from pathlib import Path
+
+from classlens.store.job import Job
+
+SCRIPT = """
+def compute(inputs, outputs, config, local):
+    from classlens.double import double
+    double(inputs["source"], outputs["result"], **config)
+"""
+DOUBLE = """
+def double(source, result, times):
+    open(result, "w").write(open(source).read() * times)
+"""
+
+
+def job_of(root, times=2, source="source.txt", result="results/out.txt"):
+    return Job(
+        name="double",
+        script=root / "workflow/scripts/double.py",
+        root=root,
+        config={"times": times},
+        local={"threads": 1},
+        inputs={"source": source},
+        outputs={"result": result},
+        wildcards={"name": result},
+    )
+
+
+def compute(inputs, outputs, config, local):
+    content = Path(inputs["source"]).read_text() * config["times"]
+    Path(outputs["result"]).write_text(content)
+    return {"device": "abacus"}
+
+
+def refuse(*_):
+    raise AssertionError("this must come from the store")
