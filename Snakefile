@@ -18,13 +18,9 @@ include: "workflow/rules/resources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/extraction.smk"
-include: "workflow/rules/measures.smk"
-include: "workflow/rules/memories.smk"
 include: "workflow/rules/perturbation.smk"
-include: "workflow/rules/probes.smk"
 include: "workflow/rules/explanations.smk"
-include: "workflow/rules/tables.smk"
-include: "workflow/rules/figures.smk"
+include: "workflow/rules/analyses.smk"
 
 
 wildcard_constraints:
@@ -32,9 +28,8 @@ wildcard_constraints:
     model=one_of(CONFIG.models),
     split="training|evaluation",
     shard=r"\d+",
-    branch="attn|mlp",
-    site="residual|attn|mlp",
-    method="gradient|gradient_logit|gradient_double_softmax|chefer|rollout|attention|random|probe",
+    site=one_of(SITES),
+    method=one_of(METHODS),
     block=r"\d\d+",
 
 

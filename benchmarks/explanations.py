@@ -12,15 +12,15 @@ import time
 import numpy as np
 import torch
 
-from classlens.explanations.gradient import GradientExplainer
-from classlens.explanations.methods import ATTENTION_METHODS, GRADIENT_METHODS
-from classlens.explanations.relevance import AttentionExplainer
+from classlens.explanations.chefer import chefer
+from classlens.explanations.gradient import gradient
+from classlens.explanations.rollout import rollout
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import importance_order, removal_counts
+from classlens.inference.batches import frozen_eval_mode
 from classlens.models.build import build
-from classlens.perturbation.running import evaluating
 
-PARTS = {"gradient": 1.1, "chefer": 2.5, "all attention methods": 2.5, "removal": 1.15}
+PARTS = {"gradient": 1.1, "chefer": 2.5, "rollout": 2.5, "removal": 1.15}
 """What is measured, and the ratio that it must not exceed."""
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     model = build(given.architecture, {})
     images = torch.randn(given.batch, 3, *model.patch_embed.img_size)
     classes = torch.randint(0, model.num_classes, (given.batch,))
-    with evaluating(model):
+    with frozen_eval_mode(model):
         for part in given.parts:
             compare(part, given, *MAKERS[part](model, images, classes, given.steps))
 
@@ -70,33 +70,18 @@ def seconds(run: object) -> np.ndarray:
     return np.array([time.perf_counter() - wall, time.process_time() - processor])
 
 
-def forward_pass(model: torch.nn.Module, images: torch.Tensor) -> object:
-    @torch.inference_mode()
-    def bare() -> None:
-        model(images)
+def explaining(explain: object) -> object:
+    def make(
+        model: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, _steps: int | None
+    ) -> tuple[object, object]:
+        @torch.inference_mode()
+        def bare() -> None:
+            model(images)
 
-    return bare
+        explainer = explain(model)
+        return bare, lambda: explainer(images, classes)
 
-
-def gradient(
-    model: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, _steps: int | None
-) -> tuple[object, object]:
-    explainer = GradientExplainer(model, GRADIENT_METHODS)
-    return forward_pass(model, images), lambda: explainer(images, classes)
-
-
-def chefer(
-    model: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, _steps: int | None
-) -> tuple[object, object]:
-    explainer = AttentionExplainer(model, ["chefer"])
-    return forward_pass(model, images), lambda: explainer(images, classes)
-
-
-def all_attention(
-    model: torch.nn.Module, images: torch.Tensor, classes: torch.Tensor, _steps: int | None
-) -> tuple[object, object]:
-    explainer = AttentionExplainer(model, ATTENTION_METHODS)
-    return forward_pass(model, images), lambda: explainer(images, classes)
+    return make
 
 
 def removal(
@@ -122,7 +107,12 @@ def removal(
     return bare, lambda: remove(images, classes, orders, counts)
 
 
-MAKERS = {"gradient": gradient, "chefer": chefer, "all attention methods": all_attention, "removal": removal}
+MAKERS = {
+    "gradient": explaining(gradient),
+    "chefer": explaining(chefer),
+    "rollout": explaining(rollout),
+    "removal": removal,
+}
 
 if __name__ == "__main__":
     main()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from classlens.extraction.extract import Recorder, run_images
-from classlens.extraction.sites import reading
+from classlens.inference.activations import capture_activations
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 
@@ -86,7 +86,7 @@ def bare_limit(model: torch.nn.Module, images: torch.Tensor, batches: int) -> No
     def site(_block: int, _name: str, tokens: torch.Tensor) -> None:
         model.head(model.fc_norm(model.norm(tokens)))
 
-    with reading(model, site, lambda *_: None):
+    with capture_activations(model, site, lambda *_: None):
         for _ in range(batches):
             model(images)
 

@@ -19,9 +19,10 @@ import torch
 from classlens.extraction.files import layer_attributes, layer_columns, output_columns
 from classlens.hdf5 import RowWriter
 from classlens.memories.agreement import block_memories
-from classlens.memories.parameters import BRANCHES, write_parameters
+from classlens.memories.parameters import write_parameters
 from classlens.models.build import build
 from classlens.models.weights import save_weights
+from classlens.terms import BRANCHES
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 

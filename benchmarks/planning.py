@@ -2,7 +2,7 @@
 
     python benchmarks/planning.py [--models 10 40 120] [--images 50000] [--turns 3] [--clock cpu]
 
-Images are empty files, since planning looks at names and times alone. The paper's data sets are laid out in full; cards
+Images are empty files, since planning looks at names and times alone. The paper's data sets are laid out in full; facts
 of architectures are made before the clock starts, as in a second run. The bare limit is Snakemake alone on as many
 jobs: one rule without input functions, params or images.
 """
@@ -56,7 +56,7 @@ def report(title: str, folder: Path, config: Path, given: argparse.Namespace) ->
     """Plan, in turns with the bare limit, and print medians."""
     ours = ["--snakefile", str(CHECKOUT / "Snakefile"), "--workflow-profile", str(CHECKOUT / "profiles/default")]
     ours += ["--directory", str(folder), "--configfile", str(config)]
-    jobs = planned(ours)["jobs"]  # makes the cards
+    jobs = planned(ours)["jobs"]  # asks timm about the architectures
     bare = folder / "Snakefile"
     bare.write_text(BARE.format(count=jobs - 1))
     limit = ["--snakefile", str(bare), "--directory", str(folder), "--workflow-profile", "none"]

@@ -22,7 +22,7 @@ import torch
 
 from classlens.models.build import build
 from classlens.models.weights import save_weights
-from classlens.probes.fit import fit_and_score
+from classlens.probes.fit import linear_probe
 
 HALF = [0.5, 0.5, 0.5]
 CLASSES = 1000
@@ -83,7 +83,7 @@ def compare(given: argparse.Namespace, model: torch.nn.Module, folder: Path) -> 
 
 
 def run(given, folder, training, evaluation, probes, memory):
-    fit_and_score(
+    linear_probe(
         training,
         evaluation,
         folder / "weights.safetensors",
@@ -93,7 +93,7 @@ def run(given, folder, training, evaluation, probes, memory):
         mean=HALF,
         std=HALF,
         precision="float32",
-        probes=probes,
+        probed=probes,
         tokens=None,
         penalty=1.0,
         batch_size=given.batch,

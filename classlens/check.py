@@ -14,12 +14,11 @@ from PIL import Image
 
 from classlens.config import Config, read_config
 from classlens.data.pixels import require_same_size
-from classlens.data.raw import open_raw
-from classlens.data.select import has_masks, select
+from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
 from classlens.errors import InputError
-from classlens.models.card import with_cards
+from classlens.models.architecture import with_architectures
 from classlens.models.head import read_head
 from classlens.progress import Progress
 
@@ -62,23 +61,21 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     if config is None:
         return findings
     chosen = {
-        name: stimuli
-        for name, dataset in config.datasets.items()
-        if (stimuli := findings.attempt(select, dataset, name)) is not None
+        name: stimuli for name in config.datasets if (stimuli := findings.attempt(config.stimuli, name)) is not None
     }
     for name, stimuli in chosen.items():
         findings.notes.append(_count(name, stimuli))
         if not quick:
-            _check_images(config.datasets[name], name, stimuli, findings)
-    carded: Config | None = findings.attempt(with_cards, config) if len(chosen) == len(config.datasets) else None
-    if carded is None:
+            _check_images(config.source(name), stimuli, findings)
+    known: Config | None = findings.attempt(with_architectures, config) if len(chosen) == len(config.datasets) else None
+    if known is None:
         return findings
-    for model in carded.models:
-        findings.attempt(_check_classes, carded, model, chosen[carded.models[model]["dataset"]])
-        findings.attempt(_check_weights, carded, model)
-        findings.attempt(_check_names, carded, model, chosen[carded.models[model]["dataset"]])
+    for model in known.models:
+        findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
+        findings.attempt(_check_weights, known, model)
+        findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])
     if not quick and not findings.problems:
-        findings.notes += _estimates(carded, chosen)
+        findings.notes += _estimates(known, chosen)
     return findings
 
 
@@ -92,30 +89,26 @@ def _count(name: str, stimuli: list[Stimulus]) -> str:
     )
 
 
-def _check_images(dataset: dict[str, Any], name: str, stimuli: list[Stimulus], findings: Findings) -> None:
+def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> None:
     """Decode every image, and the masks of evaluation images, as a run would."""
-    raw = findings.attempt(open_raw, dataset["kind"], dataset["root"], dataset["masks"])
-    if raw is None:
-        return
-    masked = has_masks(dataset)
 
     def problem(item: Stimulus) -> str | None:
         try:
-            image = raw.image(item.file, raw.digest(item.file))
-            if masked and item.split == "evaluation":
-                require_same_size(item.file, image, Image.fromarray(raw.mask(item.file, item.class_id)))
+            image = source.image(item.file)
+            if source.has_masks and item.split == "evaluation":
+                require_same_size(item.file, image, Image.fromarray(source.mask(item.file, item.class_id)))
         except InputError as error:
             return str(error)
         return None
 
-    found = [text for _, text in in_order(problem, stimuli, THREADS, f"looking at {name}") if text is not None]
+    found = [text for _, text in in_order(problem, stimuli, THREADS, f"looking at {source.name}") if text is not None]
     findings.problems += found[:MOST_NAMED]
     if len(found) > MOST_NAMED:
-        findings.problems.append(f"datasets.{name}: {len(found) - MOST_NAMED} more images or masks like these")
+        findings.problems.append(f"datasets.{source.name}: {len(found) - MOST_NAMED} more images or masks like these")
 
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
-    highest, count = max(item.class_index for item in stimuli), config.card(model)["num_classes"]
+    highest, count = max(item.class_index for item in stimuli), config.architecture(model)["num_classes"]
     if highest >= count:
         raise InputError(
             f"models.{model}: the data set has the class {highest}, but the model only the classes 0..{count - 1}; "
@@ -124,7 +117,7 @@ def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
 
 
 def _check_weights(config: Config, model: str) -> None:
-    from classlens.models.card import model_options
+    from classlens.models.architecture import model_options
     from classlens.models.weights import assemble, require_finite
 
     entry = config.models[model]
@@ -161,11 +154,11 @@ def _estimates(config: Config, chosen: dict[str, list[Stimulus]]) -> Iterator[st
     seconds, size, shards = 0.0, 0.0, 0.0
     with Progress(len(config.models), "trying models", "model") as progress:
         for model in config.models:
-            card = config.card(model)
+            facts = config.architecture(model)
             stimuli = chosen[config.models[model]["dataset"]]
             images = sum(item.split == "evaluation" for item in stimuli)
             seconds += images * _seconds_per_image(config, model)
-            shards += images * card["depth"] * card["tokens"] * BYTES_PER_TOKEN * PACKED
+            shards += images * facts["depth"] * facts["tokens"] * BYTES_PER_TOKEN * PACKED
             progress.advance()
     for name, stimuli in chosen.items():
         geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
@@ -181,8 +174,8 @@ def _seconds_per_image(config: Config, model: str) -> float:
     import numpy as np
 
     from classlens.extraction.extract import Recorder
+    from classlens.models.architecture import model_options
     from classlens.models.build import build
-    from classlens.models.card import model_options
     from classlens.models.device import choose_device
     from classlens.models.inputs import Normalise
 
@@ -190,7 +183,7 @@ def _seconds_per_image(config: Config, model: str) -> float:
     network = build(config.models[model]["architecture"], model_options(config, model)).to(device)
     transform = config.transform(model)
     recorder = Recorder(network, Normalise(transform["mean"], transform["std"], device), config.extraction["precision"])
-    size = config.card(model)["image_size"]
+    size = config.architecture(model)["image_size"]
     noise = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, size, size, 3), np.uint8)
     classes = np.zeros(TRIAL_IMAGES, np.int64)
     recorder(noise[:1], classes[:1])

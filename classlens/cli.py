@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from classlens.config import Config, read_config
+from classlens.config import read_config
 from classlens.config.reference import reference
 from classlens.errors import InputError
 from classlens.store import explain as explaining
@@ -140,8 +140,22 @@ def explain(
     with plain_errors():
         configfile = configfile.absolute()
         opened = open_store(store, configfile, directory)
-        verdict = explaining.explain(target, opened, Path.cwd(), _static_part(configfile))
+        verdict = explaining.explain(target, opened, Path.cwd(), _key_now(configfile))
         _show(verdict, 0, set())
+
+
+@store_app.command()
+def accept(
+    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+) -> None:
+    """Say that an edit of code changed no number of a file and of what it was made from: nothing computes again."""
+    with plain_errors():
+        configfile = configfile.absolute()
+        opened = open_store(store, configfile, directory)
+        accepted = explaining.accept(target, opened, Path.cwd(), _key_now(configfile))
+        for verdict in accepted:
+            typer.echo(f"accepted: {verdict.path} ({verdict.job})")
+        typer.echo(f"{len(accepted)} results accepted")
 
 
 @store_app.command()
@@ -185,13 +199,12 @@ def collect(
         typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {_size(taken.size)}")
 
 
-def _static_part(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
-    # Only this command needs the config's cards and slices.
-    from classlens.jobs.describe import config_slice, static_part
-    from classlens.models.card import with_cards
+def _key_now(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
+    # Only these commands need to know architectures.
+    from classlens.catalog.plan import key_now
+    from classlens.models.architecture import with_architectures
 
-    config: Config = with_cards(read_config(configfile))
-    return lambda job, wildcards: static_part(job, config_slice(job, config, wildcards), PROJECT)
+    return key_now(with_architectures(read_config(configfile)), PROJECT)
 
 
 def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:

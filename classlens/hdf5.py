@@ -16,12 +16,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from classlens.arrays import Array
 from classlens.batching import batches
 
 CHUNK_ROWS = 64
 """Images in one chunk of every per-image data set."""
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,15 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.tables.files import read_table
+from classlens.terms import SITES, block_name
 
-Array = npt.NDArray[Any]
 Block = int | None
 
-SITES = ("residual", "attn", "mlp")
 NOT_MODELS = ("datasets", "tables", "figures")
 
 
@@ -188,7 +187,7 @@ class Results:
             return np.stack([self._blocks(model, folder, name, each) for each in range(depth)])
         if not -depth <= block < depth:
             raise InputError(f"{model} has the blocks 0 to {depth - 1}, no block {block}")
-        return self._read(f"{model}/{folder}/block_{block % depth:02d}.h5", name)
+        return self._read(f"{model}/{folder}/{block_name(block % depth)}.h5", name)
 
     def _attribute(self, model: str, name: str) -> Any:
         self._model(model)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from double_job import DOUBLE, SCRIPT
+from double_job import DOUBLE
 
 from classlens.store.store import Store
 
@@ -83,6 +83,15 @@ class Workflow:
         assert (ran.returncode == 0) == ok, printed
         return printed
 
+    def classlens(self, *arguments: str) -> str:
+        """Run `classlens store ...` of the checkout on this working directory; return what it printed."""
+        self.command()
+        command = [sys.executable, "-m", "classlens", "store", *arguments, "--configfile", "config.yaml"]
+        environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
+        return subprocess.run(
+            command, env=environment, cwd=self.folder, capture_output=True, text=True, check=True
+        ).stdout
+
     def opened_store(self) -> Store:
         return Store(self.store or self.folder / ".classlens")
 
@@ -130,13 +139,11 @@ def read_json() -> Any:
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A working directory and a project of one script and one function."""
+    """A working directory and a project of one function."""
     root = tmp_path / "project"
     (root / "classlens").mkdir(parents=True)
-    (root / "workflow/scripts").mkdir(parents=True)
     (root / "classlens/__init__.py").touch()
     (root / "classlens/double.py").write_text(DOUBLE)
-    (root / "workflow/scripts/double.py").write_text(SCRIPT)
     working = tmp_path / "working"
     working.mkdir()
     monkeypatch.chdir(working)

@@ -4,11 +4,6 @@ from pathlib import Path
 
 from classlens.store.job import Job
 
-SCRIPT = """
-def compute(inputs, outputs, config, local):
-    from classlens.double import double
-    double(inputs["source"], outputs["result"], **config)
-"""
 DOUBLE = """
 def double(source, result, times):
     open(result, "w").write(open(source).read() * times)
@@ -18,7 +13,7 @@ def double(source, result, times):
 def job_of(root, times=2, source="source.txt", result="results/out.txt"):
     return Job(
         name="double",
-        script=root / "workflow/scripts/double.py",
+        functions={"": "classlens.double:double"},
         root=root,
         config={"times": times},
         local={"threads": 1},

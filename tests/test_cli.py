@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,19 +13,20 @@ from conftest import CHECKOUT, copy_checkout
 from typer.testing import CliRunner
 
 from classlens import cli
+from classlens.catalog import plan
+from classlens.catalog.plan import describe_job
 from classlens.check import Findings
 from classlens.config import read_config
 from classlens.config.reference import reference
-from classlens.jobs import describe, script_of
 from classlens.store import gc
 from classlens.store.job import Job, run_job
 from classlens.store.store import STORE_VARIABLE, Store
-from classlens.store.sweep import sweep
+from classlens.store.workdir import verify_workdir
 
 TABLE = "results/datasets/digits/stimuli.csv"
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
 TRANSFORM = {"size": 224, "resize": "squash", "crop": 1, "interpolation": "bilinear", "mean": [0.5], "std": [0.5]}
-CARD = {"image_size": 224, "distilled": False, "width": 192, "grid": [14, 14], "transform": TRANSFORM}
+FACTS = {"image_size": 224, "distilled": False, "width": 192, "grid": [14, 14], "transform": TRANSFORM}
 
 
 @pytest.fixture
@@ -66,8 +68,8 @@ def run(name, inputs, outputs, wildcards, store, root=CHECKOUT, content=None):
                 Path(path).write_text(content or f"{name} {json.dumps(config)} {list(inputs)} {Path(path).name}")
         return {"device": "abacus"} if name == "pixels" else None
 
-    config = describe.config_slice(name, read_config("config.yaml"), wildcards)
-    job = Job(name, script_of(name, root), root, config, {}, inputs, outputs, wildcards)
+    params = describe_job(name, read_config("config.yaml"), wildcards, root)
+    job = Job(name, params["functions"], root, params["config"], {}, inputs, outputs, wildcards)
     return run_job(job, compute, store)
 
 
@@ -89,7 +91,7 @@ def store(working):
 @pytest.fixture(autouse=True)
 def no_timm(monkeypatch):
     """Cards are asked of timm in another process, which takes seconds; none of these jobs looks at them."""
-    monkeypatch.setattr("classlens.models.card._describe", lambda requests: [CARD for _ in requests])
+    monkeypatch.setattr("classlens.models.architecture._describe", lambda requests: [FACTS for _ in requests])
 
 
 HERE = ("--configfile", "config.yaml")
@@ -354,8 +356,8 @@ def test_explain_a_wide_and_deep_workflow(runner, store, monkeypatch):
             wildcards = {"dataset": "digits", "geometry": f"squash-{index + 1}-bilinear", "split": f"{depth}"}
             run("pixels", {"above": above}, {"pixels": path}, wildcards, store)
     asked = []
-    real = describe.static_part
-    monkeypatch.setattr(describe, "static_part", lambda *arguments: asked.append(arguments) or real(*arguments))
+    counted = lambda *arguments: asked.append(arguments) or describe_job(*arguments)  # noqa: E731
+    monkeypatch.setattr("classlens.catalog.plan.describe_job", counted)
     assert explained(runner, layer[0])[0].endswith("no part of its key changed")
     assert len(asked) == 3 * 4 + 2
     Path("raw.txt").write_text("other")
@@ -366,15 +368,16 @@ def test_explain_a_wide_and_deep_workflow(runner, store, monkeypatch):
 @pytest.fixture
 def keys():
     """Keys as they are in a process of its own, which reads code and versions once."""
-    describe._code_key.cache_clear()
+    plan._code_key.cache_clear()
     yield
-    describe._code_key.cache_clear()
+    plan._code_key.cache_clear()
 
 
 @pytest.mark.usefixtures("keys")
 def test_explain_a_change_of_a_library(runner, store, monkeypatch):
     versions = {"python": "3.99", "numpy": "9"}
     monkeypatch.setattr("classlens.store.key.library_versions", lambda _: versions)
+    plan._code_key.cache_clear()
     lines = explained(runner, TABLE)
     assert lines[0] == f"{TABLE} (stimuli) would be computed"
     assert any(line.startswith("  - libraries numpy: ") and line.endswith("-> 9") for line in lines)
@@ -387,13 +390,17 @@ def test_explain_a_change_of_code(runner, working, tmp_path, monkeypatch):
     Path("raw.txt").write_text("raw")
     make(Store(working / ".classlens"), checkout)
     assert explained(runner, TABLE)[0].endswith("no part of its key changed")
-    script = checkout / "workflow/scripts/stimuli.py"
-    script.write_text(script.read_text().replace("def compute", "NEW = 1\n\n\ndef compute"))
-    describe._code_key.cache_clear()
-    assert [line.partition(" (")[0] for line in explained(runner, TABLE)[1:]] == [
-        "  - code __script__:NEW is new",
-        "  - code __script__:order of statements is new",
-    ]
+    module = checkout / "classlens/data/listing.py"
+    module.write_text(f"{module.read_text()}\n\nNEW = 1\n")
+    plan._code_key.cache_clear()
+    [reason] = explained(runner, TABLE)[1:]
+    assert re.fullmatch(r"  - code classlens\.data\.listing: \w{16} -> \w{16}", reason)
+    # The edit changed no number, and somebody says so.
+    assert runner("store", "accept", TABLE, *HERE).endswith("1 results accepted\n")
+    assert explained(runner, TABLE)[0].endswith("no part of its key changed")
+    assert "    accepted by " in runner("store", "provenance", TABLE, *HERE)
+    Path("raw.txt").write_text("other")
+    assert "more than code changed (input raw.txt" in runner("store", "accept", TABLE, *HERE, ok=False)
     assert explained(runner)[0] == f"{PIXELS} (pixels) would be computed"
 
 
@@ -434,7 +441,7 @@ def test_provenance_after_the_directory_was_moved(runner, store, tmp_path, monke
     options = ("--store", tmp_path / "store", "--directory", moved, "--configfile", moved / "config.yaml")
     assert "was not made through" in runner("store", "provenance", PIXELS, *options, ok=False)
     (moved / "results/datasets/digits/note.txt").write_text("by hand")
-    assert sweep(tmp_path / "store", moved) == []
+    assert verify_workdir(tmp_path / "store", moved) == []
     lines = runner("store", "provenance", PIXELS, *options).splitlines()
     assert lines[0].startswith(f"{PIXELS}  by pixels")
     assert lines[2].startswith(f"  {TABLE}  by stimuli")
@@ -499,7 +506,7 @@ def test_what_was_made_from_a_lost_file_goes_too(store, caplog):
     assert table.stat().st_nlink > 1
     table.chmod(0o644)
     table.write_text("overwritten, and the blob with it")
-    assert sweep(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / TABLE]
     assert not table.exists()
     assert not Path(PIXELS).exists()
     assert Path("results/note.txt").exists()
@@ -513,7 +520,7 @@ def test_an_edited_copy_comes_back_and_nothing_else_goes(store):
     content = table.read_text()
     table.unlink()
     table.write_text("edited")  # a file of its own; the blob is whole
-    assert sweep(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / TABLE]
     assert table.read_text() == content
     assert Path(f"{TABLE}.changed").read_text() == "edited"
     assert Path(PIXELS).exists()

@@ -2,12 +2,12 @@
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 
 import classlens
 from classlens import Results
 from classlens.errors import InputError
+from classlens.terms import BRANCHES, SITES, block_name
 
 N, T, B, C, PREFIX = 3, 6, 2, 7, 2
 RNG = np.random.default_rng(0)
@@ -23,12 +23,12 @@ def results(tmp_path):
     folder = tmp_path / "results"
     (folder / "m/layers").mkdir(parents=True)
     for block in range(B):
-        with h5py.File(folder / f"m/layers/block_{block:02d}.h5", "w") as file:
-            for number, site in enumerate(("residual", "attn", "mlp")):
+        with h5py.File(folder / f"m/layers/{block_name(block)}.h5", "w") as file:
+            for number, site in enumerate(SITES):
                 file[f"{site}/rank"] = (RANKS[block] + number) % C
                 file[f"{site}/logit"] = LOGITS[block] + number
                 file[f"{site}/top5"] = TOP5[block]
-            for branch in ("attn", "mlp"):
+            for branch in BRANCHES:
                 file[f"keys/{branch}"] = TOP5[block]
     with h5py.File(folder / "m/output.h5", "w") as file:
         file.attrs.update(num_classes=C, num_prefix_tokens=PREFIX, has_class_token=True)
@@ -66,9 +66,9 @@ def test_what_belongs_to_memories_perturbations_explanations_and_probes(results)
     for folder in ("memories/mlp", "probes/attn", "perturbation", "explanation", "faithfulness"):
         (model / folder).mkdir(parents=True)
     for block in range(B):
-        with h5py.File(model / f"memories/mlp/block_{block:02d}.h5", "w") as file:
+        with h5py.File(model / f"memories/mlp/{block_name(block)}.h5", "w") as file:
             file["agreement"] = RANKS[block] > 2
-        with h5py.File(model / f"probes/attn/block_{block:02d}.h5", "w") as file:
+        with h5py.File(model / f"probes/attn/{block_name(block)}.h5", "w") as file:
             file["accuracy"] = np.full(T, block / 2)
     for name, key in (("attention_no_cls", "rank"), ("tokens_no_class", "correct")):
         with h5py.File(model / f"perturbation/{name}.h5", "w") as file:
@@ -107,6 +107,8 @@ def test_a_tidy_frame_of_tokens(results):
     assert row["class_index"] == 6
     assert row["label"] == LABEL[2, 1]
     assert frame[frame["token"] < PREFIX]["label"].isna().all()
+    (results.folder / "m/token_labels.h5").unlink()
+    assert "label" not in results.tokens("m")
 
 
 def test_tables_and_figures(results):
@@ -139,9 +141,3 @@ def test_no_results_at_all(tmp_path):
         Results(tmp_path / "results")
     with pytest.raises(AttributeError, match="Resultz"):
         _ = classlens.Resultz
-
-
-def test_the_frame_without_masks_has_no_label(results):
-    (results.folder / "m/token_labels.h5").unlink()
-    assert isinstance(results.tokens("m"), pd.DataFrame)
-    assert "label" not in results.tokens("m")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import tempfile
+from functools import cache
 
 import h5py
 import numpy as np
@@ -47,6 +49,10 @@ WITHOUT_CLASS_TOKEN = {
     "averages": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "class_token": False}),
     "averages, res-post-norm": ("vit_base_patch16_rpn_224", SMALL),
     "averages, relative positions": ("vit_relpos_small_patch16_224", SMALL),
+    "averages after the norm": (
+        "vit_tiny_patch16_224",
+        {**SMALL, "global_pool": "avg", "class_token": False, "fc_norm": False},
+    ),
 }
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
@@ -56,6 +62,10 @@ GOLDEN_NETWORK = {
     "options": {"embed_dim": 48, "depth": 12, "num_heads": 3},
 }
 RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
+
+
+FOLDER = tempfile.TemporaryDirectory()
+"""Lives as long as the tests."""
 
 
 def transformer(name, seed=0):
@@ -76,16 +86,25 @@ def random_images(count=3, seed=1):
     return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
-def write_golden(folder):
-    """Write the golden images as a pixel file and the golden model as canonical weights."""
+@cache
+def golden_pixels(split="validation"):
+    """Return a pixel file of golden images: `validation`, or `test`, which probes are trained on."""
     root = GOLDEN / "imagenet_s" / "ImageNetS919"
-    rows = list(csv.DictReader((root / "validation_stim_info.csv").open()))
-    pixels = [np.asarray(Image.open(root / "validation" / row["imagenet_id"] / row["img_name"])) for row in rows]
-    with h5py.File(folder / "pixels.h5", "w") as file:
+    rows = list(csv.DictReader((root / f"{split}_stim_info.csv").open()))
+    pixels = [np.asarray(Image.open(root / split / row["imagenet_id"] / row["img_name"])) for row in rows]
+    path = f"{FOLDER.name}/{split}.h5"
+    with h5py.File(path, "w") as file:
         file["pixels"] = np.stack(pixels)
         file["class_index"] = np.array([int(row["index"]) for row in rows], np.uint16)
-    write_weights(GOLDEN / "model.safetensors", folder / "weights.safetensors", **GOLDEN_NETWORK, origin="file")
-    return folder / "pixels.h5", folder / "weights.safetensors"
+    return path
+
+
+@cache
+def golden_weights():
+    """Return the golden model as canonical weights."""
+    path = f"{FOLDER.name}/weights.safetensors"
+    write_weights([str(GOLDEN / "model.safetensors")], [], path, **GOLDEN_NETWORK, origin="file")
+    return path
 
 
 def write_small(folder, name, classes, change=None):

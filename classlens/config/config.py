@@ -4,21 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
+from classlens.catalog.analyses import GROUPS
+from classlens.catalog.job import CLASS_TOKEN, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
-from classlens.data.select import class_count, has_masks, raw_images, raw_masks, select
+from classlens.data.kinds import open_dataset
+from classlens.data.select import select
+from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.explanations.methods import applicable_methods
 from classlens.perturbation.kinds import applicable_attention_kinds
 
-NEED_MASKS = ("class_vs_context", "token_perturbation", "segmentation")
-NEED_CLASS_TOKEN = ("agreement_vs_accuracy", "heatmaps")
-NEED_TRAINING = ("linear_probes",)
 TWIN_SUFFIX = "-random"
 
 Answer = TypeVar("Answer")
+
+
+class ArchitectureInfo(TypedDict):
+    """What the workflow knows of an architecture before it loads a model; see `classlens.models.describe`."""
+
+    depth: int
+    heads: int
+    width: int
+    num_classes: int
+    tokens: int
+    num_prefix_tokens: int
+    has_class_token: bool
+    distilled: bool
+    class_token_pooling: bool
+    grid: list[int]
+    image_size: int
+    transform: dict[str, Any]
+
+
+REASONS = {
+    MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
+    CLASS_TOKEN: "looks at [CLS], which {model} does not have",
+    TRAINING_IMAGES: "needs training images of {model}; raise datasets.{dataset}.train_per_class",
+}
+"""Why a job cannot run."""
 
 
 def twin_name(model: str) -> str:
@@ -41,14 +67,18 @@ class Config:
     probes: dict[str, Any]
     figures: list[str] | None
     store: str | None
-    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Facts about each model's architecture, see `classlens.models.card`."""
+    architectures: dict[str, ArchitectureInfo] = field(default_factory=dict)
+    """Facts about each model's architecture, see `classlens.models.architecture`."""
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
     """Answers by question and data set: listing folders takes time, and each of thousands of jobs asks."""
 
+    def source(self, dataset: str) -> Source:
+        """Return access to a data set."""
+        return open_dataset(self.datasets[dataset], dataset)
+
     def stimuli(self, dataset: str) -> list[Stimulus]:
         """Return the images of a data set, see `classlens.data.select`."""
-        return self._once("stimuli", dataset, lambda: select(self.datasets[dataset], dataset))
+        return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.datasets[dataset]))
 
     def images(self, dataset: str, split: str = "evaluation") -> int:
         """Return the number of images in a split of a data set."""
@@ -56,15 +86,15 @@ class Config:
 
     def classes(self, dataset: str) -> int:
         """Return the number of classes that a data set's class indices come from."""
-        return self._once("classes", dataset, lambda: class_count(self.datasets[dataset], dataset))
+        return self._once("classes", dataset, lambda: self.source(dataset).class_count())
 
     def raw_images(self, dataset: str) -> list[str]:
         """Return the raw files that a data set's images come from."""
-        return raw_images(self.datasets[dataset], self.stimuli(dataset), dataset)
+        return self.source(dataset).image_files(self.stimuli(dataset))
 
     def raw_masks(self, dataset: str) -> list[str]:
         """Return the raw files that the masks of a data set's evaluation images come from."""
-        return raw_masks(self.datasets[dataset], self.stimuli(dataset), dataset)
+        return self.source(dataset).mask_files(self.stimuli(dataset))
 
     def _once(self, question: str, dataset: str, answer: Callable[[], Answer]) -> Answer:
         if (question, dataset) not in self._known:
@@ -80,9 +110,9 @@ class Config:
         """Tell whether a model is some other model's random twin."""
         return model.removesuffix(TWIN_SUFFIX) in self.models and model.endswith(TWIN_SUFFIX)
 
-    def card(self, model: str) -> dict[str, Any]:
-        """Return the card of a model's architecture."""
-        return self.cards[model]
+    def architecture(self, model: str) -> ArchitectureInfo:
+        """Return the facts about a model's architecture."""
+        return self.architectures[model]
 
     def dataset(self, model: str) -> dict[str, Any]:
         """Return the data set that a model looks at."""
@@ -93,9 +123,9 @@ class Config:
         return isinstance(self.models[model]["weights"], dict)
 
     def transform(self, model: str) -> dict[str, Any]:
-        """Return a model's transform in full; timm's own comes from the card."""
+        """Return a model's transform in full; timm's own comes from its architecture."""
         given = self.models[model]["transform"]
-        return dict(self.card(model)["transform"] if given == "timm" else given)
+        return dict(self.architecture(model)["transform"] if given == "timm" else given)
 
     def geometry(self, model: str) -> Geometry:
         """Return the part of a model's transform that moves pixels."""
@@ -107,50 +137,73 @@ class Config:
             interpolation=transform["interpolation"],
         )
 
-    def models_with(self, analysis: str, twins: bool = False) -> list[str]:
-        """Return the models that a table or figure of an analysis puts side by side, in display order.
+    def compared_models(self, analysis: Analysis) -> list[str]:
+        """Return the models that a table or figure puts side by side, in display order.
 
         These are the models that run it; if none does, so that it was asked for by name, all to which it applies.
 
-        Args:
-            twins: with the random twins.
+        Raises:
+            InputError: there is none.
         """
-        own = self.runs(analysis) or [name for name in self.models if self._compares(name, analysis)]
-        return [name for name in self.models if name in own or (twins and self.is_twin(name))]
+        own = self.runs(analysis.group) or [name for name in self.models if self._compares(name, analysis.group)]
+        names = [name for name in self.models if name in own or (analysis.twins and self.is_twin(name))]
+        if not own:
+            raise InputError(f"{analysis.name} applies to no model of the config")
+        return names
 
-    def runs(self, analysis: str) -> list[str]:
-        """Return the models for which `all` runs an analysis; random twins are only compared with."""
+    def runs(self, group: str) -> list[str]:
+        """Return the models for which `all` runs a group of analyses; random twins are only compared with."""
         return [
             name
             for name, entry in self.models.items()
-            if self._compares(name, analysis) and (entry["analyses"] is None or analysis in entry["analyses"])
+            if self._compares(name, group) and (entry["analyses"] is None or group in entry["analyses"])
         ]
 
-    def _compares(self, model: str, analysis: str) -> bool:
-        return not self.is_twin(model) and self.applies(model, analysis)
+    def _compares(self, model: str, group: str) -> bool:
+        return not self.is_twin(model) and self.applies(model, group)
 
-    def applies(self, model: str, analysis: str) -> bool:
-        """Tell whether an analysis has a meaning for a model: some need masks, [CLS] or training images."""
-        if analysis in NEED_MASKS:
-            return has_masks(self.dataset(model))
-        if analysis in NEED_TRAINING:
+    def applies(self, model: str, group: str) -> bool:
+        """Tell whether a group of analyses has a meaning for a model."""
+        return all(self.has(model, need) for need in GROUPS[group].needs)
+
+    def has(self, model: str, need: str) -> bool:
+        """Tell whether a model has what an analysis needs, see `classlens.catalog.job`."""
+        if need == MASKS:
+            return self.source(self.models[model]["dataset"]).has_masks
+        if need == TRAINING_IMAGES:
             return self.images(self.models[model]["dataset"], "training") > 0
-        return analysis not in NEED_CLASS_TOKEN or bool(self.card(model)["has_class_token"])
+        return self.architecture(model)["has_class_token"]
+
+    def require(self, model: str, need: str, job: str) -> None:
+        """Check that a model has what a job needs.
+
+        Raises:
+            InputError: it has not.
+        """
+        if not self.has(model, need):
+            raise InputError(f"{job} {REASONS[need].format(model=model, dataset=self.models[model]['dataset'])}")
+
+    def shard_bounds(self, model: str) -> list[tuple[int, int]]:
+        """Return first and last + 1 image of every shard of a model's evaluation images."""
+        count, size = self.images(self.models[model]["dataset"]), self.extraction["shard_size"]
+        return [(start, min(start + size, count)) for start in range(0, count, size)]
 
     def attention_kinds(self, model: str) -> list[str]:
         """Return the attention perturbations that apply to a model."""
-        return list(applicable_attention_kinds(has_class_token=self.card(model)["has_class_token"]))
+        return list(applicable_attention_kinds(has_class_token=self.architecture(model)["has_class_token"]))
+
+    def method_facts(self, model: str) -> dict[str, bool]:
+        """Return what decides which explanations apply to a model."""
+        facts = self.architecture(model)
+        return {key: facts[key] for key in ("has_class_token", "class_token_pooling")}  # type: ignore[literal-required]
 
     def methods(self, model: str) -> list[str]:
         """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
-        card = self.card(model)
-        applicable = applicable_methods(
-            has_class_token=card["has_class_token"], class_token_pooling=card["class_token_pooling"]
-        )
         everywhere = self.probes["blocks"] is None and self.probes["tokens"] is None
         probe = ["probe"] if everywhere and self.applies(model, "linear_probes") else []
         wanted = self.explanations["methods"]
-        return [name for name in (*applicable, *probe) if wanted is None or name in wanted]
+        there = (*applicable_methods(**self.method_facts(model)), *probe)
+        return [name for name in there if wanted is None or name in wanted]
 
     def removal_counts(self, model: str) -> list[int] | None:
         """Return the numbers of tokens that removal curves of a model keep, None for the default.
@@ -158,7 +211,7 @@ class Config:
         Raises:
             InputError: a number is larger than the model's number of image tokens.
         """
-        rows, columns = self.card(model)["grid"]
+        rows, columns = self.architecture(model)["grid"]
         counts, tokens = self.faithfulness["counts"], rows * columns
         if counts is None:
             return None
@@ -173,7 +226,3 @@ class Config:
         """Return the blocks that linear probes of a model of this depth read."""
         wanted = self.probes["blocks"]
         return [block for block in range(depth) if wanted is None or block in wanted]
-
-    def shows(self, figure: str) -> bool:
-        """Tell whether `all` draws a figure, as far as the list of figures says."""
-        return self.figures is None or figure in self.figures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,40 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
+from classlens.catalog.analyses import FIGURES, GROUPS
 from classlens.config.config import Config, twin_name
+from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
+from classlens.explanations.methods import METHODS
+from classlens.terms import BRANCHES, SITES
 
 SCHEMA_FILE = Path(__file__).with_name("schema.yaml")
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the JSON schema of the config."""
+    """Return the JSON schema of the config; where it says `enum: NAME`, the values are declared elsewhere."""
+    choices: dict[str, Iterable[str]] = {
+        "kinds": KINDS,
+        "analyses": GROUPS,
+        "figures": FIGURES,
+        "methods": METHODS,
+        "heatmap_methods": [name for name, method in METHODS.items() if method.has_maps],
+        "sites": SITES,
+        "branches": BRANCHES,
+    }
     loaded: dict[str, Any] = yaml.safe_load(SCHEMA_FILE.read_text())
+    _fill_enums(loaded, {name: list(values) for name, values in choices.items()})
     return loaded
+
+
+def _fill_enums(part: Any, choices: Mapping[str, list[str]]) -> None:
+    """Put what is declared elsewhere in the place of its name."""
+    if isinstance(part, dict):
+        if isinstance(part.get("enum"), str):
+            part["enum"] = choices[part["enum"]]
+        for value in part.values():
+            _fill_enums(value, choices)
 
 
 def load_config(raw: Mapping[str, Any]) -> Config:
@@ -102,14 +125,13 @@ def _unknown_key(where: str, key: str, known: list[str]) -> str:
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
-    if dataset["kind"] != "digits" and not dataset["root"]:
+    kind = kind_of(dataset)
+    if kind.needs_root and not dataset["root"]:
         raise InputError(
             f"config: datasets.{name}.root is missing; a data set of kind {dataset['kind']} needs its folder"
         )
-    if dataset["masks"] and dataset["kind"] != "image_folder":
-        raise InputError(
-            f"config: datasets.{name}.masks is for kind image_folder; {dataset['kind']} brings its own masks"
-        )
+    if dataset["masks"] and not kind.takes_masks:
+        raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 
 
 def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) -> None:

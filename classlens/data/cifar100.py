@@ -12,10 +12,15 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
+from classlens.arrays import Array
+from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -25,75 +30,77 @@ META = "meta"
 SIDE = 32
 
 
-def stimuli(dataset: Mapping[str, Any], name: str) -> list[Stimulus]:
-    """Return all images, class by class, in the order of the files.
+class Cifar100(Source):
+    """The rows of CIFAR-100's files."""
 
-    Raises:
-        InputError: a file is missing or is not one of CIFAR-100's.
-    """
-    root = dataset["root"]
-    names = class_names(root, name)
-    found = []
-    for split, partition in PARTITIONS.items():
-        for row, label in enumerate(_labels(_path(root, partition, name))):
-            if not 0 <= label < len(names):
-                raise InputError(f"{_path(root, partition, name)}: image {row} has the class {label} of {len(names)}")
-            found.append(Stimulus(split, label, names[label], names[label], f"{partition}#{row}"))
-    return sorted(found, key=lambda item: item.class_index)
+    without_masks = "CIFAR-100 has no masks, so its tokens cannot be told into class and context"
 
+    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
+        super().__init__(root, mask_root, name)
+        self._images: dict[str, Array] = {}
+        self._lock = Lock()
 
-def class_names(root: str, name: str = "NAME") -> list[str]:
-    """Return the names of the classes by index."""
-    path = _path(root, META, name)
-    return [str(text) for text in _get(_load(path), "fine_label_names", path)]
+    def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
+        """Return all images, class by class, in the order of the files."""
+        names = self._class_names()
+        found = []
+        for split, partition in PARTITIONS.items():
+            for row, label in enumerate(map(int, self._get(partition, "fine_labels"))):
+                if not 0 <= label < len(names):
+                    raise InputError(f"{self._path(partition)}: image {row} has the class {label} of {len(names)}")
+                found.append(Stimulus(split, label, names[label], names[label], f"{partition}#{row}"))
+        return sorted(found, key=lambda item: item.class_index)
 
+    def class_count(self) -> int:
+        """Return the number of classes."""
+        return len(self._class_names())
 
-def class_count(dataset: Mapping[str, Any], name: str = "NAME") -> int:
-    """Return the number of classes."""
-    return len(class_names(dataset["root"], name))
+    def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the files that all images come from."""
+        return [str(self._path(part)) for part in (*PARTITIONS.values(), META)]
 
+    def content(self, file: str) -> bytes:
+        """Return an image's bytes: red, green and blue, each row by row."""
+        partition, _, row = file.rpartition("#")
+        with self._lock:
+            if partition not in self._images:
+                self._images[partition] = self._read_images(partition)
+        return bytes(self._images[partition][int(row)].tobytes())
 
-def has_masks(_dataset: Mapping[str, Any]) -> bool:
-    """No image has one."""
-    return False
+    def decode(self, content: bytes, file: str) -> Image.Image:
+        """Return an image."""
+        planes = np.frombuffer(content, np.uint8).reshape(3, SIDE, SIDE)
+        return Image.fromarray(np.ascontiguousarray(planes.transpose(1, 2, 0)))
 
+    def _class_names(self) -> list[str]:
+        return [str(text) for text in self._get(META, "fine_label_names")]
 
-def raw_images(dataset: Mapping[str, Any], _chosen: Sequence[Stimulus], name: str) -> list[str]:
-    """Return the files that all images come from."""
-    return [str(_path(dataset["root"], part, name)) for part in (*PARTITIONS.values(), META)]
+    def _read_images(self, partition: str) -> Array:
+        found = np.asarray(self._get(partition, "data"))
+        if found.dtype != np.uint8 or found.shape[1:] != (3 * SIDE * SIDE,):
+            path = self._path(partition)
+            raise InputError(f"{path} is not a file of CIFAR-100 (images of {SIDE} x {SIDE} pixels); unpack it again")
+        return found
 
+    def _path(self, part: str) -> Path:
+        path = self.root / FOLDER / part
+        if not path.is_file():
+            raise InputError(
+                f"datasets.{self.name}.root: {path} is missing; unpack cifar-100-python.tar.gz in {self.root}, or let "
+                f"torchvision.datasets.CIFAR100 download it there"
+            )
+        return path
 
-def raw_masks(_dataset: Mapping[str, Any], _chosen: Sequence[Stimulus], name: str) -> list[str]:
-    """Refuse: there are no masks.
-
-    Raises:
-        InputError: always.
-    """
-    raise InputError(f"datasets.{name}: CIFAR-100 has no masks, so its tokens cannot be told into class and context")
-
-
-def rows(root: str, partition: str) -> Any:
-    """Return the images of a partition as an array (n, 3072) of bytes: red, green, blue, each row by row."""
-    path = _path(root, partition, "NAME")
-    found = _get(_load(path), "data", path)
-    if getattr(found, "shape", ())[1:] != (3 * SIDE * SIDE,):
-        raise InputError(f"{path} is not a file of CIFAR-100 (images of {SIDE} x {SIDE} pixels); unpack it again")
-    return found
-
-
-def _path(root: str, part: str, name: str) -> Path:
-    path = Path(root) / FOLDER / part
-    if not path.is_file():
-        raise InputError(
-            f"datasets.{name}.root: {path} is missing; unpack cifar-100-python.tar.gz in {root}, or let "
-            f"torchvision.datasets.CIFAR100 download it there"
-        )
-    return path
-
-
-@lru_cache(maxsize=8)
-def _labels(path: Path) -> tuple[int, ...]:
-    return tuple(int(label) for label in _get(_load(path), "fine_labels", path))
+    def _get(self, part: str, key: str) -> Any:
+        path = self._path(part)
+        try:
+            with path.open("rb") as file:
+                content = _Plain(file, encoding="latin1").load()
+        except Exception as error:  # a damaged pickle raises whatever comes up
+            raise InputError(f"{path} is not a file of CIFAR-100 ({error}); unpack it again") from error
+        if not isinstance(content, Mapping) or key not in content:
+            raise InputError(f"{path} is not a file of CIFAR-100 (it has no {key}); unpack it again")
+        return content[key]
 
 
 class _Plain(pickle.Unpickler):
@@ -107,17 +114,3 @@ class _Plain(pickle.Unpickler):
         if f"{module}.{name}" not in self.ALLOWED:
             raise pickle.UnpicklingError(f"it wants to call {module}.{name}")
         return super().find_class(module, name)
-
-
-def _load(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            return _Plain(file, encoding="latin1").load()
-    except Exception as error:  # a damaged pickle raises whatever comes up
-        raise InputError(f"{path} is not a file of CIFAR-100 ({error}); unpack it again") from error
-
-
-def _get(content: Any, key: str, path: Path) -> Any:
-    if not isinstance(content, Mapping) or key not in content:
-        raise InputError(f"{path} is not a file of CIFAR-100 (it has no {key}); unpack it again")
-    return content[key]

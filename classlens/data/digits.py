@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import csv
 import gzip
+import site
+import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
-CLASSES = 10
+FILE = "sklearn/datasets/data/digits.csv.gz"
 SIDE = 8
 FULL = 16
 """Value of a pixel full of ink."""
@@ -25,50 +32,65 @@ HELD_OUT_EVERY = 5
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
-def source() -> Path:
-    """Return the file that scikit-learn installs, without importing scikit-learn.
+class Digits(Source):
+    """scikit-learn's digits; ink is the mask."""
 
-    Raises:
-        InputError: scikit-learn is not installed.
-    """
-    spec = find_spec("sklearn")
-    if spec is None or not spec.submodule_search_locations:
+    needs_root = False
+    has_masks = True
+
+    def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
+        """Return all digits, class by class."""
+        seen = [0] * len(NAMES)
+        found = []
+        for number, row in enumerate(_rows()):
+            index = row[-1]
+            split = "evaluation" if seen[index] % HELD_OUT_EVERY == 0 else "training"
+            seen[index] += 1
+            found.append(Stimulus(split, index, str(index), NAMES[index], f"{Path(FILE).name}#{number}"))
+        return sorted(found, key=lambda item: item.class_index)
+
+    def class_count(self) -> int:
+        """Return the number of digits."""
+        return len(NAMES)
+
+    def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the one file that holds all digits."""
+        return [str(_path())]
+
+    mask_files = image_files
+
+    def content(self, file: str) -> bytes:
+        """Return a digit's pixels, row by row."""
+        return bytes(_rows()[int(file.rpartition("#")[2])][:-1])
+
+    def decode(self, content: bytes, file: str) -> Image.Image:
+        """Return a digit, bright on black."""
+        return Image.fromarray(np.round(_ink(content) * (255 / FULL)).astype(np.uint8)).convert("RGB")
+
+    def mask_content(self, file: str, class_id: str) -> bytes:
+        """Return the digit's pixels."""
+        return self.content(file)
+
+    def decode_mask(self, content: bytes, file: str) -> Mask:
+        """Return where there is ink: pixels at least half full."""
+        return np.where(_ink(content) >= FULL / 2, CLASS, CONTEXT).astype(np.uint8)
+
+
+def _path() -> Path:
+    """Return the file that scikit-learn installs, without importing scikit-learn, which takes long."""
+    folders = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages())
+    path = next((path for folder in folders if (path := Path(folder, FILE)).is_file()), None)
+    if path is None:
         raise InputError("data sets of kind digits come with scikit-learn; install it (pip install scikit-learn)")
-    return Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    return path
 
 
 @cache
-def rows() -> tuple[tuple[int, ...], ...]:
+def _rows() -> tuple[tuple[int, ...], ...]:
     """Return every image as 64 pixels and its class."""
-    with gzip.open(source(), "rt", newline="") as file:
+    with gzip.open(_path(), "rt", newline="") as file:
         return tuple(tuple(int(float(value)) for value in row) for row in csv.reader(file))
 
 
-def class_count(_dataset: Mapping[str, Any], _name: str) -> int:
-    """Return the number of digits."""
-    return CLASSES
-
-
-def has_masks(_dataset: Mapping[str, Any]) -> bool:
-    """Ink is the mask."""
-    return True
-
-
-def raw_images(_dataset: Mapping[str, Any], _chosen: Sequence[Stimulus], _name: str) -> list[str]:
-    """Return the one file that holds all digits."""
-    return [str(source())]
-
-
-raw_masks = raw_images
-
-
-def stimuli(_dataset: Mapping[str, Any], _name: str) -> list[Stimulus]:
-    """Return all digits, class by class."""
-    seen = [0] * CLASSES
-    found = []
-    for number, row in enumerate(rows()):
-        index = row[-1]
-        split = "evaluation" if seen[index] % HELD_OUT_EVERY == 0 else "training"
-        seen[index] += 1
-        found.append(Stimulus(split, index, str(index), NAMES[index], f"{source().name}#{number}"))
-    return sorted(found, key=lambda item: item.class_index)
+def _ink(content: bytes) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)

@@ -39,27 +39,27 @@ def open_image(content: bytes, path: Path) -> Image.Image:
         ) from error
 
 
-def open_mask(path: Path) -> npt.NDArray[np.uint8]:
+def open_mask(content: bytes, path: Path) -> npt.NDArray[np.uint8]:
     """Decode a mask file into its RGB channels (height, width, 3), without any change of values.
 
     Raises:
         InputError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
 
 
-def open_nonzero(path: Path) -> npt.NDArray[np.bool_]:
+def open_nonzero(content: bytes, path: Path) -> npt.NDArray[np.bool_]:
     """Tell of each pixel of a mask file whether its stored value (index, grey, any colour) is not zero (height, width).
 
     Raises:
         InputError: it cannot be read.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             opaque = image.mode in ("LA", "RGBA", "PA")
             values = np.asarray(image)
     except (*BROKEN, Image.DecompressionBombError) as error:

@@ -1,53 +1,68 @@
-"""Which tokens lie on the object: SPEC section 5."""
+"""Which tokens lie on the object, see docs/method.md."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from classlens.data.raw import CLASS, IGNORE
+from classlens.arrays import Array
+from classlens.data.mask import CLASS, IGNORE, Mask
+from classlens.data.source import Source
+from classlens.data.stimulus import read_mask_digests, read_stimuli
 from classlens.hdf5 import Column, RowWriter, iterate_rows
-
-Masks = npt.NDArray[np.uint8]
 
 
 def write_token_labels(
-    masks: Path | str,
-    path: Path | str,
     *,
-    grid: tuple[int, int],
-    rows: int,
-    original: Callable[[int], Masks] | None = None,
+    masks: str,
+    stimuli: str,
+    digests: str,
+    labels: str,
+    source: type[Source],
+    grid: Sequence[int],
+    mode: str,
+    root: str | None,
+    mask_root: str | None,
 ) -> None:
     """Write `label` (N, P) int8 and `class_fraction` (N, P) float32.
 
     Args:
         masks: mask file (N, H, W) after the images' geometry.
-        path: the file to write.
+        stimuli: stimuli.csv.
+        digests: masks.csv.
+        labels: the file to write.
+        source: kind of data set.
         grid: rows and columns of image tokens.
-        rows: N.
-        original: for `corner` labels, gives the mask of image i before any geometry (height, width).
+        mode: "majority", or "corner", which labels tokens by the masks before any geometry.
+        root, mask_root: the data set's folders.
+
+    Raises:
+        InputError: a mask is missing, cannot be read, or changed since it was listed.
     """
-    tokens = grid[0] * grid[1]
-    columns = {
-        "label": Column((tokens,), np.int8, "1 class, 0 context, -1 ignore", "label"),
-        "class_fraction": Column((tokens,), np.float32, "share of class pixels among the token's pixels"),
+    rows, columns = grid
+    originals = source(root, mask_root)
+    listed = list(zip(read_stimuli(stimuli, "evaluation"), read_mask_digests(digests), strict=True))
+    fields = {
+        "label": Column((rows * columns,), np.int8, "1 class, 0 context, -1 ignore", "label"),
+        "class_fraction": Column((rows * columns,), np.float32, "share of class pixels among the token's pixels"),
     }
     done = 0
-    with RowWriter(path, rows, columns) as writer:
+    with RowWriter(labels, len(listed), fields) as writer:
         for batch in iterate_rows(masks, ["mask"]):
-            label, fraction = majority(batch["mask"], grid)
-            if original is not None:
-                label = np.stack([corner(original(done + i), grid) for i in range(len(label))])
+            label, fraction = majority(batch["mask"], (rows, columns))
+            images = listed[done : done + len(label)]
+            if mode == "corner":
+                own = (originals.mask(item.file, item.class_id, digest) for item, digest in images)
+                label = np.stack([corner(mask, (rows, columns)) for mask in own])
             writer.append({"label": label, "class_fraction": fraction})
             done += len(label)
 
 
-def majority(masks: Masks, grid: tuple[int, int]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def majority(
+    masks: npt.NDArray[np.uint8], grid: tuple[int, int]
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Label tokens by the share of their pixels.
 
     Args:
@@ -63,7 +78,7 @@ def majority(masks: Masks, grid: tuple[int, int]) -> tuple[npt.NDArray[np.int8],
     return label.astype(np.int8), fraction.astype(np.float32)
 
 
-def corner(mask: Masks, grid: tuple[int, int]) -> npt.NDArray[np.int8]:
+def corner(mask: Mask, grid: tuple[int, int]) -> npt.NDArray[np.int8]:
     """Label tokens as the published code does: cell (r, c) takes the pixel at floor(index * size / grid).
 
     The mask is the original one, without the image's crop; ignored pixels count as context.
@@ -73,7 +88,7 @@ def corner(mask: Masks, grid: tuple[int, int]) -> npt.NDArray[np.int8]:
     return picked
 
 
-def _share(of: npt.NDArray[np.bool_], grid: tuple[int, int]) -> npt.NDArray[Any]:
+def _share(of: npt.NDArray[np.bool_], grid: tuple[int, int]) -> Array:
     count, height, width = of.shape
     cells = of.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
     return np.asarray(cells.mean(axis=(2, 4)).reshape(count, -1))

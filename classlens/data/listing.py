@@ -2,50 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from classlens.data.raw import open_raw
 from classlens.data.select import select
+from classlens.data.source import Source
 from classlens.data.stimulus import read_stimuli, write_mask_digests, write_stimuli
 from classlens.data.threads import in_order
 
 
 def list_stimuli(
-    kind: str, root: str | None, selection: Mapping[str, Any], path: Path | str, threads: int, masks: str | None = None
+    *,
+    raw: Sequence[str],
+    table: str,
+    source: type[Source],
+    selection: Mapping[str, Any],
+    root: str | None,
+    mask_root: str | None,
+    threads: int,
 ) -> None:
     """Select a data set's images, digest their raw contents in parallel, and write stimuli.csv.
 
     Args:
-        kind: of data set.
-        root, masks: its folders.
+        raw: the data set's files, which the workflow watches.
+        table: the table to write.
+        source: kind of data set.
         selection: the keys of the data set's config that choose images.
-        path: the table to write.
-        threads: files that are read at a time.
+        root, mask_root: its folders.
+        threads: images that are read at a time.
     """
-    stimuli = select({"kind": kind, "root": root, "masks": masks, **selection})
-    raw = open_raw(kind, root, masks)
-    listed = in_order(lambda item: raw.digest(item.file), stimuli, threads, "listing")
-    write_stimuli(stimuli, (digest for _, digest in listed), path)
+    images = source(root, mask_root)
+    stimuli = select(images, selection)
+    listed = in_order(lambda item: images.digest(item.file), stimuli, threads, "listing")
+    write_stimuli(stimuli, (digest for _, digest in listed), table)
 
 
 def list_masks(
-    kind: str, root: str | None, stimuli: Path | str, path: Path | str, threads: int, masks: str | None = None
+    *,
+    stimuli: str,
+    raw: Sequence[str],
+    table: str,
+    source: type[Source],
+    root: str | None,
+    mask_root: str | None,
+    threads: int,
 ) -> None:
     """Digest what the masks of a data set's evaluation images follow from, in parallel, and write masks.csv.
 
     Args:
-        kind: of data set.
-        root, masks: its folders.
         stimuli: stimuli.csv.
-        path: the table to write.
-        threads: files that are read at a time.
+        raw: the masks' files, which the workflow watches.
+        table: the table to write.
+        source: kind of data set.
+        root, mask_root: its folders.
+        threads: masks that are read at a time.
 
     Raises:
         InputError: an image has no mask.
     """
-    images = read_stimuli(stimuli, "evaluation")
-    raw = open_raw(kind, root, masks)
-    listed = in_order(lambda item: raw.mask_digest(item.file, item.class_id), images, threads, "listing masks")
-    write_mask_digests(images, (digest for _, digest in listed), path)
+    images, masks = read_stimuli(stimuli, "evaluation"), source(root, mask_root)
+    listed = in_order(lambda item: masks.mask_digest(item.file, item.class_id), images, threads, "listing masks")
+    write_mask_digests(images, (digest for _, digest in listed), table)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from classlens.data.geometry import Geometry
-from classlens.data.raw import Raw, listed_mask
-from classlens.data.stimulus import Listed
+from classlens.data.source import Source
+from classlens.data.stimulus import Listed, read_mask_digests, read_stimuli
 from classlens.data.threads import in_order
 from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
@@ -19,64 +16,89 @@ from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
 CHUNK_BYTES = 2**21
 
 
-def write_pixels(stimuli: Sequence[Listed], raw: Raw, geometry: Geometry, path: Path | str, threads: int = 1) -> None:
+def write_pixels(
+    *,
+    stimuli: str,
+    pixels: str,
+    source: type[Source],
+    geometry: Geometry,
+    split: str,
+    root: str | None,
+    mask_root: str | None,
+    threads: int,
+) -> None:
     """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
 
     Memory holds a few chunks, whatever N is.
 
+    Args:
+        stimuli: stimuli.csv.
+        pixels: the file to write.
+        source: kind of data set.
+        geometry: how images are moved.
+        split: "evaluation" or "training".
+        root, mask_root: the data set's folders.
+        threads: images that are decoded at a time.
+
     Raises:
         InputError: there is no image, or one cannot be read, or changed since it was listed.
     """
-    if not stimuli:  # the evaluation split always has some
+    images, listed = source(root, mask_root), read_stimuli(stimuli, split)
+    if not listed:  # the evaluation split always has some
         raise InputError("there are no training images; raise the data set's key `train_per_class`")
     size = geometry.size
-    highest = max((item.class_index for item in stimuli), default=0)
+    highest = max(item.class_index for item in listed)
     columns = {
         "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
         "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index"),
     }
 
     def decode(item: Listed) -> npt.NDArray[np.uint8]:
-        return np.asarray(geometry.image(raw.image(item.file, item.sha256)))
+        return np.asarray(geometry.image(images.image(item.file, item.sha256)))
 
     rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
-    with RowWriter(path, len(stimuli), columns, chunk_rows=rows) as writer:
-        for item, pixels in in_order(decode, stimuli, threads, "decoding images"):
-            writer.append({"pixels": pixels[None], "class_index": np.array([item.class_index])})
+    with RowWriter(pixels, len(listed), columns, chunk_rows=rows) as writer:
+        for item, image in in_order(decode, listed, threads, "decoding images"):
+            writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
 
 
 def write_masks(
-    stimuli: Sequence[Listed],
-    digests: Sequence[str],
-    raw: Raw,
+    *,
+    stimuli: str,
+    digests: str,
+    masks: str,
+    source: type[Source],
     geometry: Geometry,
-    path: Path | str,
-    threads: int = 1,
+    root: str | None,
+    mask_root: str | None,
+    threads: int,
 ) -> None:
-    """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore.
+    """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore, of the evaluation images.
 
     Args:
-        stimuli: the images.
-        digests: what the mask of each followed from when it was listed.
-        raw: access to the data set.
+        stimuli: stimuli.csv.
+        digests: masks.csv.
+        masks: the file to write.
+        source: kind of data set.
         geometry: how images are moved.
-        path: the file to write.
+        root, mask_root: the data set's folders.
         threads: masks that are decoded at a time.
 
     Raises:
         InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
-    size = geometry.size
-    columns = {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
+    images, listed = source(root, mask_root), read_stimuli(stimuli, "evaluation")
+    columns = {"mask": Column((geometry.size,) * 2, np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
-    def decode(listed: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
-        item, digest = listed
-        mask = Image.fromarray(listed_mask(raw, item, digest))
-        require_same_size(item.file, raw.image(item.file, item.sha256), mask)
+    def decode(row: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
+        item, digest = row
+        mask = Image.fromarray(images.mask(item.file, item.class_id, digest))
+        require_same_size(item.file, images.image(item.file, item.sha256), mask)
         return np.asarray(geometry.mask(mask))
 
-    with RowWriter(path, len(stimuli), columns) as writer:
-        for _, mask in in_order(decode, zip(stimuli, digests, strict=True), threads, "decoding masks"):
+    with RowWriter(masks, len(listed), columns) as writer:
+        rows = zip(listed, read_mask_digests(digests), strict=True)
+        for _, mask in in_order(decode, rows, threads, "decoding masks"):
             writer.append({"mask": mask[None]})
 
 

@@ -62,6 +62,12 @@ def read_stimuli(path: Path | str, split: str) -> list[Listed]:
         ]
 
 
+def class_names(stimuli: str) -> dict[int, str]:
+    """Return the names of the classes that a stimuli.csv has images of, by class index."""
+    with open(stimuli, newline="") as file:
+        return {int(row["class_index"]): row["class_name"] for row in csv.DictReader(file)}
+
+
 def write_mask_digests(images: Sequence[Listed], digests: Iterable[str], path: Path | str) -> None:
     """Write masks.csv: the digest of what each evaluation image's mask follows from."""
     with open(path, "w", newline="") as file:

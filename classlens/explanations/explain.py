@@ -8,24 +8,22 @@ explanation.heatmap()  # rows x columns
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
+from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.explanations.chance import random_importance
-from classlens.explanations.gradient import GradientExplainer
-from classlens.explanations.methods import GRADIENT_METHODS, require_method
-from classlens.explanations.relevance import AttentionExplainer
+from classlens.explanations.methods import METHODS, require_method
+from classlens.explanations.random import random_importance
+from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.network import check_classes
 from classlens.models.build import require_supported
-from classlens.perturbation.running import check_classes, evaluating
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Explanation:
     Attributes:
         importance: (P).
         grid: rows and columns of image tokens.
-        maps: (B, H, P), by block and head; gradient methods only. Importance is their sum.
+        maps: (B, H, P), by block and head, whose sum importance is; None where the method has none.
     """
 
     importance: Array
@@ -56,7 +54,7 @@ def explain(
         model: a vision transformer of timm that classlens supports; it is left as it was.
         image: a picture, which goes through timm's own transform for the model, or a normalised tensor (3, H, W).
         class_index: the class of interest, any of the model's.
-        method: one of `methods.METHODS`.
+        method: one of `methods.METHODS`, but `probe`.
         seed: of the method `random`.
 
     Raises:
@@ -70,16 +68,16 @@ def explain(
     )
     check_classes(np.array([class_index]), model.num_classes)
     grid = (int(model.patch_embed.grid_size[0]), int(model.patch_embed.grid_size[1]))
-    if method == "random":
+    compute = METHODS[method].compute
+    if not compute:
         return Explanation(random_importance(seed, 0, 1, grid[0] * grid[1])[0], grid)
     images = as_input(model, image)
     classes = torch.tensor([class_index], device=images.device)
-    with evaluating(model):
-        if method not in GRADIENT_METHODS:
-            found = AttentionExplainer(model, [method], name)(images, classes)[method]
-            return Explanation(found[0].cpu().numpy(), grid)
-        maps = GradientExplainer(model, [method], name)(images, classes)[method][0, ..., model.num_prefix_tokens :]
-    return Explanation(maps.sum((0, 1)).cpu().numpy(), grid, maps.cpu().numpy())
+    module, function = compute.split(":")
+    with frozen_eval_mode(model):
+        found = getattr(import_module(module), function)(model)(images, classes)
+    arrays = {name: values[0].cpu().numpy() for name, values in found.items()}
+    return Explanation(arrays["importance"], grid, arrays.get("maps"))
 
 
 def as_input(model: Any, image: Image.Image | torch.Tensor) -> torch.Tensor:

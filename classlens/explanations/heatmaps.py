@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.errors import InputError
-from classlens.explanations.gradient import GradientExplainer
-from classlens.perturbation.running import Network, check_classes, evaluating, load
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.explanations.explainer import Explainer
+from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.network import Network, check_classes, load_network
 
 
 def heatmaps(
-    pixels: Path,
-    weights: Path,
-    output: Path,
-    path: Path,
+    pixels: str,
+    weights: str,
+    output: str,
+    table: str,
     *,
-    method: str,
+    explain: Callable[[Any], Explainer],
     images: Sequence[int],
     second_class: int | None,
     block: int,
@@ -39,22 +37,22 @@ def heatmaps(
         pixels: pixel file of the evaluation images.
         weights: canonical weights.
         output: the model's output file, for its strongest wrong class.
-        path: the table to write, a row per image, class, map and image token. Columns: image, role (`true`, `second`),
+        table: the table to write, a row per image, class, map and image token. Columns: image, role (`true`, `second`),
             class_index, map (`all`: summed over blocks and heads; `one`: of the chosen block and head), row, column
             (of the token grid), importance.
-        method: one of the gradient methods.
+        explain: makes an explainer with maps of the model, see `methods.Method`.
         images: numbers of the images.
         second_class: a class index; None takes the strongest wrong class of each image.
         block, head: of the single maps.
-        network: see `perturbation.running.Network`.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
 
     Raises:
-        InputError: there is no such image, class, block or head, or the method does not apply to the model.
+        InputError: there is no such image, class, block or head, or the explanation does not apply to the model.
     """
-    loaded = load(weights, network)
+    loaded = load_network(weights, **network)
     model = loaded.model
     rows, columns = model.patch_embed.grid_size
     with h5py.File(pixels) as file:
@@ -64,13 +62,13 @@ def heatmaps(
         photos = np.stack([file["pixels"][image] for image in images])
         true = np.array([file["class_index"][image] for image in images], np.int64)
     second = _wrong_classes(output, images, true) if second_class is None else np.full(len(images), second_class)
-    explainer = GradientExplainer(model, [method], loaded.architecture)
+    explainer = explain(model)
     parts = []
-    with evaluating(model), loaded.autocast():
+    with frozen_eval_mode(model), loaded.autocast():
         inputs = loaded.normalise(photos)
         for role, classes in (("true", true), ("second", second)):
             target = torch.from_numpy(check_classes(classes, model.num_classes)).to(loaded.device)
-            maps = explainer(inputs, target)[method][..., model.num_prefix_tokens :].cpu().numpy()
+            maps = explainer(inputs, target)["maps"].cpu().numpy()
             _check_place(block, head, maps.shape[1:3])
             for name, values in (("all", maps.sum((1, 2))), ("one", maps[:, block, head])):
                 parts.append(
@@ -86,11 +84,11 @@ def heatmaps(
                         }
                     )
                 )
-    write_table(pd.concat(parts, ignore_index=True), str(path))
+    write_table(pd.concat(parts, ignore_index=True), table)
     return loaded.provenance()
 
 
-def _wrong_classes(output: Path, images: Sequence[int], true: Array) -> Array:
+def _wrong_classes(output: str, images: Sequence[int], true: Array) -> Array:
     with h5py.File(output) as file:
         top = np.stack([file["top5"][image] for image in images]).astype(np.int64)
     if top.shape[1] < 2:

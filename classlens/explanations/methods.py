@@ -1,46 +1,88 @@
-"""Names of the explanations, and which model each applies to. Imports no torch, so that a workflow can ask cheaply."""
+"""Every explanation: what it is called, what it needs of a model, what computes it. Imports no torch, as planning asks.
+
+A further explanation is a module with a function that makes an `explainer.Explainer` of a model, and an entry here.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from classlens.errors import InputError
 
-GRADIENT_METHODS = ("gradient", "gradient_logit", "gradient_double_softmax")
-"""From one forward pass; see `classlens.explanations.gradient`."""
-ATTENTION_METHODS = ("chefer", "rollout", "attention")
-"""From the attention weights of all blocks; see `classlens.explanations.relevance`."""
-METHODS = (*GRADIENT_METHODS, *ATTENTION_METHODS, "random")
-"""What can be computed from a model and an image. `probe` explanations come from linear probes instead."""
+CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [CLS]", "linear probes"
+REASONS = {
+    CLASS_TOKEN: "it reads what the [CLS] token attends to, which this model does not have",
+    CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "
+    "the last block, because it averages the image tokens",
+    PROBES: "it comes from linear probes, which the workflow fits to training images",
+}
+"""Why an explanation does not apply, by what is missing."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """An explanation.
+
+    Attributes:
+        name: in configs, files and tables.
+        label: in figures.
+        needs: keys of `REASONS`, in the order in which they are told of.
+        compute: "module:function" of what makes an explainer of a model; empty where no model is run for it.
+        has_maps: it says what each head of each block contributes, so that heat maps can show it.
+    """
+
+    name: str
+    label: str
+    needs: tuple[str, ...] = ()
+    compute: str = ""
+    has_maps: bool = False
+
+
+_READS_ATTENTION = (CLASS_TOKEN, CLASS_TOKEN_POOLING)
+_HERE = "classlens.explanations"
+
+ENTRIES = (
+    Method("gradient", "gradient", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient", True),
+    Method("gradient_logit", "gradient of logit", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient_logit", True),
+    Method(
+        "gradient_double_softmax",
+        "gradient, double softmax",
+        (CLASS_TOKEN,),
+        f"{_HERE}.gradient:gradient_double_softmax",
+        True,
+    ),
+    Method("chefer", "Chefer", _READS_ATTENTION, f"{_HERE}.chefer:chefer"),
+    Method("rollout", "rollout", _READS_ATTENTION, f"{_HERE}.rollout:rollout"),
+    Method("attention", "attention", _READS_ATTENTION, f"{_HERE}.attention:attention"),
+    Method("random", "random"),
+    Method("probe", "linear probes", (PROBES,)),
+)
+METHODS = {method.name: method for method in ENTRIES}
 
 
 def applicable_methods(*, has_class_token: bool, class_token_pooling: bool) -> tuple[str, ...]:
-    """Return the explanations that mean something for a model.
+    """Return the explanations that mean something for a model; those by probes need more than a model.
 
     Args:
         has_class_token: token 0 is [CLS].
         class_token_pooling: the head reads [CLS].
     """
-    gradient = GRADIENT_METHODS if has_class_token else ()
-    attention = ATTENTION_METHODS if has_class_token and class_token_pooling else ()
-    return (*gradient, *attention, "random")
+    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling, PROBES: False}
+    return tuple(name for name, method in METHODS.items() if all(there[need] for need in method.needs))
 
 
 def require_method(method: str, model: str, *, has_class_token: bool, class_token_pooling: bool) -> None:
-    """Check that an explanation exists and applies to a model.
+    """Check that an explanation exists and can be computed from a model and images alone.
 
     Raises:
-        InputError: it does not; the message says why and what there is.
+        InputError: it cannot; the message says why and what there is.
     """
     if method not in METHODS:
         raise InputError(f"explanation {method!r} is unknown; take one of {', '.join(METHODS)}")
-    there = applicable_methods(has_class_token=has_class_token, class_token_pooling=class_token_pooling)
-    if method in there:
-        return
-    reason = (
-        "which this model does not have"
-        if not has_class_token
-        else "which this model's output does not depend on at the last block, because it averages the image tokens"
-    )
-    raise InputError(
-        f"explanation {method!r} does not apply to {model}: it reads what the [CLS] token attends to, {reason}; "
-        f"take {' or '.join(there)}"
-    )
+    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling}
+    missing = [need for need in METHODS[method].needs if not there.get(need)]
+    if missing:
+        others = applicable_methods(has_class_token=has_class_token, class_token_pooling=class_token_pooling)
+        raise InputError(
+            f"explanation {method!r} does not apply to {model}: {REASONS[missing[0]]}; take {' or '.join(others)}"
+        )

@@ -8,62 +8,58 @@ the image's tokens, as the segmentation test of Chefer, Gur, Wolf, CVPR 2021 (ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from classlens.data.raw import CLASS, CONTEXT
+from classlens.arrays import Array
+from classlens.columns import SCORES
+from classlens.csvfile import write_table
+from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
-from classlens.explanations.scores import SCORES
 from classlens.hdf5 import iterate_rows
-from classlens.measures.statistics import bootstrap_interval
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 
-def segmentation_table(
-    masks: Path,
-    explanations: Mapping[str, Path],
-    path: Path,
+def segmentation_scores(
+    masks: str,
+    explanations: Sequence[str],
+    table: str,
     *,
-    grid: tuple[int, int],
-    resamples: int,
-    confidence: float,
-    seed: int,
+    methods: Sequence[str],
+    grid: Sequence[int],
+    resampling: Resampling,
 ) -> None:
     """Write the segmentation scores of several explanations.
 
     Args:
         masks: mask file, `mask` (N, H, W) after the images' geometry.
-        explanations: explanation files by method.
-        path: the table to write. Columns: method, score, images (those that have class pixels), mean over them, ci_low,
-            ci_high (bootstrap over images). All scores are fractions.
+        explanations: explanation files.
+        table: the table to write. Columns: method, score, images (those that have class pixels), mean over them,
+            ci_low, ci_high (bootstrap over images). All scores are fractions.
+        methods: the explanation of each of the files.
         grid: rows and columns of image tokens.
-        resamples, confidence, seed: see `bootstrap_interval`.
+        resampling: see `bootstrap_interval`.
 
     Raises:
         InputError: an explanation does not fit the masks or the grid.
     """
     rows = []
-    for method, explanation in explanations.items():
+    for method, explanation in zip(methods, explanations, strict=True):
         batches = _together(masks, explanation)
-        scores = np.concatenate([segmentation_scores(importance, mask, grid) for importance, mask in batches])
+        scores = np.concatenate([score_images(importance, mask, grid) for importance, mask in batches])
         counted = scores[np.isfinite(scores).all(1)]
-        low, high = bootstrap_interval(counted, resamples, confidence, seed)
+        low, high = bootstrap_interval(counted, resampling)
         means = counted.mean(0) if len(counted) else np.full(len(SCORES), np.nan)
         for index, score in enumerate(SCORES):
             rows.append((method, score, len(counted), means[index], low[index], high[index]))
     columns = ["method", "score", "images", "mean", "ci_low", "ci_high"]
-    write_table(pd.DataFrame(rows, columns=columns), str(path))
+    write_table(pd.DataFrame(rows, columns=columns), table)
 
 
-def segmentation_scores(importance: Array, masks: Array, grid: tuple[int, int]) -> Array:
+def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
     """Score explanations against masks.
 
     `pointing_game` (Zhang et al., IJCV 2018, arXiv 1608.00507): 1 when the pixel in the middle of the most important
@@ -106,7 +102,7 @@ def segmentation_scores(importance: Array, masks: Array, grid: tuple[int, int]) 
     return np.asarray(np.where((of_class > 0)[:, None], scores, np.nan))
 
 
-def _cells(masks: Array, grid: tuple[int, int]) -> Array:
+def _cells(masks: Array, grid: Sequence[int]) -> Array:
     """Return the masks' pixels by token, (n, P, pixels); what is left over at the edges belongs to no token."""
     height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
     cut = masks[:, : height * grid[0], : width * grid[1]]
@@ -114,7 +110,7 @@ def _cells(masks: Array, grid: tuple[int, int]) -> Array:
     return cells.reshape(len(masks), grid[0] * grid[1], height * width)
 
 
-def _pointing(importance: Array, masks: Array, grid: tuple[int, int]) -> Array:
+def _pointing(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
     height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
     row, column = np.divmod(importance.argmax(1), grid[1])
     middle = masks[np.arange(len(masks)), row * height + height // 2, column * width + width // 2]
@@ -135,7 +131,7 @@ def _average_precision(importance: Array, of_class: Array, of_context: Array) ->
     )
 
 
-def _together(masks: Path, explanation: Path) -> Iterator[tuple[Array, Array]]:
+def _together(masks: str, explanation: str) -> Iterator[tuple[Array, Array]]:
     both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
     for found, truth in both:
         yield found["importance"], truth["mask"]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import h5py
 import numpy as np
@@ -13,34 +11,30 @@ import numpy.typing as npt
 import torch
 
 from classlens.errors import InputError
-from classlens.extraction.files import OUTPUT, block_name, layer_attributes, shard_columns
-from classlens.extraction.heads import Projection
-from classlens.extraction.measure import TOP, faults, strongest_keys, summarise
-from classlens.extraction.sites import BRANCHES, SITES, reading
+from classlens.extraction.files import OUTPUT, layer_attributes, shard_columns
 from classlens.hdf5 import RowWriter
-from classlens.models.device import autocast, choose_device, device_name, in_fitting_batches
+from classlens.inference.activations import capture_activations
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.network import Network, load_network
+from classlens.inference.projection import Projection
+from classlens.inference.ranks import faults, strongest_keys, summarise
+from classlens.models.device import autocast
 from classlens.models.inputs import Normalise
-from classlens.models.weights import load_model
 from classlens.progress import Progress
+from classlens.terms import BRANCHES, SITES, TOP, block_name
 
 Arrays = dict[str, npt.NDArray[Any]]
 
 
 def extract_shard(
-    pixels: Path,
-    weights: Path,
-    shard: Path,
+    pixels: str,
+    weights: str,
+    shard: str,
     *,
-    architecture: str,
-    options: Mapping[str, Any],
-    mean: Sequence[float],
-    std: Sequence[float],
-    precision: str,
     start: int,
     stop: int,
     batch_size: int,
-    threads: int,
-    device: str = "auto",
+    **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Write what is kept of a shard's images at every block, and the model's own output.
 
@@ -48,11 +42,9 @@ def extract_shard(
         pixels: pixel file of the evaluation images (`pixels`, `class_index`).
         weights: canonical weights.
         shard: file to write; a group has the contents of each layer file, and one those of the output file.
-        mean, std: normalisation per channel.
-        precision: float32, or the type that autocast may use.
         start, stop: first and last + 1 image of the shard.
         batch_size: images per forward pass, at most.
-        threads: CPU threads.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
@@ -60,23 +52,13 @@ def extract_shard(
     Raises:
         InputError: a label is no class of the model, or logits are not finite or all equal.
     """
-    torch.set_num_threads(threads)
-    target = choose_device(device)
-    model = load_model(weights, architecture, options).to(target)
-    recorder = Recorder(model, Normalise(mean, std, target), precision)
+    loaded = load_network(weights, **network)
+    recorder = Recorder(loaded.model, loaded.normalise, loaded.precision)
     run_images(recorder, pixels, shard, start=start, stop=stop, batch_size=batch_size)
-    return {"device": device_name(target)}
+    return loaded.provenance()
 
 
-def run_images(
-    recorder: Recorder,
-    pixels: Path,
-    shard: Path,
-    *,
-    start: int,
-    stop: int,
-    batch_size: int,
-) -> None:
+def run_images(recorder: Recorder, pixels: str, shard: str, *, start: int, stop: int, batch_size: int) -> None:
     """Run stored images through a recorder and write what it keeps; see `extract_shard`."""
     with h5py.File(pixels) as images, ExitStack() as stack:
         classes = _classes(images, start, stop, recorder.num_classes)
@@ -92,11 +74,11 @@ def run_images(
             writers[0].append(kept)
             progress.advance(part.stop - part.start)
 
-        in_fitting_batches(stop - start, batch_size, run)
+        with_oom_backoff(stop - start, batch_size, run)
 
 
 class Recorder:
-    """Runs a batch through a model and keeps what SPEC section 2 names; nothing outlives the batch.
+    """Runs a batch through a model and keeps what docs/method.md names; nothing outlives the batch.
 
     Args:
         model: a supported model in evaluation mode, on the device of `normalise`.
@@ -144,7 +126,7 @@ class Recorder:
             self.key_counts[name] = coefficients.shape[-1]
             kept.setdefault(f"keys/{name}", []).append(strongest_keys(coefficients))
 
-        with reading(self._model, site, key), autocast(self._device, self._precision):
+        with capture_activations(self._model, site, key), autocast(self._device, self._precision):
             logits = self._model(self._normalise(pixels)).float()
         self._refuse(torch.stack(wrong).cpu().numpy())
         # One transfer per quantity instead of one per block and site.
@@ -157,7 +139,7 @@ class Recorder:
             f"{OUTPUT}/top5": top,
         }
 
-    def writer(self, shard: Path, rows: int) -> RowWriter:
+    def writer(self, shard: str, rows: int) -> RowWriter:
         """Return the writer of a shard of `rows` images; a batch must have been extracted before."""
         columns = shard_columns(len(self._model.blocks), self.tokens, self.num_classes, self.key_counts)
         attributes = layer_attributes(self.num_classes, self.num_prefix_tokens, self.has_class_token)

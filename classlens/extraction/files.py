@@ -7,15 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from classlens.extraction.measure import TOP
-from classlens.extraction.sites import BRANCHES, SITES
 from classlens.hdf5 import Column, index_dtype
+from classlens.inference.sites import SITE_NAMES
+from classlens.terms import BRANCHES, SITES, TOP, block_name
 
-SITE_NAMES = {
-    "residual": "the block's output",
-    "attn": "what the attention branch adds to the residual stream",
-    "mlp": "what the MLP branch adds to the residual stream",
-}
 OUTPUT = "output"
 """Group of a shard with the contents of the output file."""
 KEY_NAMES = {"attn": "inputs of attn.proj", "mlp": "hidden units of the MLP before the activation"}
@@ -70,11 +65,6 @@ def output_columns(num_classes: int) -> dict[str, Column]:
             (min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"
         ),
     }
-
-
-def block_name(block: int) -> str:
-    """Return the name of a block's layer file without its suffix, and of its group in a shard."""
-    return f"block_{block:02d}"
 
 
 def shard_columns(depth: int, tokens: int, num_classes: int, key_counts: Mapping[str, int]) -> dict[str, Column]:

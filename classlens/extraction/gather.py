@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import h5py
 
-from classlens.extraction.files import OUTPUT, block_name
+from classlens.extraction.files import OUTPUT
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, iterate_rows
 from classlens.progress import Progress
+from classlens.terms import block_name
 
 
-def gather(shards: Sequence[Path], layers: Sequence[Path], output: Path) -> None:
+def gather(shards: Sequence[str], layers: Sequence[str], output: str) -> None:
     """Write the layer files and the output file of all images in one pass over the shards.
 
     Their bytes do not depend on how images were split into shards. Memory holds a chunk of every file.
@@ -52,7 +52,7 @@ def _below(group: str, values: dict[str, Any]) -> dict[str, Any]:
     return {name.removeprefix(f"{group}/"): value for name, value in values.items() if name.startswith(f"{group}/")}
 
 
-def _layout(path: Path) -> tuple[dict[str, Column], dict[str, object], int]:
+def _layout(path: str) -> tuple[dict[str, Column], dict[str, object], int]:
     """Return a file's columns in the order of their making, its attributes and its rows."""
     columns: dict[str, Column] = {}
     counts = set()

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.faithfulness.steps import DIRECTIONS
-from classlens.measures.statistics import bootstrap_interval
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 
 def area(removed: Sequence[int], values: Array) -> Array:
@@ -55,27 +51,28 @@ def area_as_published(removed: Sequence[int], accuracy: Array, tokens: int) -> f
     return float(measured.sum() / (measured.max() * tokens))
 
 
-def faithfulness_table(
-    images_right: Mapping[str, Path], path: Path, *, resamples: int, confidence: float, seed: int
+def faithfulness_auc(
+    correct_per_image: Sequence[str], table: str, *, methods: Sequence[str], resampling: Resampling
 ) -> None:
     """Write the areas under the removal curves of several explanations.
 
     A good explanation has a large area in the negative test and a small one in the positive test.
 
     Args:
-        images_right: the files that `removal_curves` writes, by method.
-        path: the table to write. Columns: method, direction, images, unperturbed_accuracy, auc, ci_low, ci_high
+        correct_per_image: files that `removal_curves` writes.
+        table: the table to write. Columns: method, direction, images, unperturbed_accuracy, auc, ci_low, ci_high
             (bootstrap over images), auc_ratio (to the unperturbed accuracy; empty where that is zero), auc_published.
-        resamples, confidence, seed: see `bootstrap_interval`.
+        methods: the explanation of each of the files.
+        resampling: see `bootstrap_interval`.
     """
     rows = []
-    for method, source in images_right.items():
+    for method, source in zip(methods, correct_per_image, strict=True):
         with h5py.File(source) as file:
             removed, tokens = file.attrs["n_removed"].tolist(), int(file.attrs["image_tokens"])
             right = {direction: file[direction][:].astype(np.float64) for direction in DIRECTIONS}
         for direction in DIRECTIONS:
             of_images = right[direction]
-            low, high = bootstrap_interval(area(removed, of_images)[:, None], resamples, confidence, seed)
+            low, high = bootstrap_interval(area(removed, of_images)[:, None], resampling)
             accuracy = of_images.mean(0)
             auc = float(area(removed, accuracy))
             whole = float(accuracy[0]) if removed[0] == 0 else float("nan")
@@ -92,4 +89,4 @@ def faithfulness_table(
                     "auc_published": area_as_published(removed, accuracy, tokens),
                 }
             )
-    write_table(pd.DataFrame(rows), str(path))
+    write_table(pd.DataFrame(rows), table)

@@ -1,34 +1,32 @@
-"""Removal curves of an explanation: accuracy against the number of removed image tokens (SPEC section 4)."""
+"""Removal curves of an explanation: accuracy against the number of removed image tokens (docs/method.md)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Unpack
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.errors import InputError
-from classlens.explanations.chance import random_importance
+from classlens.explanations.random import random_importance
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import DIRECTIONS, importance_order, removal_counts
 from classlens.hdf5 import Column, RowWriter
-from classlens.perturbation.running import Network, load, over_images, read_classes
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.inference.batches import over_images
+from classlens.inference.network import Network, load_network, read_classes
 
 
 def removal_curves(
-    pixels: Path,
-    weights: Path,
-    explanation: Path | None,
-    curves: Path,
-    images_right: Path,
+    pixels: str,
+    weights: str,
+    explanation: Sequence[str],
+    curves: str,
+    correct_per_image: str,
     *,
     batch_size: int,
     counts: Sequence[int] | None = None,
@@ -40,16 +38,16 @@ def removal_curves(
     Args:
         pixels: pixel file of the evaluation images.
         weights: canonical weights.
-        explanation: its `importance` (N, P) orders the tokens; None: random orders.
+        explanation: one file, whose `importance` (N, P) orders the tokens; none: random orders.
         curves: the table to write. Columns: direction (negative keeps the most important tokens, positive the least
             important), n_removed (0..P-1), accuracy (a fraction); for random orders accuracy is the mean over seeds,
             and accuracy_low and accuracy_high are the extremes.
-        images_right: the HDF5 file to write: `negative`, `positive` (N, steps) float32, the share of orders under which
-            the model is right; attributes `n_removed` (steps) and `image_tokens` (P).
+        correct_per_image: the HDF5 file to write: `negative`, `positive` (N, steps) float32, the share of orders
+            under which the model is right; attributes `n_removed` (steps) and `image_tokens` (P).
         batch_size: whole images per forward pass, at most; correspondingly more where tokens are removed.
         counts: numbers of image tokens to keep, 1..P; None: see `removal_counts`.
-        seeds: of random orders, each image having its own; must be given when `explanation` is None, and only then.
-        network: see `perturbation.running.Network`.
+        seeds: of random orders, each image having its own; must be given when there is no explanation, and only then.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
@@ -58,20 +56,20 @@ def removal_curves(
         InputError: the explanation does not fit the images or holds NaN, a count is out of range, or a label is no
             class of the model.
     """
-    if (explanation is None) != bool(seeds):
+    if bool(explanation) == bool(seeds):
         raise InputError("removal curves: give either an explanation or the seeds of random orders")
-    loaded = load(weights, network)
+    loaded = load_network(weights, **network)
     removal = TokenRemoval(loaded.model)
     patches = removal.tokens.patches
     # Falling, so that the numbers of removed tokens rise.
     kept = sorted(set(_checked(counts, patches)), reverse=True)
     removed = [patches - count for count in kept]
     classes = read_classes(pixels, loaded.model.num_classes)
-    importance = None if explanation is None else _read_importance(explanation, (len(classes), patches))
+    importance = _read_importance(explanation[0], (len(classes), patches)) if explanation else None
     column = Column((len(kept),), np.float32, "share of orders under which the model is right, by step", "fraction")
     attributes = {"n_removed": np.asarray(removed, np.int32), "image_tokens": patches}
     sums = np.zeros((len(DIRECTIONS), max(1, len(seeds)), len(kept)), np.int64)
-    with RowWriter(images_right, len(classes), dict.fromkeys(DIRECTIONS, column), attributes) as writer:
+    with RowWriter(correct_per_image, len(classes), dict.fromkeys(DIRECTIONS, column), attributes) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             if importance is not None:
@@ -87,7 +85,7 @@ def removal_curves(
             writer.append(dict(zip(DIRECTIONS, means, strict=True)))
 
         over_images(loaded, pixels, batch_size, "removing tokens", run)
-    write_table(_table(removed, sums / len(classes), with_extremes=bool(seeds)), str(curves))
+    write_table(_table(removed, sums / len(classes), with_extremes=bool(seeds)), curves)
     return loaded.provenance()
 
 
@@ -111,7 +109,7 @@ def _checked(counts: Sequence[int] | None, patches: int) -> Sequence[int]:
     return counts
 
 
-def _read_importance(explanation: Path, shape: tuple[int, int]) -> Array:
+def _read_importance(explanation: str, shape: tuple[int, int]) -> Array:
     with h5py.File(explanation) as file:
         importance = np.asarray(file["importance"][:])
     if importance.shape != shape:

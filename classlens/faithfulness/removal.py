@@ -9,7 +9,7 @@ import torch
 
 from classlens.batching import batches
 from classlens.faithfulness.steps import DIRECTIONS
-from classlens.perturbation.tokens import TokenModel
+from classlens.inference.tokens import TokenModel
 
 
 class TokenRemoval:

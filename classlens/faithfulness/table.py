@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import pandas as pd
 
-from classlens.tables.files import read_table, write_table
+from classlens.csvfile import read_table, write_table
 
 
-def removal_curves_table(curves: Mapping[str, str], areas: str, path: str, tokens: int) -> None:
+def removal_curves_table(curves: Sequence[str], areas: str, table: str, *, methods: Sequence[str], tokens: int) -> None:
     """Stack the removal curves of a model's explanations.
 
     Args:
-        curves: tables of `classlens.faithfulness.curves` by method.
+        curves: tables of `classlens.faithfulness.curves`.
         areas: the table of `classlens.faithfulness.area`.
-        path: the table to write. Columns: method, direction, n_removed, percent_removed, accuracy, accuracy_low,
+        table: the table to write. Columns: method, direction, n_removed, percent_removed, accuracy, accuracy_low,
             accuracy_high (only of random orders: extremes over seeds), auc (of the whole curve).
+        methods: the explanation of each of the curves.
         tokens: P.
     """
-    parts = [read_table(file).assign(method=method) for method, file in curves.items()]
-    table = pd.concat(parts, ignore_index=True)
-    table = table.assign(percent_removed=100 * table["n_removed"] / tokens)
-    table = table.merge(read_table(areas)[["method", "direction", "auc"]], on=["method", "direction"])
+    parts = [read_table(file).assign(method=method) for method, file in zip(methods, curves, strict=True)]
+    stacked = pd.concat(parts, ignore_index=True)
+    stacked = stacked.assign(percent_removed=100 * stacked["n_removed"] / tokens)
+    stacked = stacked.merge(read_table(areas)[["method", "direction", "auc"]], on=["method", "direction"])
     columns = [
         "method",
         "direction",
@@ -33,4 +34,4 @@ def removal_curves_table(curves: Mapping[str, str], areas: str, path: str, token
         "accuracy_high",
         "auc",
     ]
-    write_table(table.reindex(columns=columns), path)
+    write_table(stacked.reindex(columns=columns), table)

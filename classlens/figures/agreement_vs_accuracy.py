@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from classlens.csvfile import read_table
 from classlens.figures.branches import branch_panels
 from classlens.figures.layout import legend_below
 from classlens.figures.style import (
@@ -22,7 +23,6 @@ from classlens.figures.style import (
     save,
     significance_entry,
 )
-from classlens.tables.files import read_table
 
 
 def agreement_vs_accuracy(table: str, svg: str, png: str, models: Sequence[Sequence[str]]) -> None:

@@ -10,8 +10,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from classlens.columns import BOX_COLUMNS
 from classlens.figures.style import Look
-from classlens.measures.boxes import BOX_COLUMNS
 
 MATPLOTLIB_NAMES = dict(zip(BOX_COLUMNS, ("whislo", "q1", "med", "q3", "whishi"), strict=True))
 LINE: Look = {"linewidth": 0.7, "color": "0.2"}

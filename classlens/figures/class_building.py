@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from classlens.columns import PARTS
+from classlens.csvfile import read_table
 from classlens.figures.layout import block_axes, figure_title, panel_legend, panels
 from classlens.figures.style import (
     BRANCH_COLOURS,
@@ -25,8 +27,7 @@ from classlens.figures.style import (
     line_style,
     save,
 )
-from classlens.measures.class_building import BRANCHES, PARTS
-from classlens.tables.files import read_table
+from classlens.terms import BRANCHES
 
 HALF = 50
 GROUP_LINES = {"cls": "-", "image": "--"}

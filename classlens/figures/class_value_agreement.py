@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from classlens.csvfile import read_table
 from classlens.figures.boxes import box_entry, draw_boxes
 from classlens.figures.branches import branch_panels
 from classlens.figures.layout import legend_below
@@ -22,7 +23,6 @@ from classlens.figures.style import (
     twin_curve,
     twin_entry,
 )
-from classlens.tables.files import read_table
 
 HEADROOM = 1.12
 """Stars lie above the highest whisker by this factor."""

@@ -7,6 +7,8 @@ import math
 import pandas as pd
 from matplotlib.figure import Figure
 
+from classlens.columns import LABELS
+from classlens.csvfile import read_table
 from classlens.figures.boxes import box_entry, draw_boxes
 from classlens.figures.layout import figure_title, legend_below, panels
 from classlens.figures.style import (
@@ -19,32 +21,30 @@ from classlens.figures.style import (
     save,
     significance_entry,
 )
-from classlens.measures.labels import LABELS
-from classlens.tables.files import read_table
 
-CHANCE = 0.5
 MOST_COLUMNS = 6
 
 
-def class_vs_context(table: str, svg: str, png: str, label: str) -> None:
+def class_vs_context(table: str, svg: str, png: str, label: str, chance: float) -> None:
     """Draw the figure.
 
     Args:
         table: see `classlens.measures.class_vs_context`.
         label: the model's.
+        chance: mean identifiability of a random ranking.
     """
     numbers = read_table(table)
-    save(lambda: _draw(numbers, label), svg, png)
+    save(lambda: _draw(numbers, label, chance), svg, png)
 
 
-def _draw(numbers: pd.DataFrame, label: str) -> Figure:
+def _draw(numbers: pd.DataFrame, label: str, chance: float) -> Figure:
     columns = math.ceil(len(numbers) / math.ceil(len(numbers) / MOST_COLUMNS))
     width = max(PAGE_WIDTH / MOST_COLUMNS, PAGE_WIDTH / 2 / columns)
     figure, axes = panels(len(numbers), columns, width, 1.6)
     figure_title(figure, label)
     for index, panel in enumerate(axes):
         row = numbers.iloc[index : index + 1]
-        chance_line(panel, CHANCE)
+        chance_line(panel, chance)
         for place, name in enumerate(LABELS):
             draw_boxes(panel, row, [place], LABEL_COLOURS[name], width=0.6, prefix=f"{name}_")
         if bool(row["significant"].iloc[0]):

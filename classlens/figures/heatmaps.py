@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-from typing import Any
-
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,11 +11,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from classlens.arrays import Array
+from classlens.csvfile import read_table
+from classlens.data.stimulus import class_names
 from classlens.figures.layout import figure_title, fitted
 from classlens.figures.style import PAGE_WIDTH, save
-from classlens.tables.files import read_table
-
-Array = npt.NDArray[Any]
 
 COLOURS = "coolwarm"
 SIDE_BY_SIDE = 2
@@ -43,17 +38,12 @@ def heatmaps(table: str, pixels: str, stimuli: str, svg: str, png: str, label: s
     numbers = read_table(table)
     with h5py.File(pixels) as file:
         photos = {int(image): file["pixels"][int(image)] for image in numbers["image"].unique()}
-    names = _class_names(Path(stimuli))
+    names = class_names(stimuli)
     save(lambda: _draw(numbers, photos, names, label, {"all": "all blocks", "one": _place(block, head)}), svg, png)
 
 
 def _place(block: int, head: int) -> str:
     return f"block {block + 1}, head {head + 1}"
-
-
-def _class_names(stimuli: Path) -> dict[int, str]:
-    with stimuli.open(newline="") as file:
-        return {int(row["class_index"]): row["class_name"] for row in csv.DictReader(file)}
 
 
 def _draw(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from classlens.columns import POSITIONS
+from classlens.csvfile import read_table
 from classlens.figures.layout import legend_below, panels
 from classlens.figures.style import (
     GROUP_LABELS,
@@ -22,31 +24,37 @@ from classlens.figures.style import (
     model_style,
     save,
 )
-from classlens.measures.identifiability_comparison import POSITIONS
-from classlens.tables.files import read_table
-
-CHANCE = 0.5
 
 
 def identifiability_comparison(
-    table: str, svg: str, png: str, models: Sequence[Sequence[str]], twins: Sequence[str]
+    table: str,
+    svg: str,
+    png: str,
+    models: Sequence[Sequence[str]],
+    chances: Mapping[str, float],
+    twins: Sequence[str],
 ) -> None:
     """Draw the figure.
 
     Args:
         table: see `classlens.measures.identifiability_comparison`, with a model column.
         models: name and label of each model, in display order.
+        chances: by model, the mean identifiability of a random ranking; a line for each that differs.
         twins: names of the random twins, which share one look.
     """
     numbers = read_table(table)
-    save(lambda: _draw(numbers, models, twins), svg, png)
+    save(lambda: _draw(numbers, models, chances, twins), svg, png)
 
 
-def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]], twins: Sequence[str]) -> Figure:
+def _draw(
+    numbers: pd.DataFrame, models: Sequence[Sequence[str]], chances: Mapping[str, float], twins: Sequence[str]
+) -> Figure:
     groups = [group for group in GROUP_LABELS if group in set(numbers["group"])]
     width = PAGE_WIDTH / len(GROUP_LABELS)
     figure, axes = panels(len(groups), len(GROUP_LABELS), width, 2.4, xlabel="normalised depth")
     for panel, group in zip(axes, groups, strict=True):
+        for level in sorted({chances[name] for name, _ in models}):
+            chance_line(panel, level)
         _panel(panel, numbers[numbers["group"] == group], models, twins)
         panel.set_title(GROUP_LABELS[group])
     axes[0].set_ylabel("mean identifiability")
@@ -60,7 +68,6 @@ def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]], twins: Sequenc
 
 
 def _panel(axes: Axes, numbers: pd.DataFrame, models: Sequence[Sequence[str]], twins: Sequence[str]) -> None:
-    chance_line(axes, CHANCE)
     for name in twins:
         rows = numbers[numbers["model"] == name]
         axes.plot(rows["position"], rows["mean"], **TWIN)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from classlens.csvfile import read_table
 from classlens.figures.branches import branch_panels
 from classlens.figures.layout import legend_below
 from classlens.figures.style import (
@@ -23,7 +24,6 @@ from classlens.figures.style import (
     twin_curve,
     twin_entry,
 )
-from classlens.tables.files import read_table
 
 DOT: Look = {"marker": "o", "markersize": 2.0, "markeredgewidth": 0.0, "linestyle": "none"}
 FEW_CLASSES = 50

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +17,6 @@ from matplotlib.legend import Legend
 from matplotlib.textpath import text_to_path
 
 from classlens.figures.style import FONT_SIZE, TITLE_SIZE
-
-Array = npt.NDArray[Any]
 
 NARROW = 0.25
 """Width of a narrow character, as a share of the font size."""

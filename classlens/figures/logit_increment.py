@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from classlens.csvfile import read_table
 from classlens.figures.layout import block_axes, legend_below, panel_titles, panels
 from classlens.figures.style import (
     BLUE,
@@ -19,7 +20,6 @@ from classlens.figures.style import (
     line_style,
     save,
 )
-from classlens.tables.files import read_table
 
 HALF = 50
 """Percent: as many tokens rise as fall."""

@@ -8,6 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from classlens.columns import POSITIONS
+from classlens.csvfile import read_table
 from classlens.figures.layout import legend_below, panels
 from classlens.figures.style import (
     BRANCH_LABELS,
@@ -18,8 +20,6 @@ from classlens.figures.style import (
     model_style,
     save,
 )
-from classlens.measures.identifiability_comparison import POSITIONS
-from classlens.tables.files import read_table
 
 MEASURE_LABELS = {"class_value": "class-value agreement\n(cosine)", "key_value": "key-value agreement\n(% of tokens)"}
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
+from classlens.csvfile import read_table
 from classlens.figures.layout import block_axes, legend_below, panel_titles, panels
 from classlens.figures.style import (
     BRANCH_COLOURS,
@@ -18,7 +19,6 @@ from classlens.figures.style import (
     line_style,
     save,
 )
-from classlens.tables.files import read_table
 
 COLUMNS = 4
 

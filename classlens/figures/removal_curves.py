@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from classlens.csvfile import read_table
 from classlens.figures.layout import figure_title, legend_below, panels
 from classlens.figures.style import (
     PAGE_WIDTH,
@@ -22,54 +23,43 @@ from classlens.figures.style import (
     model_style,
     save,
 )
-from classlens.tables.files import read_table
 
 DIRECTION_TITLES = {"negative": "least important removed first", "positive": "most important removed first"}
-METHOD_LABELS = {
-    "gradient": "gradient",
-    "gradient_logit": "gradient of logit",
-    "gradient_double_softmax": "gradient, double softmax",
-    "chefer": "Chefer",
-    "rollout": "rollout",
-    "attention": "attention",
-    "probe": "linear probes",
-    "random": "random",
-}
 
 
-def removal_curves(table: str, svg: str, png: str, label: str) -> None:
+def removal_curves(table: str, svg: str, png: str, label: str, method_labels: Mapping[str, str]) -> None:
     """Draw the figure.
 
     Args:
         table: see `classlens.faithfulness.table`.
         label: the model's.
+        method_labels: by name of every explanation there is, in their order, which decides their looks.
     """
     numbers = read_table(table)
-    save(lambda: _draw(numbers, label), svg, png)
+    save(lambda: _draw(numbers, label, method_labels), svg, png)
 
 
-def _draw(numbers: pd.DataFrame, label: str) -> Figure:
+def _draw(numbers: pd.DataFrame, label: str, labels: Mapping[str, str]) -> Figure:
     figure, axes = panels(2, 2, PAGE_WIDTH / 2, 2.6, xlabel="image tokens removed (%)")
     figure_title(figure, label)
-    methods = [method for method in METHOD_LABELS if method in set(numbers["method"])]
-    draw_removal(axes, numbers, methods)
+    looks = method_looks(labels, set(numbers["method"]))
+    draw_removal(axes, numbers, looks)
     axes[0].set_ylabel("accuracy")
     areas = numbers.drop_duplicates(["method", "direction"]).set_index(["method", "direction"])["auc"]
-    legend_below(figure, [*removal_entries(methods, areas), chance_entry("no token removed")])
+    legend_below(figure, [*removal_entries(looks, labels, areas), chance_entry("no token removed")])
     return figure
 
 
-def draw_removal(axes: Sequence[Axes], numbers: pd.DataFrame, methods: Sequence[str]) -> None:
+def draw_removal(axes: Sequence[Axes], numbers: pd.DataFrame, looks: Mapping[str, Look]) -> None:
     """Draw the curves of both tests, each into a panel."""
     whole = numbers[numbers["n_removed"] == 0]["accuracy"]
     for panel, (direction, title) in zip(axes, DIRECTION_TITLES.items(), strict=True):
         panel.set_title(title)
         if len(whole):
             chance_line(panel, whole.iloc[0])
-        for method in methods:
+        for method, look in looks.items():
             chosen = (numbers["method"] == method) & (numbers["direction"] == direction)
             rows = numbers[chosen].sort_values("n_removed")
-            look = method_style(method)
             if rows["accuracy_low"].notna().all():
                 x = rows["percent_removed"]
                 interval_band(panel, x, rows["accuracy_low"], rows["accuracy_high"], look["color"])
@@ -80,20 +70,20 @@ def draw_removal(axes: Sequence[Axes], numbers: pd.DataFrame, methods: Sequence[
 
 
 def removal_entries(
-    methods: Sequence[str], areas: Mapping[tuple[str, str], float] | pd.Series
+    looks: Mapping[str, Look], labels: Mapping[str, str], areas: Mapping[tuple[str, str], float] | pd.Series
 ) -> list[tuple[Artist, str]]:
     """Return legend entries with the areas under both curves."""
     return [
         (
-            Line2D([], [], **method_style(method)),
-            f"{METHOD_LABELS[method]} ({areas[method, 'negative']:.2f} / {areas[method, 'positive']:.2f})",
+            Line2D([], [], **look),
+            f"{labels[method]} ({areas[method, 'negative']:.2f} / {areas[method, 'positive']:.2f})",
         )
-        for method in methods
+        for method, look in looks.items()
     ]
 
 
-def method_style(method: str) -> Look:
-    """Return the look of a method's curve, the same in every figure."""
-    if method == "random":
-        return RANDOM
-    return model_style(list(METHOD_LABELS).index(method)) | {"markersize": 2.5}
+def method_looks(labels: Mapping[str, str], present: Collection[str]) -> dict[str, Look]:
+    """Return the looks of those explanations that are present, the same in every figure; `random` comes last."""
+    methods = [method for method in labels if method != "random"]
+    looks = {method: model_style(index) | {"markersize": 2.5} for index, method in enumerate(methods)}
+    return {method: look for method, look in {**looks, "random": RANDOM}.items() if method in present}

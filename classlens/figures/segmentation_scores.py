@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from classlens.explanations.scores import SCORES
+from classlens.columns import SCORES
+from classlens.csvfile import read_table
 from classlens.figures.layout import legend_below, panels
-from classlens.figures.removal_curves import METHOD_LABELS
+from classlens.figures.removal_curves import method_looks
 from classlens.figures.style import PAGE_WIDTH, SHARE_TICKS, model_style, save
-from classlens.tables.files import read_table
 
 SCORE_TITLES = {
     "pointing_game": "pointing game",
@@ -22,19 +22,22 @@ SCORE_TITLES = {
 }
 
 
-def segmentation_scores(table: str, svg: str, png: str, models: Sequence[Sequence[str]]) -> None:
+def segmentation_scores(
+    table: str, svg: str, png: str, models: Sequence[Sequence[str]], method_labels: Mapping[str, str]
+) -> None:
     """Draw the figure.
 
     Args:
         table: see `classlens.explanations.segmentation`, with a model column.
         models: name and label of each model, in display order.
+        method_labels: see `classlens.figures.removal_curves`.
     """
     numbers = read_table(table)
-    save(lambda: _draw(numbers, models), svg, png)
+    save(lambda: _draw(numbers, models, method_labels), svg, png)
 
 
-def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
-    methods = [method for method in METHOD_LABELS if method in set(numbers["method"])]
+def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]], names: Mapping[str, str]) -> Figure:
+    methods = list(method_looks(names, set(numbers["method"])))
     figure, axes = panels(len(SCORES), 2, PAGE_WIDTH / 2, 2.4)
     width = 0.8 / len(models)
     for panel, score in zip(axes, SCORES, strict=True):
@@ -51,7 +54,7 @@ def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
         panel.set_ylim(0, 1.03)
         panel.set_yticks(SHARE_TICKS)
         panel.grid(visible=False, axis="x")
-    labels = [METHOD_LABELS[method] for method in methods]
+    labels = [names[method] for method in methods]
     axes[0].set_xticks(range(len(methods)), labels)
     for panel in axes:
         panel.tick_params(axis="x", labelrotation=40)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from classlens.arrays import Array
+from classlens.columns import BOX_COLUMNS
 
-BOX_COLUMNS = ("whisker_low", "q1", "median", "q3", "whisker_high")
 WHISKER = 1.5
 """Whiskers end at the last token within this many box heights of the box (Tukey)."""
 

@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.columns import PARTS
+from classlens.csvfile import write_table
 from classlens.measures.layers import Layout, read_layout, steps
-from classlens.measures.statistics import bootstrap_interval
 from classlens.progress import Progress
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
-
-BRANCHES = ("attn", "mlp")
-PARTS = ("previous", "attn", "mlp", "several", "composition")
+from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.terms import BRANCHES
 
 Quantity = tuple[str, str, str]
 """measure, part, group: what a row of the table is about."""
 
 
-def class_building(layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int) -> None:
-    """Measure class similarity change rates and the composition of the residual (SPEC: section 3).
+def class_building(layers: Sequence[str], table: str, resampling: Resampling) -> None:
+    """Measure class similarity change rates and the composition of the residual (docs/method.md).
 
     Args:
         layers: the model's layer files in block order.
-        path: the table to write, a row per quantity and block from 1 on (blocks count from 0).
+        table: the table to write, a row per quantity and block from 1 on (blocks count from 0).
             Columns: measure, part, group, block, percent (of an image's tokens, averaged over
             images), ci_low, ci_high (bootstrap over images). The measures:
 
@@ -50,12 +46,12 @@ def class_building(layers: Sequence[str], path: str, resamples: int, confidence:
             for quantity, rate in _block_rates(layers, block, layout).items():
                 percent[:, keys.index((quantity, block))] = 100 * rate
             progress.advance()
-    low, high = bootstrap_interval(percent, resamples, confidence, seed)
+    low, high = bootstrap_interval(percent, resampling)
     names = pd.DataFrame(
         [(*quantity, block) for quantity, block in keys],
         columns=["measure", "part", "group", "block"],
     )
-    write_table(names.assign(percent=percent.mean(0), ci_low=low, ci_high=high), path)
+    write_table(names.assign(percent=percent.mean(0), ci_low=low, ci_high=high), table)
 
 
 def _quantities(layout: Layout) -> list[Quantity]:

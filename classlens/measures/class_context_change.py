@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.columns import LABELS
+from classlens.csvfile import write_table
 from classlens.hdf5 import iterate_rows
-from classlens.measures.labels import LABELS, compare_groups, has_both
+from classlens.measures.labels import compare_groups, has_both
 from classlens.measures.layers import Layout, read_layout, steps, token_mean
 from classlens.progress import Progress
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.statistics.resampling import Resampling
 
 QUANTITIES = ("residual", "attn", "mlp")
 COLUMNS = (
@@ -31,10 +30,8 @@ COLUMNS = (
 )
 
 
-def class_context_change(
-    layers: Sequence[str], labels: str, path: str, resamples: int, confidence: float, seed: int
-) -> None:
-    """Compare the mean logit change of class and context tokens (SPEC: section 3).
+def class_context_change(layers: Sequence[str], labels: str, table: str, resampling: Resampling) -> None:
+    """Compare the mean logit change of class and context tokens (docs/method.md).
 
     The change of a quantity at block b is the correct class's logit there minus its logit in
     residual[b - 1]: `residual` residual[b], `attn` attn[b], `mlp` mlp[b]. Images and test are those
@@ -43,7 +40,7 @@ def class_context_change(
     Args:
         layers: the model's layer files in block order.
         labels: its token labels.
-        path: the table to write, a row per quantity and block from 1 on (blocks count from 0).
+        table: the table to write, a row per quantity and block from 1 on (blocks count from 0).
             Columns: quantity, block, images, context_mean, class_mean, difference (class - context;
             logits), ci_low, ci_high, p_value (not corrected).
     """
@@ -57,12 +54,12 @@ def class_context_change(
                 means[name, quantity, block] = values
             progress.advance()
     if not keys:
-        write_table(pd.DataFrame(columns=list(COLUMNS)), path)
+        write_table(pd.DataFrame(columns=list(COLUMNS)), table)
         return
     groups = {name: np.stack([means[name, *key] for key in keys], axis=1) for name in LABELS}
-    table = compare_groups(groups, resamples, confidence, seed)
-    table = table.assign(quantity=[quantity for quantity, _ in keys], block=[block for _, block in keys])
-    write_table(table[list(COLUMNS)], path)
+    compared = compare_groups(groups, resampling)
+    compared = compared.assign(quantity=[quantity for quantity, _ in keys], block=[block for _, block in keys])
+    write_table(compared[list(COLUMNS)], table)
 
 
 def _one_block(layers: Sequence[str], labels: str, block: int, layout: Layout) -> dict[tuple[str, str], Array]:

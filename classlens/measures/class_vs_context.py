@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from classlens.arrays import Array
+from classlens.columns import BOX_COLUMNS, LABELS
+from classlens.csvfile import write_table
 from classlens.hdf5 import iterate_rows
-from classlens.measures.boxes import BOX_COLUMNS, box_statistics, count_ranks
-from classlens.measures.labels import LABELS, compare_groups, has_both
+from classlens.measures.boxes import box_statistics, count_ranks
+from classlens.measures.labels import compare_groups, has_both
 from classlens.measures.layers import Layout, read_layout, token_mean
 from classlens.progress import Progress
-from classlens.tables.files import write_table
-from classlens.tables.significance import with_correction
-
-Array = npt.NDArray[Any]
+from classlens.statistics.correction import with_correction
+from classlens.statistics.resampling import Resampling
 
 
 def class_vs_context(
     layers: Sequence[str],
     labels: str,
-    path: str,
-    resamples: int,
-    confidence: float,
+    table: str,
+    resampling: Resampling,
     correction: str,
-    seed: int,
 ) -> None:
-    """Compare the identifiability of class and context tokens in every block (SPEC: section 3).
+    """Compare the identifiability of class and context tokens in every block (docs/method.md).
 
     Only images with tokens of both kinds take part. Each counts with the mean over its class tokens
     minus the mean over its context tokens; a two-sided sign-flip test over images asks whether
@@ -37,7 +34,7 @@ def class_vs_context(
     Args:
         layers: the model's layer files in block order.
         labels: its token labels.
-        path: the table to write, a row per block (from 0). Columns: block, images; for each of
+        table: the table to write, a row per block (from 0). Columns: block, images; for each of
             `context` and `class` {name}_mean (of the images' means) and {name}_whisker_low, _q1,
             _median, _q3, _whisker_high (over tokens); difference (class - context), ci_low,
             ci_high, p_value, p_corrected, significant.
@@ -53,12 +50,12 @@ def class_vs_context(
                 counts[name].append(of_ranks[name])
             progress.advance()
     per_image = {name: np.stack(means[name], axis=1) for name in LABELS}
-    table = compare_groups(per_image, resamples, confidence, seed)
-    table.insert(0, "block", np.arange(len(layers)))
+    compared = compare_groups(per_image, resampling)
+    compared.insert(0, "block", np.arange(len(layers)))
     for name in LABELS:
         boxes = box_statistics(np.stack(counts[name]))
-        table = table.assign(**{f"{name}_{part}": boxes[part] for part in BOX_COLUMNS})
-    write_table(with_correction(table, correction, confidence)[_columns()], path)
+        compared = compared.assign(**{f"{name}_{part}": boxes[part] for part in BOX_COLUMNS})
+    write_table(with_correction(compared, correction, resampling.confidence)[_columns()], table)
 
 
 def _columns() -> list[str]:

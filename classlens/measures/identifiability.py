@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from classlens.arrays import Array
 from classlens.hdf5 import describe, iterate_rows
 from classlens.measures.boxes import count_ranks
 from classlens.measures.layers import read_layout
 from classlens.progress import Progress
 
-Array = npt.NDArray[Any]
-
 GROUP_NAMES = {"cls": "[CLS]", "image": "image tokens"}
 
 
-def identifiability(layers: Sequence[str], output: str, path: str) -> None:
-    """Measure identifiability = 1 - rank / C at every block's residual (SPEC: sections 2 and 3).
+def identifiability(layers: Sequence[str], output: str, measures: str) -> None:
+    """Measure identifiability = 1 - rank / C at every block's residual (docs/method.md).
 
     Args:
         layers: the model's N x T layer files in block order.
         output: the model's output file, for `correct`.
-        path: the HDF5 file to write. With B blocks and C classes: `cls`, `image` (N, B) mean
+        measures: the HDF5 file to write. With B blocks and C classes: `cls`, `image` (N, B) mean
             identifiability of each image's tokens; `identifiable` (N, B) share of image tokens
             whose rank is 0; `histogram/cls`, `histogram/image` (B, C) tokens at each rank;
             `correct` (N). Without [CLS] its two are missing.
@@ -52,7 +49,7 @@ def identifiability(layers: Sequence[str], output: str, path: str) -> None:
             progress.advance()
     with h5py.File(output, "r") as file:
         correct = file["correct"][:]
-    with h5py.File(path, "w") as file:
+    with h5py.File(measures, "w") as file:
         file.attrs["num_classes"] = classes
         for group in groups:
             _write(

@@ -2,55 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.csvfile import write_table
 from classlens.measures.identifiability import read_identifiability
-from classlens.measures.statistics import bootstrap_interval
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
-
-POSITIONS = 12
-"""Positions of the normalised depth axis: as many as a base-size vision transformer has blocks."""
+from classlens.statistics.depth import by_position
+from classlens.statistics.resampling import Resampling
 
 
-def depth_positions(blocks: int) -> Array:
-    """Return the position (1..12) of each block on the normalised depth axis: ceil(12 (b + 1) / B).
-
-    The last block is always at 12; blocks of a deeper model share positions, a shallower one leaves
-    gaps.
-    """
-    return -(-POSITIONS * np.arange(1, blocks + 1) // blocks)
-
-
-def identifiability_comparison(measured: str, path: str, resamples: int, confidence: float, seed: int) -> None:
+def identifiability_comparison(measures: str, table: str, resampling: Resampling) -> None:
     """Average identifiability at each position of the normalised depth axis.
 
     Args:
-        measured: the model's file of identifiability.
-        path: the table to write, a row per group of tokens (`cls`, `image`) and position. Columns:
+        measures: the model's file of identifiability.
+        table: the table to write, a row per group of tokens (`cls`, `image`) and position. Columns:
             group, position, blocks (how many share it), mean, ci_low, ci_high (bootstrap over
             images).
     """
     parts = []
-    for group, means in read_identifiability(measured).means.items():
-        positions, inverse = np.unique(depth_positions(means.shape[1]), return_inverse=True)
-        shared = np.bincount(inverse)
-        # Blocks at one position are averaged within each image, so that images stay the unit of
-        # resampling.
-        averages = means @ (np.eye(len(positions))[inverse] / shared)
-        low, high = bootstrap_interval(averages, resamples, confidence, seed)
-        columns = {
-            "group": group,
-            "position": positions,
-            "blocks": shared,
-            "mean": averages.mean(0),
-            "ci_low": low,
-            "ci_high": high,
-        }
-        parts.append(pd.DataFrame(columns))
-    write_table(pd.concat(parts, ignore_index=True), path)
+    for group, means in read_identifiability(measures).means.items():
+        columns, _ = by_position(means, resampling)
+        parts.append(pd.DataFrame({"group": group, **columns}))
+    write_table(pd.concat(parts, ignore_index=True), table)

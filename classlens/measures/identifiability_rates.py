@@ -5,30 +5,30 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from classlens.csvfile import write_table
 from classlens.measures.identifiability import read_identifiability
-from classlens.measures.statistics import bootstrap_interval
-from classlens.tables.files import write_table
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 
-def identifiability_rates(measured: str, path: str, resamples: int, confidence: float, seed: int) -> None:
-    """Rate a model's last block (SPEC: identifiability rate).
+def identifiability_rates(measures: str, table: str, resampling: Resampling) -> None:
+    """Rate a model's last block (docs/method.md).
 
     Args:
-        measured: the model's file of identifiability.
-        path: the table to write, one row: images; identifiable_tokens_percent, % of an image's
+        measures: the model's file of identifiability.
+        table: the table to write, one row: images; identifiable_tokens_percent, % of an image's
             image tokens with rank 0, averaged over images; images_with_identifiable_percent, % of
             images with at least one; accuracy, a fraction. Each with _ci_low, _ci_high (bootstrap
             over images).
     """
-    measures = read_identifiability(measured)
-    tokens = measures.identifiable[:, -1]
+    measured = read_identifiability(measures)
+    tokens = measured.identifiable[:, -1]
     quantities = {
         "identifiable_tokens_percent": 100 * tokens.astype(np.float64),
         "images_with_identifiable_percent": 100 * (tokens > 0),
-        "accuracy": measures.correct.astype(np.float64),
+        "accuracy": measured.correct.astype(np.float64),
     }
     values = np.stack(list(quantities.values()), axis=1)
-    low, high = bootstrap_interval(values, resamples, confidence, seed)
+    low, high = bootstrap_interval(values, resampling)
     row: dict[str, float] = {"images": len(tokens)}
     for index, name in enumerate(quantities):
         row |= {
@@ -36,4 +36,4 @@ def identifiability_rates(measured: str, path: str, resamples: int, confidence: 
             f"{name}_ci_low": low[index],
             f"{name}_ci_high": high[index],
         }
-    write_table(pd.DataFrame([row]), path)
+    write_table(pd.DataFrame([row]), table)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from classlens.measures.statistics import bootstrap_interval, sign_flip_test
-
-Array = npt.NDArray[Any]
-
-LABELS = {"context": 0, "class": 1}
-"""Values of `label` in token label files; -1 (ignored) belongs to neither."""
+from classlens.arrays import Array
+from classlens.columns import LABELS
+from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 
 def has_both(label: Array) -> Array:
@@ -23,7 +18,7 @@ def has_both(label: Array) -> Array:
     return result
 
 
-def compare_groups(groups: Mapping[str, Array], resamples: int, confidence: float, seed: int) -> pd.DataFrame:
+def compare_groups(groups: Mapping[str, Array], resampling: Resampling) -> pd.DataFrame:
     """Compare each image's class tokens with its context tokens.
 
     Args:
@@ -35,7 +30,7 @@ def compare_groups(groups: Mapping[str, Array], resamples: int, confidence: floa
         ci_low, ci_high and p_value of the two-sided sign-flip test. NaN where there is no image.
     """
     difference = groups["class"] - groups["context"]
-    low, high = bootstrap_interval(difference, resamples, confidence, seed)
+    low, high = bootstrap_interval(difference, resampling)
     return pd.DataFrame(
         {
             "images": len(difference),
@@ -44,7 +39,7 @@ def compare_groups(groups: Mapping[str, Array], resamples: int, confidence: floa
             "difference": _mean(difference),
             "ci_low": low,
             "ci_high": high,
-            "p_value": sign_flip_test(difference, "two-sided", resamples, seed),
+            "p_value": sign_flip_test(difference, "two-sided", resampling),
         }
     )
 

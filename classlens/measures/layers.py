@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from classlens.arrays import Array
 from classlens.hdf5 import iterate_rows
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from classlens.csvfile import write_table
 from classlens.measures.layers import read_layout, steps
-from classlens.measures.statistics import bootstrap_interval
 from classlens.progress import Progress
-from classlens.tables.files import write_table
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 LOGIT = "residual/logit"
 
 
-def logit_increment(layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int) -> None:
-    """Measure the logit increment rate of every block but the first (SPEC: section 3).
+def logit_increment(layers: Sequence[str], table: str, resampling: Resampling) -> None:
+    """Measure the logit increment rate of every block but the first (docs/method.md).
 
     Args:
         layers: the model's layer files in block order.
-        path: the table to write, a row per block from 1 on (blocks count from 0): block, images,
+        table: the table to write, a row per block from 1 on (blocks count from 0): block, images,
             rate_percent (% of image tokens whose logit rose from the residual of block - 1,
             averaged over images), ci_low, ci_high (bootstrap over images).
     """
@@ -37,7 +37,7 @@ def logit_increment(layers: Sequence[str], path: str, resamples: int, confidence
             )
             progress.advance()
     percent = 100 * rates
-    low, high = bootstrap_interval(percent, resamples, confidence, seed)
+    low, high = bootstrap_interval(percent, resampling)
     columns = {
         "block": blocks,
         "images": layout.images,
@@ -45,4 +45,4 @@ def logit_increment(layers: Sequence[str], path: str, resamples: int, confidence
         "ci_low": low,
         "ci_high": high,
     }
-    write_table(pd.DataFrame(columns), path)
+    write_table(pd.DataFrame(columns), table)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.errors import InputError
-from classlens.memories.rates import Files, all_files, image_rates
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.memories.rates import all_files, image_rates
+from classlens.statistics.resampling import Resampling
 
 
 def agreement_vs_accuracy(
-    memories: Files, output: str, path: str, resamples: int, confidence: float, seed: int
+    attn: Sequence[str], mlp: Sequence[str], output: str, table: str, resampling: Resampling
 ) -> None:
-    """Compare the [CLS] agreement of correctly and wrongly classified images (SPEC: section 3).
+    """Compare the [CLS] agreement of correctly and wrongly classified images (docs/method.md).
 
     Args:
-        memories: the model's memory files by branch, in block order.
+        attn, mlp: the model's memory files of either branch, in block order.
         output: its output file.
-        path: the table to write, a row per branch and block (from 0). Columns: branch, block, correct_images,
+        table: the table to write, a row per branch and block (from 0). Columns: branch, block, correct_images,
             wrong_images, correct_percent, wrong_percent (% of those images whose [CLS] agrees), difference (correct -
             wrong, percentage points), ci_low, ci_high (bootstrap over images), p_value (two-sided permutation test,
             not corrected). Empty where a group has no image, intervals and tests also where it has only one.
@@ -39,10 +38,10 @@ def agreement_vs_accuracy(
                 "out of the model's key `analyses`"
             )
         correct = file["correct"][:]
-    rows = all_files(memories)
+    rows = all_files(attn, mlp)
     agrees = np.stack([image_rates(file, "agreement", slice(0, 1)) for *_, file in rows], axis=1) > 0
     right, wrong = agrees[correct], agrees[~correct]
-    low, high = difference_interval(right, wrong, resamples, confidence, seed)
+    low, high = difference_interval(right, wrong, resampling)
     rates = {"correct_percent": _percent(right), "wrong_percent": _percent(wrong)}
     columns = {
         "branch": [branch for branch, *_ in rows],
@@ -53,14 +52,12 @@ def agreement_vs_accuracy(
         "difference": rates["correct_percent"] - rates["wrong_percent"],
         "ci_low": 100 * low,
         "ci_high": 100 * high,
-        "p_value": difference_test(right, wrong, resamples, seed),
+        "p_value": difference_test(right, wrong, resampling),
     }
-    write_table(pd.DataFrame(columns), path)
+    write_table(pd.DataFrame(columns), table)
 
 
-def difference_interval(
-    right: Array, wrong: Array, resamples: int, confidence: float, seed: int
-) -> tuple[Array, Array]:
+def difference_interval(right: Array, wrong: Array, resampling: Resampling) -> tuple[Array, Array]:
     """Return the percentile bootstrap interval of the difference of two groups' rates.
 
     Images are resampled within their group. The images of a resample for which something is true are a binomial
@@ -68,21 +65,23 @@ def difference_interval(
 
     Args:
         right, wrong: (n, K) and (m, K) bool.
-        resamples, confidence, seed: as in `classlens.measures.statistics`.
+        resampling: how often, and the level of the interval.
 
     Returns:
         Lower and upper end of mean(right) - mean(wrong), (K) each; NaN where a group has fewer than two images.
     """
     if min(len(right), len(wrong)) < 2:
         return np.full(right.shape[1], np.nan), np.full(right.shape[1], np.nan)
-    random = np.random.default_rng(seed)
-    drawn = [random.binomial(len(group), group.mean(0), (resamples, group.shape[1])) for group in (right, wrong)]
-    tails = ((1 - confidence) / 2, (1 + confidence) / 2)
+    random = np.random.default_rng(resampling.seed)
+    drawn = [
+        random.binomial(len(group), group.mean(0), (resampling.resamples, group.shape[1])) for group in (right, wrong)
+    ]
+    tails = ((1 - resampling.confidence) / 2, (1 + resampling.confidence) / 2)
     low, high = np.quantile(drawn[0] / len(right) - drawn[1] / len(wrong), tails, axis=0)
     return low, high
 
 
-def difference_test(right: Array, wrong: Array, resamples: int, seed: int) -> Array:
+def difference_test(right: Array, wrong: Array, resampling: Resampling) -> Array:
     """Test by permutation of the images whether two groups' rates differ; two-sided.
 
     When images change groups at random, the number of true ones that fall into the first group is hypergeometric, so
@@ -98,10 +97,11 @@ def difference_test(right: Array, wrong: Array, resamples: int, seed: int) -> Ar
     if min(len(right), len(wrong)) < 2:
         return np.full(right.shape[1], np.nan)
     true, count = right.sum(0) + wrong.sum(0), len(right) + len(wrong)
-    drawn = np.random.default_rng(seed).hypergeometric(true, count - true, len(right), (resamples, len(true)))
+    draws = (resampling.resamples, len(true))
+    drawn = np.random.default_rng(resampling.seed).hypergeometric(true, count - true, len(right), draws)
     # The difference times n m, in integers, so that a tie stays a tie.
     extreme = np.abs(drawn * count - true * len(right)) >= np.abs(right.sum(0) * count - true * len(right))
-    result: Array = (extreme.sum(0) + 1) / (resamples + 1)
+    result: Array = (extreme.sum(0) + 1) / (resampling.resamples + 1)
     return result
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from classlens.arrays import Array
 from classlens.batching import batches
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, describe
-from classlens.memories.parameters import BRANCHES, DESCRIPTIONS, Memories, read_memories
-
-Array = npt.NDArray[Any]
+from classlens.memories.parameters import DESCRIPTIONS, Memories, read_memories
+from classlens.terms import BRANCHES
 
 DISTILLATION_TOKEN = 1
 """The token that a distilled model's second head serves."""
@@ -26,7 +24,7 @@ TEXTS = {
 
 
 def block_memories(
-    layer: Path | str, output: Path | str, parameters: Path | str, path: Path | str, branch: str, seed: int
+    layer: Path | str, output: Path | str, parameters: Path | str, memories: Path | str, branch: str, seed: int
 ) -> None:
     """Compare the memory keys of every token with the memories of classes, in one branch of one block.
 
@@ -34,7 +32,7 @@ def block_memories(
         layer: the block's layer file.
         output: the model's output file, for the images' classes.
         parameters: the model's projected memories, see `classlens.memories.parameters`.
-        path: the HDF5 file to write: `agreement`, `agreement_random`, `composition` (N, T) bool, `class_value` (C).
+        memories: the HDF5 file to write: `agreement`, `agreement_random`, `composition` (N, T) bool, `class_value` (C).
         branch: `attn` or `mlp`.
         seed: of the random classes, see `random_classes`. They are the same in all branches and blocks.
 
@@ -45,17 +43,17 @@ def block_memories(
         raise ValueError(f"there is no branch {branch!r}; take one of {', '.join(BRANCHES)}")
     with h5py.File(layer, "r") as file, h5py.File(output, "r") as model:
         block = int(file.attrs["block"])
-        memories = read_memories(parameters, branch, block)
+        projected = read_memories(parameters, branch, block)
         classes = model["class_index"][:]
         drawn = random_classes(len(classes), int(file.attrs["num_classes"]), seed)
         keys, top = file[f"keys/{branch}"], file[f"{branch}/top5"]
         columns = {name: Column(keys.shape[1:2], np.bool_, text) for name, text in TEXTS.items()}
-        facts = {**file.attrs, "branch": branch, "memories": len(memories["head"].top_classes)}
-        with RowWriter(path, len(classes), columns, facts) as writer:
+        facts = {**file.attrs, "branch": branch, "memories": len(projected["head"].top_classes)}
+        with RowWriter(memories, len(classes), columns, facts) as writer:
             for part in batches(len(classes), 8 * CHUNK_ROWS):
-                writer.append(compare(keys[part], top[part, :, 0], classes[part], drawn[part], memories))
-    with h5py.File(path, "r+") as file:
-        describe(file.create_dataset("class_value", data=memories["head"].class_value), *DESCRIPTIONS["class_value"])
+                writer.append(compare(keys[part], top[part, :, 0], classes[part], drawn[part], projected))
+    with h5py.File(memories, "r+") as file:
+        describe(file.create_dataset("class_value", data=projected["head"].class_value), *DESCRIPTIONS["class_value"])
 
 
 def random_classes(images: int, num_classes: int, seed: int) -> Array:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-from classlens.measures.boxes import BOX_COLUMNS, WHISKER
-
-Array = npt.NDArray[Any]
+from classlens.arrays import Array
+from classlens.columns import BOX_COLUMNS
+from classlens.measures.boxes import WHISKER
 
 
 def boxes_of_rows(values: Array) -> dict[str, Array]:

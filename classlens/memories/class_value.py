@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from classlens.errors import InputError
-from classlens.measures.statistics import bootstrap_interval
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.memories.boxes import boxes_of_rows
 from classlens.memories.chance import largest_cosine
-from classlens.memories.parameters import BRANCHES, read_class_values
-from classlens.tables.files import write_table
+from classlens.memories.parameters import read_class_values
+from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.twins import beside_twin
+from classlens.terms import BRANCHES
 
-Array = npt.NDArray[Any]
 
-
-def class_value_agreement(
-    parameters: str, twin: Sequence[str], path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def class_value_agreement(parameters: str, twin: Sequence[str], table: str, resampling: Resampling) -> None:
     """Summarise the class-value agreement of every branch and block beside the random twin's and chance.
 
     Args:
         parameters: the model's projected memories, see `classlens.memories.parameters`.
         twin: the same of its random twin, as a list of one; an empty list where there is no twin.
-        path: the table to write, a row per branch and block (from 0). Columns: branch, block, classes; mean (over
+        table: the table to write, a row per branch and block (from 0). Columns: branch, block, classes; mean (over
             classes) with ci_low, ci_high (bootstrap over classes); whisker_low, q1, median, q3, whisker_high (over
             classes); chance (expected largest cosine of as many random directions); twin_mean, difference,
             difference_ci_low, difference_ci_high, p_value of the one-sided Wilcoxon signed-rank test of a class's
@@ -42,7 +38,7 @@ def class_value_agreement(
     parts = []
     for branch in BRANCHES:
         scores = model.scores[branch]
-        low, high = bootstrap_interval(scores.T, resamples, confidence, seed)
+        low, high = bootstrap_interval(scores.T, resampling)
         columns = {
             "branch": branch,
             "block": np.arange(len(scores)),
@@ -54,9 +50,9 @@ def class_value_agreement(
             "chance": chance_levels(model.width, model.memories[branch]),
         }
         of_twin = None if other is None else other.scores[branch]
-        columns |= _comparison(scores, of_twin, resamples, confidence, seed)
+        columns |= beside_twin(scores.T, None if of_twin is None else of_twin.T, resampling, _exceeds, "classes")
         parts.append(pd.DataFrame(columns))
-    write_table(pd.concat(parts, ignore_index=True), path)
+    write_table(pd.concat(parts, ignore_index=True), table)
 
 
 def chance_levels(width: int, memories: Sequence[int]) -> Array:
@@ -65,21 +61,5 @@ def chance_levels(width: int, memories: Sequence[int]) -> Array:
     return np.array([by_count[count] for count in memories])
 
 
-def _comparison(scores: Array, twin: Array | None, resamples: int, confidence: float, seed: int) -> dict[str, Any]:
-    if twin is None:
-        names = ("twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value")
-        return dict.fromkeys(names, np.nan)
-    if twin.shape != scores.shape:
-        raise InputError(
-            f"a model of {len(scores)} blocks and {scores.shape[1]} classes cannot be compared with a random twin of "
-            f"{len(twin)} blocks and {twin.shape[1]} classes: give both the same architecture and options"
-        )
-    difference = scores.astype(np.float64) - twin
-    low, high = bootstrap_interval(difference.T, resamples, confidence, seed)
-    return {
-        "twin_mean": twin.mean(1, dtype=np.float64),
-        "difference": difference.mean(1),
-        "difference_ci_low": low,
-        "difference_ci_high": high,
-        "p_value": wilcoxon(difference, alternative="greater", axis=1).pvalue,
-    }
+def _exceeds(difference: Array) -> Array:
+    return np.asarray(wilcoxon(difference, alternative="greater", axis=0).pvalue)

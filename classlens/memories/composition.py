@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
-from classlens.measures.statistics import bootstrap_interval
-from classlens.memories.rates import Files, all_files, image_rates
-from classlens.tables.files import write_table
+from classlens.csvfile import write_table
+from classlens.memories.rates import all_files, image_rates
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 
-def memory_composition(memories: Files, path: str, resamples: int, confidence: float, seed: int) -> None:
-    """Rate the composition of memories in every branch and block (SPEC: section 3).
+def memory_composition(attn: Sequence[str], mlp: Sequence[str], table: str, resampling: Resampling) -> None:
+    """Rate the composition of memories in every branch and block (docs/method.md).
 
     Args:
-        memories: the model's memory files by branch, in block order.
-        path: the table to write, a row per branch and block (from 0). Columns: branch, block, images, percent (% of
+        attn, mlp: the model's memory files of either branch, in block order.
+        table: the table to write, a row per branch and block (from 0). Columns: branch, block, images, percent (% of
             an image's tokens, prefix tokens too, averaged over images), ci_low, ci_high (bootstrap over images).
     """
-    rows = all_files(memories)
+    rows = all_files(attn, mlp)
     percent = 100 * np.stack([image_rates(file, "composition") for *_, file in rows], axis=1)
-    low, high = bootstrap_interval(percent, resamples, confidence, seed)
+    low, high = bootstrap_interval(percent, resampling)
     columns = {
         "branch": [branch for branch, *_ in rows],
         "block": [block for _, block, _ in rows],
@@ -29,4 +31,4 @@ def memory_composition(memories: Files, path: str, resamples: int, confidence: f
         "ci_low": low,
         "ci_high": high,
     }
-    write_table(pd.DataFrame(columns), path)
+    write_table(pd.DataFrame(columns), table)

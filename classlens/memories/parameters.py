@@ -1,7 +1,7 @@
 """The memories of a model in class embedding space: what the weights alone say about them.
 
 A branch writes to the residual stream through its last linear layer; each column of that layer's weight is a memory
-(value), scaled by its key coefficient. The projection of memory m onto class c is W[c] . v_m (SPEC: section 3).
+(value), scaled by its key coefficient. The projection of memory m onto class c is W[c] . v_m (docs/method.md).
 Everything that later jobs need of all these numbers is small, and is kept in one file per model.
 """
 
@@ -14,14 +14,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 from safetensors import safe_open
 
+from classlens.arrays import Array
 from classlens.hdf5 import describe, index_dtype
+from classlens.terms import BRANCHES, block_name
 
-Array = npt.NDArray[Any]
-
-BRANCHES = ("attn", "mlp")
 OUTPUT_LAYERS = {"attn": "attn.proj.weight", "mlp": "mlp.fc2.weight"}
 LAYER_SCALES = {"attn": ("ls1.gamma", "gamma_1"), "mlp": ("ls2.gamma", "gamma_2")}
 """What timm's families call a branch's LayerScale."""
@@ -43,7 +41,7 @@ class Memories:
     """One branch's memories, seen by one head. C classes, M memories."""
 
     class_value: Array
-    """(C) float32, score(c) of SPEC section 3."""
+    """(C) float32, score(c) of docs/method.md."""
     strongest: Array
     """(C, min(5, M)), memory indices."""
     top_classes: Array
@@ -52,16 +50,16 @@ class Memories:
     """(M, min(5, C)) float32."""
 
 
-def write_parameters(weights: Path | str, path: Path | str) -> None:
+def write_parameters(weights: Path | str, parameters: Path | str) -> None:
     """Project all memories of a model onto its classes.
 
     Args:
         weights: canonical weights (see `classlens.models.weights`) of a supported model.
-        path: the HDF5 file to write. For every branch, block and head a group `{branch}/block_{b:02d}/{head}` with
-            the data sets of `Memories`. The head is `head`; a distilled model has a second one, `head_dist`, which
-            serves its distillation token.
+        parameters: the HDF5 file to write. For every branch, block and head a group
+            `{branch}/block_{b:02d}/{head}` with the data sets of `Memories`. The head is `head`; a distilled model has
+            a second one, `head_dist`, which serves its distillation token.
     """
-    with safe_open(weights, framework="numpy") as tensors, h5py.File(path, "w") as file:
+    with safe_open(weights, framework="numpy") as tensors, h5py.File(parameters, "w") as file:
         names = set(tensors.keys())
         heads = {name: tensors.get_tensor(f"{name}.weight") for name in HEADS if f"{name}.weight" in names}
         blocks = 1 + max(int(name.split(".")[1]) for name in names if name.startswith("blocks."))
@@ -127,7 +125,7 @@ def largest_of_rows(scores: Array, count: int) -> Array:
 def read_memories(path: Path | str, branch: str, block: int) -> dict[str, Memories]:
     """Read one branch of one block: by head, what `write_parameters` wrote."""
     with h5py.File(path, "r") as file:
-        group = file[f"{branch}/block_{block:02d}"]
+        group = file[f"{branch}/{block_name(block)}"]
         return {
             head: Memories(**{name: group[head][name][:] for name in DESCRIPTIONS}) for head in HEADS if head in group
         }
@@ -161,7 +159,7 @@ def _of_branch(file: h5py.File, branch: str) -> Iterator[str]:
 
 
 def _group(branch: str, block: int, head: str) -> str:
-    return f"{branch}/block_{block:02d}/{head}"
+    return f"{branch}/{block_name(block)}/{head}"
 
 
 def _length(vectors: Array, axis: int) -> Array:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from classlens.arrays import Array
 from classlens.hdf5 import iterate_rows
 from classlens.memories.chance import shared_memory
-from classlens.memories.parameters import BRANCHES, STRONGEST
-
-Array = npt.NDArray[Any]
-Files = Mapping[str, Sequence[str]]
-"""Memory files by branch, in block order."""
+from classlens.memories.parameters import STRONGEST
+from classlens.terms import BRANCHES
 
 
-def all_files(memories: Files) -> list[tuple[str, int, str]]:
+def all_files(attn: Sequence[str], mlp: Sequence[str]) -> list[tuple[str, int, str]]:
     """Return branch, block and file of every row of a table, in the tables' order."""
-    return [(branch, block, file) for branch in BRANCHES for block, file in enumerate(memories[branch])]
+    both = zip(BRANCHES, (attn, mlp), strict=True)
+    return [(branch, block, file) for branch, files in both for block, file in enumerate(files)]
 
 
 def image_rates(path: str, name: str, tokens: slice = slice(None)) -> Array:

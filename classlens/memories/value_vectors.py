@@ -2,42 +2,43 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from classlens.csvfile import write_table
+from classlens.data.stimulus import class_names
 from classlens.errors import InputError
-from classlens.memories.parameters import BRANCHES, Memories, read_class_values, read_memories
+from classlens.memories.parameters import Memories, read_class_values, read_memories
 from classlens.models.head import read_head
-from classlens.tables.files import write_table
+from classlens.terms import BRANCHES
 
 Chosen = Mapping[str, Any]
 """branch, block, memory."""
 
 
 def value_vectors(
-    parameters: str, stimuli: str, path: str, chosen: Sequence[Chosen] | None = None, head: str | None = None
+    parameters: str, stimuli: str, head: Sequence[str], table: str, chosen: Sequence[Chosen] | None = None
 ) -> None:
     """List the five classes that each chosen memory promotes most.
 
     Args:
         parameters: the model's projected memories.
         stimuli: stimuli.csv of its data set, for the names of classes.
-        path: the table to write, a row per memory and class. Columns: branch, block (from 0), memory (from 0), place
+        head: the user's own head, whose class names count first, as a list of one; an empty list where there is none.
+        table: the table to write, a row per memory and class. Columns: branch, block (from 0), memory (from 0), place
             (1 is the most promoted), class_index, class_name (empty where neither source knows it), score (W[c] . v,
             logits).
         chosen: memories as {branch, block, memory}; None takes from every branch and block the one with the largest
             score.
-        head: the user's own head, whose class names count first.
 
     Raises:
         InputError: the model has no such memory.
     """
-    names = class_names(stimuli, head)
+    own = read_head(head[0]).class_names if head else None
+    names = class_names(stimuli) | dict(enumerate(own or ()))
     counts = read_class_values(parameters).memories
     wanted = list(_largest(parameters, counts) if chosen is None else (_checked(item, counts) for item in chosen))
     read = {place: _read(parameters, *place) for place in {item[:2] for item in wanted}}
@@ -49,15 +50,7 @@ def value_vectors(
         )
     ]
     columns = ["branch", "block", "memory", "place", "class_index", "class_name", "score"]
-    write_table(pd.DataFrame(rows, columns=columns), path)
-
-
-def class_names(stimuli: str | Path, head: str | Path | None = None) -> dict[int, str]:
-    """Return the names of classes that a user's own head or else the data set tells."""
-    with open(stimuli, newline="") as file:
-        names = {int(row["class_index"]): row["class_name"] for row in csv.DictReader(file)}
-    own = read_head(head).class_names if head else None
-    return names | dict(enumerate(own or ()))
+    write_table(pd.DataFrame(rows, columns=columns), table)
 
 
 def _largest(parameters: str, counts: Mapping[str, Sequence[int]]) -> list[tuple[str, int, int]]:

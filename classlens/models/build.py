@@ -49,7 +49,7 @@ def build(
 
 
 def require_supported(model: torch.nn.Module, architecture: str) -> None:
-    """Check that the sites of SPEC section 2 exist in a model.
+    """Check that a model has the sites that are read (docs/method.md, supported models).
 
     Raises:
         InputError: naming the architecture and the reason.

@@ -1,7 +1,7 @@
-"""Describe an architecture on a card: the counts that the workflow must know before it loads a model.
+"""Facts about an architecture: the counts that the workflow must know before it loads a model.
 
 Run as a program (`python -m classlens.models.describe`) it reads a JSON list of [architecture, options] from
-standard input and writes a JSON list of cards or of {"error": message}.
+standard input and writes a JSON list of facts or of {"error": message}.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RESIZES = {"center": "shortest", "squash": "squash"}
 
 
 def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the card of an architecture, without making its parameters.
+    """Return the facts about an architecture, without making its parameters.
 
     Returns:
         depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has

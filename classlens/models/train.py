@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -29,10 +28,10 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    training: Path,
-    evaluation: Path,
-    weights: Path,
-    history: Path,
+    training: str,
+    evaluation: str,
+    weights: str,
+    history: str,
     *,
     architecture: str,
     options: Mapping[str, Any],
@@ -90,7 +89,7 @@ def train(
                 rows.append((epoch, f"{loss:.6f}", f"{_accuracy(model, held_out, normalise):.6f}"))
                 log.info("epoch %d: loss %s, accuracy %s", *rows[-1])
     save_weights(model.eval(), weights, described_as="the trained model")
-    with history.open("w", newline="") as file:
+    with open(history, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("epoch", "training_loss", "accuracy"))
         writer.writerows(rows)

@@ -6,9 +6,9 @@ bytes, whatever file they came from.
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,28 @@ log = logging.getLogger(__name__)
 
 
 def write_weights(
-    source: Path | None,
-    destination: Path,
+    source: Sequence[str],
+    head: Sequence[str],
+    weights: str,
     *,
     architecture: str,
     options: Mapping[str, Any],
     origin: str,
-    seed: int = 0,
-    head: Path | None = None,
+    seed: int | None = None,
 ) -> None:
-    """Bring a model's weights into canonical form: see `assemble` and `save_weights`."""
-    model = assemble(source, architecture=architecture, options=options, origin=origin, seed=seed, head=head)
-    save_weights(model, destination, described_as=str(source or f"{origin} weights"))
+    """Bring a model's weights into canonical form: see `assemble` and `save_weights`.
+
+    Args:
+        source: the user's file, for origin "file"; else nothing.
+        head: the user's own head, or nothing.
+        weights: the file to write.
+        seed: of fresh weights.
+    """
+    checkpoint, own_head = (Path(files[0]) if files else None for files in (source, head))
+    model = assemble(
+        checkpoint, architecture=architecture, options=options, origin=origin, seed=seed or 0, head=own_head
+    )
+    save_weights(model, weights, described_as=str(checkpoint or f"{origin} weights"))
 
 
 def assemble(
@@ -72,7 +82,7 @@ def assemble(
     return model
 
 
-def save_weights(model: torch.nn.Module, destination: Path, *, described_as: str) -> None:
+def save_weights(model: torch.nn.Module, destination: Path | str, *, described_as: str) -> None:
     """Write a model's tensors as a canonical file.
 
     Raises:
@@ -95,7 +105,7 @@ def require_finite(model: torch.nn.Module, described_as: str) -> None:
         raise InputError(f"{described_as}: {_some(broken)} hold NaN or infinity; take an intact checkpoint")
 
 
-def load_model(weights: Path, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
+def load_model(weights: Path | str, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
     """Build a model and give it the weights of a canonical file."""
     model = build(architecture, options)
     model.load_state_dict(load_file(weights))
@@ -161,7 +171,7 @@ def _fits(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor
 
 def _adapted(given: dict[str, torch.Tensor], model: torch.nn.Module, source: Path) -> dict[str, torch.Tensor]:
     """Return a checkpoint under the model's names and for its input size, as far as timm knows how."""
-    rules = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    rules = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
     if rules is None:
         return given
     try:

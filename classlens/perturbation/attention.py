@@ -1,4 +1,4 @@
-"""Attention perturbations: what image tokens may attend to, in every block (SPEC section 4).
+"""Attention perturbations: what image tokens may attend to, in every block (docs/method.md, perturbations).
 
 `self_only`: themselves alone. `no_cls`: the weight of [CLS] is taken out after the softmax, and the others are not
 scaled up, as in the published code (Vilas et al. 2023, arXiv 2310.18969). `no_cls_renormalised`: [CLS] is masked before
@@ -8,33 +8,33 @@ the softmax. Prefix tokens attend as ever.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 import torch
 
-from classlens.extraction.heads import Projection
 from classlens.hdf5 import Column, RowWriter, index_dtype
-from classlens.perturbation.interception import Attend, Attention, attending
+from classlens.inference.attention import Attend, Attention, patch_attention
+from classlens.inference.batches import over_images
+from classlens.inference.network import Network, load_network, read_classes
+from classlens.inference.projection import Projection
+from classlens.inference.ranks import rank_tokens
+from classlens.inference.tokens import TokenModel
 from classlens.perturbation.kinds import require_attention_kind
-from classlens.perturbation.ranks import rank_tokens
-from classlens.perturbation.running import Network, load, over_images, read_classes
-from classlens.perturbation.tokens import TokenModel
 
 
 def perturb_attention(
-    pixels: Path, weights: Path, output: Path, *, kind: str, batch_size: int, **network: Unpack[Network]
+    pixels: str, weights: str, perturbed: str, *, kind: str, batch_size: int, **network: Unpack[Network]
 ) -> dict[str, Any]:
     """Write what is left of a model under an attention perturbation: `rank` (N, T) and `correct` (N).
 
     Args:
         pixels: pixel file of the evaluation images.
         weights: canonical weights.
-        output: the file to write.
+        perturbed: the file to write.
         kind: one of `kinds.ATTENTION_KINDS`.
         batch_size: images per forward pass, at most.
-        network: see `running.Network`.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
@@ -42,10 +42,10 @@ def perturb_attention(
     Raises:
         InputError: the kind is unknown or does not apply; a label is no class of the model; logits are not finite.
     """
-    loaded = load(weights, network)
-    perturbed = AttentionPerturbation(loaded.model, kind, loaded.architecture)
+    loaded = load_network(weights, **network)
+    model = AttentionPerturbation(loaded.model, kind, loaded.architecture)
     classes = read_classes(pixels, loaded.model.num_classes)
-    tokens = perturbed.tokens.prefix + perturbed.tokens.patches
+    tokens = model.tokens.prefix + model.tokens.patches
     columns = {
         "rank": Column(
             (tokens,),
@@ -55,12 +55,12 @@ def perturb_attention(
         ),
         "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
     }
-    with RowWriter(output, len(classes), columns, loaded.attributes()) as writer:
+    with RowWriter(perturbed, len(classes), columns, loaded.attributes()) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             target = torch.from_numpy(classes[part]).to(loaded.device)
             with loaded.autocast():
-                rank, correct = perturbed(images, target)
+                rank, correct = model(images, target)
             writer.append({"rank": rank.cpu().numpy(), "correct": correct.cpu().numpy()})
 
         over_images(loaded, pixels, batch_size, f"attention {kind}", run)
@@ -94,7 +94,7 @@ class AttentionPerturbation:
             classes: (n), the correct ones.
         """
         tokens = self.tokens.embed(images)
-        with attending(self.tokens.model, self._attend):
+        with patch_attention(self.tokens.model, self._attend):
             residual = self.tokens.residual(tokens)
         correct = self.tokens.logits(residual).argmax(-1) == classes
         return rank_tokens(self._project, residual, classes), correct

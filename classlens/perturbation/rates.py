@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from classlens.measures.labels import LABELS
+from classlens.arrays import Array
+from classlens.columns import LABELS
+from classlens.csvfile import write_table
 from classlens.measures.layers import read_layout, token_mean
-from classlens.measures.statistics import bootstrap_interval
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.perturbation.kinds import TOKEN_KINDS
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 KEPT_TOKENS = {"no_context": "class", "no_class": "context"}
 """Which labelled tokens a token perturbation leaves."""
@@ -24,26 +22,27 @@ KEPT_TOKENS = {"no_context": "class", "no_class": "context"}
 def attention_perturbation(
     last_layer: str,
     output: str,
-    perturbed: Mapping[str, str],
-    path: str,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    perturbed: Sequence[str],
+    table: str,
+    *,
+    kinds: Sequence[str],
+    resampling: Resampling,
 ) -> None:
-    """Rate a model's last block under attention perturbations (SPEC: section 4).
+    """Rate a model's last block under attention perturbations (docs/method.md, perturbations).
 
     Args:
         last_layer: the layer file of the last block, for the unperturbed ranks.
         output: the model's output file, for the unperturbed correctness.
-        perturbed: files of attention perturbations by kind.
-        path: the table to write, a row per kind, `none` first. Columns: perturbation, images;
+        perturbed: a file of each attention perturbation.
+        table: the table to write, a row per kind, `none` first. Columns: perturbation, images;
             identifiable_image_tokens_percent, identifiable_tokens_percent (of all tokens, prefix tokens too; both
             averaged over images), accuracy (a fraction), and difference (percentage points of image tokens from
             `none`), each with _ci_low, _ci_high (bootstrap over images).
+        kinds: what was perturbed in each file.
     """
     image_tokens = read_layout(last_layer).image_tokens
     states = {"none": (_read(last_layer, "residual/rank"), _read(output, "correct"))}
-    states |= {kind: (_read(file, "rank"), _read(file, "correct")) for kind, file in perturbed.items()}
+    states |= {kind: (_read(file, "rank"), _read(file, "correct")) for kind, file in zip(kinds, perturbed, strict=True)}
     rows = []
     for kind, (rank, correct) in states.items():
         image = 100.0 * (rank[:, image_tokens] == 0).mean(1)
@@ -54,38 +53,35 @@ def attention_perturbation(
             "accuracy": correct.astype(np.float64),
             "difference": image - unperturbed,
         }
-        rows.append(
-            {"perturbation": kind, "images": len(rank), **_with_intervals(quantities, resamples, confidence, seed)}
-        )
-    write_table(pd.DataFrame(rows), path)
+        rows.append({"perturbation": kind, "images": len(rank), **_with_intervals(quantities, resampling)})
+    write_table(pd.DataFrame(rows), table)
 
 
 def token_perturbation(
     last_layer: str,
     output: str,
     labels: str,
-    perturbed: Mapping[str, str],
-    path: str,
-    resamples: int,
-    confidence: float,
-    seed: int,
+    perturbed: Sequence[str],
+    table: str,
+    *,
+    resampling: Resampling,
 ) -> None:
-    """Rate the tokens that are left when the others were taken out (SPEC: section 4).
+    """Rate the tokens that are left when the others were taken out (docs/method.md, perturbations).
 
     Args:
         last_layer, output: as of `attention_perturbation`.
         labels: the model's token labels.
-        perturbed: files of token perturbations by kind.
-        path: the table to write, a row per kind. Columns: perturbation, tokens (which are left and rated), images (that
-            have such tokens), images_without (that have none, and are kept out); identifiable_percent of these tokens,
-            unperturbed_percent of the same tokens, difference (both averaged over images), accuracy and
+        perturbed: a file of each token perturbation, in the order of `kinds.TOKEN_KINDS`.
+        table: the table to write, a row per kind. Columns: perturbation, tokens (which are left and rated), images
+            (that have such tokens), images_without (that have none, and are kept out); identifiable_percent of these
+            tokens, unperturbed_percent of the same tokens, difference (both averaged over images), accuracy and
             unperturbed_accuracy (fractions), each with _ci_low, _ci_high (bootstrap over images).
     """
     image_tokens = read_layout(last_layer).image_tokens
     before, right = _read(last_layer, "residual/rank")[:, image_tokens] == 0, _read(output, "correct")
     label = _read(labels, "label")
     rows = []
-    for kind, file in perturbed.items():
+    for kind, file in zip(TOKEN_KINDS, perturbed, strict=True):
         tokens = KEPT_TOKENS[kind]
         of_group = label == LABELS[tokens]
         counted = of_group.any(1)
@@ -101,14 +97,14 @@ def token_perturbation(
             "unperturbed_accuracy": right[counted].astype(np.float64),
         }
         counts = {"images": int(counted.sum()), "images_without": int((~counted).sum())}
-        intervals = _with_intervals(quantities, resamples, confidence, seed)
+        intervals = _with_intervals(quantities, resampling)
         rows.append({"perturbation": kind, "tokens": tokens, **counts, **intervals})
-    write_table(pd.DataFrame(rows), path)
+    write_table(pd.DataFrame(rows), table)
 
 
-def _with_intervals(quantities: Mapping[str, Array], resamples: int, confidence: float, seed: int) -> dict[str, float]:
+def _with_intervals(quantities: Mapping[str, Array], resampling: Resampling) -> dict[str, float]:
     values = np.stack(list(quantities.values()), axis=1)
-    low, high = bootstrap_interval(values, resamples, confidence, seed)
+    low, high = bootstrap_interval(values, resampling)
     means = values.mean(0) if len(values) else np.full(values.shape[1], np.nan)
     row: dict[str, float] = {}
     for index, name in enumerate(quantities):

@@ -1,8 +1,7 @@
-"""Token perturbations: image tokens of the object, or of its context, are taken out (SPEC section 4)."""
+"""Token perturbations: image tokens of the object, or of its context, are taken out (docs/method.md, perturbations)."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Unpack
 
 import h5py
@@ -10,22 +9,23 @@ import numpy as np
 import torch
 
 from classlens.errors import InputError
-from classlens.extraction.heads import Projection
 from classlens.hdf5 import Column, RowWriter, index_dtype
+from classlens.inference.batches import over_images
+from classlens.inference.network import Network, load_network, read_classes
+from classlens.inference.projection import Projection
+from classlens.inference.ranks import rank_tokens
+from classlens.inference.tokens import TokenModel
 from classlens.perturbation.kinds import REMOVED_LABELS, require_token_kind
-from classlens.perturbation.ranks import rank_tokens
-from classlens.perturbation.running import Network, load, over_images, read_classes
-from classlens.perturbation.tokens import TokenModel
 
 REMOVED = -1
 """Rank of a token that was taken out."""
 
 
 def perturb_tokens(
-    pixels: Path,
-    weights: Path,
-    labels: Path,
-    output: Path,
+    pixels: str,
+    weights: str,
+    labels: str,
+    perturbed: str,
     *,
     kind: str,
     batch_size: int,
@@ -37,10 +37,10 @@ def perturb_tokens(
         pixels: pixel file of the evaluation images.
         weights: canonical weights.
         labels: token labels, `label` (N, P).
-        output: the file to write.
+        perturbed: the file to write.
         kind: one of `kinds.TOKEN_KINDS`.
         batch_size: images per forward pass, at most.
-        network: see `running.Network`.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
@@ -50,9 +50,9 @@ def perturb_tokens(
             finite.
     """
     require_token_kind(kind)
-    loaded = load(weights, network)
-    perturbed = TokenPerturbation(loaded.model)
-    tokens, patches = perturbed.tokens.prefix + perturbed.tokens.patches, perturbed.tokens.patches
+    loaded = load_network(weights, **network)
+    model = TokenPerturbation(loaded.model)
+    tokens, patches = model.tokens.prefix + model.tokens.patches, model.tokens.patches
     classes = read_classes(pixels, loaded.model.num_classes)
     what = f"without {kind.removeprefix('no_')} tokens"
     columns = {
@@ -67,7 +67,7 @@ def perturb_tokens(
             (), index_dtype(patches + 1), "image tokens that were not removed; images with none count for no rate", "1"
         ),
     }
-    with h5py.File(labels) as file, RowWriter(output, len(classes), columns, loaded.attributes()) as writer:
+    with h5py.File(labels) as file, RowWriter(perturbed, len(classes), columns, loaded.attributes()) as writer:
         if file["label"].shape != (len(classes), patches):
             raise InputError(
                 f"{labels}: labels {file['label'].shape} do not fit {len(classes)} images of {patches} tokens; "
@@ -77,7 +77,7 @@ def perturb_tokens(
         def run(images: torch.Tensor, part: slice) -> None:
             left = torch.from_numpy(file["label"][part] != REMOVED_LABELS[kind]).to(loaded.device)
             with loaded.autocast():
-                rank, correct = perturbed(images, torch.from_numpy(classes[part]).to(loaded.device), left)
+                rank, correct = model(images, torch.from_numpy(classes[part]).to(loaded.device), left)
             batch = {"rank": rank, "correct": correct, "image_tokens_left": left.sum(1)}
             writer.append({name: values.cpu().numpy() for name, values in batch.items()})
 

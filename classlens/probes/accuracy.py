@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from classlens.arrays import Array
+from classlens.csvfile import write_table
 from classlens.hdf5 import iterate_rows
 from classlens.measures.layers import Layout, read_layout
-from classlens.measures.statistics import bootstrap_interval
-from classlens.probes.plan import SITES
-from classlens.tables.files import write_table
-
-Array = npt.NDArray[Any]
+from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.terms import SITES
 
 COLUMNS = ("method", "site", "block", "group", "images", "accuracy", "ci_low", "ci_high")
 
 
-def linear_probes(
-    probes: Sequence[str], layers: Sequence[str], path: str, resamples: int, confidence: float, seed: int
-) -> None:
+def linear_probes(probes: Sequence[str], layers: Sequence[str], table: str, *, resampling: Resampling) -> None:
     """Compare what probes and the class projection read of the class, at the same tokens.
 
     Args:
         probes: the model's probe files, of any sites and blocks.
         layers: its layer files in block order.
-        path: the table to write, a row per method (`probe`, `projection`), site, block (from 0) and group of tokens
+        table: the table to write, a row per method (`probe`, `projection`), site, block (from 0) and group of tokens
             (`cls`, `image`; only those with probes). Columns: method, site, block, group, images, accuracy (share of
             an image's tokens at which no class is above the correct one, averaged over images), ci_low, ci_high
             (bootstrap over images).
@@ -40,10 +35,10 @@ def linear_probes(
         key=lambda row: (row[0], SITES.index(row[1]), *row[2:4]),
     )
     shares = np.stack([share for *_, share in rows], axis=1)
-    low, high = bootstrap_interval(shares, resamples, confidence, seed)
-    table = pd.DataFrame([names for *names, _ in rows], columns=["method", "site", "block", "group"])
-    table = table.assign(images=len(shares), accuracy=shares.mean(0), ci_low=low, ci_high=high)
-    write_table(table[list(COLUMNS)], path)
+    low, high = bootstrap_interval(shares, resampling)
+    rates = pd.DataFrame([names for *names, _ in rows], columns=["method", "site", "block", "group"])
+    rates = rates.assign(images=len(shares), accuracy=shares.mean(0), ci_low=low, ci_high=high)
+    write_table(rates[list(COLUMNS)], table)
 
 
 def _of_file(probe: str, layers: Sequence[str], layout: Layout) -> Iterator[tuple[str, str, int, str, Array]]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from classlens.errors import InputError
-from classlens.extraction.sites import reading
-from classlens.models.device import autocast
-from classlens.models.inputs import Normalise
+from classlens.inference.activations import capture_activations
+from classlens.inference.network import LoadedModel
 from classlens.probes.plan import Part
 
 
@@ -20,19 +18,16 @@ class Features:
     """Runs batches of images through the blocks of a model that a group of probes needs.
 
     Args:
-        model: a supported model in evaluation mode, on the device of `normalise`.
-        normalise: makes inputs of stored pixels.
-        precision: see `classlens.models.device.autocast`.
+        loaded: the model.
     """
 
-    def __init__(self, model: Any, normalise: Normalise, precision: str) -> None:
-        self._model, self._normalise, self._precision = model, normalise, precision
-        self._blocks = model.blocks
-        self._device = next(model.parameters()).device
+    def __init__(self, loaded: LoadedModel) -> None:
+        self._loaded, self._model = loaded, loaded.model
+        self._blocks = self._model.blocks
         # Apple's GPUs have no float64.
-        self.device = torch.device("cpu") if self._device.type == "mps" else self._device
+        self.device = torch.device("cpu") if loaded.device.type == "mps" else loaded.device
         """Where features come out."""
-        self.width: int = model.embed_dim
+        self.width: int = self._model.embed_dim
         """D, features per token."""
 
     @torch.inference_mode()
@@ -53,8 +48,8 @@ class Features:
         # What comes behind the last block in question is not computed.
         self._model.blocks = self._blocks[: 1 + max(part.block for part in parts)]
         try:
-            with reading(self._model, site, _ignore), autocast(self._device, self._precision):
-                self._model.forward_features(self._normalise(pixels))
+            with capture_activations(self._model, site, _ignore), self._loaded.autocast():
+                self._model.forward_features(self._loaded.normalise(pixels))
         finally:
             self._model.blocks = self._blocks
         for index, part in enumerate(parts):

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
-from classlens.extraction.files import SITE_NAMES
+from classlens.arrays import Array
 from classlens.hdf5 import Column, RowWriter, describe, index_dtype
-
-Array = npt.NDArray[Any]
+from classlens.inference.sites import SITE_NAMES
 
 MISSING = -1
 """Rank at a token without a probe."""
 
 
-def write_probe(path: Path | str, rank: Array, correct: Array, facts: Mapping[str, Any]) -> None:
+def write_probe(path: str, rank: Array, correct: Array, facts: Mapping[str, Any]) -> None:
     """Write the file of one site of one block.
 
     Args:

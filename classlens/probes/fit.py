@@ -3,50 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.models.device import choose_device, device_name, in_fitting_batches
-from classlens.models.inputs import Normalise
-from classlens.models.weights import load_model
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.network import Network, load_network
 from classlens.probes.features import Features
 from classlens.probes.files import MISSING, write_probe
-from classlens.probes.plan import SITES, Part, bytes_per_token, plan
+from classlens.probes.plan import Part, bytes_per_token, plan
 from classlens.probes.ridge import Ridge, RidgeSums
 from classlens.progress import Progress
+from classlens.terms import SITES
 
-Array = npt.NDArray[Any]
 Probe = tuple[str, int]
 
 GIBIBYTE = 2**30
 
 
-def fit_and_score(
-    training: Path,
-    evaluation: Path,
-    weights: Path,
-    outputs: Sequence[Path],
+def linear_probe(
+    training: str,
+    evaluation: str,
+    weights: str,
+    probes: Sequence[str],
     *,
-    architecture: str,
-    options: Mapping[str, Any],
-    mean: Sequence[float],
-    std: Sequence[float],
-    precision: str,
-    probes: Sequence[Sequence[Any]],
+    probed: Sequence[Sequence[Any]],
     tokens: Sequence[int] | None,
     penalty: float,
     batch_size: int,
-    threads: int,
     memory_gib: float,
-    device: str = "auto",
+    **network: Unpack[Network],
 ) -> dict[str, Any]:
-    """Write the files of a model's linear probes (SPEC: section 4).
+    """Write the files of a model's linear probes (docs/method.md, linear probes).
 
     For every site, block and token a ridge classifier over all classes of the model, as scikit-learn's
     RidgeClassifier(alpha=penalty) fits it to the token's features.
@@ -54,37 +46,28 @@ def fit_and_score(
     Args:
         training, evaluation: pixel files (`pixels`, `class_index`) of the two splits.
         weights: canonical weights.
-        outputs: files to write, one per probe, see `classlens.probes.files`.
-        mean, std: normalisation per channel.
-        precision: of the forward passes: float32, or the type that autocast may use.
-        probes: pairs of site (`residual`, `attn`, `mlp`) and block, one per output.
+        probes: files to write, see `classlens.probes.files`.
+        probed: pairs of site (`residual`, `attn`, `mlp`) and block, one per file.
         tokens: token numbers, prefix tokens first; None takes all.
         penalty: of the ridge.
         batch_size: images per forward pass, at most.
-        threads: CPU threads.
         memory_gib: what the sums may take, in GiB, beside the model and its activations. Probes that do not fit
             together are fitted in groups, each with passes of its own.
+        network: see `inference.network.Network`.
 
     Returns:
         provenance: the device.
 
     Raises:
         InputError: there is no such site, block or token; there are no training images; a label is no class of the
-            model; or features are not finite or too
-            large for the penalty.
+            model; or features are not finite or too large for the penalty.
     """
-    torch.set_num_threads(threads)
-    target = choose_device(device)
-    model: Any = load_model(weights, architecture, options).to(target)
-    wanted = _checked_probes(probes, len(model.blocks))
-    layout = {
-        "num_classes": model.num_classes,
-        "num_prefix_tokens": model.num_prefix_tokens,
-        "has_class_token": model.cls_token is not None,
-    }
+    loaded = load_network(weights, **network)
+    model = loaded.model
+    wanted = _checked_probes(probed, len(model.blocks))
     count = model.patch_embed.num_patches + model.num_prefix_tokens
     chosen = _checked_tokens(tokens, count)
-    features = Features(model, Normalise(mean, std, target), precision)
+    features = Features(loaded)
     with h5py.File(training) as learn, h5py.File(evaluation) as held_out:
         split = Split(learn, held_out, model.num_classes)
         token_bytes = bytes_per_token(features.width, len(split.seen), batch_size)
@@ -103,11 +86,11 @@ def fit_and_score(
                     batch_size,
                     progress,
                 )
-    facts = {**layout, "penalty": penalty, "training_images": split.training_images}
-    for probe, path in zip(wanted, outputs, strict=True):
+    facts = {**loaded.attributes(), "penalty": penalty, "training_images": split.training_images}
+    for probe, path in zip(wanted, probes, strict=True):
         site, block = probe
         write_probe(path, ranks[probe], correct[probe], {**facts, "site": site, "block": block})
-    return {"device": device_name(target)}
+    return loaded.provenance()
 
 
 class Split:
@@ -173,7 +156,7 @@ def fit(
             own.add(of_part, classes[images])
         progress.advance(images.stop - images.start)
 
-    in_fitting_batches(split.training_images, batch_size, run)
+    with_oom_backoff(split.training_images, batch_size, run)
     ridges = []
     for part in parts:
         try:
@@ -209,16 +192,16 @@ def score(
             hits[part.site, part.block][images, part.tokens] = correct.T.cpu().numpy()
         progress.advance(images.stop - images.start)
 
-    in_fitting_batches(split.images, batch_size, run)
+    with_oom_backoff(split.images, batch_size, run)
 
 
-def _checked_probes(probes: Sequence[Sequence[Any]], blocks: int) -> list[Probe]:
-    for site, block in probes:
+def _checked_probes(probed: Sequence[Sequence[Any]], blocks: int) -> list[Probe]:
+    for site, block in probed:
         if site not in SITES:
             raise InputError(f"linear probes: there is no site {site!r}; take one of {', '.join(SITES)}")
         if not 0 <= block < blocks:
             raise InputError(f"linear probes: there is no block {block}; the model has the blocks 0 to {blocks - 1}")
-    return [(site, block) for site, block in probes]
+    return [(site, block) for site, block in probed]
 
 
 def _checked_tokens(tokens: Sequence[int] | None, count: int) -> list[int]:

@@ -1,9 +1,8 @@
-"""Importance of image tokens in the eyes of linear probes."""
+"""Importance of image tokens by linear probes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,12 +11,12 @@ from classlens.errors import InputError
 from classlens.hdf5 import Column, RowWriter, iterate_rows
 
 
-def probe_importance(probes: Sequence[Path | str], path: Path | str) -> None:
-    """Write minus the sum over blocks of every image token's rank (SPEC: section 4).
+def probe_explanation(probes: Sequence[str], explanation: str) -> None:
+    """Write minus the sum over blocks of every image token's rank (docs/method.md, linear probes).
 
     Args:
         probes: the model's probe files at `residual`, of all blocks.
-        path: the HDF5 file to write: `importance` (N, P) float32.
+        explanation: the HDF5 file to write: `importance` (N, P) float32.
 
     Raises:
         InputError: some image token has no probe.
@@ -33,7 +32,7 @@ def probe_importance(probes: Sequence[Path | str], path: Path | str) -> None:
             "classes",
         )
     }
-    with RowWriter(path, images, columns) as writer:
+    with RowWriter(explanation, images, columns) as writer:
         for of_blocks in zip(*(iterate_rows(probe, ["rank"]) for probe in probes), strict=True):
             ranks = np.stack([rows["rank"][:, prefix:] for rows in of_blocks]).astype(np.int64)
             if (ranks < 0).any():

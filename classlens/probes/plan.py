@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SITES = ("residual", "attn", "mlp")
+from classlens.terms import SITES
+
 BYTES = 8
 """Of a float64 number."""
 

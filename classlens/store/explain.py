@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from classlens.errors import InputError
-from classlens.store.job import named
+from classlens.store.job import flatten, provenance
 from classlens.store.key import JobKey, differences
 from classlens.store.store import Record, Store
 
-StaticPart = Callable[[str, dict[str, str]], JobKey]
-"""static_part(job, wildcards): the key of a job as code, versions and config are now, without its inputs."""
+KeyNow = Callable[[str, dict[str, str]], JobKey]
+"""key_now(job, wildcards): the key of a job as code, versions and config are now, without its inputs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Verdict:
     """Which part of the key differs."""
     upstream: list[Verdict] = field(default_factory=list)
     """Inputs that are not fresh themselves."""
+    record: Record | None = field(default=None, repr=False)
+    """How it was made."""
+    now: JobKey | None = field(default=None, repr=False)
+    """Its key as a run would have it."""
 
 
 class _Past:
@@ -95,8 +100,11 @@ def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
         seen.add(record.key)
         versions = ", ".join(f"{name} {version}" for name, version in record.parts["libraries"].items())
         lines.append(f"{indent}    key {record.key[:12]}, {versions}")
-        sources = named(dict(record.sources))
-        digests = named(dict(record.parts["inputs"]))
+        for by in made.get("accepted", []):
+            keys = f"from {by['from'][:12]} to {by['to'][:12]}"
+            lines.append(f"{indent}    accepted by {by['user']}, {by['started'][:19]}Z, {keys}")
+        sources = flatten(dict(record.sources))
+        digests = flatten(dict(record.parts["inputs"]))
         for name, source in sources.items():
             visit(source, digests[name], depth + 1)
 
@@ -116,7 +124,7 @@ def _place(made: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def explain(path: str, store: Store, working: Path, static_part: StaticPart) -> Verdict:
+def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
     """Tell whether a run would compute a file, and which part of its key differs from when it was made.
 
     Raises:
@@ -135,15 +143,53 @@ def explain(path: str, store: Store, working: Path, static_part: StaticPart) -> 
         sources = sorted({source for sources in record.sources.values() for source in sources})
         upstream = [one for source in sources if past.record(source) and (one := verdict(source)).state != "fresh"]
         digests = _digests_now(record, past, store, working)
-        now = replace(static_part(record.job, record.wildcards), inputs=digests, outputs=record.parts["outputs"])
+        now = replace(key_now(record.job, record.wildcards), inputs=digests, outputs=record.parts["outputs"])
         reasons = _reasons(record, now)
         reasons += [f"input {one.path} would be made again first" for one in upstream]
-        if not reasons:
-            return Verdict(file, record.job, record.key, "fresh", [])
-        stored = not any(one.state == "compute" for one in upstream) and store.find(now.digest) is not None
-        return Verdict(file, record.job, record.key, "stored" if stored else "compute", reasons, upstream)
+        state = "fresh"
+        if reasons:
+            stored = not any(one.state == "compute" for one in upstream) and store.find(now.digest) is not None
+            state = "stored" if stored else "compute"
+        return Verdict(file, record.job, record.key, state, reasons, upstream, record, now)
 
     return verdict(path)
+
+
+def accept(path: str, store: Store, working: Path, key_now: KeyNow) -> list[Verdict]:
+    """Take the stored results of a file, and of what it was made from, for those of the code as it is now.
+
+    For an edit that changed no number: nothing computes, and the records say who accepted what.
+
+    Returns:
+        what was accepted, upstream first.
+
+    Raises:
+        InputError: the store knows nothing of the file, or more than code and versions changed.
+    """
+    accepted: dict[str, Verdict] = {}
+
+    def visit(verdict: Verdict) -> None:
+        for upstream in verdict.upstream:
+            visit(upstream)
+        record, now = verdict.record, verdict.now
+        if record is None or now is None or now.digest == record.key or record.key in accepted:
+            return
+        before = record.parts
+        if now.config != before["config"] or now.inputs != before["inputs"] or now.functions != before["functions"]:
+            raise InputError(
+                f"{verdict.path} cannot be accepted: more than code changed ({'; '.join(verdict.reasons)}); "
+                f"run snakemake for it"
+            )
+        by = {"from": record.key, "to": now.digest, **provenance(working, time.time())}
+        notes = {**record.provenance, "accepted": [*record.provenance.get("accepted", []), by]}
+        store.commit(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
+        roots = store.roots(working)
+        placed = {name: root for name, root in roots.all().items() if root.key == record.key}
+        roots.add({name: (now.digest, root.digest) for name, root in placed.items()})
+        accepted[record.key] = verdict
+
+    visit(explain(path, store, working, key_now))
+    return list(accepted.values())
 
 
 def _digests_now(record: Record, past: _Past, store: Store, working: Path) -> dict[str, list[str]]:
@@ -160,11 +206,11 @@ def _digests_now(record: Record, past: _Past, store: Store, working: Path) -> di
 def _reasons(record: Record, now: JobKey) -> list[str]:
     before, after = record.parts, asdict(now)
     reasons = (
-        [f"code {line}" for line in differences({"": before["definitions"]}, {"": after["definitions"]})]
+        [f"code {line}" for line in differences({"": before["modules"]}, {"": after["modules"]})]
         if before["code"] != after["code"]
         else []
     )
-    for part in ("libraries", "config"):
+    for part in ("functions", "libraries", "config"):
         reasons += [f"{part} {line}" for line in differences(before[part], after[part])]
     for name, sources in record.sources.items():
         changed = [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from classlens.store.digest import digest_file
+from classlens.digest import digest_file
 from classlens.store.roots import Roots
 from classlens.store.store import Record, Store
 

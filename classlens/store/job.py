@@ -44,9 +44,9 @@ class Job:
     """A job as the workflow asks for it.
 
     Attributes:
-        name: the job's; its script has the same.
-        script: the code that it runs; with its imports it is part of the key.
-        root: folder of the project that the script imports from.
+        name: the job's.
+        functions: what it calls, see `JobKey`.
+        root: folder of the project that they are imported from.
         config: part of the config that shapes the result; part of the key.
         local: what does not shape the result (threads, device, where raw data lies); not part of the key.
         inputs, outputs: paths or lists of paths by name.
@@ -54,7 +54,7 @@ class Job:
     """
 
     name: str
-    script: Path
+    functions: dict[str, str]
     root: Path
     config: dict[str, Any]
     local: dict[str, Any]
@@ -63,8 +63,47 @@ class Job:
     wildcards: dict[str, str] = field(default_factory=dict)
 
 
-def run_job(job: Job, compute: Compute, store: Store) -> bool:
+def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mapping[str, Any], root: Path) -> Job:
+    """Return a job of a rule.
+
+    Args:
+        params: from `describe_job`.
+        inputs, outputs: the rule's files by name (`items()` gives them), of which a job of several gets its share.
+        root: the checkout.
+    """
+    names = params.get("inputs") or [name for name, _ in inputs.items()]
+    results = params.get("outputs") or {name: name for name, _ in outputs.items()}
+    return Job(
+        params["name"],
+        params["functions"],
+        root,
+        params["config"],
+        params["local"],
+        {name: _plain(inputs[name]) for name in names},
+        {own: _plain(outputs[name]) for own, name in results.items()},
+        params["wildcards"],
+    )
+
+
+def _plain(files: Any) -> str | list[str]:
+    return str(files) if isinstance(files, str) else [str(file) for file in files]
+
+
+def run_job(
+    job: Job,
+    compute: Compute,
+    store: Store,
+    code: JobKey | None = None,
+    claim: Callable[[str], str] | None = None,
+) -> bool:
     """Leave a job's outputs at their places, computing only what the store does not have.
+
+    Args:
+        job: the job.
+        compute: computes it.
+        store: what is looked into and added to.
+        code: the code part of its key, if it was found before any of its code was imported (`code_key`).
+        claim: gives a job that runs on a device one of its own, and may wait for it.
 
     Returns:
         True if it was computed, False if everything came from the store.
@@ -73,8 +112,8 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
         InputError: an output was not written, the code or an input changed while the job ran, or its device is not
             there. Nothing is kept then.
     """
-    key = key_of(job, store)
-    destinations = {name: Path(path) for name, path in named(job.outputs).items()}
+    key = key_of(job, store, code)
+    destinations = {name: Path(path) for name, path in flatten(job.outputs).items()}
 
     def stored() -> bool:
         record = store.find(key.digest)
@@ -86,9 +125,9 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
     with store.lock(key.digest):
         if stored():
             return False
-    if "device" in job.local:
+    if claim is not None and "device" in job.local:
         # Not under the lock: whoever has the device may want this key next.
-        job = replace(job, local=_with_device(job.local))
+        job = replace(job, local={**job.local, "device": claim(job.local["device"])})
         if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
             raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
     with store.lock(key.digest):
@@ -102,54 +141,37 @@ def run_job(job: Job, compute: Compute, store: Store) -> bool:
     return True
 
 
-def is_stored(job: Job, store: Store, static: JobKey) -> bool:
+def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     """Tell whether the store has a job's results, so that it needs no GPU and next to no time.
 
     Args:
         job: the job; False for one whose inputs are not all there yet.
         store: where its results may be.
-        static: the part of its key that is known before its inputs; finding it is most of the work, and it is the
-            same for all jobs of a rule.
+        code: the code part of its key; finding it is most of the work, and it is the same for all jobs of a rule.
     """
     try:
-        record = store.find(key_of(job, store, static).digest)
+        record = store.find(key_of(job, store, code).digest)
     except FileNotFoundError:
         return False
     return record is not None and all(store.intact(digest) for digest in {output.digest for output in record.outputs})
 
 
-def for_part(described: Mapping[str, Any], inputs: Files, outputs: Files) -> tuple[Files, Files]:
-    """Return a job's share of its rule's files, by the names that its script knows; all, where the rule has one job."""
-    if "outputs" not in described:
-        return inputs, outputs
-    return (
-        {name: inputs[name] for name in described["inputs"]},
-        {own: outputs[name] for own, name in described["outputs"].items()},
-    )
-
-
-def key_of(job: Job, store: Store, static: JobKey | None = None) -> JobKey:
+def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
     """Return a job's key; unchanged input files are not read for it.
 
     Args:
         job: the job.
         store: knows the digests of files that it has seen before.
-        static: the part of the key that does not depend on inputs; found anew if it is not given.
+        code: the code part of the key; found anew if it is not given.
     """
     inputs = {
         name: store.memory.digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()
     }
-    outputs = [name + Path(path).suffix for name, path in named(job.outputs).items()]
-    static = static or code_key(job.script, job.root)
-    return replace(static, config=job.config, inputs=inputs, outputs=outputs)
+    outputs = [name + Path(path).suffix for name, path in flatten(job.outputs).items()]
+    return replace(code or code_key(job.functions, job.root), config=job.config, inputs=inputs, outputs=outputs)
 
 
-def by_name(files: Any) -> dict[str, str | list[str]]:
-    """Return files as plain values, a path or a list of paths by name; `files` has `items()`."""
-    return {name: value if isinstance(value, str) else list(value) for name, value in files.items()}
-
-
-def named(files: Files) -> dict[str, str]:
+def flatten(files: Files) -> dict[str, str]:
     """Flatten lists: {"layers": [a, b]} becomes {"layers/0": a, "layers/1": b}."""
     flat = {}
     for name, path in files.items():
@@ -160,13 +182,6 @@ def named(files: Files) -> dict[str, str]:
     return flat
 
 
-def _with_device(local: dict[str, Any]) -> dict[str, Any]:
-    """Give a job that runs on a device one of its own, see `classlens.models.claim`."""
-    from classlens.models.claim import claim_device  # imports torch, which a hit does without
-
-    return {**local, "device": claim_device(local["device"])}
-
-
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
@@ -174,12 +189,12 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
         temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
         notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
-        missing = [name for name, path in named(temporary).items() if not Path(path).is_file()]
+        missing = [name for name, path in flatten(temporary).items() if not Path(path).is_file()]
         if missing:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
         if key_of(job, store).digest != key.digest:
             raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
-        outputs = [Output(name, *store.take(Path(path))) for name, path in named(temporary).items()]
+        outputs = [Output(name, *store.take(Path(path))) for name, path in flatten(temporary).items()]
     return Record(
         key=key.digest,
         job=job.name,

@@ -9,11 +9,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from classlens.store.code import CodeFingerprint, fingerprint
-from classlens.store.digest import digest_json
-from classlens.store.syntax import Module
+from classlens.digest import digest_json
+from classlens.store.code import fingerprint
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the store itself changes what a key or a record means."""
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML"}
@@ -28,10 +27,12 @@ class JobKey:
     keys cannot differ in their results.
     """
 
+    functions: dict[str, str]
+    """What is called ("module:function"): under "" the job's own, others by the keyword that it gets them by."""
     code: str
-    """Digest of the code that the job runs."""
-    definitions: dict[str, str] = field(repr=False)
-    """The same, definition by definition."""
+    """Digest of the code that these run."""
+    modules: dict[str, str] = field(repr=False)
+    """The same, module by module."""
     libraries: dict[str, str]
     """Versions of the libraries that this code imports."""
     config: Any
@@ -44,19 +45,23 @@ class JobKey:
     @property
     def digest(self) -> str:
         """The key itself (hex)."""
-        # Not by `asdict`, which copies: the definitions alone are hundreds, and count by the digest of the code.
-        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "definitions"}
+        # Not by `asdict`, which copies: the modules count by the digest of the code.
+        parts = {part.name: getattr(self, part.name) for part in fields(self) if part.name != "modules"}
         return digest_json([FORMAT, parts])
 
 
-def static_key(code: CodeFingerprint, config: Any) -> JobKey:
-    """Return the part of a key that is known before the inputs are."""
-    return JobKey(code.digest, code.parts, library_versions(code.libraries), config)
+def code_key(functions: Mapping[str, str], root: Path) -> JobKey:
+    """Return the part of a key that follows from the code alone.
 
+    Args:
+        functions: see `JobKey`.
+        root: the checkout.
 
-def code_key(script: Path, root: Path, modules: dict[str, Module | None] | None = None) -> JobKey:
-    """Return the part of a key that follows from the code alone; see `fingerprint`."""
-    return static_key(fingerprint(script, root, modules=modules), None)
+    Raises:
+        UnkeyableCode: see `fingerprint`.
+    """
+    code = fingerprint([function.partition(":")[0] for function in functions.values()], root)
+    return JobKey(dict(functions), code.digest, code.modules, library_versions(code.libraries), None)
 
 
 def library_versions(libraries: Iterable[str]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from classlens.store.digest import write_atomically
+from classlens.digest import write_atomically
 from classlens.store.trust import is_digest, is_plain_file, is_trusted, require_plain_folder, results_of
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from classlens.cache import CACHE
-from classlens.store.digest import DigestMemory, digest_file, write_atomically
+from classlens.digest import digest_file, write_atomically
+from classlens.store.memory import DigestMemory
 from classlens.store.place import place
 from classlens.store.roots import Roots
 from classlens.store.trust import is_digest, is_plain_file, require_digest, require_plain_folder

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from classlens.tables.files import read_table, write_table
+from classlens.csvfile import read_table, write_table
+from classlens.statistics.correction import with_correction
 
 
 def combine(paths: Sequence[str], models: Sequence[str]) -> pd.DataFrame:
@@ -24,6 +25,22 @@ def combine(paths: Sequence[str], models: Sequence[str]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True).reindex(columns=tables[0].columns)
 
 
-def combined_table(paths: Sequence[str], path: str, models: Sequence[str]) -> None:
-    """Stack one table per model and write the result to `path`, see `combine`."""
-    write_table(combine(paths, models), path)
+def stacked_table(
+    measures: Sequence[str],
+    table: str,
+    models: Sequence[str],
+    correction: str | None = None,
+    confidence: float | None = None,
+) -> None:
+    """Stack one table per model and write the result; its p-values are corrected over all of them.
+
+    Args:
+        measures: a table per model.
+        table: the table to write.
+        models: names in the same order.
+        correction, confidence: see `with_correction`; None where the table has no p-values.
+    """
+    stacked = combine(measures, models)
+    if correction is not None and confidence is not None:
+        stacked = with_correction(stacked, correction, confidence)
+    write_table(stacked, table)

@@ -3,16 +3,20 @@
 import copy
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 import yaml
-from conftest import CHECKOUT, tiny_config
-from hypothesis import given
-from hypothesis import strategies as st
+from conftest import CHECKOUT
 
+from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS
+from classlens.catalog.job import CLASS_TOKEN, MASKS
 from classlens.config import load_config, read_config, schema
 from classlens.config.reference import reference
+from classlens.data.kinds import KINDS
 from classlens.errors import InputError
+from classlens.explanations.methods import METHODS
+from classlens.terms import SITES
 
 MINIMAL = {
     "datasets": {"d": {"kind": "digits"}},
@@ -29,7 +33,7 @@ def changed(*path, value):
     return config
 
 
-def test_a_minimal_config_is_complete():
+def test_a_minimal_config_is_complete_at_every_depth():
     config = load_config(MINIMAL)
     assert config.seed == 0
     assert config.datasets["d"]["per_class"] == 5
@@ -37,9 +41,6 @@ def test_a_minimal_config_is_complete():
     assert config.models["m"]["weights"] == "pretrained"
     assert config.statistics == {"resamples": 9999, "confidence": 0.95, "correction": "holm"}
     assert config.extraction["precision"] == "float32"
-
-
-def test_defaults_reach_every_depth():
     config = load_config(changed("models", "m", "weights", value={"train": {"epochs": 3}}))
     assert config.models["m"]["weights"]["train"]["batch_size"] == 32
     config = load_config(changed("models", "m", "transform", value={"size": 32}))
@@ -55,8 +56,8 @@ def test_twins_follow_their_models():
     assert not config.is_twin("a")
     assert config.models["a-random"]["weights"] == "random"
     assert config.models["a-random"]["seed"] != config.models["a"]["seed"]
-    assert config.models_with("identifiability", twins=True) == ["a", "a-random", "b", "b-random"]
-    assert config.models_with("logit_increment") == ["a", "b"]
+    assert config.compared_models(ANALYSES["identifiability_rates"]) == ["a", "a-random", "b", "b-random"]
+    assert config.compared_models(ANALYSES["logit_increment"]) == ["a", "b"]
 
 
 def test_a_twin_of_ones_own_stays_as_it_is():
@@ -78,7 +79,40 @@ def test_analyses_can_be_chosen():
     assert config.runs("class_building") == ["m"]
     assert config.runs("logit_increment") == []
     # A table or figure that is asked for by name shows every model that it applies to.
-    assert config.models_with("logit_increment") == ["m"]
+    assert config.compared_models(ANALYSES["logit_increment"]) == ["m"]
+
+
+@pytest.mark.parametrize(
+    ("need", "reason"),
+    [(MASKS, "the data set d of m has no masks"), (CLASS_TOKEN, r"\[CLS\], which m does not have")],
+)
+def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
+    config = load_config(changed("datasets", "d", value={"kind": "cifar100", "root": "nowhere"}))
+    config = replace(config, architectures={name: {"has_class_token": False} for name in config.models})
+    with pytest.raises(InputError, match=f"some_job .*{reason}"):
+        config.require("m", need, "some_job")
+    for analysis in ANALYSES.values():
+        if need in analysis.needs:
+            assert not config.applies("m", analysis.group)
+            assert config.runs(analysis.group) == []
+            with pytest.raises(InputError, match=f"{analysis.name} applies to no model"):
+                config.compared_models(analysis)
+
+
+def test_probes_need_training_images():
+    for count in (0, 1):
+        config = load_config(changed("datasets", "d", "train_per_class", value=count))
+        assert config.runs("linear_probes") == ["m"] * count
+
+
+def test_names_that_the_config_lists_come_from_where_they_are_declared():
+    known = schema()["properties"]
+    models = known["models"]["additionalProperties"]["properties"]
+    assert models["analyses"]["items"]["enum"] == list(GROUPS)
+    assert known["figures"]["items"]["enum"] == list(FIGURES)
+    assert known["datasets"]["additionalProperties"]["properties"]["kind"]["enum"] == list(KINDS)
+    assert known["explanations"]["properties"]["methods"]["items"]["enum"] == list(METHODS)
+    assert known["probes"]["properties"]["sites"]["items"]["enum"] == list(SITES)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +123,7 @@ def test_analyses_can_be_chosen():
         (changed("extraction", "gpus", value=3), r"extraction: unknown key 'gpus'; known keys are shard_size"),
         (changed("datasets", "d", "kind", value="digit"), r"datasets\.d\.kind: .*did you mean digits"),
         (changed("datasets", "d", "kind", value="imagenet_s"), r"datasets\.d\.root is missing"),
-        (changed("datasets", "d", "masks", value="x"), r"datasets\.d\.masks is for kind image_folder"),
+        (changed("datasets", "d", "masks", value="x"), r"datasets\.d\.masks: kind digits takes no masks"),
         (changed("datasets", "d", "per_class", value=0), r"datasets\.d\.per_class: 0 is less than"),
         (changed("models", "m", "dataset", value="e"), r"models\.m\.dataset: there is no data set 'e'; did you mean d"),
         (changed("models", "m", "transform", value="none"), r"models\.m\.transform: give `timm`"),
@@ -116,34 +150,18 @@ def test_all_that_is_wrong_is_told_at_once():
         load_config(config)
 
 
-@given(st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=12))
-def test_every_unknown_key_is_refused(key):
-    known = schema()["properties"]["models"]["additionalProperties"]["properties"]
-    if key not in known:
-        with pytest.raises(InputError, match=re.escape(repr(key))):
-            load_config(changed("models", "m", key, value=1))
-
-
-@pytest.mark.parametrize("text", ["- a list", "datasets: [", ""])
-def test_files_that_are_no_config(tmp_path, text):
+@pytest.mark.parametrize("text", ["- a list", "datasets: [", "", None])
+def test_files_that_are_no_config_or_absent(tmp_path, text):
     path = tmp_path / "config.yaml"
-    path.write_text(text)
+    if text is not None:
+        path.write_text(text)
     with pytest.raises(InputError, match=re.escape(str(path))):
         read_config(path)
-
-
-def test_an_absent_file(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.yaml"):
-        read_config(tmp_path / "nothing.yaml")
 
 
 def test_the_default_config_is_valid():
     config = read_config(CHECKOUT / "config/config.yaml")
     assert [config.trained(name) for name in config.models] == [True, False, True, False]
-
-
-def test_the_tests_own_config_is_valid():
-    load_config(tiny_config())
 
 
 def keys_of(part, path=""):
@@ -189,25 +207,3 @@ def test_environments_project_and_lock_agree():
         for pin in pins:
             name, version = requirement(pin)
             assert lock[name] == version, f"{path}: {pin}"
-
-
-def test_rules_name_environments_that_hold_what_their_scripts_import():
-    from classlens.store.code import fingerprint
-    from classlens.store.key import DISTRIBUTIONS
-
-    rules = "".join(path.read_text() for path in (CHECKOUT / "workflow/rules").glob("*.smk"))
-    blocks = re.findall(r'"../../envs/(\w+)\.yaml"([^§]*?)"../scripts/\w+\.py"', rules)
-    pairs = [(env, job) for env, block in blocks for job in re.findall(r'\b(?:job|part)\(\s*"(\w+)"', block)]
-    scripts = {path.stem for path in (CHECKOUT / "workflow/scripts").glob("[a-z]*.py")}
-    assert {job for _, job in pairs} == scripts
-    missing = set()
-    for environment, script in pairs:
-        pins = yaml.safe_load((CHECKOUT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
-        held = {requirement(pin)[0] for pin in pins}
-        path = CHECKOUT / f"workflow/scripts/{script}.py"
-        missing |= {
-            f"{environment} lacks {library}, which {script} imports"
-            for library in fingerprint(path, CHECKOUT).libraries
-            if DISTRIBUTIONS.get(library, library).lower() not in held
-        }
-    assert not missing

@@ -1,11 +1,14 @@
 """Images in one folder per class, with and without masks, split by folder or by number."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from classlens.data.raw import CLASS, CONTEXT, open_raw
-from classlens.data.select import class_count, raw_images, raw_masks, select
+from classlens.data.image_folder import ImageFolder
+from classlens.data.mask import CLASS, CONTEXT
+from classlens.data.select import select
 from classlens.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -17,11 +20,13 @@ def add(folder, *names, size=(6, 5)):
         Image.fromarray(RNG.integers(0, 256, (*size[::-1], 3), np.uint8)).save(folder / name)
 
 
-def dataset(root, masks=None, **changes):
-    return {
-        "kind": "image_folder", "root": str(root), "masks": None if masks is None else str(masks), "per_class": 1,
-        "train_per_class": 1, "exclude_classes": [], "too_few": "error", **changes,
-    }  # fmt: skip
+def folder(root, masks=None):
+    return ImageFolder(str(root), masks and str(masks), "mine")
+
+
+def choose(root, **changes):
+    choice = {"per_class": 1, "train_per_class": 1, "exclude_classes": [], "too_few": "error", **changes}
+    return select(folder(root), choice)
 
 
 @pytest.fixture
@@ -36,11 +41,11 @@ def files(chosen, split):
 
 
 def test_one_folder_is_split_by_number(root):
-    chosen = select(dataset(root))
+    chosen = choose(root)
     assert files(chosen, "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
     assert files(chosen, "training") == ["cat/b.png", "dog/b.png"]
     assert [item.class_index for item in chosen] == [0, 1, 0, 1]
-    every = select(dataset(root, per_class=None))
+    every = choose(root, per_class=None)
     assert (len(files(every, "evaluation")), files(every, "training")) == (6, [])
 
 
@@ -49,7 +54,7 @@ def test_folders_of_splits(root):
     add(split / "train/cat", "t.png")
     add(split / "validation/cat", "v.png")
     add(split / "validation/ant", "v.png")
-    chosen = select(dataset(split))
+    chosen = choose(split)
     assert files(chosen, "evaluation") == ["validation/ant/v.png", "validation/cat/v.png"]
     assert files(chosen, "training") == ["train/cat/t.png"]
     assert {item.class_id: item.class_index for item in chosen} == {"ant": 0, "cat": 1}
@@ -57,66 +62,87 @@ def test_folders_of_splits(root):
 
 def test_a_list_of_classes_fixes_indices_and_names(root):
     (root / "classes.txt").write_text("bird\ndog a good dog\ncat\n")
-    chosen = select(dataset(root))
+    chosen = choose(root)
     assert {(item.class_id, item.class_index, item.class_name) for item in chosen} == {
         ("cat", 2, "cat"),
         ("dog", 1, "a good dog"),
     }
-    assert class_count(dataset(root)) == 3
-    (root / "classes.txt").write_text("dog\n")
-    with pytest.raises(InputError, match=r"classes\.txt lacks the class folders cat"):
-        select(dataset(root))
-    (root / "classes.txt").write_text("dog\ncat\ndog\n")
-    with pytest.raises(InputError, match="names a class twice"):
-        select(dataset(root))
+    assert folder(root).class_count() == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("dog", "lacks the class folders cat"),
+        ("dog\ncat\ndog", "names a class twice"),
+        *(
+            (f"dog\ncat\n{name} x", "is not the plain name of a folder")
+            for name in ("../good/a", "..", "a/b", "/tmp", ".")
+        ),
+    ],
+)
+def test_a_wrong_list_of_classes_is_refused(root, text, message):
+    (root / "classes.txt").write_text(text)
+    with pytest.raises(InputError, match=rf"classes\.txt:? .*{message}"):
+        choose(root)
 
 
 def test_what_is_no_image_by_name_is_left_alone(root):
     (root / "cat/0-notes.txt").write_text("remember the milk")
     (root / "cat/.hidden.png").touch()
     (root / ".cache").mkdir()
-    assert files(select(dataset(root)), "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
+    assert files(choose(root), "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
 
 
-def test_what_is_no_image_inside_is_refused(root):
-    (root / "cat/a.JPG").write_text("not an image")
-    raw = open_raw("image_folder", str(root))
-    with pytest.raises(InputError, match=r"cat/a\.JPG cannot be read as an image"):
-        raw.image("cat/a.JPG", raw.digest("cat/a.JPG"))
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (lambda path: path.write_text("not an image"), "cannot be read as an image"),
+        (os.mkfifo, "is not a regular file"),  # reading it would wait for ever
+        (lambda path: path.symlink_to("nowhere"), "cannot be read"),
+    ],
+)
+def test_what_is_no_image_inside_is_refused(root, put, message):
+    (root / "cat/a.JPG").unlink()
+    put(root / "cat/a.JPG")
+    assert files(choose(root), "evaluation")[0] == "cat/a.JPG"
+    with pytest.raises(InputError, match=rf"cat/a\.JPG {message}"):
+        folder(root).image("cat/a.JPG")
 
 
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"datasets\.mine\.root: there is no folder"):
-        select(dataset(tmp_path / "nothing"), "mine")
+        choose(tmp_path / "nothing")
     with pytest.raises(InputError, match="has no folders of classes"):
-        class_count(dataset(tmp_path), "mine")
+        folder(tmp_path).class_count()
 
 
 def test_a_class_with_too_few_images(root):
     add(root / "emu", "only.png")
     with pytest.raises(InputError, match=r"emu \(1\)"):
-        select(dataset(root, per_class=2))
-    assert {item.class_id for item in select(dataset(root, per_class=2, too_few="skip"))} == {"cat", "dog"}
+        choose(root, per_class=2)
+    assert {item.class_id for item in choose(root, per_class=2, too_few="skip")} == {"cat", "dog"}
 
 
 def test_raw_files(root, tmp_path):
-    chosen = select(dataset(root))
-    assert raw_images(dataset(root), chosen) == [str(root / item.file) for item in chosen]
-    with pytest.raises(InputError, match=r"datasets\.mine has no masks"):
-        raw_masks(dataset(root), chosen, "mine")
-    masks = tmp_path / "masks"
+    chosen, masks = choose(root), tmp_path / "masks"
+    assert folder(root).image_files(chosen) == [str(root / item.file) for item in chosen]
+    assert not folder(root).has_masks
+    for ask in (lambda: folder(root).mask_files(chosen), lambda: folder(root).mask("cat/a.jpg", "cat")):
+        with pytest.raises(InputError, match=r"datasets\.mine: there are no masks"):
+            ask()
+    assert folder(root, masks).has_masks
     with pytest.raises(InputError, match=r"datasets\.mine\.masks: cat/a\.JPG has no mask .*cat/a\.png"):
-        raw_masks(dataset(root, masks), chosen, "mine")
+        folder(root, masks).mask_files(chosen)
     for class_id in ("cat", "dog"):
         add(masks / class_id, "a.png")
-    assert raw_masks(dataset(root, masks), chosen) == [str(masks / "cat/a.png"), str(masks / "dog/a.png")]
+    assert folder(root, masks).mask_files(chosen) == [str(masks / "cat/a.png"), str(masks / "dog/a.png")]
 
 
 @pytest.mark.parametrize("below", ["validation/cat", "cat"])
 def test_masks_of_split_folders(tmp_path, below):
     add(tmp_path / "masks" / below, "v.png")
-    raw = open_raw("image_folder", str(tmp_path), str(tmp_path / "masks"))
-    assert raw.mask("validation/cat/v.jpeg", "cat").shape == (5, 6)
+    assert folder(tmp_path, tmp_path / "masks").mask("validation/cat/v.jpeg", "cat").shape == (5, 6)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
@@ -132,14 +158,11 @@ def test_pixels_that_are_not_zero_are_class(tmp_path, mode):
         image = Image.fromarray(shown.astype(np.uint8) * 7).convert(mode)
     (tmp_path / "cat").mkdir()
     image.save(tmp_path / "cat/a.png")
-    raw = open_raw("image_folder", "nowhere", str(tmp_path))
-    assert np.array_equal(raw.mask("cat/a.jpg", "cat"), np.where(shown, CLASS, CONTEXT))
+    assert np.array_equal(folder("nowhere", tmp_path).mask("cat/a.jpg", "cat"), np.where(shown, CLASS, CONTEXT))
 
 
 def test_a_mask_that_is_no_image_is_named(tmp_path):
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat/a.png").write_text("nothing")
     with pytest.raises(InputError, match=r"mask .*cat/a\.png cannot be read"):
-        open_raw("image_folder", "nowhere", str(tmp_path)).mask("cat/a.jpg", "cat")
-    with pytest.raises(InputError, match="has no masks"):
-        open_raw("image_folder", "nowhere").mask("cat/a.jpg", "cat")
+        folder("nowhere", tmp_path).mask("cat/a.jpg", "cat")

@@ -12,9 +12,9 @@ import pytest
 from conftest import GOLDEN
 from PIL import Image
 
-from classlens.data.imagenet_s import categories, mask_path
-from classlens.data.raw import CLASS, CONTEXT, IGNORE, open_raw
-from classlens.data.select import class_count, raw_masks, select
+from classlens.data.imagenet_s import ImageNetS
+from classlens.data.mask import CLASS, CONTEXT, IGNORE
+from classlens.data.select import select
 from classlens.errors import InputError
 
 STORK, BITTERN, CINEMA = CLASSES = ("n02002724", "n02011460", "n03032252")
@@ -39,21 +39,17 @@ def bare(root):
     return root
 
 
-def dataset(root, **changes):
-    return {
-        "kind": "imagenet_s",
-        "root": str(root),
-        "masks": None,
-        "per_class": 2,
-        "train_per_class": 3,
-        "exclude_classes": [],
-        "too_few": "error",
-        **changes,
-    }
+def opened(root):
+    return ImageNetS(str(root), None, "mine")
+
+
+def select_all(root, **changes):
+    choice = {"per_class": 2, "train_per_class": 3, "exclude_classes": [], "too_few": "error"}
+    return select(opened(root), {**choice, **changes})
 
 
 def chosen(root, split="evaluation", **changes):
-    return [item for item in select(dataset(root, **changes), "mine") if item.split == split]
+    return [item for item in select_all(root, **changes) if item.split == split]
 
 
 def photo(class_id, number):
@@ -66,9 +62,18 @@ def stim_info(root, *rows, header=HEADER):
 
 
 def test_the_golden_images(golden):
-    images = chosen(GOLDEN / "imagenet_s", per_class=5)
+    root = GOLDEN / "imagenet_s"
+    images = chosen(root, per_class=5)
+    with (root / STIM_INFO).open(newline="") as table:
+        expected = [(f"validation/{r['imagenet_id']}/{r['img_name']}", r["cat"]) for r in csv.DictReader(table)]
+    assert [(item.file, item.class_name) for item in images] == expected
     assert [item.class_index for item in images] == list(golden["class_index"])
-    assert (images[5].class_id, images[5].class_name) == (BITTERN, "bittern")
+    source, training = opened(root), chosen(root, "training")
+    assert (source.class_count(), source.has_masks) == (1000, True)
+    assert source.image_files(images) == [str(root / "ImageNetS919" / item.file) for item in images]
+    # Masks belong to evaluation images alone, in their order.
+    masks = source.mask_files(images + training)
+    assert [Path(path).stem for path in masks] == [Path(item.file).stem for item in images]
 
 
 def test_stim_info_fixes_images_and_their_order(root):
@@ -103,7 +108,7 @@ def test_without_stim_info_the_first_images_in_sorted_order(bare):
     (folder / "A.JPEG").write_bytes(b"")
     (folder / "A.png").write_bytes(b"")
     assert [item.file for item in chosen(bare)][:2] == [f"validation/{STORK}/{n}" for n in ("A.JPEG", photo(STORK, 1))]
-    assert [item.class_id for item in chosen(bare)][::2] == categories(bare)
+    assert [item.class_id for item in chosen(bare)][::2] == opened(bare).categories()
 
 
 @pytest.mark.parametrize("layout", ["root", "bare"])
@@ -113,7 +118,7 @@ def test_training_images_are_never_evaluation_images(layout, request):
     assert (len(evaluation), len(training)) == (30, 60)
     assert {item.file.split("/")[0] for item in evaluation} == {"validation"}
     assert {item.file.split("/")[0] for item in training} == {"test"}
-    raw = open_raw("imagenet_s", str(root))
+    raw = opened(root)
     assert not {raw.digest(item.file) for item in evaluation} & {raw.digest(item.file) for item in training}
 
 
@@ -129,9 +134,9 @@ def test_excluded_classes_need_not_be_there(layout, request):
     root = request.getfixturevalue(layout)
     for part in ("validation", "test", "validation-segmentation"):
         shutil.rmtree(root / "ImageNetS919" / part / LAST)
-    left = dataset(root, exclude_classes=[LAST])
-    assert {item.class_id for item in select(left)} == set(categories(root)) - {LAST}
-    assert len(raw_masks(left, select(left))) == 5 * 2
+    left = select_all(root, exclude_classes=[LAST])
+    assert {item.class_id for item in left} == set(opened(root).categories()) - {LAST}
+    assert len(opened(root).mask_files(left)) == 5 * 2
 
 
 @pytest.mark.parametrize(
@@ -150,44 +155,23 @@ def test_missing_parts_are_named(bare, missing, message):
         chosen(bare)
 
 
-@pytest.mark.parametrize(("missing", "message"), [(".", "there is no folder"), (SYNSETS, "LOC_synset_mapping")])
-def test_the_number_of_classes_needs_the_synsets(root, missing, message):
-    path = root / missing
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
-    with pytest.raises(InputError, match=rf"datasets\.mine\.root: .*{message}"):
-        class_count(dataset(root), "mine")
-
-
 def test_a_category_without_synset_is_named(bare):
     (bare / CATEGORIES).write_text(f"{STORK}\nn99999999\n")
     with pytest.raises(InputError, match=r"datasets\.mine: class n99999999 .*LOC_synset_mapping\.txt"):
         chosen(bare)
 
 
-def test_a_class_without_any_image_is_not_dropped_in_silence(bare):
-    for part in ("validation", "test"):
-        shutil.rmtree(bare / "ImageNetS919" / part / LAST)
-        (bare / "ImageNetS919" / part / LAST).mkdir()
-    with pytest.raises(InputError, match=rf"validation/{LAST} is missing or without images"):
-        chosen(bare)
-
-
-@pytest.mark.parametrize("images_left", [0, 1])
+@pytest.mark.parametrize("images_left", [None, 0, 1])
 def test_a_class_with_too_few_images_can_be_skipped(bare, caplog, images_left):
-    for path in sorted((bare / "ImageNetS919/validation" / LAST).iterdir())[images_left:]:
+    folder = bare / "ImageNetS919/validation" / LAST
+    for path in sorted(folder.iterdir())[images_left:]:
         path.unlink()
+    if images_left is None:
+        shutil.rmtree(bare / "ImageNetS919/test" / LAST)
+        folder.rmdir()
     with caplog.at_level(logging.WARNING):
-        selected = select(dataset(bare, too_few="skip"), "mine")
-    assert {item.class_id for item in selected} == set(categories(bare)) - {LAST}
-    assert f"datasets.mine: skipped for want of images: {LAST}" in caplog.messages
-
-
-def test_a_class_that_is_not_there_at_all_can_be_skipped(bare, caplog):
-    for part in ("validation", "test"):
-        shutil.rmtree(bare / "ImageNetS919" / part / LAST)
-    with caplog.at_level(logging.WARNING):
-        selected = select(dataset(bare, too_few="skip"), "mine")
-    assert {item.class_id for item in selected} == set(categories(bare)) - {LAST}
+        selected = select_all(bare, too_few="skip")
+    assert {item.class_id for item in selected} == set(opened(bare).categories()) - {LAST}
     assert any("datasets.mine: skipped" in line and LAST in line for line in caplog.messages)
 
 
@@ -236,8 +220,7 @@ def test_a_wrong_row_of_stim_info_is_named(root, row, message):
 
 @pytest.mark.parametrize("column", ["imagenet_id", "index", "img_name"])
 def test_a_missing_column_of_stim_info_is_named(root, column):
-    header = ",".join("other" if name == column else name for name in HEADER.split(","))
-    stim_info(root, f"{STORK},128,x,{photo(STORK, 0)},0", header=header)
+    stim_info(root, f"{STORK},128,x,{photo(STORK, 0)},0", header=HEADER.replace(column, "other"))
     with pytest.raises(InputError, match=rf"validation_stim_info\.csv, line 2: .*{column}"):
         chosen(root)
 
@@ -255,74 +238,53 @@ def test_folders_and_images_may_be_links(layout, request, tmp_path):
     assert chosen(root) == before
 
 
-def test_a_missing_mask_is_named(root):
-    path = mask_path(root, f"validation/{STORK}/{photo(STORK, 1)}")
+def test_masks_are_asked_for_of_chosen_images_alone(root):
+    path = opened(root).mask_path(f"validation/{STORK}/{photo(STORK, 4)}")
     path.unlink()
+    assert len(opened(root).mask_files(select_all(root))) == 6 * 2
     with pytest.raises(InputError, match=rf"datasets\.mine: .*{re.escape(str(path))}"):
-        raw_masks(dataset(root), select(dataset(root), "mine"), "mine")
-
-
-def test_no_mask_is_asked_for_where_no_image_is_chosen(root):
-    mask_path(root, f"validation/{STORK}/{photo(STORK, 4)}").unlink()
-    assert len(raw_masks(dataset(root), select(dataset(root)))) == 6 * 2
+        opened(root).mask_files(select_all(root, per_class=5))
 
 
 def write_mask(root, pixels):
     """Replace the first mask of the stork."""
     file = f"validation/{STORK}/{photo(STORK, 0)}"
-    Image.fromarray(np.array([pixels], np.uint8)).save(mask_path(root, file))
+    Image.fromarray(np.array([pixels], np.uint8)).save(opened(root).mask_path(file))
     return file
 
 
 def test_masks_number_classes_from_one_in_red_and_green(root):
     (root / CATEGORIES).write_text("\n".join([*(f"n{i:08d}" for i in range(299)), STORK]))
     file = write_mask(root, [(44, 1, 0), (44, 0, 0), (44, 1, 9), (232, 3, 0), (0, 0, 0), (43, 1, 0), (1, 44, 0)])
-    mask = open_raw("imagenet_s", str(root)).mask(file, STORK)
+    mask = opened(root).mask(file, STORK)
     assert mask.dtype == np.uint8
     assert mask.tolist() == [[CLASS, CONTEXT, CLASS, IGNORE, CONTEXT, CONTEXT, CONTEXT]]
 
 
 def test_other_classes_are_context(root):
-    file = write_mask(root, [(1, 0, 0), (2, 0, 0)])
-    raw = open_raw("imagenet_s", str(root))
-    assert raw.mask(file, STORK).tolist() == [[CLASS, CONTEXT]]
-    assert raw.mask(file, BITTERN).tolist() == [[CONTEXT, CLASS]]
-
-
-def test_a_class_without_number_in_masks_is_named(root):
-    text = (root / CATEGORIES).read_text()
-    (root / CATEGORIES).write_text(text.replace(STORK, "n00000000"))
-    raw = open_raw("imagenet_s", str(root))
-    with pytest.raises(InputError, match=rf"{STORK}, because ImageNetS_categories_im919\.txt"):
-        raw.mask(f"validation/{STORK}/{photo(STORK, 0)}", STORK)
+    file, source = write_mask(root, [(1, 0, 0), (2, 0, 0)]), opened(root)
+    assert source.mask(file, STORK).tolist() == [[CLASS, CONTEXT]]
+    assert source.mask(file, BITTERN).tolist() == [[CONTEXT, CLASS]]
+    content = source.mask_path(file).read_bytes()
+    assert source.mask_digest(file, BITTERN) == hashlib.sha256(b"2 " + content).hexdigest()
+    with pytest.raises(InputError, match=r"n00000000, because ImageNetS_categories_im919\.txt"):
+        source.mask(file, "n00000000")
 
 
 def test_images_are_read_as_they_were_listed(root):
-    file = f"validation/{STORK}/{photo(STORK, 0)}"
+    file, source = f"validation/{STORK}/{photo(STORK, 0)}", opened(root)
     path = root / "ImageNetS919" / file
-    raw = open_raw("imagenet_s", str(root))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with Image.open(path) as expected:
-        assert np.array_equal(raw.image(file, digest), expected.convert("RGB"))
+        assert np.array_equal(source.image(file, digest), expected.convert("RGB"))
     shutil.copy(path.with_name(photo(STORK, 1)), path)
     with pytest.raises(InputError, match=rf"{photo(STORK, 0)} changed after it was listed"):
-        raw.image(file, digest)
+        source.image(file, digest)
 
 
-def test_the_golden_stim_info_is_what_select_gives():
-    with (GOLDEN / "imagenet_s" / STIM_INFO).open(newline="") as table:
-        expected = [(f"validation/{r['imagenet_id']}/{r['img_name']}", r["cat"]) for r in csv.DictReader(table)]
-    assert [(item.file, item.class_name) for item in chosen(GOLDEN / "imagenet_s", per_class=5)] == expected
-
-
-@pytest.mark.parametrize("name", [SYNSETS, "data/categories/ImageNetS_categories_im919.txt"])
-def test_text_in_another_encoding_is_refused_by_name(bare, name):
-    (bare / name).write_bytes("n02002724 é\n".encode("latin-1"))
+@pytest.mark.parametrize(("layout", "name"), [("bare", SYNSETS), ("bare", CATEGORIES), ("root", STIM_INFO)])
+def test_text_in_another_encoding_is_refused_by_name(layout, name, request):
+    root = request.getfixturevalue(layout)
+    (root / name).write_bytes("n02002724 é\n".encode("latin-1"))
     with pytest.raises(InputError, match=rf"{Path(name).name} is not UTF-8 text \(byte 10\); save it as UTF-8"):
-        chosen(bare)
-
-
-def test_a_table_in_another_encoding_is_refused_by_name(root):
-    (root / "ImageNetS919/validation_stim_info.csv").write_bytes("é".encode("latin-1"))
-    with pytest.raises(InputError, match=r"validation_stim_info.csv is not UTF-8 text"):
         chosen(root)

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from classlens.data.geometry import Geometry
+from classlens.data.imagenet_s import ImageNetS
 from classlens.data.labels import corner, majority, write_token_labels
-from classlens.data.listing import list_stimuli
+from classlens.data.listing import list_masks, list_stimuli
+from classlens.data.mask import CLASS, IGNORE
 from classlens.data.pixels import write_masks
-from classlens.data.raw import open_raw
-from classlens.data.stimulus import read_stimuli
+from classlens.data.stimulus import Listed, Stimulus, write_mask_digests, write_stimuli
 
-CONTEXT, CLASS, IGNORE = 0, 1, 2
 VALUES = st.integers(0, 2)
-CHOICE = {"per_class": 5, "train_per_class": 0, "exclude_classes": [], "too_few": "error", "masks": None}
+CHOICE = {"per_class": 5, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
 
 
 @st.composite
@@ -78,13 +78,6 @@ def test_ties_go_to_the_class_and_against_the_ignore_label(pixels, label, share)
     assert (found.tolist(), fraction.tolist()) == ([[label]], [[share]])
 
 
-def test_tokens_run_along_rows():
-    mask = np.zeros((1, 4, 6), np.uint8)
-    mask[0, :2, 4:] = CLASS
-    assert majority(mask, (2, 3))[0].tolist() == [[0, 0, 1, 0, 0, 0]]
-    assert corner(mask[0], (2, 3)).tolist() == [0, 0, 1, 0, 0, 0]
-
-
 @given(
     mask=st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda s: arrays(np.uint8, s, elements=VALUES)),
     grid=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -101,66 +94,66 @@ def test_corner_takes_the_pixel_at_the_floor(mask, grid):
     assert found.tolist() == expected
 
 
-def test_corner_counts_ignored_pixels_as_context():
-    assert corner(np.full((4, 4), IGNORE, np.uint8), (2, 2)).tolist() == [0, 0, 0, 0]
-
-
 @pytest.fixture(scope="module")
-def golden_masks(tmp_path_factory):
-    """Stimuli, raw access and mask file of the golden images."""
-    folder, root = tmp_path_factory.mktemp("masks"), str(GOLDEN / "imagenet_s")
-    list_stimuli("imagenet_s", root, CHOICE, folder / "stimuli.csv", 2)
-    stimuli, raw = read_stimuli(folder / "stimuli.csv", "evaluation"), open_raw("imagenet_s", root)
-    digests = [raw.mask_digest(item.file, item.class_id) for item in stimuli]
-    write_masks(stimuli, digests, raw, Geometry(224, "squash", 1.0, "bilinear"), folder / "masks.h5", 2)
-    return stimuli, raw, folder / "masks.h5"
+def golden_files(tmp_path_factory):
+    """Arguments of `write_token_labels` for the golden images."""
+    folder = tmp_path_factory.mktemp("masks")
+    place = {"source": ImageNetS, "root": str(GOLDEN / "imagenet_s"), "mask_root": None}
+    stimuli, digests, masks = (str(folder / name) for name in ("stimuli.csv", "masks.csv", "masks.h5"))
+    list_stimuli(raw=[], table=stimuli, selection=CHOICE, threads=2, **place)
+    list_masks(stimuli=stimuli, raw=[], table=digests, threads=2, **place)
+    listed = {"stimuli": stimuli, "digests": digests, "masks": masks}
+    write_masks(**listed, geometry=Geometry(224, "squash", 1.0, "bilinear"), threads=2, **place)
+    return {**listed, "grid": [7, 7], **place}
 
 
-def test_golden_corner_labels(golden_masks, golden, tmp_path):
-    stimuli, raw, masks = golden_masks
-    write_token_labels(
-        masks,
-        tmp_path / "labels.h5",
-        grid=(7, 7),
-        rows=30,
-        original=lambda i: raw.mask(stimuli[i].file, stimuli[i].class_id),
-    )
-    with h5py.File(tmp_path / "labels.h5") as file, h5py.File(masks) as mask_file:
+def test_golden_corner_labels(golden_files, golden, tmp_path):
+    write_token_labels(**golden_files, labels=str(tmp_path / "labels.h5"), mode="corner")
+    with h5py.File(tmp_path / "labels.h5") as file, h5py.File(golden_files["masks"]) as masks:
         assert np.array_equal(file["label"], golden["token_label/corner"])
         # The share of class pixels is that of the moved mask in both modes.
-        assert np.array_equal(file["class_fraction"], majority(mask_file["mask"][:], (7, 7))[1])
+        assert np.array_equal(file["class_fraction"], majority(masks["mask"][:], (7, 7))[1])
 
 
-def test_golden_majority_labels(golden_masks, tmp_path):
-    write_token_labels(golden_masks[2], tmp_path / "labels.h5", grid=(7, 7), rows=30)
-    with h5py.File(tmp_path / "labels.h5") as file, h5py.File(golden_masks[2]) as masks:
-        for i, mask in enumerate(masks["mask"][:4]):
-            labels, shares = naive(mask.tolist(), (7, 7))
-            assert file["label"][i].tolist() == labels
-            assert file["class_fraction"][i] == pytest.approx(shares)
-
-
-def test_files_follow_the_contract(golden_masks, tmp_path):
+def test_files_follow_the_contract(golden_files, tmp_path):
     for name in ("one.h5", "two.h5"):
-        write_token_labels(golden_masks[2], tmp_path / name, grid=(7, 7), rows=30)
+        write_token_labels(**golden_files, labels=str(tmp_path / name), mode="majority")
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
-    with h5py.File(tmp_path / "one.h5") as file:
+    with h5py.File(tmp_path / "one.h5") as file, h5py.File(golden_files["masks"]) as masks:
         assert set(file) == {"label", "class_fraction"}
         label, fraction = file["label"], file["class_fraction"]
         assert (label.shape, label.dtype) == ((30, 49), np.int8)
         assert (fraction.shape, fraction.dtype) == ((30, 49), np.float32)
         assert dict(label.attrs) == {"description": "1 class, 0 context, -1 ignore", "unit": "label"}
         assert dict(fraction.attrs) == {"description": "share of class pixels among the token's pixels", "unit": "1"}
+        expected = majority(masks["mask"][:], (7, 7))
+        assert np.array_equal(label, expected[0])
+        assert np.array_equal(fraction, expected[1])
+
+
+class Bits:
+    """A data set whose masks spell the number of their image."""
+
+    def __init__(self, root, mask_root):
+        pass
+
+    def mask(self, file, class_id, digest):
+        assert (class_id, digest) == ("a", f"digest {file}")
+        return (int(file) >> np.arange(12) & 1).astype(np.uint8).reshape(3, 4)
 
 
 @pytest.mark.parametrize("count", [1, 512, 1100])
-def test_originals_are_asked_for_by_the_image_s_number(tmp_path, count):
-    with h5py.File(tmp_path / "masks.h5", "w") as file:
+def test_masks_are_those_of_their_images(tmp_path, count):
+    stimuli, digests, masks, labels = (str(tmp_path / name) for name in ("s.csv", "m.csv", "m.h5", "l.h5"))
+    files = [str(i) for i in range(count)]
+    write_stimuli([Stimulus("evaluation", 0, "a", "a", file) for file in files], files, stimuli)
+    listed = [Listed("evaluation", 0, "a", file, "") for file in files]
+    write_mask_digests(listed, [f"digest {file}" for file in files], digests)
+    with h5py.File(masks, "w") as file:
         file["mask"] = np.zeros((count, 3, 4), np.uint8)
-
-    def bits(i):
-        return np.array([[i >> (4 * row + column) & 1 for column in range(4)] for row in range(3)], np.uint8)
-
-    write_token_labels(tmp_path / "masks.h5", tmp_path / "labels.h5", grid=(3, 4), rows=count, original=bits)
-    with h5py.File(tmp_path / "labels.h5") as file:
+    place = {"source": Bits, "root": None, "mask_root": None}
+    write_token_labels(
+        masks=masks, stimuli=stimuli, digests=digests, labels=labels, grid=[3, 4], mode="corner", **place
+    )
+    with h5py.File(labels) as file:
         assert (file["label"][:] @ (1 << np.arange(12))).tolist() == list(range(count))

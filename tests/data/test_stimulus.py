@@ -6,12 +6,14 @@ import hashlib
 import pytest
 from conftest import GOLDEN
 
+from classlens.data.digits import Digits
+from classlens.data.imagenet_s import ImageNetS
 from classlens.data.listing import list_stimuli
 from classlens.data.select import select
-from classlens.data.stimulus import Listed, Stimulus, read_stimuli, write_stimuli
+from classlens.data.stimulus import Listed, Stimulus, class_names, read_stimuli, write_stimuli
 
 ROOT = GOLDEN / "imagenet_s"
-CHOICE = {"per_class": 2, "train_per_class": 3, "exclude_classes": [], "too_few": "error", "masks": None}
+CHOICE = {"per_class": 2, "train_per_class": 3, "exclude_classes": [], "too_few": "error"}
 STIMULI = [
     Stimulus("evaluation", 7, "b", 'stork, "black", Ciconia', "validation/b/1.JPEG"),
     Stimulus("evaluation", 3, "a", "bittern", "validation/a/9.JPEG"),
@@ -30,25 +32,27 @@ def rows_of(table):
         return list(csv.DictReader(file))
 
 
-def test_columns_are_those_of_the_file_contract(table):
+def list_images(source, table, root=None, threads=1):
+    list_stimuli(raw=[], table=str(table), source=source, selection=CHOICE, root=root, mask_root=None, threads=threads)
+
+
+def test_the_table_follows_the_file_contract(table):
     write_stimuli(STIMULI, ["w", "x", "y", "z"], table)
     assert table.read_text().splitlines()[0] == "split,image,class_index,class_id,class_name,file,sha256"
     assert b"\r" not in table.read_bytes()
-
-
-def test_images_count_from_zero_within_their_split(table):
-    write_stimuli(STIMULI, ["w", "x", "y", "z"], table)
+    # Images count from zero within their split.
     assert [(row["split"], row["image"]) for row in rows_of(table)] == [
         ("evaluation", "0"),
         ("evaluation", "1"),
         ("training", "0"),
         ("training", "1"),
     ]
-
-
-def test_names_with_commas_and_quotes_survive(table):
-    write_stimuli(STIMULI, ["w", "x", "y", "z"], table)
     assert [row["class_name"] for row in rows_of(table)] == [item.class_name for item in STIMULI]
+
+
+def test_names_of_classes(table):
+    write_stimuli(STIMULI[:2], "wx", table)
+    assert class_names(str(table)) == {7: 'stork, "black", Ciconia', 3: "bittern"}
 
 
 def test_one_split_is_read_in_order(table):
@@ -67,20 +71,16 @@ def test_a_digest_too_few_or_too_many_is_an_error(table, digests):
 
 
 def test_digests_are_those_of_the_files(table):
-    list_stimuli("imagenet_s", str(ROOT), CHOICE, table, threads=3)
+    list_images(ImageNetS, table, str(ROOT), threads=3)
     rows = rows_of(table)
     assert [row["split"] for row in rows] == ["evaluation"] * 12 + ["training"] * 18
     for row in rows:
         assert row["sha256"] == hashlib.sha256((ROOT / "ImageNetS919" / row["file"]).read_bytes()).hexdigest()
 
 
-def test_what_is_selected_is_what_is_listed(table):
-    list_stimuli("digits", None, CHOICE, table, threads=2)
-    selected = select({"kind": "digits", "root": None, **CHOICE})
-    assert [(row["file"], row["class_name"]) for row in rows_of(table)] == [(s.file, s.class_name) for s in selected]
-
-
-def test_threads_do_not_change_the_table(tmp_path):
+def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(tmp_path):
     for threads in (1, 5):
-        list_stimuli("digits", None, CHOICE, tmp_path / f"{threads}.csv", threads)
+        list_images(Digits, tmp_path / f"{threads}.csv", threads=threads)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "5.csv").read_bytes()
+    selected = select(Digits(None), CHOICE)
+    assert [row["file"] for row in rows_of(tmp_path / "1.csv")] == [item.file for item in selected]

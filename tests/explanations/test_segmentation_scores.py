@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score
 
 from classlens.errors import InputError
-from classlens.explanations.segmentation import SCORES, segmentation_scores, segmentation_table
+from classlens.explanations.segmentation import SCORES, score_images, segmentation_scores
+from classlens.statistics.resampling import Resampling
 
 
 def drawn(importance, mask, grid):
@@ -36,7 +37,7 @@ def test_counting_pixels_is_drawing_maps(seed, ties, grid):
     importance = random.integers(-2, 3, (3, tokens)).astype(np.float32) if ties else random.normal(size=(3, tokens))
     masks = random.choice(3, (3, 3 * grid[0], 4 * grid[1]), p=[0.5, 0.3, 0.2]).astype(np.uint8)
     masks[:, 0, 0] = 1
-    found = segmentation_scores(importance, masks, grid)
+    found = score_images(importance, masks, grid)
     assert found.shape == (3, len(SCORES))
     for scores, of_tokens, mask in zip(found, importance, masks, strict=True):
         assert scores == pytest.approx(drawn(of_tokens, mask, grid))
@@ -47,8 +48,8 @@ def test_a_perfect_explanation_has_perfect_scores():
     mask[:, :4, :4] = 1
     mask[:, 4:, 4:] = 2
     importance = np.array([[1.0, 0.0, 0.0, 0.9]])
-    assert segmentation_scores(importance, mask, (2, 2))[0].tolist() == [1, 1, 1, 1]
-    worst = segmentation_scores(np.array([[0.0, 0.8, 1.0, 0.0]]), mask, (2, 2))[0]
+    assert score_images(importance, mask, (2, 2))[0].tolist() == [1, 1, 1, 1]
+    worst = score_images(np.array([[0.0, 0.8, 1.0, 0.0]]), mask, (2, 2))[0]
     # A third of the pixels that count is class; it comes last.
     assert worst.tolist() == pytest.approx([0, 0, 1 / 3, 0])
 
@@ -57,7 +58,7 @@ def test_images_without_the_class_and_edges_that_no_token_sees():
     masks = np.zeros((2, 9, 9), np.uint8)
     masks[1, 0, 0] = 1
     masks[:, 8] = 1
-    found = segmentation_scores(np.eye(2, 16), masks, (4, 4))
+    found = score_images(np.eye(2, 16), masks, (4, 4))
     assert np.isnan(found[0]).all()
     # One class pixel of 64, which the four pixels that are called object miss; it is found with all others.
     assert found[1].tolist() == pytest.approx([0, 59 / 64, 1 / 64, 0])
@@ -79,15 +80,15 @@ def files(tmp_path):
 
 def test_table(files):
     folder, masks, importance = files
-    explanations = {method: folder / f"{method}.h5" for method in ("good", "bad")}
-    settings_ = {"grid": (4, 4), "resamples": 199, "confidence": 0.9, "seed": 1}
-    segmentation_table(folder / "masks.h5", explanations, folder / "table.csv", **settings_)
+    explanations = [folder / f"{method}.h5" for method in ("good", "bad")]
+    chosen = {"methods": ["good", "bad"], "grid": [4, 4], "resampling": Resampling(199, 0.9, 1)}
+    segmentation_scores(folder / "masks.h5", explanations, folder / "table.csv", **chosen)
     table = pd.read_csv(folder / "table.csv")
     assert list(table.columns) == ["method", "score", "images", "mean", "ci_low", "ci_high"]
     assert table["score"].tolist() == [*SCORES, *SCORES]
     assert (table["images"] == 19).all()  # one image has nothing to be found
     for method, values in importance.items():
-        expected = np.nanmean(segmentation_scores(values.astype(np.float32), masks, (4, 4)), axis=0)
+        expected = np.nanmean(score_images(values.astype(np.float32), masks, (4, 4)), axis=0)
         rows = table[table["method"] == method]
         assert rows["mean"].to_numpy() == pytest.approx(expected, rel=1e-5)
         assert (rows["ci_low"] <= rows["mean"]).all()
@@ -100,10 +101,8 @@ def test_no_image_with_the_class(files):
     folder, *_ = files
     with h5py.File(folder / "empty.h5", "w") as file:
         file["mask"] = np.zeros((20, 8, 8), np.uint8)
-    explanations = {"bad": folder / "bad.h5"}
-    segmentation_table(
-        folder / "empty.h5", explanations, folder / "table.csv", grid=(4, 4), resamples=9, confidence=0.9, seed=1
-    )
+    chosen = {"methods": ["bad"], "grid": [4, 4], "resampling": Resampling(9, 0.9, 1)}
+    segmentation_scores(folder / "empty.h5", [folder / "bad.h5"], folder / "table.csv", **chosen)
     table = pd.read_csv(folder / "table.csv")
     assert table["images"].tolist() == [0] * 4
     assert table[["mean", "ci_low", "ci_high"]].isna().all(axis=None)
@@ -112,4 +111,4 @@ def test_no_image_with_the_class(files):
 @pytest.mark.parametrize(("shape", "grid"), [((2, 16), (4, 5)), ((3, 16), (4, 4))])
 def test_what_does_not_fit_is_refused(shape, grid):
     with pytest.raises(InputError, match=r"do not fit a grid of 4 x \d tokens; take masks of the same images"):
-        segmentation_scores(np.zeros(shape), np.zeros((2, 8, 8), np.uint8), grid)
+        score_images(np.zeros(shape), np.zeros((2, 8, 8), np.uint8), grid)

@@ -33,8 +33,8 @@ def test_a_few_images_at_full_size(name, tmp_path):
     with h5py.File(tmp_path / "pixels.h5", "w") as file:
         file["pixels"] = rng.integers(0, 256, (2, 224, 224, 3), np.uint8)
         file["class_index"] = np.array([0, classes - 1], np.uint16)
-    weights = tmp_path / "weights.safetensors"
-    write_weights(None, weights, architecture=architecture, options=options, origin="random")
+    weights = str(tmp_path / "weights.safetensors")
+    write_weights([], [], weights, architecture=architecture, options=options, origin="random")
     transform = card["transform"] if entry["transform"] == "timm" else entry["transform"]
     extract_shard(
         tmp_path / "pixels.h5", weights, tmp_path / "shard.h5",

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classlens.faithfulness.area import area, area_as_published, faithfulness_table
+from classlens.faithfulness.area import area, area_as_published, faithfulness_auc
+from classlens.statistics.resampling import Resampling
 
+RESAMPLING = Resampling(199, 0.9, 0)
 ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=60)
 
 
@@ -54,7 +56,7 @@ def test_table(tmp_path):
             file.attrs["image_tokens"] = 9
             file["negative"] = (random.random((200, 9)) < level).astype(np.float32)
             file["positive"] = (random.random((200, 9)) < level / 2).astype(np.float32)
-    faithfulness_table(files, tmp_path / "table.csv", resamples=199, confidence=0.9, seed=0)
+    faithfulness_auc(list(files.values()), tmp_path / "table.csv", methods=list(files), resampling=RESAMPLING)
     table = pd.read_csv(tmp_path / "table.csv").set_index(["method", "direction"])
     assert (table["images"] == 200).all()
     good = table.loc[("good", "negative")]
@@ -78,7 +80,8 @@ def test_without_the_whole_image_there_is_no_ratio(tmp_path):
         file.attrs["n_removed"] = np.array([4, 8])
         file.attrs["image_tokens"] = 9
         file["negative"] = file["positive"] = np.ones((3, 2), np.float32)
-    faithfulness_table({"gradient": tmp_path / "right.h5"}, tmp_path / "table.csv", resamples=9, confidence=0.9, seed=0)
+    files = [tmp_path / "right.h5"]
+    faithfulness_auc(files, tmp_path / "table.csv", methods=["gradient"], resampling=RESAMPLING)
     table = pd.read_csv(tmp_path / "table.csv")
     assert table["auc"].tolist() == [1, 1]
     assert table[["unperturbed_accuracy", "auc_ratio"]].isna().all(axis=None)

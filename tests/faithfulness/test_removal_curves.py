@@ -11,23 +11,19 @@ from tiny_transformers import (
     FAMILIES,
     GOLDEN_NETWORK,
     RUNNING,
+    golden_pixels,
+    golden_weights,
     random_images,
     transformer,
-    write_golden,
     write_small,
 )
 
 from classlens.errors import InputError
-from classlens.explanations.chance import random_importance
+from classlens.explanations.random import random_importance
 from classlens.faithfulness.curves import removal_curves
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import importance_order, removal_counts
-from classlens.perturbation.tokens import TokenModel
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    return write_golden(tmp_path_factory.mktemp("golden"))
+from classlens.inference.tokens import TokenModel
 
 
 def write_importance(path, importance):
@@ -37,13 +33,13 @@ def write_importance(path, importance):
 
 
 @pytest.mark.parametrize("method", ["gradient_double_softmax", "chefer"])
-def test_golden(method, stored, golden, tmp_path):
+def test_golden(method, golden, tmp_path):
     # Importance that falls along the golden order.
     importance = np.empty((30, 49), np.float32)
     np.put_along_axis(importance, golden[f"faithfulness/{method}/order"] - 1, np.arange(49, 0, -1.0)[None], axis=1)
-    explanation = write_importance(tmp_path / "importance.h5", importance)
+    explanation = [write_importance(tmp_path / "importance.h5", importance)]
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    removal_curves(*stored, explanation, *files, **GOLDEN_NETWORK, **RUNNING, batch_size=13)
+    removal_curves(golden_pixels(), golden_weights(), explanation, *files, **GOLDEN_NETWORK, **RUNNING, batch_size=13)
     table = pd.read_csv(files[0])
     assert list(table.columns) == ["direction", "n_removed", "accuracy"]
     with h5py.File(files[1]) as file:
@@ -122,12 +118,12 @@ def test_equal_importance_keeps_the_first():
 def test_random_orders(tmp_path):
     model, pixels, weights, network = write_small(tmp_path, "averages", [0, 1, 2, 3, 4])
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    removal_curves(pixels, weights, None, *files, counts=[1, 8, 16], seeds=[5, 6, 7], **network)
+    removal_curves(pixels, weights, [], *files, counts=[1, 8, 16], seeds=[5, 6, 7], **network)
     table = pd.read_csv(files[0])
     assert table["n_removed"].tolist() == [0, 8, 15] * 2
     by_seed = []
     for seed in (5, 6, 7):
-        explanation = write_importance(tmp_path / f"{seed}.h5", random_importance(seed, 0, 5, 16))
+        explanation = [write_importance(tmp_path / f"{seed}.h5", random_importance(seed, 0, 5, 16))]
         removal_curves(
             pixels, weights, explanation, tmp_path / "one.csv", tmp_path / "one.h5", counts=[16, 1, 8], **network
         )
@@ -154,6 +150,6 @@ def test_random_orders(tmp_path):
 )
 def test_bad_input(importance, keywords, message, tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
-    explanation = None if importance is None else write_importance(tmp_path / "importance.h5", importance)
+    explanation = [] if importance is None else [write_importance(tmp_path / "importance.h5", importance)]
     with pytest.raises(InputError, match=message):
         removal_curves(pixels, weights, explanation, tmp_path / "a.csv", tmp_path / "a.h5", **keywords, **network)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from classlens.measures.boxes import BOX_COLUMNS
-from classlens.measures.class_building import BRANCHES, PARTS
-from classlens.measures.identifiability_comparison import depth_positions
-from classlens.tables.files import write_table
-from classlens.tables.significance import with_correction
+from classlens.columns import BOX_COLUMNS, PARTS
+from classlens.csvfile import write_table
+from classlens.statistics.correction import with_correction
+from classlens.statistics.depth import depth_positions
+from classlens.terms import BRANCHES
 
 BOTH = ("cls", "image")
 LONG = [

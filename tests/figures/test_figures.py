@@ -23,13 +23,14 @@ from figure_tables import (
     increment_table,
     written,
 )
-from figure_texts import drawn, inside, misplaced, overlap
+from figure_texts import drawn, misplaced
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
-from matplotlib.transforms import Bbox
 from PIL import Image
 
+from classlens.columns import BOX_COLUMNS
+from classlens.csvfile import read_table
 from classlens.figures import (
     class_building,
     class_vs_context,
@@ -38,12 +39,13 @@ from classlens.figures import (
     logit_increment,
 )
 from classlens.figures.layout import legend_below, panels
-from classlens.figures.style import GROUP_COLOURS, PAGE_WIDTH, model_style, settings
-from classlens.measures.boxes import BOX_COLUMNS
-from classlens.tables.files import read_table
+from classlens.figures.style import CHANCE, GROUP_COLOURS, PAGE_WIDTH, model_style, settings
+from classlens.terms import chance
 
 IMAGE = ("image",)
 TWIN = "random twin of all"
+CHANCE_LEVEL = 0.55
+"""(C + 1) / 2C with ten classes."""
 
 
 @dataclass
@@ -63,8 +65,8 @@ class Case:
 
     def save(self, folder: Path) -> tuple[Path, Path]:
         svg, png = folder / "figure.svg", folder / "figure.png"
-        name = self.module.__name__.rsplit(".", 1)[1]
-        getattr(self.module, name)(self.file(folder), str(svg), str(png), **self.arguments)
+        save = getattr(self.module, self.module.__name__.rsplit(".", 1)[1])
+        save(table=self.file(folder), svg=str(svg), png=str(png), **self.arguments)
         return svg, png
 
 
@@ -82,13 +84,19 @@ def depths(models, blocks):
 def evolution(labels, blocks=12, groups=BOTH, twin=True):
     models = named(labels)
     table = evolution_table(depths(models, blocks), groups, twin)
-    return Case(identifiability_evolution, table, {"models": models}, labels)
+    return Case(
+        identifiability_evolution,
+        table,
+        {"models": models, "chances": dict.fromkeys(depths(models, 1), CHANCE_LEVEL)},
+        labels,
+    )
 
 
 def comparison(labels, blocks=12, groups=BOTH, twin=True):
-    models = named(labels)
-    table = comparison_table(depths(models, blocks) | ({TWIN: 6} if twin else {}), groups)
-    return Case(identifiability_comparison, table, {"models": models, "twins": [TWIN] if twin else []}, labels)
+    models, twins = named(labels), [TWIN] if twin else []
+    table = comparison_table(depths(models, blocks) | dict.fromkeys(twins, 6), groups)
+    arguments = {"models": models, "chances": dict.fromkeys(depths(models, 1), CHANCE_LEVEL), "twins": twins}
+    return Case(identifiability_comparison, table, arguments, labels)
 
 
 def increment(labels, blocks=12):
@@ -101,7 +109,8 @@ def building(label, blocks=12, groups=BOTH):
 
 
 def context(label, blocks=12, tested=True):
-    return Case(class_vs_context, context_table(blocks, tested), {"label": label}, [label])
+    arguments = {"label": label, "chance": CHANCE_LEVEL}
+    return Case(class_vs_context, context_table(blocks, tested), arguments, [label])
 
 
 SHARED = {
@@ -138,36 +147,22 @@ CASES = {
 }
 TYPICAL = [
     "evolution: seven models",
-    "evolution: one model, no class token, no twin",
     "evolution: peculiar labels",
     "comparison: seven models",
-    "comparison: peculiar labels",
-    "increment: seven models",
     "increment: peculiar labels",
-    "increment: one block",
-    "building: peculiar",
     "building: no spaces",
-    "building: no class token",
-    "context: peculiar",
-    "context: 1 block(s)",
-    "context: long, few blocks",
     "context: nothing to compare",
 ]
+RESOLUTIONS = [*((name, 100) for name in CASES), *((name, settings()["savefig.dpi"]) for name in TYPICAL)]
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_texts_have_room(tmp_path, name):
-    figure, texts = drawn(CASES[name].draw(tmp_path))
+@pytest.mark.parametrize(("name", "dpi"), RESOLUTIONS)
+def test_texts_have_room(tmp_path, name, dpi):
+    figure, texts = drawn(CASES[name].draw(tmp_path), dpi)
     assert misplaced(figure, texts) == []
     shown = squeezed("".join(text.get_text() for text in texts))
     for label in CASES[name].labels:
         assert squeezed(label) in shown
-
-
-@pytest.mark.parametrize("name", TYPICAL)
-def test_texts_have_room_at_the_resolution_of_files(tmp_path, name):
-    figure, texts = drawn(CASES[name].draw(tmp_path), dpi=settings()["savefig.dpi"])
-    assert misplaced(figure, texts) == []
 
 
 def squeezed(text):
@@ -209,6 +204,28 @@ def boxes_of(axes):
 
 def stars_of(axes):
     return [(x, line.get_color()) for line in axes.lines if line.get_marker() == "*" for x in line.get_xdata()]
+
+
+def chance_lines(axes):
+    """The heights at which chance is drawn across a panel."""
+    dashed = [line for line in axes.lines if line.get_color() == CHANCE["color"] and len(line.get_xdata()) == 2]
+    return [line.get_ydata()[0] for line in dashed if list(line.get_xdata()) == [0, 1]]
+
+
+def test_chance_is_drawn_at_the_mean_of_random_rankings(tmp_path):
+    """Ranks 0 .. C - 1 are equally likely: (C + 1) / 2C, not a half. Models may differ in C."""
+    assert chance(10) == CHANCE_LEVEL
+    assert chance(10) == pytest.approx(np.mean(1 - np.arange(10) / 10))
+    levels = {"0e5": chance(10), "1e5": chance(3), "2e5": chance(10), TWIN: chance(2)}
+    for case, expected in (
+        (evolution(["A", "B", "C"]), [[0.55], [2 / 3], [0.55]]),
+        (comparison(["A", "B", "C"]), [[0.55, 2 / 3]] * 2),
+    ):
+        case.arguments["chances"] = levels
+        figure, _ = drawn(case.draw(tmp_path))
+        assert [chance_lines(axes) for axes in figure.axes] == expected
+    figure, _ = drawn(context("A", blocks=5).draw(tmp_path))
+    assert [chance_lines(axes) for axes in figure.axes] == [[0.55]] * 5
 
 
 def tick_texts(axis):
@@ -263,13 +280,8 @@ def test_comparison_shows_the_table(tmp_path):
             assert line.get_ydata() == pytest.approx(rows["mean"].to_numpy(), rel=1e-5)
         assert len(curves) == 3
         assert len(axes.collections) == 2  # a band per model, none for the twin
-    shown = [text.get_text() for text in texts]
-    assert [label for label in shown if label in ("one", "two", "random twins", "chance")] == [
-        "one",
-        "two",
-        "random twins",
-        "chance",
-    ]
+    legend = ["one", "two", "random twins", "chance"]
+    assert [text.get_text() for text in texts if text.get_text() in legend] == legend
 
 
 def test_comparison_leaves_out_what_is_not_there(tmp_path):
@@ -369,7 +381,3 @@ def test_the_judge_of_places_finds_what_is_wrong():
     assert "'too long for the figure' is clipped" in found
     assert "'first over' covers 'second'" in found
     assert "'second' covers a panel" in found
-    assert overlap(Bbox([[0, 0], [5, 5]]), Bbox([[4, 4], [9, 9]]), 0.5)
-    assert not overlap(Bbox([[0, 0], [5, 5]]), Bbox([[5, 0], [9, 9]]))
-    assert inside(Bbox([[0, 0], [5, 5]]), Bbox([[0, 0], [5, 5]]))
-    assert not inside(Bbox([[0, 0], [5, 7]]), Bbox([[0, 0], [5, 5]]))

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.cbook import boxplot_stats
 
+from classlens.csvfile import read_table
 from classlens.extraction.files import layer_attributes, layer_columns, output_columns
 from classlens.hdf5 import Column, RowWriter
-
-SITES = ("residual", "attn", "mlp")
+from classlens.terms import SITES, block_name
 
 
 @dataclass
@@ -68,7 +70,7 @@ def extracted(
         for name, column in layer_columns(shape[2], classes, {"attn": 8, "mlp": 8}).items()
         if not name.startswith("keys/")
     }
-    layers = [str(folder / f"block_{block:02d}.h5") for block in range(blocks)]
+    layers = [str(folder / f"{block_name(block)}.h5") for block in range(blocks)]
     for block, path in enumerate(layers):
         with RowWriter(path, images, columns, attributes) as writer:
             rows: dict[str, Any] = {}
@@ -104,3 +106,16 @@ def mean(values) -> float:
     """The mean, written down."""
     values = [float(value) for value in values]
     return sum(values) / len(values)
+
+
+def box_of(tokens) -> list[float]:
+    """The five numbers of `BOX_COLUMNS` as matplotlib draws the tokens; NaN where there is none."""
+    (box,) = boxplot_stats(list(tokens) or [np.nan])
+    return [float(box[name]) for name in ("whislo", "q1", "med", "q3", "whishi")]
+
+
+def tabled(function, folder: Path, **files) -> pd.DataFrame:
+    """The table that a measure writes."""
+    path = str(folder / f"{function.__name__}.csv")
+    function(**files, table=path)
+    return read_table(path)

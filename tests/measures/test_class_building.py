@@ -1,17 +1,16 @@
 """Logit increments and the building of the class, against loops over images and tokens."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_files import extracted, mean
+from layer_files import extracted, mean, tabled
 
 from classlens.measures.class_building import class_building
 from classlens.measures.logit_increment import logit_increment
-from classlens.measures.statistics import bootstrap_interval
+from classlens.statistics.resampling import Resampling, bootstrap_interval
 
-RESAMPLING = {"resamples": 100, "confidence": 0.95, "seed": 2}
+RESAMPLING = Resampling(100, confidence=0.95, seed=2)
 LAYOUTS = [(1, True), (2, True), (2, False), (0, False)]
 QUICK = settings(max_examples=15, deadline=None)
 models = given(seed=st.integers(0, 10**6), layout=st.sampled_from(LAYOUTS), images=st.integers(2, 5))
@@ -25,13 +24,12 @@ def small(folder, seed, layout, images=5, blocks=3):
 
 
 def measure(function, model, folder):
-    function(model.layers, str(folder / "table.csv"), **RESAMPLING)
-    return pd.read_csv(folder / "table.csv")
+    return tabled(function, folder, layers=model.layers, resampling=RESAMPLING)
 
 
 def agrees(row, percent):
     """A row's mean and interval are those of the images' percentages."""
-    low, high = bootstrap_interval(np.array(percent)[:, None], 100, 0.95, 2)
+    low, high = bootstrap_interval(np.array(percent)[:, None], RESAMPLING)
     found = [row[name] for name in ("rate_percent", "percent") if name in row]
     assert [*found, row["ci_low"], row["ci_high"]] == pytest.approx([mean(percent), low[0], high[0]], rel=2e-5)
 
@@ -102,24 +100,6 @@ def is_part(model, part, *place):
 
 
 HOLDS = {"change": changes, "match": matches, "partition": is_part}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_partition_sums_to_all_tokens(tmp_path, layout):
-    table = measure(class_building, small(tmp_path, 3, layout, images=9, blocks=4), tmp_path)
-    parts = table[table["measure"] == "partition"]
-    assert parts.groupby("block")["percent"].sum().to_numpy() == pytest.approx([100.0] * 3, abs=1e-3)
-    assert parts["part"].nunique() == 5
-    # Exclusive parts are within the overlapping matches.
-    matching = table[table["measure"] == "match"].set_index(["part", "block"])["percent"]
-    for row in parts.to_dict("records"):
-        if row["part"] in ("previous", "attn", "mlp"):
-            assert row["percent"] <= matching[row["part"], row["block"]] + 1e-3
-
-
-def test_average_pooled_models_have_no_class_token_rows(tmp_path):
-    table = measure(class_building, small(tmp_path, 0, (0, False)), tmp_path)
-    assert set(table["group"]) == {"image", "all"}
 
 
 @pytest.mark.parametrize("function", [logit_increment, class_building])

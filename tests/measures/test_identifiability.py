@@ -8,18 +8,19 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from layer_files import extracted, mean
-from matplotlib.cbook import boxplot_stats
+from layer_files import box_of, extracted, mean, tabled
 
+from classlens.columns import BOX_COLUMNS
 from classlens.errors import InputError
 from classlens.measures.identifiability import identifiability, read_identifiability
-from classlens.measures.identifiability_comparison import depth_positions, identifiability_comparison
+from classlens.measures.identifiability_comparison import identifiability_comparison
 from classlens.measures.identifiability_evolution import identifiability_evolution
 from classlens.measures.identifiability_rates import identifiability_rates
-from classlens.measures.layers import Layout, read_layout, token_mean
-from classlens.measures.statistics import bootstrap_interval, sign_flip_test
+from classlens.measures.layers import token_mean
+from classlens.statistics.depth import depth_positions
+from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
-RESAMPLING = {"resamples": 200, "confidence": 0.9, "seed": 4}
+RESAMPLING = Resampling(200, confidence=0.9, seed=4)
 LAYOUTS = {
     "class token": {"prefix": 1, "has_cls": True},
     "class and distillation token": {"prefix": 2, "has_cls": True},
@@ -40,7 +41,7 @@ def groups_of(layout, tokens):
 
 
 def measured(model, path):
-    identifiability(model.layers, model.output, str(path))
+    identifiability(layers=model.layers, output=model.output, measures=str(path))
     return str(path)
 
 
@@ -80,15 +81,6 @@ def test_identifiability_file(tmp_path, layout):
         assert file["histogram/image"].attrs["unit"] == "tokens"
 
 
-def test_layout(tmp_path, layout):
-    model = extracted(tmp_path, blocks=1, images=4, patches=3, classes=5, **layout)
-    found = read_layout(model.layers[0])
-    assert found == Layout(4, layout["prefix"] + 3, 5, layout["prefix"], layout["has_cls"])
-    tokens = np.arange(found.tokens)
-    chosen = {group: tokens[part].tolist() for group, part in found.groups.items()}
-    assert chosen == groups_of(layout, found.tokens)
-
-
 @given(
     st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=3, max_size=3), min_size=1, max_size=5),
     st.sampled_from([np.uint16, np.float32]),
@@ -102,12 +94,15 @@ def test_token_mean(rows, dtype):
         assert result == pytest.approx(mean(taken) if taken else math.nan, nan_ok=True)
 
 
+def evolution(measures, twin, folder):
+    return tabled(identifiability_evolution, folder, measures=measures, twin=twin, resampling=RESAMPLING)
+
+
 def test_evolution(tmp_path, layout):
     model = extracted(tmp_path / "model", images=8, better=2, **layout)
     twin = extracted(tmp_path / "twin", seed=1, images=8, **layout)
     files = [measured(each, tmp_path / f"{place}.h5") for place, each in enumerate((model, twin))]
-    identifiability_evolution(files[0], files[1:], str(tmp_path / "table.csv"), **RESAMPLING)
-    table = pd.read_csv(tmp_path / "table.csv")
+    table = evolution(files[0], files[1:], tmp_path)
     groups = groups_of(layout, model.tokens)
     assert table["group"].tolist() == [group for group in groups for _ in range(model.blocks)]
     assert table["block"].tolist() == list(range(model.blocks)) * len(groups)
@@ -116,19 +111,15 @@ def test_evolution(tmp_path, layout):
         rows = table[table["group"] == group]
         means, twins = image_means(model, tokens), image_means(twin, tokens)
         close(rows["mean"], means.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(means, 200, 0.9, 4))
+        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(means, RESAMPLING))
         close(rows["twin_mean"], twins.mean(0))
         close(rows["difference"], (means - twins).mean(0))
-        interval = bootstrap_interval(means - twins, 200, 0.9, 4)
+        interval = bootstrap_interval(means - twins, RESAMPLING)
         close(rows[["difference_ci_low", "difference_ci_high"]].T, interval)
-        close(rows["p_value"], sign_flip_test(means - twins, "greater", 200, 4))
+        close(rows["p_value"], sign_flip_test(means - twins, "greater", RESAMPLING))
         for block in range(model.blocks):
             scores = (model.classes - model.rank["residual"][block][:, tokens]).ravel()
-            (box,) = boxplot_stats(scores)
-            row = rows.iloc[block]
-            names = {"whisker_low": "whislo", "q1": "q1", "median": "med", "q3": "q3", "whisker_high": "whishi"}
-            for name, short in names.items():
-                assert row[name] == pytest.approx(box[short] / model.classes, rel=1e-5)
+            close(rows.iloc[block][list(BOX_COLUMNS)], np.array(box_of(scores)) / model.classes)
 
 
 def close(found, expected):
@@ -136,24 +127,10 @@ def close(found, expected):
     np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=2e-5, atol=1e-9)
 
 
-def test_evolution_asks_whether_the_model_exceeds_its_twin(tmp_path):
-    better, worse = (extracted(tmp_path / str(b), seed=b, images=30, better=b) for b in (3, 0))
-    good, bad = measured(better, tmp_path / "good.h5"), measured(worse, tmp_path / "bad.h5")
-    p_values = {}
-    for name, pair in {"above": (good, bad), "below": (bad, good)}.items():
-        identifiability_evolution(pair[0], [pair[1]], str(tmp_path / "table.csv"), **RESAMPLING)
-        table = pd.read_csv(tmp_path / "table.csv")
-        p_values[name] = table.loc[table["group"] == "image", "p_value"]
-    assert p_values["above"].to_list() == pytest.approx([1 / 201] * 3, rel=1e-4)
-    assert (p_values["below"] > 0.98).all()
-
-
 def test_evolution_without_a_twin_has_everything_but_the_comparison(tmp_path):
     model = extracted(tmp_path)
     file = measured(model, tmp_path / "identifiability.h5")
-    identifiability_evolution(file, [file], str(tmp_path / "with.csv"), **RESAMPLING)
-    identifiability_evolution(file, [], str(tmp_path / "without.csv"), **RESAMPLING)
-    compared, alone = pd.read_csv(tmp_path / "with.csv"), pd.read_csv(tmp_path / "without.csv")
+    compared, alone = (evolution(file, twin, tmp_path) for twin in ([file], []))
     comparison = ["twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value"]
     assert list(alone) == list(compared)
     assert alone[comparison].isna().all(axis=None)
@@ -167,8 +144,8 @@ def test_evolution_without_a_twin_has_everything_but_the_comparison(tmp_path):
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"blocks": 2}, "3 blocks on 7 images .* 2 blocks on 7 images"),
-        ({"images": 6}, "3 blocks on 7 images .* 3 blocks on 6 images"),
+        ({"blocks": 2}, "3 blocks and 7 images .* 2 blocks and 7 images"),
+        ({"images": 6}, "3 blocks and 7 images .* 3 blocks and 6 images"),
         ({"prefix": 0, "has_cls": False}, r"\[CLS\]"),
     ],
 )
@@ -177,37 +154,28 @@ def test_a_twin_of_another_shape_is_refused(tmp_path, other, message):
     files = [measured(model, tmp_path / f"{place}.h5") for place, model in enumerate(models)]
     for first, second in (files, files[::-1]) if "prefix" in other else (files,):
         with pytest.raises(InputError, match=message):
-            identifiability_evolution(first, [second], str(tmp_path / "table.csv"), **RESAMPLING)
-
-
-def test_depth_positions_by_hand():
-    assert depth_positions(12).tolist() == list(range(1, 13))
-    assert depth_positions(6).tolist() == [2, 4, 6, 8, 10, 12]
-    assert depth_positions(24).tolist() == [position for position in range(1, 13) for _ in range(2)]
-    assert depth_positions(5).tolist() == [3, 5, 8, 10, 12]
-    assert depth_positions(1).tolist() == [12]
+            evolution(first, [second], tmp_path)
 
 
 @given(st.integers(1, 100))
 def test_depth_positions(blocks):
-    positions = depth_positions(blocks)
-    assert positions.tolist() == [math.ceil(round(12 * (block + 1) / blocks, 9)) for block in range(blocks)]
-    if blocks >= 12:
-        assert set(positions) == set(range(1, 13))
-    else:
-        assert len(set(positions)) == blocks
+    expected = [math.ceil(round(12 * (block + 1) / blocks, 9)) for block in range(blocks)]
+    assert depth_positions(blocks).tolist() == expected
+    assert len(set(expected)) == min(blocks, 12)
+    assert depth_positions(5).tolist() == [3, 5, 8, 10, 12]
 
 
 @pytest.mark.parametrize("blocks", [1, 6, 12, 16, 24])
 def test_comparison(tmp_path, blocks):
-    model = extracted(tmp_path, blocks=blocks, images=6, classes=9)
+    layout = LAYOUTS["average pooling" if blocks == 6 else "class token"]
+    model = extracted(tmp_path, blocks=blocks, images=6, classes=9, **layout)
     path = measured(model, tmp_path / "identifiability.h5")
-    identifiability_comparison(path, str(tmp_path / "table.csv"), **RESAMPLING)
-    table = pd.read_csv(tmp_path / "table.csv")
+    table = tabled(identifiability_comparison, tmp_path, measures=path, resampling=RESAMPLING)
     positions = sorted(set(depth_positions(blocks).tolist()))
-    assert table["group"].tolist() == [group for group in ("cls", "image") for _ in positions]
-    assert table["position"].tolist() == positions * 2
-    for group, tokens in groups_of(LAYOUTS["class token"], model.tokens).items():
+    groups = groups_of(layout, model.tokens)
+    assert table["group"].tolist() == [group for group in groups for _ in positions]
+    assert table["position"].tolist() == positions * len(groups)
+    for group, tokens in groups.items():
         rows = table[table["group"] == group]
         means = image_means(model, tokens)
         shared = [[block for block in range(blocks) if depth_positions(blocks)[block] == p] for p in positions]
@@ -215,14 +183,7 @@ def test_comparison(tmp_path, blocks):
         # Within each image first: images stay the unit that is resampled.
         averages = np.array([[mean(means[image, each]) for each in shared] for image in range(model.images)])
         close(rows["mean"], averages.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, 200, 0.9, 4))
-
-
-def test_comparison_without_class_token(tmp_path):
-    model = extracted(tmp_path, prefix=0, has_cls=False)
-    path = measured(model, tmp_path / "identifiability.h5")
-    identifiability_comparison(path, str(tmp_path / "table.csv"), **RESAMPLING)
-    assert set(pd.read_csv(tmp_path / "table.csv")["group"]) == {"image"}
+        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, RESAMPLING))
 
 
 @settings(max_examples=15, deadline=None)
@@ -230,8 +191,8 @@ def test_comparison_without_class_token(tmp_path):
 def test_rates(tmp_path_factory, seed, prefix, images):
     folder = tmp_path_factory.mktemp("rates")
     model = extracted(folder, seed=seed, prefix=prefix, images=images, classes=4, patches=3)
-    identifiability_rates(measured(model, folder / "file.h5"), str(folder / "table.csv"), **RESAMPLING)
-    (row,) = pd.read_csv(folder / "table.csv").to_dict("records")
+    path = measured(model, folder / "file.h5")
+    (row,) = tabled(identifiability_rates, folder, measures=path, resampling=RESAMPLING).to_dict("records")
     identifiable = [
         [model.rank["residual"][-1, image, token] == 0 for token in range(prefix, model.tokens)]
         for image in range(images)
@@ -245,5 +206,5 @@ def test_rates(tmp_path_factory, seed, prefix, images):
     assert set(row) == {f"{name}{end}" for name in per_image for end in ("", "_ci_low", "_ci_high")}
     for name, values in per_image.items():
         close(row[name], mean(values))
-        low, high = bootstrap_interval(np.array(values, float)[:, None], 200, 0.9, 4)
+        low, high = bootstrap_interval(np.array(values, float)[:, None], RESAMPLING)
         close([row[f"{name}_ci_low"], row[f"{name}_ci_high"]], [low[0], high[0]])

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from layer_files import extracted, random_labels, write_labels
+from layer_files import extracted, random_labels, tabled, write_labels
 
 from classlens.hdf5 import iterate_rows
 from classlens.measures.class_building import class_building
@@ -14,6 +14,7 @@ from classlens.measures.identifiability_comparison import identifiability_compar
 from classlens.measures.identifiability_evolution import identifiability_evolution
 from classlens.measures.identifiability_rates import identifiability_rates
 from classlens.measures.logit_increment import logit_increment
+from classlens.statistics.resampling import Resampling
 
 IMAGES = 23
 UNSEEDED = {"identifiability.h5"}
@@ -30,16 +31,17 @@ def measure_all(inputs, folder, seed=0) -> dict[str, bytes]:
     """Run every measure; return the files' bytes by name."""
     model, labels = inputs
     folder.mkdir()
-    common = {"resamples": 50, "confidence": 0.95, "seed": seed}
+    resampling = Resampling(50, 0.95, seed)
     measured = str(folder / "identifiability.h5")
-    identifiability(model.layers, model.output, measured)
-    identifiability_evolution(measured, [], str(folder / "evolution.csv"), **common)
-    identifiability_comparison(measured, str(folder / "comparison.csv"), **common)
-    identifiability_rates(measured, str(folder / "rates.csv"), **common)
-    logit_increment(model.layers, str(folder / "increment.csv"), **common)
-    class_building(model.layers, str(folder / "building.csv"), **common)
-    class_vs_context(model.layers, labels, str(folder / "context.csv"), correction="holm", **common)
-    class_context_change(model.layers, labels, str(folder / "change.csv"), **common)
+    identifiability(layers=model.layers, output=model.output, measures=measured)
+    tabled(identifiability_evolution, folder, measures=measured, twin=[], resampling=resampling)
+    for measure in (identifiability_comparison, identifiability_rates):
+        tabled(measure, folder, measures=measured, resampling=resampling)
+    for measure in (logit_increment, class_building):
+        tabled(measure, folder, layers=model.layers, resampling=resampling)
+    of_labels = {"layers": model.layers, "labels": labels, "resampling": resampling}
+    tabled(class_vs_context, folder, **of_labels, correction="holm")
+    tabled(class_context_change, folder, **of_labels)
     return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from classlens.extraction.sites import reading
+from classlens.inference.activations import capture_activations
 from classlens.memories.agreement import compare
 from classlens.memories.parameters import (
     Memories,
@@ -64,7 +64,8 @@ def test_a_branch_adds_its_memories_times_their_coefficients(family, tmp_path):
                 coefficients[key] = inputs[0]
 
             layer.register_forward_pre_hook(keep)
-    with torch.inference_mode(), reading(model, lambda b, s, x: added.update({(s, b): x.clone()}), lambda *_: None):
+    visits = (lambda block, site, x: added.update({(site, block): x.clone()}), lambda *_: None)
+    with torch.inference_mode(), capture_activations(model, *visits):
         model(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
     with safe_open(tmp_path / "weights.safetensors", "numpy") as tensors:
         for (branch, block), keys in coefficients.items():

@@ -8,21 +8,25 @@ import pytest
 from matplotlib.cbook import boxplot_stats
 from scipy.stats import permutation_test, wilcoxon
 
+from classlens.columns import BOX_COLUMNS
+from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.memories.accuracy import agreement_vs_accuracy, difference_interval, difference_test
 from classlens.memories.boxes import boxes_of_rows
 from classlens.memories.chance import largest_cosine, shared_memory
 from classlens.memories.class_value import class_value_agreement
 from classlens.memories.comparison import memory_comparison
+from classlens.memories.composition import memory_composition
 from classlens.memories.key_value import key_value_agreement
 from classlens.memories.parameters import project
 from classlens.memories.value_vectors import value_vectors
 from classlens.models.head import save_head
-from classlens.tables.files import read_table
+from classlens.statistics.resampling import Resampling
+from classlens.statistics.twins import COLUMNS
 
 BLOCKS, IMAGES, TOKENS, CLASSES, WIDTH = 3, 40, 6, 8, 12
 MEMORIES = {"attn": 12, "mlp": 30}
-DRAWS = {"resamples": 199, "confidence": 0.95, "seed": 0}
+RESAMPLING = Resampling(199, confidence=0.95, seed=0)
 
 
 def write_parameters_file(path, seed, blocks=BLOCKS, classes=CLASSES):
@@ -43,8 +47,9 @@ def write_parameters_file(path, seed, blocks=BLOCKS, classes=CLASSES):
 
 @pytest.fixture
 def files(tmp_path):
+    """Memory files of both branches and the output file, as tables take them."""
     random = np.random.default_rng(5)
-    memories = {branch: [tmp_path / f"{branch}_{block}.h5" for block in range(BLOCKS)] for branch in MEMORIES}
+    memories = {branch: [str(tmp_path / f"{branch}_{block}.h5") for block in range(BLOCKS)] for branch in MEMORIES}
     for branch, paths in memories.items():
         for path in paths:
             with h5py.File(path, "w") as file:
@@ -55,8 +60,7 @@ def files(tmp_path):
         file.attrs["has_class_token"] = True
         file["class_index"] = np.sort(random.integers(0, 5, IMAGES))
         file["correct"] = random.random(IMAGES) < 0.6
-    write_parameters_file(tmp_path / "parameters.h5", 1)
-    return tmp_path, memories
+    return {**memories, "output": str(tmp_path / "output.h5")}
 
 
 def read(path, name):
@@ -64,11 +68,25 @@ def read(path, name):
         return file[name][:]
 
 
+def tabled(function, folder, **arguments):
+    function(**arguments, table=str(folder / "t.csv"))
+    return read_table(str(folder / "t.csv"))
+
+
+def beside(folder, twin):
+    files = {"parameters": str(folder / "model.h5"), "twin": twin and [str(folder / twin[0])]}
+    return tabled(class_value_agreement, folder, **files, resampling=RESAMPLING)
+
+
+def vectors(folder, stimuli, chosen=None, head=()):
+    parameters = str(folder / "model.h5")
+    return tabled(value_vectors, folder, parameters=parameters, stimuli=stimuli, head=list(head), chosen=chosen)
+
+
 def test_class_value_agreement_beside_twin_and_chance(tmp_path):
     model = write_parameters_file(tmp_path / "model.h5", 1)
     twin = write_parameters_file(tmp_path / "twin.h5", 2)
-    class_value_agreement(str(tmp_path / "model.h5"), [str(tmp_path / "twin.h5")], str(tmp_path / "t.csv"), **DRAWS)
-    table = read_table(str(tmp_path / "t.csv"))
+    table = beside(tmp_path, ["twin.h5"])
     assert len(table) == 2 * BLOCKS
     for row in table.itertuples():
         ours, theirs = (memories[row.branch, row.block].class_value for memories in (model, twin))
@@ -80,15 +98,9 @@ def test_class_value_agreement_beside_twin_and_chance(tmp_path):
         assert row.ci_low < row.mean < row.ci_high
         assert row.difference_ci_low < row.difference < row.difference_ci_high
         assert row.whisker_low <= row.q1 <= row.median <= row.q3 <= row.whisker_high
-
-
-def test_without_a_twin_the_comparison_is_empty(tmp_path):
-    write_parameters_file(tmp_path / "model.h5", 1)
-    class_value_agreement(str(tmp_path / "model.h5"), [], str(tmp_path / "t.csv"), **DRAWS)
-    table = read_table(str(tmp_path / "t.csv"))
-    comparison = ["twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value"]
-    assert table[comparison].isna().all(axis=None)
-    assert table.drop(columns=comparison).notna().all(axis=None)
+    alone = beside(tmp_path, [])
+    assert alone[list(COLUMNS)].isna().all(axis=None)
+    assert alone.drop(columns=list(COLUMNS)).equals(table.drop(columns=list(COLUMNS)))
 
 
 @pytest.mark.parametrize("other", [{"blocks": 2}, {"classes": 6}])
@@ -96,58 +108,50 @@ def test_a_twin_of_another_shape_is_refused(tmp_path, other):
     write_parameters_file(tmp_path / "model.h5", 1)
     write_parameters_file(tmp_path / "twin.h5", 2, **other)
     with pytest.raises(InputError, match="give both the same architecture"):
-        class_value_agreement(str(tmp_path / "model.h5"), [str(tmp_path / "twin.h5")], str(tmp_path / "t.csv"), **DRAWS)
+        beside(tmp_path, ["twin.h5"])
 
 
 def test_boxes_are_those_of_matplotlib():
     random = np.random.default_rng(0)
-    values = np.concatenate([random.standard_t(2, (5, 101)), np.ones((1, 101))])
-    boxes = boxes_of_rows(values)
-    for row, expected in enumerate(boxplot_stats(values.T)):
-        for ours, theirs in {"whisker_low": "whislo", "q1": "q1", "median": "med", "whisker_high": "whishi"}.items():
-            assert boxes[ours][row] == pytest.approx(expected[theirs])
+    # With few numbers a quartile lies between two of them, and the outer one may be out of reach.
+    few = np.array([[0.0, 0.0, 0.0, 100.0]])
+    for values in (random.standard_t(2, (5, 101)), np.ones((1, 101)), few):
+        boxes = boxes_of_rows(values)
+        for row, expected in enumerate(boxplot_stats(values.T)):
+            shorts = ("whislo", "q1", "med", "q3", "whishi")
+            assert [boxes[name][row] for name in BOX_COLUMNS] == pytest.approx([expected[short] for short in shorts])
 
 
-def test_whiskers_reach_the_box_at_least():
-    """With few numbers a quartile lies between two of them, and the outer one may be out of reach."""
-    boxes = boxes_of_rows(np.array([[0.0, 0.0, 0.0, 100.0]]))
-    assert (boxes["q3"][0], boxes["whisker_high"][0]) == (25, 25)
-
-
-def test_key_value_agreement_per_class_and_over_classes(files):
-    folder, memories = files
-    paths = [str(folder / name) for name in ("classes.csv", "means.csv")]
-    key_value_agreement(memories, str(folder / "output.h5"), *paths, **DRAWS)
-    classes, means = (read_table(path) for path in paths)
-    class_index = read(folder / "output.h5", "class_index")
+def test_key_value_agreement_per_class_and_over_classes(tmp_path, files):
+    path = str(tmp_path / "classes.csv")
+    means = tabled(key_value_agreement, tmp_path, **files, classes=path, resampling=RESAMPLING)
+    classes = read_table(path)
+    class_index = read(tmp_path / "output.h5", "class_index")
     assert len(classes) == 2 * BLOCKS * len(np.unique(class_index))
     for row in classes.itertuples():
-        file, chosen = memories[row.branch][row.block], class_index == row.class_index
+        file, chosen = files[row.branch][row.block], class_index == row.class_index
         assert row.images == chosen.sum()
         assert row.rate_percent == pytest.approx(100 * read(file, "agreement")[chosen].mean(), abs=1e-3)
         assert row.control_percent == pytest.approx(100 * read(file, "agreement_random")[chosen].mean(), abs=1e-3)
     for row in means.itertuples():
         of_block = classes[(classes["branch"] == row.branch) & (classes["block"] == row.block)]
         assert row.mean_percent == pytest.approx(of_block["rate_percent"].mean(), abs=1e-3)
-        assert row.difference == pytest.approx(
-            (of_block["rate_percent"] - of_block["control_percent"]).mean(), abs=1e-3
-        )
+        rates = of_block["rate_percent"] - of_block["control_percent"]
+        assert row.difference == pytest.approx(rates.mean(), abs=1e-3)
         assert row.mean_percent_ci_low <= row.mean_percent <= row.mean_percent_ci_high
         assert row.chance_percent == pytest.approx(100 * shared_memory(MEMORIES[row.branch], 5, 5), abs=1e-3)
 
 
-def test_memory_comparison_averages_blocks_at_one_position(files):
-    folder, memories = files
+def test_memory_comparison_averages_blocks_at_one_position(tmp_path, files):
     # 24 blocks share 12 positions: give every file twice times four.
-    deep = {branch: [path for path in paths for _ in range(8)] for branch, paths in memories.items()}
-    of_weights = write_parameters_file(folder / "deep.h5", 3, blocks=24)
-    arguments = [str(folder / "deep.h5"), deep, str(folder / "output.h5"), str(folder / "t.csv")]
-    memory_comparison(*arguments, **DRAWS)
-    table = read_table(arguments[-1])
+    deep = {branch: [path for path in files[branch] for _ in range(8)] for branch in MEMORIES}
+    of_weights = write_parameters_file(tmp_path / "deep.h5", 3, blocks=24)
+    inputs = {"parameters": str(tmp_path / "deep.h5"), **files, **deep}
+    table = tabled(memory_comparison, tmp_path, **inputs, resampling=RESAMPLING)
     assert list(table["measure"].unique()) == ["class_value", "key_value"]
     assert table.groupby(["measure", "branch"]).size().tolist() == [12] * 4
     assert (table["blocks"] == 2).all()
-    class_index = read(folder / "output.h5", "class_index")
+    class_index = read(tmp_path / "output.h5", "class_index")
     for row in table.itertuples():
         blocks = [2 * row.position - 2, 2 * row.position - 1]
         if row.measure == "class_value":
@@ -162,14 +166,22 @@ def test_memory_comparison_averages_blocks_at_one_position(files):
         assert row.ci_low < row.mean < row.ci_high
 
 
-def test_agreement_of_correct_and_wrong_images(files):
-    folder, memories = files
-    agreement_vs_accuracy(memories, str(folder / "output.h5"), str(folder / "t.csv"), **DRAWS)
-    table = read_table(str(folder / "t.csv"))
-    correct = read(folder / "output.h5", "correct")
+def test_composition_is_the_share_of_tokens(tmp_path, files):
+    memories = {branch: files[branch] for branch in MEMORIES}
+    table = tabled(memory_composition, tmp_path, **memories, resampling=RESAMPLING)
+    assert table["block"].tolist() == list(range(BLOCKS)) * 2
+    for row in table.itertuples():
+        assert row.images == IMAGES
+        assert row.percent == pytest.approx(100 * read(files[row.branch][row.block], "composition").mean(), abs=1e-3)
+        assert row.ci_low < row.percent < row.ci_high
+
+
+def test_agreement_of_correct_and_wrong_images(tmp_path, files):
+    table = tabled(agreement_vs_accuracy, tmp_path, **files, resampling=RESAMPLING)
+    correct = read(tmp_path / "output.h5", "correct")
     assert len(table) == 2 * BLOCKS
     for row in table.itertuples():
-        agrees = read(memories[row.branch][row.block], "agreement")[:, 0]
+        agrees = read(files[row.branch][row.block], "agreement")[:, 0]
         assert (row.correct_images, row.wrong_images) == (correct.sum(), (~correct).sum())
         assert row.correct_percent == pytest.approx(100 * agrees[correct].mean(), abs=1e-3)
         assert row.wrong_percent == pytest.approx(100 * agrees[~correct].mean(), abs=1e-3)
@@ -178,21 +190,18 @@ def test_agreement_of_correct_and_wrong_images(files):
         assert 0 < row.p_value <= 1
 
 
-def test_a_model_without_cls_is_refused_by_name(files):
-    folder, memories = files
-    with h5py.File(folder / "output.h5", "r+") as file:
+def test_a_model_without_cls_is_refused_by_name(tmp_path, files):
+    with h5py.File(tmp_path / "output.h5", "r+") as file:
         file.attrs["has_class_token"] = False
-    with pytest.raises(InputError, match=rf"{folder.name}/output.h5: .*\[CLS\]"):
-        agreement_vs_accuracy(memories, str(folder / "output.h5"), str(folder / "t.csv"), **DRAWS)
+    with pytest.raises(InputError, match=rf"{tmp_path.name}/output.h5: .*\[CLS\]"):
+        tabled(agreement_vs_accuracy, tmp_path, **files, resampling=RESAMPLING)
 
 
 @pytest.mark.parametrize(("number", "empty"), [(0, "correct"), (IMAGES, "wrong"), (1, None)])
-def test_a_group_without_images_leaves_its_cells_empty(files, number, empty):
-    folder, memories = files
-    with h5py.File(folder / "output.h5", "r+") as file:
+def test_a_group_without_images_leaves_its_cells_empty(tmp_path, files, number, empty):
+    with h5py.File(tmp_path / "output.h5", "r+") as file:
         file["correct"][:] = np.arange(IMAGES) < number
-    agreement_vs_accuracy(memories, str(folder / "output.h5"), str(folder / "t.csv"), **DRAWS)
-    table = read_table(str(folder / "t.csv"))
+    table = tabled(agreement_vs_accuracy, tmp_path, **files, resampling=RESAMPLING)
     assert table[["ci_low", "ci_high", "p_value"]].isna().all(axis=None)
     assert table["difference"].isna().all() == (empty is not None)
     for group in ("correct", "wrong"):
@@ -202,7 +211,7 @@ def test_a_group_without_images_leaves_its_cells_empty(files, number, empty):
 def test_the_permutation_test_is_the_one_that_shuffles_images():
     random = np.random.default_rng(0)
     right, wrong = random.random((25, 3)) < (0.3, 0.5, 0.9), random.random((15, 3)) < (0.3, 0.8, 0.1)
-    p_values = difference_test(right, wrong, 20_000, seed=1)
+    p_values = difference_test(right, wrong, Resampling(20_000, 0.9, seed=1))
     for column in range(3):
         groups = (right[:, column].astype(float), wrong[:, column].astype(float))
 
@@ -214,13 +223,13 @@ def test_the_permutation_test_is_the_one_that_shuffles_images():
         ).pvalue
         assert p_values[column] == pytest.approx(expected, abs=4 * np.sqrt(2 * expected / 20_000) + 1e-4)
     # No permutation reaches a difference this large, so p is the smallest possible.
-    assert difference_test(np.ones((30, 1), bool), np.zeros((30, 1), bool), 99, 0)[0] == 0.01
+    assert difference_test(np.ones((30, 1), bool), np.zeros((30, 1), bool), Resampling(99, 0.9, 0))[0] == 0.01
 
 
 def test_the_interval_is_the_one_that_resamples_images():
     random = np.random.default_rng(0)
     right, wrong = random.random((60, 2)) < (0.3, 0.5), random.random((30, 2)) < (0.3, 0.8)
-    low, high = difference_interval(right, wrong, 20_000, 0.9, seed=1)
+    low, high = difference_interval(right, wrong, Resampling(20_000, 0.9, seed=1))
     drawn = [
         right[random.integers(0, 60, 60)].mean(0) - wrong[random.integers(0, 30, 30)].mean(0) for _ in range(20_000)
     ]
@@ -244,8 +253,7 @@ def stimuli(tmp_path):
 def test_value_vectors_of_chosen_memories(tmp_path, stimuli):
     memories = write_parameters_file(tmp_path / "model.h5", 1)
     chosen = [{"branch": "mlp", "block": 2, "memory": 29}, {"branch": "attn", "block": 0, "memory": 0}]
-    value_vectors(str(tmp_path / "model.h5"), stimuli, str(tmp_path / "t.csv"), chosen)
-    table = read_table(str(tmp_path / "t.csv"))
+    table = vectors(tmp_path, stimuli, chosen)
     assert list(table["place"]) == [1, 2, 3, 4, 5] * 2
     assert list(table["branch"]) == ["mlp"] * 5 + ["attn"] * 5
     assert list(table["class_index"][:5]) == list(memories["mlp", 2].top_classes[29])
@@ -260,8 +268,7 @@ def test_without_a_choice_every_block_shows_its_strongest_memory(tmp_path, stimu
     memories = write_parameters_file(tmp_path / "model.h5", 1)
     head = str(tmp_path / "head.npz")
     save_head(head, np.zeros((CLASSES, WIDTH)), class_names=[f"name {c}" for c in range(CLASSES)])
-    value_vectors(str(tmp_path / "model.h5"), stimuli, str(tmp_path / "t.csv"), head=head)
-    table = read_table(str(tmp_path / "t.csv"))
+    table = vectors(tmp_path, stimuli, head=[head])
     assert len(table) == 5 * 2 * BLOCKS
     for (branch, block), rows in table.groupby(["branch", "block"]):
         scores = memories[branch, block].top_scores
@@ -281,4 +288,4 @@ def test_without_a_choice_every_block_shows_its_strongest_memory(tmp_path, stimu
 def test_memories_that_are_not_there_are_refused(tmp_path, stimuli, choice, message):
     write_parameters_file(tmp_path / "model.h5", 1)
     with pytest.raises(InputError, match=message):
-        value_vectors(str(tmp_path / "model.h5"), stimuli, str(tmp_path / "t.csv"), [choice])
+        vectors(tmp_path, stimuli, [choice])

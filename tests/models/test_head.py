@@ -70,8 +70,8 @@ def test_a_head_takes_the_place_of_the_models(tmp_path):
     save_file(state, tmp_path / "trunk.safetensors")
     save_head(tmp_path / "head.npz", WEIGHT)
     write_weights(
-        tmp_path / "trunk.safetensors", tmp_path / "out.safetensors",
-        architecture=ARCHITECTURE, options=OPTIONS, origin="file", head=tmp_path / "head.npz",
+        [tmp_path / "trunk.safetensors"], [tmp_path / "head.npz"], tmp_path / "out.safetensors",
+        architecture=ARCHITECTURE, options=OPTIONS, origin="file",
     )  # fmt: skip
     written = load_file(tmp_path / "out.safetensors")
     assert np.array_equal(written["head.weight"], WEIGHT)
@@ -83,9 +83,8 @@ def test_a_head_of_another_width_is_refused(tmp_path):
     save_head(tmp_path / "head.npz", WEIGHT[:, :8])
     with pytest.raises(InputError, match=r"weight is \(3, 8\) and should be \(3, 16\)"):
         write_weights(
-            None, tmp_path / "out.safetensors",
+            [], [tmp_path / "head.npz"], tmp_path / "out.safetensors",
             architecture=ARCHITECTURE, options=OPTIONS, origin="random",
-            head=tmp_path / "head.npz",
         )  # fmt: skip
 
 
@@ -94,7 +93,7 @@ def test_another_input_size_is_adapted(tmp_path):
     small = build(ARCHITECTURE, OPTIONS)
     save_file(small.state_dict(), tmp_path / "small.safetensors")
     write_weights(
-        tmp_path / "small.safetensors", tmp_path / "out.safetensors",
+        [tmp_path / "small.safetensors"], [], tmp_path / "out.safetensors",
         architecture=ARCHITECTURE, options={**OPTIONS, "img_size": 64}, origin="file",
     )  # fmt: skip
     written = load_file(tmp_path / "out.safetensors")

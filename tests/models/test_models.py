@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.describe import describe
-from classlens.models.device import autocast, choose_device, in_fitting_batches
+from classlens.models.device import autocast, choose_device
 from classlens.models.inputs import Normalise
 from classlens.models.train import train
 from classlens.models.weights import fill_from_file, load_model, save_weights, write_weights
@@ -81,7 +81,7 @@ def test_canonical_weights_depend_on_tensors_alone(model, tmp_path):
     written = []
     for source in ("a.pt", "b.safetensors"):
         destination = tmp_path / f"{source}.canonical"
-        write_weights(tmp_path / source, destination, architecture=ARCHITECTURE, options=OPTIONS, origin="file")
+        write_weights([tmp_path / source], [], destination, architecture=ARCHITECTURE, options=OPTIONS, origin="file")
         written.append(destination.read_bytes())
     assert written[0] == written[1]
     loaded = load_model(destination, ARCHITECTURE, OPTIONS)
@@ -91,7 +91,7 @@ def test_canonical_weights_depend_on_tensors_alone(model, tmp_path):
 def test_fresh_weights_follow_their_seed(tmp_path):
     def fresh(seed):
         path = tmp_path / "fresh.safetensors"
-        write_weights(None, path, architecture=ARCHITECTURE, options=OPTIONS, origin="random", seed=seed)
+        write_weights([], [], path, architecture=ARCHITECTURE, options=OPTIONS, origin="random", seed=seed)
         return path.read_bytes()
 
     assert fresh(0) == fresh(0)
@@ -176,22 +176,6 @@ def test_autocast_reaches_the_forward_pass(model):
         assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == torch.bfloat16
     with autocast(torch.device("cpu"), "float32"), torch.inference_mode():
         assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == torch.float32
-
-
-def test_one_image_that_does_not_fit_is_an_error():
-    def run(_part):
-        raise torch.OutOfMemoryError("simulated")
-
-    with pytest.raises(torch.OutOfMemoryError):
-        in_fitting_batches(4, 4, run)
-
-
-def test_other_errors_are_not_taken_for_memory():
-    def run(_part):
-        raise RuntimeError("something else")
-
-    with pytest.raises(RuntimeError, match="something else"):
-        in_fitting_batches(4, 4, run)
 
 
 @pytest.fixture(scope="module")

@@ -1,44 +1,36 @@
 """Attention perturbations against the golden numbers, explicit weights, and what they promise."""
 
-import subprocess
-import sys
-
 import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import CHECKOUT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_transformers import (
-    FAMILIES,
     GOLDEN_NETWORK,
     RUNNING,
     WITH_CLASS_TOKEN,
     WITHOUT_CLASS_TOKEN,
+    golden_pixels,
+    golden_weights,
     random_images,
     transformer,
-    write_golden,
     write_small,
 )
 
 from classlens.errors import InputError
+from classlens.inference.attention import patch_attention
+from classlens.inference.tokens import TokenModel
 from classlens.perturbation.attention import AttentionPerturbation, perturb_attention
-from classlens.perturbation.interception import attending
 from classlens.perturbation.kinds import ATTENTION_KINDS, applicable_attention_kinds
-from classlens.perturbation.running import read_classes
-from classlens.perturbation.tokens import TokenModel
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    return write_golden(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.mark.parametrize("kind", ["self_only", "no_cls"])
-def test_golden(kind, stored, golden, tmp_path):
+def test_golden(kind, golden, tmp_path):
     output = tmp_path / "perturbed.h5"
-    provenance = perturb_attention(*stored, output, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=7)
+    provenance = perturb_attention(
+        golden_pixels(), golden_weights(), output, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=7
+    )
     assert provenance == {"device": "cpu"}
     with h5py.File(output) as file:
         assert file["rank"].dtype == np.uint16
@@ -70,9 +62,9 @@ def test_explicit_weights_say_the_same(name, kind):
     model, images, classes = transformer(name), random_images(), torch.tensor([0, 3, 6])
     perturbed = AttentionPerturbation(model, kind)
     tokens = TokenModel(model)
-    with attending(model, perturbed._attend):
+    with patch_attention(model, perturbed._attend):
         found = tokens.residual(tokens.embed(images))
-    with attending(model, lambda _block, attention: explicit(kind, attention, tokens.prefix)):
+    with patch_attention(model, lambda _block, attention: explicit(kind, attention, tokens.prefix)):
         expected = tokens.residual(tokens.embed(images))
         logits = model(images)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
@@ -94,7 +86,7 @@ def test_with_self_only_an_image_token_depends_on_no_other_token(name, patch, se
     row, column = divmod(patch, 4)
     here = (slice(None), slice(None), slice(8 * row, 8 * row + 8), slice(8 * column, 8 * column + 8))
     other[here] = image[here]
-    with torch.inference_mode(), attending(tokens.model, perturbed._attend):
+    with torch.inference_mode(), patch_attention(tokens.model, perturbed._attend):
         first, second = (tokens.residual(tokens.embed(pixels)) for pixels in (image, other))
     token = tokens.prefix + patch
     # Products of matrices may round a row differently in another place of the batch; these are in the same place.
@@ -129,23 +121,3 @@ def test_broken_heads_are_an_error(value, message, tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1], broken)
     with pytest.raises(InputError, match=message):
         perturb_attention(pixels, weights, tmp_path / "out.h5", kind="no_cls", **network)
-
-
-def test_a_class_that_the_model_lacks_is_refused(tmp_path):
-    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 7])
-    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
-        perturb_attention(pixels, weights, tmp_path / "out.h5", kind="no_cls", **network)
-    assert read_classes(pixels, 7, [6, 5]).tolist() == [6, 5]
-    for classes, message in (([6, -1], "class -1 is none"), ([6], "1 classes were given for 2 images")):
-        with pytest.raises(InputError, match=message):
-            read_classes(pixels, 7, classes)
-
-
-def test_names_and_their_rules_are_cheap_to_import():
-    program = "import sys, classlens.perturbation.kinds, classlens.explanations.methods; print('torch' in sys.modules)"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert ran.stdout == "False\n"
-
-
-def test_every_family_is_covered():
-    assert len(FAMILIES) == len(WITH_CLASS_TOKEN) + len(WITHOUT_CLASS_TOKEN)

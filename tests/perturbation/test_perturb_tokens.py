@@ -8,21 +8,17 @@ from tiny_transformers import (
     FAMILIES,
     GOLDEN_NETWORK,
     RUNNING,
+    golden_pixels,
+    golden_weights,
     random_images,
     transformer,
-    write_golden,
     write_small,
 )
 
 from classlens.errors import InputError
-from classlens.extraction.heads import Projection
+from classlens.inference.projection import Projection
+from classlens.inference.tokens import TokenModel
 from classlens.perturbation.removal import TokenPerturbation, perturb_tokens
-from classlens.perturbation.tokens import TokenModel
-
-
-@pytest.fixture(scope="module")
-def stored(tmp_path_factory):
-    return write_golden(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture
@@ -34,9 +30,10 @@ def labels(golden, tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize(("kind", "removed"), [("no_context", 0), ("no_class", 1)])
-def test_golden(kind, removed, batch_size, stored, labels, golden, tmp_path):
+def test_golden(kind, removed, batch_size, labels, golden, tmp_path):
     output = tmp_path / "perturbed.h5"
-    perturb_tokens(*stored, labels, output, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=batch_size)
+    files = (golden_pixels(), golden_weights(), labels, output)
+    perturb_tokens(*files, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=batch_size)
     with h5py.File(output) as file:
         expected = golden[f"perturbation/tokens_{kind}/rank"]
         assert file["rank"].dtype == np.int32

@@ -1,18 +1,18 @@
 """Linear probes against the golden numbers, and their own promises."""
 
-import csv
-
 import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
-from PIL import Image
 from safetensors.numpy import load_file, save_file
 from sklearn.linear_model import RidgeClassifier
+from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels
 
+from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.extraction.sites import reading
+from classlens.inference.activations import capture_activations
+from classlens.inference.network import LoadedModel
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 from classlens.models.weights import save_weights
@@ -20,30 +20,20 @@ from classlens.probes import fit as fit_module
 from classlens.probes.accuracy import linear_probes
 from classlens.probes.features import Features
 from classlens.probes.files import write_probe
-from classlens.probes.fit import fit_and_score
-from classlens.probes.importance import probe_importance
+from classlens.probes.fit import linear_probe
+from classlens.probes.importance import probe_explanation
 from classlens.probes.plan import bytes_per_token, plan
-from classlens.tables.files import read_table
+from classlens.statistics.resampling import Resampling
 
 GOLDEN_PROBES = [("residual", 11), ("attn", 5), ("mlp", 3)]
 HALF = [0.5] * 3
 
 
-def write_images(path, folder):
-    rows = list(csv.DictReader((folder.parent / f"{folder.name}_stim_info.csv").open()))
-    pixels = [np.asarray(Image.open(folder / row["imagenet_id"] / row["img_name"])) for row in rows]
-    with h5py.File(path, "w") as file:
-        file["pixels"] = np.stack(pixels)
-        file["class_index"] = np.array([int(row["index"]) for row in rows], np.uint16)
-    return path
-
-
 @pytest.fixture(scope="module")
-def images(tmp_path_factory):
+def images():
     """Pixel files of the golden training and evaluation images."""
     torch.set_num_threads(1)
-    folder, root = tmp_path_factory.mktemp("pixels"), GOLDEN / "imagenet_s" / "ImageNetS919"
-    return [write_images(folder / f"{split}.h5", root / split) for split in ("test", "validation")]
+    return [golden_pixels("test"), golden_pixels()]
 
 
 def run(images, folder, probes=GOLDEN_PROBES, **changes):
@@ -51,20 +41,15 @@ def run(images, folder, probes=GOLDEN_PROBES, **changes):
     outputs = [folder / f"{site}_{block:02d}.h5" for site, block in probes]
     settings = {
         "weights": GOLDEN / "model.safetensors",
-        "architecture": "vit_base_patch32_224",
-        "options": {"embed_dim": 48, "depth": 12, "num_heads": 3},
-        "mean": HALF,
-        "std": HALF,
-        "precision": "float32",
-        "probes": probes,
+        **GOLDEN_NETWORK,
+        **RUNNING,
+        "probed": probes,
         "tokens": None,
         "penalty": 1.0,
         "batch_size": 16,
-        "threads": 1,
         "memory_gib": 1.0,
-        "device": "cpu",
     }
-    provenance = fit_and_score(*images, outputs=outputs, **{**settings, **changes})
+    provenance = linear_probe(*images, probes=outputs, **{**settings, **changes})
     assert provenance == {"device": "cpu"}
     return outputs
 
@@ -72,6 +57,11 @@ def run(images, folder, probes=GOLDEN_PROBES, **changes):
 @pytest.fixture(scope="module")
 def fitted(images, tmp_path_factory):
     return run(images, tmp_path_factory.mktemp("probes"))
+
+
+def on_cpu(model):
+    device = torch.device("cpu")
+    return LoadedModel(model, "a model", Normalise(HALF, HALF, device), "float32", device)
 
 
 def read(path):
@@ -138,9 +128,9 @@ def test_features_are_those_of_the_whole_forward_pass():
         small = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 7}
         torch.manual_seed(0)
         model = build(architecture, {**small, **options})
-        normalise = Normalise(HALF, HALF, torch.device("cpu"))
+        loaded = on_cpu(model)
         pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-        features = Features(model, normalise, "float32")
+        features = Features(loaded)
         (group,) = plan([("mlp", 1), ("residual", 0)], [0, 2, 5], 1, 6)
         ran, whole = [], {}
         model.blocks[2].register_forward_pre_hook(lambda *_, ran=ran: ran.append(1))
@@ -148,9 +138,9 @@ def test_features_are_those_of_the_whole_forward_pass():
         assert not ran
         with (
             torch.inference_mode(),
-            reading(model, lambda b, s, x, whole=whole: whole.update({(s, b): x.clone()}), lambda *_: None),
+            capture_activations(model, lambda b, s, x, whole=whole: whole.update({(s, b): x.clone()}), lambda *_: None),
         ):
-            model(normalise(pixels))
+            model(loaded.normalise(pixels))
         assert ran
         assert [(part.site, part.block) for part in group] == [("residual", 0), ("mlp", 1)]
         for part, values in zip(group, found, strict=True):
@@ -182,7 +172,7 @@ def test_a_whole_run_is_scikit_learns_ridge_classifier(tmp_path):
     arguments = {"weights": weights, "architecture": "vit_tiny_patch16_224", "options": options}
     (path,) = run(files, tmp_path, probes=[("attn", 1)], **arguments)
     accuracy, _ = read(path)
-    features = Features(model, Normalise(HALF, HALF, torch.device("cpu")), "float32")
+    features = Features(on_cpu(model))
     (group,) = plan([("attn", 1)], range(5), 1, 5)
     (train,), (test,) = (features(pixels, group) for pixels, _ in splits)
     for token in range(5):
@@ -212,8 +202,8 @@ def test_memory_running_out_counts_no_image_twice(images, fitted, tmp_path, monk
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"probes": [("keys", 0)]}, "no site 'keys'; take one of residual, attn, mlp"),
-        ({"probes": [("attn", 12)]}, "no block 12; the model has the blocks 0 to 11"),
+        ({"probed": [("keys", 0)]}, "no site 'keys'; take one of residual, attn, mlp"),
+        ({"probed": [("attn", 12)]}, "no block 12; the model has the blocks 0 to 11"),
         ({"tokens": [0, 50]}, r"tokens \[0, 50\]; the model has the tokens 0 to 49"),
         ({"tokens": []}, r"tokens \[\]"),
     ],
@@ -292,7 +282,7 @@ def test_importance_is_minus_the_sum_of_ranks(tmp_path):
     paths = [tmp_path / f"block_{block:02d}.h5" for block in range(70)]
     for block, path in enumerate(paths):
         write_probe(path, ranks[block].reshape(300, 6), ranks[block].reshape(300, 6) == 0, facts(block=block))
-    probe_importance(paths, tmp_path / "probe.h5")
+    probe_explanation(paths, tmp_path / "probe.h5")
     with h5py.File(tmp_path / "probe.h5") as file:
         found = file["importance"][:]
         assert (file["importance"].dtype, set(file["importance"].attrs)) == (np.float32, {"description", "unit"})
@@ -305,7 +295,7 @@ def test_importance_needs_all_image_tokens(tmp_path):
     rank = np.array([[3, 2, -1]])
     write_probe(tmp_path / "block_00.h5", rank, rank == 0, facts())
     with pytest.raises(InputError, match="probes of all image tokens"):
-        probe_importance([tmp_path / "block_00.h5"], tmp_path / "probe.h5")
+        probe_explanation([tmp_path / "block_00.h5"], tmp_path / "probe.h5")
 
 
 def test_accuracy_of_probes_beside_the_projection(tmp_path):
@@ -321,7 +311,7 @@ def test_accuracy_of_probes_beside_the_projection(tmp_path):
         with h5py.File(layers[-1], "w") as file:
             file.attrs.update(num_classes=1000, num_prefix_tokens=1, has_class_token=True)
             file["residual/rank"], file["mlp/rank"] = np.full((40, 4), 7), layer_ranks[block]
-    linear_probes(probes, layers, str(tmp_path / "t.csv"), resamples=199, confidence=0.95, seed=0)
+    linear_probes(probes, layers, str(tmp_path / "t.csv"), resampling=Resampling(199, 0.95, 0))
     table = read_table(str(tmp_path / "t.csv"))
     found = {(row.method, row.block, row.group): row for row in table.itertuples()}
     assert set(found) == {

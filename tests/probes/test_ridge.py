@@ -105,12 +105,6 @@ def test_unseen_classes_win_only_from_below():
     assert correct.tolist() == [[True, True, False, False]]  # of the unseen 0 and 3 the first wins
 
 
-def test_batches_do_not_matter():
-    features, labels = make(50, 3, 8, 4)
-    small, large = fitted(features, labels, 4, batch=3), fitted(features, labels, 4, batch=50)
-    torch.testing.assert_close(small.coefficients, large.coefficients, rtol=1e-9, atol=1e-12)
-
-
 def test_large_offsets_do_not_drown_the_penalty():
     """Features of real networks have channels with means of some hundred; sums in single precision fail here."""
     features, labels = make(400, 1, 10, 3, seed=2)

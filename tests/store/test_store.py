@@ -11,20 +11,20 @@ from pathlib import Path
 import pytest
 from double_job import DOUBLE, compute, job_of, refuse
 
+from classlens.digest import digest_bytes, digest_file, digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.store import gc, place
-from classlens.store.code import fingerprint
-from classlens.store.digest import DigestMemory, digest_bytes, digest_file, digest_json, write_atomically
 from classlens.store.explain import provenance_lines
 from classlens.store.job import is_stored, key_of, run_job
-from classlens.store.key import differences, library_versions, static_key
+from classlens.store.key import code_key, differences, library_versions
+from classlens.store.memory import DigestMemory
 from classlens.store.roots import Roots
 from classlens.store.store import Store
-from classlens.store.sweep import sweep
+from classlens.store.workdir import verify_workdir
 
 
 def static(root):
-    return static_key(fingerprint(job_of(root).script, root), job_of(root).config)
+    return code_key(job_of(root).functions, root)
 
 
 def test_what_is_stored_is_known_before_it_is_asked_for(project, store):
@@ -237,7 +237,7 @@ def test_digests_are_remembered(tmp_path, monkeypatch):
     os.utime(file, (1, 1))
     expected = memory.digest(file)
     assert expected == digest_bytes(b"a")
-    monkeypatch.setattr("classlens.store.digest.digest_file", refuse)
+    monkeypatch.setattr("classlens.store.memory.digest_file", refuse)
     assert memory.digest(file) == expected
 
 
@@ -270,7 +270,7 @@ def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_atomically(path, "old")
     with monkeypatch.context() as patch:
-        patch.setattr("classlens.store.digest.os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+        patch.setattr("classlens.digest.os.replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
         with pytest.raises(OSError, match="full"):
             write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -293,14 +293,14 @@ def test_differences_name_the_leaf():
 def test_sweep_sets_changed_results_aside(project, store, caplog):
     run_job(job_of(project), compute, store)
     run_job(job_of(project, times=3, result="results/other.txt"), compute, store)
-    assert sweep(store.root, Path.cwd()) == []
+    assert verify_workdir(store.root, Path.cwd()) == []
     os.utime("results/other.txt")
-    assert sweep(store.root, Path.cwd()) == []
+    assert verify_workdir(store.root, Path.cwd()) == []
     out = Path("results/out.txt")
     out.chmod(0o644)
     out.write_text("edited")  # the blob is the same file
     (Path("results") / ".placing-killed").mkdir()
-    assert sweep(store.root, Path.cwd()) == [Path.cwd() / out]
+    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / out]
     assert not out.exists()
     assert Path("results/out.txt.changed").read_text() == "edited"
     assert not Path("results/.placing-killed").exists()
@@ -310,7 +310,7 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
 
 
 def test_sweep_without_a_store(tmp_path):
-    assert sweep(tmp_path / "nothing", tmp_path) == []
+    assert verify_workdir(tmp_path / "nothing", tmp_path) == []
 
 
 def test_roots_survive_a_torn_line(tmp_path):

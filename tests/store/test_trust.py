@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from double_job import compute, job_of, refuse
 
+from classlens.digest import digest_bytes
 from classlens.errors import InputError
 from classlens.store import gc
-from classlens.store.digest import digest_bytes
 from classlens.store.job import key_of, run_job
 from classlens.store.store import Store
-from classlens.store.sweep import sweep
 from classlens.store.trust import results_of
+from classlens.store.workdir import verify_workdir
 
 KEY, CONTENT = "1" * 64, b"of an attacker"
 
@@ -136,13 +136,13 @@ def test_listed_paths_stay_in_results(store, decoys, tmp_path, monkeypatch):
     ]
     plant(store, working, outside)
     assert store.roots(working).all() == {}
-    assert sweep(store.root, working) == []
+    assert verify_workdir(store.root, working) == []
     assert (working / "notes.txt").read_text() == "mine"
     assert not list(working.rglob("*.changed"))
     # The same list at work on a file that it may name.
     (working / "results/a").write_text("edited")
     plant(store, working, ["results/a"])
-    assert sweep(store.root, working) == [working / "results/a"]
+    assert verify_workdir(store.root, working) == [working / "results/a"]
 
 
 def test_results_may_be_a_link_to_another_disk(tmp_path):
@@ -162,7 +162,7 @@ def test_a_list_that_others_may_write_is_not_followed(store, tmp_path, mode, mon
     (working / "results/a").write_text("mine")
     monkeypatch.chdir(working)
     file = plant(store, working, ["results/a"], mode)
-    assert sweep(store.root, working) == []
+    assert verify_workdir(store.root, working) == []
     assert (working / "results/a").read_text() == "mine"
     assert "not followed" in caplog.text
     store.roots(working).add({"results/b": (KEY, KEY)})
@@ -177,16 +177,16 @@ def test_another_users_list_is_not_followed(store, tmp_path, monkeypatch):
     (working / "results/a").write_text("mine")
     monkeypatch.chdir(working)
     os.chown(plant(store, working, ["results/a"]), 12345, 12345)
-    assert sweep(store.root, working) == []
+    assert verify_workdir(store.root, working) == []
     # Nor are those of other directories, where results that were moved here are recognised.
     file = plant(store, tmp_path / "elsewhere", ["results/a"])
     (working / "results/a").write_bytes(CONTENT)
     os.chown(file, 12345, 12345)
     store.roots(working).forget()
-    sweep(store.root, working)
+    verify_workdir(store.root, working)
     assert store.roots(working).all() == {}
     os.chown(file, os.getuid(), -1)
-    sweep(store.root, working)
+    verify_workdir(store.root, working)
     assert set(store.roots(working).all()) == {"results/a"}
 
 
@@ -200,7 +200,7 @@ def test_a_folder_that_is_a_link_is_refused(project, store, decoys, attacked, fo
         shutil.rmtree(place)
     place.symlink_to(decoys)
 
-    for look in (gc.verify, gc.collect, lambda store: sweep(store.root, Path.cwd())):
+    for look in (gc.verify, gc.collect, lambda store: verify_workdir(store.root, Path.cwd())):
         with suppress(InputError):
             look(store)
 
@@ -261,7 +261,7 @@ def test_garbage_among_the_lists_is_ignored(project, store, content, tmp_path, c
     assert "is no list of results" in caplog.text
     other = tmp_path / "other"
     shutil.copytree("results", other / "results")
-    sweep(store.root, other)
+    verify_workdir(store.root, other)
     assert set(store.roots(other).all()) == {"results/out.txt"}
     assert not run_job(job_of(project), refuse, store)
 

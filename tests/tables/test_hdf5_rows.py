@@ -72,23 +72,18 @@ def test_bytes_do_not_depend_on_the_order_of_columns_or_attributes(tmp_path):
     assert write(tmp_path / "d.h5", rows_of(70, seed=1), [70]) != expected
 
 
-def test_what_is_in_a_file(tmp_path):
-    write(tmp_path / "a.h5", rows_of(100), [100])
+@pytest.mark.parametrize("rows", [100, 3])
+def test_what_is_in_a_file(tmp_path, rows):
+    write(tmp_path / "a.h5", rows_of(rows), [rows])
     with h5py.File(tmp_path / "a.h5") as file:
         assert dict(file.attrs) == {"a": "x", "b": 1}
         for name, column in COLUMNS.items():
             dataset = file[name]
             assert dataset.dtype == column.dtype
-            assert dataset.shape == (100, *column.shape)
-            assert dataset.chunks == (CHUNK_ROWS, *column.shape)
+            assert dataset.shape == (rows, *column.shape)
+            assert dataset.chunks == (min(rows, CHUNK_ROWS), *column.shape)
             assert dict(dataset.attrs) == {"description": column.description, "unit": column.unit}
             assert dataset.compression == ("gzip" if column.compress else None)
-
-
-def test_chunks_are_no_longer_than_the_file(tmp_path):
-    write(tmp_path / "a.h5", rows_of(3), [3])
-    with h5py.File(tmp_path / "a.h5") as file:
-        assert file["correct"].chunks == (3,)
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 4, 64])
@@ -102,31 +97,23 @@ def test_another_number_of_rows_than_promised_is_refused(tmp_path, sizes, chunk_
             writer.append(rows_of(size))
 
 
-def test_columns_of_different_length_are_refused(tmp_path):
-    batch = rows_of(4) | {"correct": np.zeros(3, bool)}
-    with (
-        pytest.raises(ValueError, match=r"differ in length: \[3, 4\]"),
-        RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer,
-    ):
-        writer.append(batch)
-
-
-def test_a_missing_column_is_refused(tmp_path):
-    with pytest.raises(KeyError, match="correct"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
-        writer.append({name: array for name, array in rows_of(4).items() if name != "correct"})
-
-
-def test_rows_of_another_shape_are_refused(tmp_path):
-    batch = rows_of(4) | {"site/rank": np.zeros((4, 2), int)}
-    with pytest.raises(TypeError, match="broadcast"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        (rows_of(4) | {"correct": np.zeros(3, bool)}, ValueError, r"differ in length: \[3, 4\]"),
+        ({"site/rank": np.zeros((4, 3), int)}, KeyError, "correct"),
+        (rows_of(4) | {"site/rank": np.zeros((4, 2), int)}, TypeError, "broadcast"),
+    ],
+)
+def test_a_batch_that_does_not_fit_is_refused(tmp_path, batch, error, message):
+    with pytest.raises(error, match=message), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
         writer.append(batch)
 
 
 def test_an_error_of_the_caller_is_the_one_that_is_told(tmp_path):
     with pytest.raises(RuntimeError, match="the caller's"), RowWriter(tmp_path / "a.h5", 4, COLUMNS) as writer:
         raise RuntimeError("the caller's")
-    with h5py.File(tmp_path / "a.h5", "r+"):
-        assert not writer._file  # closed
+    assert not writer._file  # closed
 
 
 @pytest.mark.parametrize(

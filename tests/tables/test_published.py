@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
+from classlens.catalog.plan import wanted_tables
 from classlens.config import load_config
-from classlens.jobs.targets import wanted_tables
-from classlens.tables.published import PUBLISHED, published_comparison
+from classlens.tables.published import published_comparison
+from classlens.tables.published_values import PUBLISHED
 
 
 def test_reproduced_minus_published(tmp_path):
@@ -14,7 +15,7 @@ def test_reproduced_minus_published(tmp_path):
         "model,identifiable_tokens_percent,images_with_identifiable_percent,accuracy\n"
         "vit_b_32,61.73,95.08,0.8\nvit_b_32-random,0.1,1,0.001\nother,1,2,0.3\n"
     )
-    published_comparison(str(rates), str(tmp_path / "out.csv"))
+    published_comparison(rates=str(rates), table=str(tmp_path / "out.csv"))
     table = pd.read_csv(tmp_path / "out.csv")
     assert set(table["model"]) == {"vit_b_32", "vit_b_32-random"}
     rows = table.set_index(["model", "quantity"])

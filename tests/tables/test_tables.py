@@ -6,11 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classlens.measures.statistics import corrected
-from classlens.tables.combine import combine, combined_table
-from classlens.tables.files import read_table, write_table
-from classlens.tables.significance import tested_table as write_tested_table  # pytest takes test* for tests
-from classlens.tables.significance import with_correction
+from classlens.csvfile import read_table, write_table
+from classlens.tables.combine import combine, stacked_table
 
 NAMES = ["1e5", "NA", "nan", "007", "True", "None", "null", "1_0", "-", "a,b", 'a "b"', "Größe"]
 
@@ -34,6 +31,16 @@ def write_all(folder, *tables):
     return paths
 
 
+def stacked(folder, tables, models, **tested):
+    path = str(folder / "stacked.csv")
+    stacked_table(measures=write_all(folder, *tables), table=path, models=models, **tested)
+    return read_table(path)
+
+
+def types(table, *names):
+    return [table[name].dtype for name in names]
+
+
 def test_combine_keeps_order_and_types(tmp_path):
     paths = write_all(tmp_path, part(group="image"), part(group="cls", images=6))
     table = combine(paths, ["z", "a"])
@@ -42,23 +49,19 @@ def test_combine_keeps_order_and_types(tmp_path):
     assert table["group"].tolist() == ["image", "image", "cls", "cls"]
     assert table["images"].tolist() == [5, 5, 6, 6]
     assert table.index.tolist() == [0, 1, 2, 3]
-    types = {"block": np.int64, "images": np.int64, "mean": np.float64, "p_value": np.float64}
-    assert {name: table[name].dtype for name in types} == types
+    assert types(table, "block", "images", "mean", "p_value") == [np.int64, np.int64, np.float64, np.float64]
+    with pytest.raises(ValueError, match="zip"):
+        combine(paths, ["a"])
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_what_is_empty_for_one_model_has_the_type_of_the_others(tmp_path, order):
     whole = part().assign(blocks=3, significant=True)
-    lacking = whole.assign(p_value=np.nan, mean=np.nan, blocks=3)
-    paths = write_all(tmp_path, whole, lacking)
+    paths = write_all(tmp_path, whole, whole.assign(p_value=np.nan, mean=np.nan))
     table = combine([paths[place] for place in order], [["whole", "lacking"][place] for place in order])
     assert list(table) == ["model", *whole]
-    assert {name: table[name].dtype for name in ("mean", "p_value", "blocks", "significant")} == {
-        "mean": np.float64,
-        "p_value": np.float64,
-        "blocks": np.int64,
-        "significant": np.bool_,
-    }
+    expected = [np.float64, np.float64, np.int64, np.bool_]
+    assert types(table, "mean", "p_value", "blocks", "significant") == expected
     assert table.loc[table["model"] == "lacking", ["mean", "p_value"]].isna().all(axis=None)
     assert table.loc[table["model"] == "whole", "p_value"].tolist() == [0.01, 0.5]
 
@@ -68,32 +71,19 @@ def test_a_model_without_rows_leaves_the_others_as_they_are(tmp_path, order):
     paths = write_all(tmp_path, part(), part(block=()))
     table = combine([paths[place] for place in order], [["rows", "none"][place] for place in order])
     assert table["model"].tolist() == ["rows", "rows"]
-    assert (table["block"].dtype, table["mean"].dtype) == (np.int64, np.float64)
+    assert types(table, "block", "mean") == [np.int64, np.float64]
 
 
 def test_no_model_with_rows_is_a_table_without_rows(tmp_path):
-    paths = write_all(tmp_path, part(block=()), part(block=()))
-    combined_table(paths, str(tmp_path / "combined.csv"), ["a", "b"])
-    assert (tmp_path / "combined.csv").read_text() == "model,group,block,images,mean,p_value\n"
-    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b"], "holm", 0.95)
-    assert (tmp_path / "tested.csv").read_text() == "model,group,block,images,mean,p_value,p_corrected,significant\n"
-
-
-def test_as_many_names_as_tables(tmp_path):
-    paths = write_all(tmp_path, part(), part())
-    for names in (["a"], ["a", "b", "c"]):
-        with pytest.raises(ValueError, match="zip"):
-            combine(paths, names)
+    for tested, columns in (({}, ""), ({"correction": "holm", "confidence": 0.95}, ",p_corrected,significant")):
+        stacked(tmp_path, [part(block=())] * 2, ["a", "b"], **tested)
+        assert (tmp_path / "stacked.csv").read_text() == f"model,group,block,images,mean,p_value{columns}\n"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_stay_text(tmp_path, name):
     """Alone in its table, so that no other name makes the column text."""
-    combined_table(write_all(tmp_path, part()), str(tmp_path / "combined.csv"), [name])
-    assert read_table(str(tmp_path / "combined.csv"))["model"].tolist() == [name, name]
-    again = write_all(tmp_path, read_table(str(tmp_path / "combined.csv")))
-    assert (tmp_path / "0.csv").read_bytes() == (tmp_path / "combined.csv").read_bytes()
-    assert again
+    assert stacked(tmp_path, [part()], [name])["model"].tolist() == [name, name]
 
 
 def test_table_bytes(tmp_path):
@@ -120,46 +110,22 @@ numbers = st.one_of(st.floats(0, 1), st.just(np.nan))
 
 @given(st.lists(st.tuples(numbers, st.integers(0, 99), st.sampled_from(NAMES)), min_size=1, max_size=8))
 def test_a_table_that_was_read_is_written_as_it_was(tmp_path_factory, rows):
-    folder = tmp_path_factory.mktemp("round")
-    first, second = str(folder / "first.csv"), str(folder / "second.csv")
+    first, second = (str(tmp_path_factory.mktemp("round") / "table.csv") for _ in range(2))
     table = pd.DataFrame(rows, columns=["mean", "block", "model"])
     write_table(table, first)
     found = read_table(first)
     assert found["model"].tolist() == table["model"].tolist()
     np.testing.assert_allclose(found["mean"].to_numpy(float), table["mean"], rtol=1e-5, atol=1e-300)
     write_table(found, second)
-    assert (folder / "first.csv").read_bytes() == (folder / "second.csv").read_bytes()
+    with open(first, "rb") as one, open(second, "rb") as other:
+        assert one.read() == other.read()
 
 
 def test_p_values_are_corrected_over_all_models(tmp_path):
-    paths = write_all(
-        tmp_path,
-        part(p_value=(0.01, 0.04)),
-        part(p_value=(np.nan, np.nan)),
-        part(p_value=(0.03, 0.005)),
-    )
-    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b", "c"], "holm", 0.95)
-    table = read_table(str(tmp_path / "tested.csv"))
+    tables = [part(p_value=p_values) for p_values in ((0.01, 0.04), (np.nan, np.nan), (0.03, 0.005))]
+    table = stacked(tmp_path, tables, ["a", "b", "c"], correction="holm", confidence=0.95)
     assert table["p_corrected"].to_numpy() == pytest.approx([0.03, 0.06, np.nan, np.nan, 0.06, 0.02], nan_ok=True)
     assert table["significant"].tolist() == [True, False, False, False, False, True]
     assert table["significant"].dtype == np.bool_
-    write_tested_table(paths, str(tmp_path / "tested.csv"), ["a", "b", "c"], "fdr_bh", 0.95)
-    assert read_table(str(tmp_path / "tested.csv"))["significant"].tolist() == [True, True, False, False, True, True]
-
-
-def test_significant_means_below_the_level():
-    table = pd.DataFrame({"p_value": [0.25, 0.2499, np.nan]})
-    # Nothing is multiplied where there is one test alone.
-    assert [with_correction(table.iloc[[row]], "holm", 0.75)["significant"].item() for row in range(3)] == [
-        False,
-        True,
-        False,
-    ]
-    assert list(table) == ["p_value"]
-
-
-def test_a_table_without_tests_is_marked_nowhere():
-    table = with_correction(pd.DataFrame({"p_value": [np.nan] * 3}), "fdr_bh", 0.95)
-    assert table["p_corrected"].isna().all()
-    assert table["significant"].tolist() == [False] * 3
-    assert np.isnan(corrected(table["p_value"].to_numpy(), "holm")).all()
+    table = stacked(tmp_path, tables, ["a", "b", "c"], correction="fdr_bh", confidence=0.95)
+    assert table["significant"].tolist() == [True, True, False, False, True, True]

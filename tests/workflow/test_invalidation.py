@@ -111,39 +111,52 @@ def test_comments_docstrings_and_formatting(workflow):
     assert workflow.computes() == []
 
 
-def test_edit_a_function_of_one_analysis(workflow):
-    edit(
-        workflow.checkout / "classlens/measures/logit_increment.py",
-        "def logit_increment(", "UNUSED = 1\n\n\ndef logit_increment(",
-    )  # fmt: skip
-    assert workflow.computes() == []
-    path = workflow.checkout / "classlens/measures/logit_increment.py"
-    path.write_text(
-        re.sub(
-            r"(def logit_increment\((?:.|\n)*?\n    \"\"\"(?:.|\n)*?\"\"\"\n)", r"\1    assert True\n", path.read_text()
-        )
-    )
-    computed = jobs(workflow.computes())
+SAME = "\n\nSAME = 0\n"
+
+
+def add(file: Path, text: str = SAME):
+    """Add a definition that changes no number."""
+    file.write_text(file.read_text() + text)
+
+
+def test_edit_the_module_of_one_analysis(workflow):
+    add(workflow.checkout / "classlens/measures/logit_increment.py")
     # The numbers are the same, so what is drawn from them stays.
-    assert computed == {"logit_increment"}
+    assert jobs(workflow.computes()) == {"logit_increment"}
+
+
+def test_edit_a_module_that_many_import(workflow):
+    add(workflow.checkout / "classlens/statistics/resampling.py")
+    computed = jobs(workflow.computes())
+    assert {"logit_increment", "class_building", "identifiability_rates"} <= computed
+    assert not computed & {"stimuli", "weights", "extract", "gather", "identifiability", *FIGURES}
 
 
 def test_edit_of_an_analysis_that_changes_its_numbers(workflow):
-    scripts = workflow.checkout / "workflow/scripts/logit_increment.py"
-    edit(scripts, "**config)", "**{**config, 'confidence': 0.5})")
+    edit(workflow.checkout / "classlens/measures/logit_increment.py", "100 * rates", "99 * rates")
     assert jobs(workflow.computes()) == {"logit_increment", "comparison_table", "logit_increment_figure"}
 
 
 def test_edit_of_one_job_of_a_batch(workflow):
-    script = workflow.checkout / "workflow/scripts/identifiability_comparison.py"
-    edit(script, "**config)", "**{**config, 'confidence': 0.5})")
-    expected = {"identifiability_comparison", "comparison_table", "identifiability_comparison_figure"}
-    assert jobs(workflow.computes()) == expected
+    edit(workflow.checkout / "classlens/measures/identifiability_rates.py", "100 * tokens", "99 * tokens")
+    assert jobs(workflow.computes()) == {"identifiability_rates", "comparison_table"}
 
 
 def test_edit_the_code_of_one_figure(workflow):
-    edit(workflow.checkout / "workflow/scripts/logit_increment_figure.py", "def compute", "x = 1\n\n\ndef compute")
+    add(workflow.checkout / "classlens/figures/logit_increment.py")
     assert jobs(workflow.computes()) == {"logit_increment_figure"}
+
+
+def test_accept_an_edit(workflow):
+    """What comes before 10,000 GPU hours may be tidied without paying them again."""
+    add(workflow.checkout / "classlens/inference/projection.py")
+    layer = "results/first/layers/block_01.h5"
+    assert "extract" in workflow.classlens("explain", layer)
+    assert "accepted: results/first/shards/0.h5 (extract)" in workflow.classlens("accept", layer)
+    assert "would not be computed" in workflow.classlens("explain", layer)
+    computed = workflow.computes()
+    assert "extract second 0" in computed
+    assert not [job for job in computed if job.startswith("extract first")]
 
 
 def test_change_a_label(workflow):
@@ -191,13 +204,7 @@ def test_save_equal_weights_again(workflow):
 
 
 def test_upstream_gives_the_same_bytes(workflow):
-    edit(
-        workflow.checkout / "classlens/data/stimulus.py",
-        "def write_stimuli(",
-        "def _other():\n    pass\n\n\ndef write_stimuli(",
-    )
-    script = workflow.checkout / "workflow/scripts/stimuli.py"
-    edit(script, "def compute", "SAME = 0\n\n\ndef compute")
+    add(workflow.checkout / "classlens/data/listing.py")
     assert workflow.computes() == ["stimuli images"]
 
 
@@ -213,9 +220,9 @@ def test_add_a_model_and_take_it_back(workflow):
 
 
 def test_revert_code(workflow):
-    path = workflow.checkout / "workflow/scripts/extract.py"
+    path = workflow.checkout / "classlens/extraction/extract.py"
     before = path.read_text()
-    edit(path, "def compute", "CHANGED = 0\n\n\ndef compute")
+    add(path)
     assert jobs(workflow.computes()) == {"extract"}
     path.write_text(before)
     assert workflow.computes() == []
@@ -249,7 +256,7 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert all("gpu=0" in one and "runtime=5" in one for one in asked)
-    edit(workflow.checkout / "workflow/scripts/extract.py", "def compute", "CHANGED = 0\n\n\ndef compute")
+    add(workflow.checkout / "classlens/extraction/extract.py")
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert all("gpu=1" in one and "runtime=60" in one for one in asked)
@@ -257,12 +264,12 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
 
 def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
     workflow.environment["CLASSLENS_GRES"] = "gpu:1"
-    edit(workflow.checkout / "workflow/scripts/extract.py", "def compute", "CHANGED = 0\n\n\ndef compute")
+    add(workflow.checkout / "classlens/extraction/extract.py")
     asked = resources(workflow.run("-n", "all"), "extract")
     assert asked
     assert all("gpu=0" in one and "gres=gpu:1" in one for one in asked)
     shutil.rmtree(workflow.folder / "results")
-    edit(workflow.checkout / "workflow/scripts/extract.py", "CHANGED = 0\n\n\ndef compute", "def compute")
+    edit(workflow.checkout / "classlens/extraction/extract.py", SAME, "")
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
@@ -316,14 +323,7 @@ def test_a_damaged_result_is_made_anew(workflow, shared):
 def test_the_command_line_explains(workflow):
     workflow.run("all")
 
-    def classlens(*arguments):
-        command = [sys.executable, "-m", "classlens", "store", *arguments]
-        places = ["--configfile", "config.yaml", "--store", str(workflow.store)]
-        environment = {**workflow.environ(), "PYTHONPATH": str(workflow.checkout)}
-        return subprocess.run(
-            [*command, *places], env=environment, cwd=workflow.folder, capture_output=True, text=True, check=True
-        ).stdout
-
+    classlens = workflow.classlens
     figure = "results/figures/logit_increment.svg"
     assert "would not be computed" in classlens("explain", figure)
     workflow.config["models"]["first"]["options"]["num_heads"] = 4

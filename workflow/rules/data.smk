@@ -3,7 +3,7 @@
 
 rule stimuli:
     input:
-        raw=raw_images,
+        raw=raw_files("images"),
     output:
         table="results/datasets/{dataset}/stimuli.csv",
     log:
@@ -12,15 +12,15 @@ rule stimuli:
         "../../envs/data.yaml"
     threads: 4
     params:
-        job=job("stimuli"),
+        jobs=jobs("stimuli"),
     script:
-        "../scripts/stimuli.py"
+        "../scripts/run_jobs.py"
 
 
 rule mask_list:
     input:
         stimuli="results/datasets/{dataset}/stimuli.csv",
-        raw=raw_masks,
+        raw=raw_files("masks"),
     output:
         table="results/datasets/{dataset}/masks.csv",
     log:
@@ -29,9 +29,9 @@ rule mask_list:
         "../../envs/data.yaml"
     threads: 4
     params:
-        job=job("mask_list"),
+        jobs=jobs("mask_list"),
     script:
-        "../scripts/mask_list.py"
+        "../scripts/run_jobs.py"
 
 
 rule pixels:
@@ -45,9 +45,9 @@ rule pixels:
         "../../envs/data.yaml"
     threads: 8
     params:
-        job=job("pixels"),
+        jobs=jobs("pixels"),
     script:
-        "../scripts/pixels.py"
+        "../scripts/run_jobs.py"
 
 
 rule masks:
@@ -62,23 +62,23 @@ rule masks:
         "../../envs/data.yaml"
     threads: 8
     params:
-        job=job("masks"),
+        jobs=jobs("masks"),
     script:
-        "../scripts/masks.py"
+        "../scripts/run_jobs.py"
 
 
 rule token_labels:
     input:
-        masks=pixel_file("masks"),
-        stimuli=dataset_file("stimuli.csv"),
-        digests=dataset_file("masks.csv"),
+        masks=reads(files.PIXEL_MASKS),
+        stimuli=reads(files.STIMULI),
+        digests=reads(files.MASK_LIST),
     output:
-        labels="results/{model}/token_labels.h5",
+        labels=files.TOKEN_LABELS,
     log:
         "logs/token_labels/{model}.log",
     conda:
         "../../envs/data.yaml"
     params:
-        job=job("token_labels"),
+        jobs=jobs("token_labels"),
     script:
-        "../scripts/token_labels.py"
+        "../scripts/run_jobs.py"

@@ -1,160 +1,103 @@
-"""Explanations, how faithful they are, and how well they find the object."""
+"""Explanations, and how long a model stays right while tokens are removed in their order."""
 
 
-rule gradient_explanations:
+rule explanation:
     input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
     output:
-        gradient="results/{model}/explanation/gradient.h5",
-        gradient_logit="results/{model}/explanation/gradient_logit.h5",
-        gradient_double_softmax="results/{model}/explanation/gradient_double_softmax.h5",
+        explanation="results/{model}/explanation/{method}.h5",
     log:
-        "logs/gradient_explanations/{model}.log",
+        "logs/explanation/{model}/{method}.log",
+    wildcard_constraints:
+        method=one_of(name for name, method in METHODS.items() if method.compute),
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        **unless_stored("gradient_explanations", gpu=1, runtime=240, mem_mb=16000),
+        **gpu_resources("explanation", Gpu(minutes=240, mem_mb=16000)),
     params:
-        job=job("gradient_explanations"),
+        jobs=jobs("explanation"),
     script:
-        "../scripts/gradient_explanations.py"
-
-
-rule attention_explanations:
-    input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
-    output:
-        chefer="results/{model}/explanation/chefer.h5",
-        rollout="results/{model}/explanation/rollout.h5",
-        attention="results/{model}/explanation/attention.h5",
-    log:
-        "logs/attention_explanations/{model}.log",
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **unless_stored("attention_explanations", gpu=1, runtime=240, mem_mb=16000),
-    params:
-        job=job("attention_explanations"),
-    script:
-        "../scripts/attention_explanations.py"
+        "../scripts/run_jobs.py"
 
 
 rule random_explanation:
     input:
-        pixels=pixel_file("evaluation"),
+        pixels=reads(files.EVALUATION),
     output:
         explanation="results/{model}/explanation/random.h5",
     log:
         "logs/random_explanation/{model}.log",
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/analysis.yaml"
     params:
-        job=job("random_explanation"),
+        jobs=jobs("random_explanation"),
     script:
-        "../scripts/random_explanation.py"
+        "../scripts/run_jobs.py"
 
 
-rule removal_curves:
+rule probe_explanation:
     input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
-        explanation=lambda wildcards: (
-            []
-            if wildcards.method == "random"
-            else [f"results/{wildcards.model}/explanation/{wildcards.method}.h5"]
-        ),
+        probes=reads(files.RESIDUAL_PROBES),
+    output:
+        explanation="results/{model}/explanation/probe.h5",
+    log:
+        "logs/probe_explanation/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=jobs("probe_explanation"),
+    script:
+        "../scripts/run_jobs.py"
+
+
+rule remove_tokens:
+    input:
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
+        explanation=reads(files.importance),
     output:
         curves="results/{model}/faithfulness/{method}.csv",
-        images_right="results/{model}/faithfulness/{method}.h5",
+        correct_per_image="results/{model}/faithfulness/{method}.h5",
     log:
-        "logs/removal_curves/{model}/{method}.log",
+        "logs/remove_tokens/{model}/{method}.log",
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        **unless_stored("removal_curves", gpu=1, runtime=720, mem_mb=16000),
+        **gpu_resources("remove_tokens", Gpu(minutes=720, mem_mb=16000)),
     params:
-        job=job("removal_curves"),
+        jobs=jobs("remove_tokens"),
     script:
-        "../scripts/removal_curves.py"
+        "../scripts/run_jobs.py"
 
 
-rule faithfulness_auc:
-    input:
-        images_right=method_files("results/{model}/faithfulness/{method}.h5"),
-    output:
-        table="results/{model}/measures/faithfulness_auc.csv",
-    log:
-        "logs/faithfulness_auc/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("faithfulness_auc"),
-    script:
-        "../scripts/faithfulness_auc.py"
+# All blocks of a site in one job, since they share the forward passes.
+for depth in DEPTHS:
 
-
-rule removal_curves_table:
-    input:
-        curves=method_files("results/{model}/faithfulness/{method}.csv"),
-        areas="results/{model}/measures/faithfulness_auc.csv",
-    output:
-        table=report(
-            "results/tables/removal_curves_{model}.csv",
-            caption="../report/removal_curves.rst",
-            category=CATEGORIES["faithfulness"],
-            labels={"model": "{model}", "content": "table: removal curves"},
-        ),
-    log:
-        "logs/removal_curves_table/{model}.log",
-    conda:
-        "../../envs/analysis.yaml"
-    params:
-        job=job("removal_curves_table"),
-    script:
-        "../scripts/removal_curves_table.py"
-
-
-rule segmentation_scores:
-    input:
-        masks=pixel_file("masks"),
-        explanations=method_files("results/{model}/explanation/{method}.h5"),
-    output:
-        table="results/{model}/measures/segmentation_scores.csv",
-    log:
-        "logs/segmentation_scores/{model}.log",
-    conda:
-        "../../envs/data.yaml"
-    params:
-        job=job("segmentation_scores"),
-    script:
-        "../scripts/segmentation_scores.py"
-
-
-rule heatmaps:
-    input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
-        output="results/{model}/output.h5",
-    output:
-        table=report(
-            "results/tables/heatmaps_{model}.csv",
-            caption="../report/heatmaps.rst",
-            category=CATEGORIES["heatmaps"],
-            labels={"model": "{model}", "content": "table: heat maps"},
-        ),
-    log:
-        "logs/heatmaps/{model}.log",
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **unless_stored("heatmaps", gpu=1, runtime=30, mem_mb=8000),
-    params:
-        job=job("heatmaps"),
-    script:
-        "../scripts/heatmaps.py"
+    rule:
+        name:
+            f"linear_probe_{depth}"
+        input:
+            training=reads(files.TRAINING),
+            evaluation=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+        output:
+            probes=[
+                f"results/{{model}}/probes/{{site}}/block_{block:02d}.h5"
+                for block in CONFIG.probed_blocks(depth)
+            ],
+        log:
+            "logs/linear_probe/{model}/{site}.log",
+        wildcard_constraints:
+            model=models_where("depth", depth),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(f"linear_probe_{depth}", Gpu(minutes=720, mem_mb=32000)),
+        params:
+            jobs=jobs("linear_probe"),
+        script:
+            "../scripts/run_jobs.py"

@@ -1,10 +1,10 @@
-"""From images to layer files."""
+"""From images to layer files, and what every measure of a model begins with."""
 
 
 rule extract:
     input:
-        pixels=pixel_file("evaluation"),
-        weights="results/{model}/weights.safetensors",
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
     output:
         shard=temp("results/{model}/shards/{shard}.h5"),
     log:
@@ -13,11 +13,11 @@ rule extract:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]
     resources:
-        **unless_stored("extract", gpu=1, runtime=60, mem_mb=16000),
+        **gpu_resources("extract", Gpu(minutes=60, mem_mb=16000)),
     params:
-        job=job("extract"),
+        jobs=jobs("extract"),
     script:
-        "../scripts/extract.py"
+        "../scripts/run_jobs.py"
 
 
 # The number of layer files differs with depth, so each depth has its rule.
@@ -27,20 +27,79 @@ for depth in DEPTHS:
         name:
             f"gather_{depth}"
         input:
-            shards=shard_files,
+            shards=reads(files.shards),
         output:
-            layers=block_files("results/{model}/layers", depth),
-            output="results/{model}/output.h5",
+            layers=files.block_files("results/{model}/layers", depth),
+            output=files.OUTPUT,
         log:
             "logs/gather/{model}.log",
         wildcard_constraints:
-            model=one_of(models_of_depth(depth)),
+            model=models_where("depth", depth),
         conda:
             "../../envs/data.yaml"
         # A million images take hours to compress.
         resources:
             runtime=lambda wildcards, attempt: 240 * attempt,
         params:
-            job=job("gather"),
+            jobs=jobs("gather"),
         script:
-            "../scripts/gather.py"
+            "../scripts/run_jobs.py"
+
+
+rule identifiability:
+    input:
+        layers=reads(files.LAYERS),
+        output=files.OUTPUT,
+    output:
+        measures=files.MEASURED_IDENTIFIABILITY,
+    log:
+        "logs/identifiability/{model}.log",
+    group:
+        "layers_{model}"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=jobs("identifiability"),
+    script:
+        "../scripts/run_jobs.py"
+
+
+rule memory_parameters:
+    input:
+        weights=files.WEIGHTS,
+    output:
+        parameters=files.MEMORY_PARAMETERS,
+    log:
+        "logs/memory_parameters/{model}.log",
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=jobs("memory_parameters"),
+    script:
+        "../scripts/run_jobs.py"
+
+
+rule block_memories:
+    input:
+        layer="results/{model}/layers/block_{block}.h5",
+        output=files.OUTPUT,
+        parameters=files.MEMORY_PARAMETERS,
+    output:
+        **{
+            branch: f"results/{{model}}/memories/{branch}/block_{{block}}.h5"
+            for branch in BRANCHES
+        },
+    log:
+        [f"logs/block_memories/{{model}}/{branch}/{{block}}.log" for branch in BRANCHES],
+    group:
+        "memories_{model}"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=batch(
+            "block_memories",
+            ["layer", "output", "parameters"],
+            **{branch: ("memories", {"branch": branch}) for branch in BRANCHES},
+        ),
+    script:
+        "../scripts/run_jobs.py"

@@ -3,10 +3,10 @@
 
 rule weights:
     input:
-        source=weights_source,
-        head=head_source,
+        source=reads(files.checkpoint),
+        head=reads(files.head),
     output:
-        weights="results/{model}/weights.safetensors",
+        weights=files.WEIGHTS,
     log:
         "logs/weights/{model}.log",
     wildcard_constraints:
@@ -14,17 +14,17 @@ rule weights:
     conda:
         "../../envs/torch.yaml"
     params:
-        job=job("weights"),
+        jobs=jobs("weights"),
     script:
-        "../scripts/weights.py"
+        "../scripts/run_jobs.py"
 
 
 rule train:
     input:
-        training=pixel_file("training"),
-        evaluation=pixel_file("evaluation"),
+        training=reads(files.TRAINING),
+        evaluation=reads(files.EVALUATION),
     output:
-        weights="results/{model}/weights.safetensors",
+        weights=files.WEIGHTS,
         history="results/{model}/training.csv",
     log:
         "logs/train/{model}.log",
@@ -33,8 +33,8 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **unless_stored("train", gpu=1, runtime=240, mem_mb=8000),
+        **gpu_resources("train", Gpu(minutes=240, mem_mb=8000)),
     params:
-        job=job("train"),
+        jobs=jobs("train"),
     script:
-        "../scripts/train.py"
+        "../scripts/run_jobs.py"

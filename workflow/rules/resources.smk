@@ -2,21 +2,23 @@
 
 import os
 
-from classlens.jobs.describe import results_stored
-from classlens.store.job import by_name
+from classlens.catalog.job import Gpu
+from classlens.catalog.plan import key_without_inputs
+from classlens.store.job import is_stored, job_of
+from classlens.store.store import Store
 
 STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
 # What a GPU is called on a cluster that does not know --gpus, e.g. "gpu:1".
 GRES = os.environ.get("CLASSLENS_GRES")
 
 
-def unless_stored(rule_name, **computing):
+def gpu_resources(rule_name, gpu):
     """Return a GPU rule's resources: GPUs, minutes and MB of a job that computes; those of STORED where nothing is left to compute.
 
     Snakemake asks once more when a job's inputs are there. A job that ran out of time or memory gets more of it at its
     next attempt; that one is taken to compute, also where the store had the result a moment before.
     """
-
+    computing = {"gpu": 1, "runtime": gpu.minutes, "mem_mb": gpu.mem_mb}
     little = dict(STORED)
     if GRES:
         computing |= {"gpu": 0, "gres": GRES}
@@ -45,13 +47,15 @@ def _stored(rule_name, wildcards, input):
     question = (rule_name, dict(wildcards), times)
     if _latest.get("question") != question:
         declared = getattr(rules, rule_name)
-        params = dict(declared.params.items())
-        parts = (
-            params["jobs"](wildcards)
-            if "jobs" in params
-            else [params["job"](wildcards)]
+        described = dict(declared.params.items())["jobs"](wildcards)
+        store = Store(STORE)
+        answer = all(
+            is_stored(
+                job_of(one, input, declared.output, ROOT),
+                store,
+                key_without_inputs(one["functions"], one["config"], ROOT),
+            )
+            for one in described
         )
-        inputs, outputs = by_name(input), by_name(declared.output)
-        answer = all(results_stored(one, inputs, outputs, STORE, ROOT) for one in parts)
         _latest.update(question=question, answer=answer)
     return _latest["answer"]

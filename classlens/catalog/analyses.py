@@ -1,0 +1,25 @@
+"""All analyses, in the order of the report."""
+
+from __future__ import annotations
+
+from classlens.catalog import explanations, identifiability, memories
+from classlens.catalog.job import Analysis
+
+ANALYSES: dict[str, Analysis] = {
+    analysis.name: analysis for analysis in (*identifiability.ANALYSES, *memories.ANALYSES, *explanations.ANALYSES)
+}
+GROUPS: dict[str, Analysis] = {analysis.group: analysis for analysis in ANALYSES.values()}
+"""What a config may list as `analyses`, with one analysis of each: what a model must have is the same in a group."""
+FIGURES = tuple(name for name, analysis in ANALYSES.items() if analysis.figure)
+STACKED: dict[str, Analysis] = {
+    table: analysis for analysis in ANALYSES.values() if not analysis.one_model for table in analysis.tables.values()
+}
+"""Tables that put models side by side."""
+
+
+def rules() -> dict[str, list[Analysis]]:
+    """Return the analyses by the rule that runs them."""
+    found: dict[str, list[Analysis]] = {}
+    for analysis in ANALYSES.values():
+        found.setdefault(analysis.rule, []).append(analysis)
+    return found

@@ -1,0 +1,120 @@
+"""Which files a job reads: functions of the config and the job's wildcards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from classlens.catalog.job import Wildcards
+from classlens.perturbation.kinds import TOKEN_KINDS
+from classlens.terms import block_name
+
+if TYPE_CHECKING:
+    from classlens.config import Config
+
+ManyFiles = Callable[["Config", Wildcards], list[str]]
+
+WEIGHTS = "results/{model}/weights.safetensors"
+OUTPUT = "results/{model}/output.h5"
+TOKEN_LABELS = "results/{model}/token_labels.h5"
+MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
+MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
+TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
+
+
+def block_files(folder: str, depth: int) -> list[str]:
+    """Return the files of a folder that has one for every block."""
+    return [f"{folder}/{block_name(block)}.h5" for block in range(depth)]
+
+
+def of_blocks(folder: str) -> ManyFiles:
+    """Return what names a model's files of all blocks in a folder of its results."""
+    return lambda config, wildcards: block_files(
+        f"results/{wildcards['model']}/{folder}", config.architecture(wildcards["model"])["depth"]
+    )
+
+
+LAYERS = of_blocks("layers")
+ATTN_MEMORIES, MLP_MEMORIES = of_blocks("memories/attn"), of_blocks("memories/mlp")
+RESIDUAL_PROBES = of_blocks("probes/residual")
+
+
+def last_layer(config: Config, wildcards: Wildcards) -> str:
+    """Return the layer file of a model's last block."""
+    return LAYERS(config, wildcards)[-1]
+
+
+def of_twin(pattern: str) -> ManyFiles:
+    """Return what names a file of a model's random twin, nothing where there is no twin."""
+
+    def name(config: Config, wildcards: Wildcards) -> list[str]:
+        twin = config.twin(wildcards["model"])
+        return [pattern.format(model=twin)] if twin else []
+
+    return name
+
+
+def of_dataset(name: str) -> Callable[[Config, Wildcards], str]:
+    """Return what names a table of a model's data set."""
+    return lambda config, wildcards: f"results/datasets/{config.models[wildcards['model']]['dataset']}/{name}"
+
+
+def pixels(split: str) -> Callable[[Config, Wildcards], str]:
+    """Return what names a model's stored images of a split, or the masks of its evaluation images."""
+
+    def name(config: Config, wildcards: Wildcards) -> str:
+        model = wildcards["model"]
+        return f"results/datasets/{config.models[model]['dataset']}/{config.geometry(model).name}/{split}.h5"
+
+    return name
+
+
+STIMULI, MASK_LIST = of_dataset("stimuli.csv"), of_dataset("masks.csv")
+EVALUATION, TRAINING, PIXEL_MASKS = pixels("evaluation"), pixels("training"), pixels("masks")
+
+
+def shards(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the shards of a model's extraction."""
+    count = len(config.shard_bounds(wildcards["model"]))
+    return [f"results/{wildcards['model']}/shards/{shard}.h5" for shard in range(count)]
+
+
+def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the files of the attention perturbations that apply to a model."""
+    model = wildcards["model"]
+    return [f"results/{model}/perturbation/attention_{kind}.h5" for kind in config.attention_kinds(model)]
+
+
+def of_methods(folder: str, suffix: str) -> ManyFiles:
+    """Return what names a file for each explanation that is compared for a model."""
+    return lambda config, wildcards: [
+        f"results/{wildcards['model']}/{folder}/{method}.{suffix}" for method in config.methods(wildcards["model"])
+    ]
+
+
+def importance(_config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the explanation that orders tokens, nothing for random orders."""
+    method = wildcards["method"]
+    return [] if method == "random" else [f"results/{wildcards['model']}/explanation/{method}.h5"]
+
+
+def probes(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the files of a model's linear probes."""
+    blocks = config.probed_blocks(config.architecture(wildcards["model"])["depth"])
+    return [
+        f"results/{wildcards['model']}/probes/{site}/{block_name(block)}.h5"
+        for site in config.probes["sites"]
+        for block in blocks
+    ]
+
+
+def checkpoint(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the user's checkpoint of a model, nothing where timm or a seed gives the weights."""
+    weights = config.models[wildcards["model"]]["weights"]
+    return [] if weights in ("pretrained", "random") else [weights]
+
+
+def head(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the user's own head of a model; fresh weights bring a fresh one."""
+    entry = config.models[wildcards["model"]]
+    return [entry["head"]] if entry["head"] and entry["weights"] != "random" else []

@@ -1,0 +1,138 @@
+"""Identifiability over depth, and how a class is built."""
+
+from typing import Any
+
+from classlens.catalog import files, settings
+from classlens.catalog.job import MASKS, Analysis, Figure
+
+RESAMPLING = (settings.resampling,)
+IDENTIFIABILITY: dict[str, Any] = {
+    "section": "Identifiability", "group": "identifiability", "rule": "identifiability_tables", "settings": RESAMPLING,
+}  # fmt: skip
+CLASS_AND_CONTEXT: dict[str, Any] = {
+    "section": "Class and context", "group": "class_vs_context", "needs": (MASKS,), "rule": "class_and_context",
+    "cluster_group": "layers_{model}",
+}  # fmt: skip
+
+ANALYSES = (
+    Analysis(
+        "identifiability_evolution",
+        function="classlens.measures.identifiability_evolution:identifiability_evolution",
+        inputs={
+            "measures": files.MEASURED_IDENTIFIABILITY,
+            "twin": files.of_twin(files.MEASURED_IDENTIFIABILITY),
+        },
+        tested=True,
+        caption="Identifiability of each model's [CLS] and image tokens per block, beside its random twin: mean of "
+        "the images' means with its bootstrap interval, five-number summary over tokens, paired difference to "
+        "the twin with its interval, one-sided sign-flip p-value, and that p-value corrected over the table.",
+        figure=Figure(
+            "classlens.figures.identifiability_evolution:identifiability_evolution",
+            content="figure: per block",
+            settings=(settings.chance_levels,),
+            caption="Identifiability (1 - rank of the correct class / number of classes) of [CLS] and image tokens "
+            "after each block. Boxes show quartiles over all tokens, whiskers reach to the last token within "
+            "1.5 box heights, and the line marks chance, (C + 1) / 2C with C classes. A star marks blocks "
+            "where the model exceeds its random twin: one-sided sign-flip test over images, {correction} "
+            "correction over the whole figure.",
+        ),
+        **IDENTIFIABILITY,
+    ),
+    Analysis(
+        "identifiability_comparison",
+        function="classlens.measures.identifiability_comparison:identifiability_comparison",
+        inputs={"measures": files.MEASURED_IDENTIFIABILITY},
+        twins=True,
+        caption="Mean identifiability at each of 12 positions of the normalised depth axis, with bootstrap intervals "
+        "over images. Blocks that share a position are averaged within each image.",
+        figure=Figure(
+            "classlens.figures.identifiability_comparison:identifiability_comparison",
+            content="figure: normalised depth",
+            settings=(settings.chance_levels, settings.twins),
+            caption="Mean identifiability over depth normalised to 12 positions, [CLS] and image tokens apart. Bands "
+            "are bootstrap intervals over images, grey lines random twins, the dashed line chance, (C + 1) / "
+            "2C with C classes.",
+        ),
+        **IDENTIFIABILITY,
+    ),
+    Analysis(
+        "identifiability_rates",
+        function="classlens.measures.identifiability_rates:identifiability_rates",
+        inputs={"measures": files.MEASURED_IDENTIFIABILITY},
+        twins=True,
+        caption="The last block: % of image tokens whose strongest class is the correct one (averaged over images), % "
+        "of images with at least one such token, and the accuracy of the model (a fraction), each with its "
+        "bootstrap interval over images.",
+        **IDENTIFIABILITY,
+    ),
+    Analysis(
+        "logit_increment",
+        section="Class building",
+        function="classlens.measures.logit_increment:logit_increment",
+        inputs={"layers": files.LAYERS},
+        settings=RESAMPLING,
+        cluster_group="layers_{model}",
+        caption="% of image tokens whose logit of the correct class rises from one block's residual to the next, "
+        "averaged over images, with bootstrap intervals over images.",
+        figure=Figure(
+            "classlens.figures.logit_increment:logit_increment",
+            content="figure: logit increment",
+            caption="Share of image tokens whose logit of the correct class rises from one block's residual to the "
+            "next, averaged over images. Bands are bootstrap intervals over images. The dashed line: as many "
+            "tokens rise as fall.",
+        ),
+    ),
+    Analysis(
+        "class_building",
+        section="Class building",
+        function="classlens.measures.class_building:class_building",
+        inputs={"layers": files.LAYERS},
+        settings=RESAMPLING,
+        one_model=True,
+        cluster_group="layers_{model}",
+        caption="How the blocks of {model} build the class: the rates of the figure with bootstrap intervals over "
+        "images, and match rates, which overlap.",
+        figure=Figure(
+            "classlens.figures.class_building:class_building",
+            content="figure: class building",
+            caption="How the blocks of {model} build the class. Left: share of tokens at which a branch's own logit "
+            "of the correct class exceeds that of the residual before it, with bootstrap intervals over "
+            "images. Right: where the strongest class of the residual is found: in the residual of the "
+            "previous block, in the output of attention, in that of the MLP, in several of these, or in none "
+            "(composition). The parts exclude each other and sum to 100 %; the table also has the match "
+            "rates, which overlap.",
+        ),
+    ),
+    Analysis(
+        "class_vs_context",
+        function="classlens.measures.class_vs_context:class_vs_context",
+        inputs={"layers": files.LAYERS, "labels": files.TOKEN_LABELS},
+        settings=(*RESAMPLING, settings.correction),
+        one_model=True,
+        caption="Identifiability of class and context tokens of {model}, block by block, with means, five-number "
+        "summaries, their difference with its interval, and its p-value before and after {correction} "
+        "correction over the blocks.",
+        figure=Figure(
+            "classlens.figures.class_vs_context:class_vs_context",
+            content="figure: class and context",
+            settings=(settings.chance_level,),
+            caption="Identifiability of the image tokens of {model} that show the class (at least half of their "
+            "pixels lie in the mask) and of those that show its context, block by block. Boxes show quartiles "
+            "over tokens, the dashed line is chance, (C + 1) / 2C with C classes. A star marks blocks where "
+            "the two groups differ: two-sided sign-flip test of each image's difference of means, "
+            "{correction} correction over the blocks of the figure.",
+        ),
+        **CLASS_AND_CONTEXT,
+    ),
+    Analysis(
+        "class_context_change",
+        function="classlens.measures.class_context_change:class_context_change",
+        inputs={"layers": files.LAYERS, "labels": files.TOKEN_LABELS},
+        settings=RESAMPLING,
+        tested=True,
+        caption="Mean change of the correct class's logit in class and in context tokens: what a block makes of the "
+        "residual before it, and what its two branches hold beside it. Differences (class - context) with "
+        "bootstrap intervals over images, two-sided sign-flip p-values, and those corrected over the table.",
+        **CLASS_AND_CONTEXT,
+    ),
+)

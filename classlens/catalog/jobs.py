@@ -1,0 +1,118 @@
+"""Every kind of job: those of analyses and their figures, and those that data, weights and tokens come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from classlens.catalog import settings
+from classlens.catalog.analyses import ANALYSES, STACKED
+from classlens.catalog.job import MASKS, TRAINING_IMAGES, Analysis, Figure, Job, Wildcards
+
+if TYPE_CHECKING:
+    from classlens.config import Config
+
+RAW = (settings.raw_folders, settings.threads)
+
+OTHER_JOBS = (
+    Job("stimuli", "classlens.data.listing:list_stimuli", (settings.selection,), RAW, plugins=settings.source),
+    Job("mask_list", "classlens.data.listing:list_masks", (), RAW, plugins=settings.source),
+    Job(
+        "pixels",
+        "classlens.data.pixels:write_pixels",
+        (settings.geometry, settings.split),
+        RAW,
+        plugins=settings.source,
+    ),
+    Job("masks", "classlens.data.pixels:write_masks", (settings.geometry,), RAW, plugins=settings.source),
+    Job(
+        "token_labels",
+        "classlens.data.labels:write_token_labels",
+        (settings.token_grid, settings.labelling),
+        (settings.raw_folders,),
+        needs=(MASKS,),
+        plugins=settings.source,
+    ),
+    Job("weights", "classlens.models.weights:write_weights", (settings.architecture, settings.origin)),
+    Job(
+        "train",
+        "classlens.models.train:train",
+        (settings.architecture, settings.normalisation, settings.recipe),
+        (settings.device,),
+    ),
+    Job("extract", "classlens.extraction.extract:extract_shard", (settings.network, settings.shard), settings.RUNNING),
+    Job("gather", "classlens.extraction.gather:gather"),
+    Job("identifiability", "classlens.measures.identifiability:identifiability"),
+    Job("memory_parameters", "classlens.memories.parameters:write_parameters"),
+    Job("block_memories", "classlens.memories.agreement:block_memories", (settings.branch, settings.seed)),
+    Job(
+        "perturb_attention",
+        "classlens.perturbation.attention:perturb_attention",
+        (settings.network, settings.attention_kind),
+        settings.RUNNING,
+    ),
+    Job(
+        "perturb_tokens",
+        "classlens.perturbation.removal:perturb_tokens",
+        (settings.network, settings.token_kind),
+        settings.RUNNING,
+        needs=(MASKS,),
+    ),
+    Job(
+        "explanation",
+        "classlens.explanations.write:write_explanation",
+        (settings.network,),
+        settings.RUNNING,
+        plugins=settings.explain,
+    ),
+    Job(
+        "random_explanation",
+        "classlens.explanations.random:write_random_explanation",
+        (settings.image_tokens, settings.seed),
+    ),
+    Job(
+        "remove_tokens",
+        "classlens.faithfulness.curves:removal_curves",
+        (settings.network, settings.removal),
+        settings.RUNNING,
+    ),
+    Job(
+        "linear_probe",
+        "classlens.probes.fit:linear_probe",
+        (settings.network, settings.probed),
+        (*settings.RUNNING, settings.probe_memory),
+        needs=(TRAINING_IMAGES,),
+    ),
+    Job("probe_explanation", "classlens.probes.importance:probe_explanation", needs=(TRAINING_IMAGES,)),
+    Job("published_comparison", "classlens.tables.published:published_comparison"),
+)
+
+
+def stacked_models(config: Config, wildcards: Wildcards) -> dict[str, list[str]]:
+    """The models that a table puts side by side."""
+    return {"models": config.compared_models(STACKED[wildcards["comparison"]])}
+
+
+def stacked_correction(config: Config, wildcards: Wildcards) -> dict[str, str]:
+    """How the p-values of a table are corrected, if it has any."""
+    return settings.significance(config, wildcards) if STACKED[wildcards["comparison"]].tested else {}
+
+
+def _figure_job(analysis: Analysis, figure: Figure) -> Job:
+    def labels(config: Config, _wildcards: Wildcards) -> dict[str, list[list[str]]]:
+        names = config.compared_models(analysis)
+        return {"models": [[name, config.models[name]["label"]] for name in names if not config.is_twin(name)]}
+
+    whose = settings.label if analysis.one_model else labels
+    needs = analysis.needs if analysis.one_model else ()
+    return Job(f"{analysis.name}_figure", figure.function, (whose, *figure.settings), needs=needs)
+
+
+JOBS: dict[str, Job] = {
+    job.name: job
+    for job in (
+        *OTHER_JOBS,
+        Job("comparison_table", "classlens.tables.combine:stacked_table", (stacked_models, stacked_correction)),
+        *(analysis.job for analysis in ANALYSES.values()),
+        *(_figure_job(analysis, analysis.figure) for analysis in ANALYSES.values() if analysis.figure),
+    )
+}

@@ -1,0 +1,280 @@
+"""Parts of the config that jobs see: functions of the config and the job's wildcards."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from classlens.catalog.job import Wildcards
+from classlens.data.geometry import Geometry
+from classlens.data.kinds import KINDS
+from classlens.explanations.methods import METHODS, require_method
+from classlens.models.architecture import model_options
+from classlens.perturbation.kinds import require_attention_kind
+from classlens.terms import chance
+
+if TYPE_CHECKING:
+    from classlens.config import Config
+
+Slice = dict[str, Any]
+
+SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few")
+ORIGINS = ("pretrained", "random")
+HEATMAP_IMAGES = 4
+
+
+# Data sets
+
+
+def selection(config: Config, wildcards: Wildcards) -> Slice:
+    """Which images are chosen."""
+    dataset = config.datasets[wildcards["dataset"]]
+    return {"selection": {key: dataset[key] for key in SELECTION}}
+
+
+def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
+    """Where raw data lies, which shapes no result."""
+    dataset = config.dataset(wildcards["model"]) if "model" in wildcards else config.datasets[wildcards["dataset"]]
+    return {"root": dataset["root"], "mask_root": dataset["masks"]}
+
+
+def geometry(_config: Config, wildcards: Wildcards) -> Slice:
+    """How images become squares."""
+    return {"geometry": asdict(Geometry.from_name(wildcards["geometry"]))}
+
+
+def split(_config: Config, wildcards: Wildcards) -> Slice:
+    """Training or evaluation images."""
+    return {"split": wildcards["split"]}
+
+
+def labelling(config: Config, wildcards: Wildcards) -> Slice:
+    """How masks label tokens."""
+    return {"mode": config.dataset(wildcards["model"])["token_labels"]}
+
+
+def source(config: Config, wildcards: Wildcards) -> dict[str, str]:
+    """The class of the data set's kind."""
+    dataset = config.dataset(wildcards["model"]) if "model" in wildcards else config.datasets[wildcards["dataset"]]
+    return {"source": KINDS[dataset["kind"]]}
+
+
+# Models
+
+
+def architecture(config: Config, wildcards: Wildcards) -> Slice:
+    """What a model is built from."""
+    model = wildcards["model"]
+    return {"architecture": config.models[model]["architecture"], "options": model_options(config, model)}
+
+
+def normalisation(config: Config, wildcards: Wildcards) -> Slice:
+    """The part of a model's transform that the images' stored pixels do not have in them."""
+    transform = config.transform(wildcards["model"])
+    return {"mean": transform["mean"], "std": transform["std"]}
+
+
+def network(config: Config, wildcards: Wildcards) -> Slice:
+    """What a forward pass follows from."""
+    precision = {"precision": config.extraction["precision"]}
+    return {**architecture(config, wildcards), **normalisation(config, wildcards), **precision}
+
+
+def origin(config: Config, wildcards: Wildcards) -> Slice:
+    """Where weights come from; only fresh ones depend on a seed."""
+    entry = config.models[wildcards["model"]]
+    found = entry["weights"] if entry["weights"] in ORIGINS else "file"
+    return {"origin": found, **({"seed": entry["seed"]} if found == "random" else {})}
+
+
+def recipe(config: Config, wildcards: Wildcards) -> Slice:
+    """All that training follows from beside the network."""
+    entry = config.models[wildcards["model"]]
+    return {**entry["weights"]["train"], "seed": entry["seed"]}
+
+
+def device(config: Config, _wildcards: Wildcards) -> Slice:
+    """Where a model runs."""
+    return {"device": config.extraction["device"]}
+
+
+def batches(config: Config, _wildcards: Wildcards) -> Slice:
+    """How many images go through a model at once."""
+    return {"batch_size": config.extraction["batch_size"]}
+
+
+def threads(_config: Config, _wildcards: Wildcards) -> Slice:
+    """CPU threads; the scheduler says how many."""
+    return {"threads": None}
+
+
+RUNNING = (device, batches, threads)
+"""How a model is run; results agree up to rounding."""
+
+
+def shard(config: Config, wildcards: Wildcards) -> Slice:
+    """First and last + 1 image of a shard."""
+    start, stop = config.shard_bounds(wildcards["model"])[int(wildcards["shard"])]
+    return {"start": start, "stop": stop}
+
+
+# Statistics
+
+
+def resampling(config: Config, _wildcards: Wildcards) -> Slice:
+    """How intervals and tests resample images."""
+    found = {key: config.statistics[key] for key in ("resamples", "confidence")}
+    return {"resampling": {**found, "seed": config.seed}}
+
+
+def seed(config: Config, _wildcards: Wildcards) -> Slice:
+    """Of random draws."""
+    return {"seed": config.seed}
+
+
+def correction(config: Config, _wildcards: Wildcards) -> Slice:
+    """How p-values are corrected."""
+    return {"correction": config.statistics["correction"]}
+
+
+def significance(config: Config, _wildcards: Wildcards) -> Slice:
+    """How p-values of stacked tables are corrected, and from where on they count."""
+    return {key: config.statistics[key] for key in ("correction", "confidence")}
+
+
+# Figures
+
+
+def label(config: Config, wildcards: Wildcards) -> Slice:
+    """What a figure calls its model."""
+    return {"label": config.models[wildcards["model"]]["label"]}
+
+
+def chance_level(config: Config, wildcards: Wildcards) -> Slice:
+    """Chance level of a model's identifiability."""
+    return {"chance": chance(config.architecture(wildcards["model"])["num_classes"])}
+
+
+def chance_levels(config: Config, _wildcards: Wildcards) -> Slice:
+    """Chance level of every model's identifiability."""
+    levels = {name: chance(config.architecture(name)["num_classes"]) for name in config.models}
+    return {"chances": levels}
+
+
+def twins(config: Config, _wildcards: Wildcards) -> Slice:
+    """Which models are random twins."""
+    return {"twins": [name for name in config.models if config.is_twin(name)]}
+
+
+# Memories, perturbations, explanations, probes
+
+
+def branch(_config: Config, wildcards: Wildcards) -> Slice:
+    """Of a block's two."""
+    return {"branch": wildcards["branch"]}
+
+
+def chosen_memories(config: Config, _wildcards: Wildcards) -> Slice:
+    """Which memories a table lists."""
+    return {"chosen": config.memories["value_vectors"]}
+
+
+def attention_kind(config: Config, wildcards: Wildcards) -> Slice:
+    """The kind of an attention perturbation.
+
+    Raises:
+        InputError: it does not apply to the model.
+    """
+    model, kind = wildcards["model"], wildcards["kind"]
+    require_attention_kind(kind, model, has_class_token=config.architecture(model)["has_class_token"])
+    return {"kind": kind}
+
+
+def token_kind(_config: Config, wildcards: Wildcards) -> Slice:
+    """The kind of a token perturbation."""
+    return {"kind": wildcards["kind"]}
+
+
+def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
+    """The attention perturbations of a model, in the order of their files."""
+    return {"kinds": config.attention_kinds(wildcards["model"])}
+
+
+def explain(config: Config, wildcards: Wildcards) -> dict[str, str]:
+    """The function of an explanation.
+
+    Raises:
+        InputError: the explanation does not apply to the model.
+    """
+    return _explain(config, wildcards["model"], wildcards["method"])
+
+
+def explain_heatmap(config: Config, wildcards: Wildcards) -> dict[str, str]:
+    """The function of the explanation that heat maps show."""
+    return _explain(config, wildcards["model"], config.explanations["heatmap_method"])
+
+
+def _explain(config: Config, model: str, method: str) -> dict[str, str]:
+    require_method(method, model, **config.method_facts(model))
+    return {"explain": METHODS[method].compute}
+
+
+def methods(config: Config, wildcards: Wildcards) -> Slice:
+    """The explanations of a model, in the order of their files."""
+    return {"methods": config.methods(wildcards["model"])}
+
+
+def method_labels(_config: Config, _wildcards: Wildcards) -> Slice:
+    """What figures call explanations; their order decides their looks."""
+    return {"method_labels": {name: method.label for name, method in METHODS.items()}}
+
+
+def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
+    """P."""
+    rows, columns = config.architecture(wildcards["model"])["grid"]
+    return {"tokens": rows * columns}
+
+
+def token_grid(config: Config, wildcards: Wildcards) -> Slice:
+    """Rows and columns of image tokens."""
+    return {"grid": config.architecture(wildcards["model"])["grid"]}
+
+
+def removal(config: Config, wildcards: Wildcards) -> Slice:
+    """How many tokens are kept, and the seeds of random orders.
+
+    Raises:
+        InputError: the explanation does not apply to the model.
+    """
+    model, method = wildcards["model"], wildcards["method"]
+    if method != "probe":
+        require_method(method, model, **config.method_facts(model))
+    seeds = [config.seed + number for number in range(config.faithfulness["random_seeds"])]
+    return {"counts": config.removal_counts(model), "seeds": seeds if method == "random" else []}
+
+
+def heatmap_images(config: Config, wildcards: Wildcards) -> Slice:
+    """Which images and classes heat maps are made of."""
+    chosen = config.explanations
+    count = config.images(config.models[wildcards["model"]]["dataset"])
+    spread = [round(step * (count - 1) / (HEATMAP_IMAGES - 1)) for step in range(HEATMAP_IMAGES)]
+    return {"images": chosen["images"] or sorted(set(spread)), "second_class": chosen["second_class"]}
+
+
+def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
+    """Of the single maps."""
+    last = config.architecture(wildcards["model"])["depth"] - 1
+    chosen = config.explanations
+    return {"block": last if chosen["block"] is None else chosen["block"], "head": chosen["head"]}
+
+
+def probed(config: Config, wildcards: Wildcards) -> Slice:
+    """What linear probes read."""
+    blocks = config.probed_blocks(config.architecture(wildcards["model"])["depth"])
+    pairs = [[wildcards["site"], block] for block in blocks]
+    return {"probed": pairs, "tokens": config.probes["tokens"], "penalty": 1.0}
+
+
+def probe_memory(config: Config, _wildcards: Wildcards) -> Slice:
+    """GiB that the sums of a probe job may take."""
+    return {"memory_gib": config.probes["memory_gib"]}

@@ -1,0 +1,12 @@
+"""Names in tables that measures write and figures read; apart from both, so that neither depends on the other."""
+
+BOX_COLUMNS = ("whisker_low", "q1", "median", "q3", "whisker_high")
+"""The five numbers of a box plot."""
+PARTS = ("previous", "attn", "mlp", "several", "composition")
+"""Exclusive parts of the residual composition."""
+POSITIONS = 12
+"""Of the normalised depth axis."""
+LABELS = {"context": 0, "class": 1}
+"""Values of `label` in token label files; -1 (ignored) belongs to neither."""
+SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
+"""Segmentation scores."""

@@ -1,0 +1,28 @@
+"""The kinds of data sets. Each is imported where a config uses it, so that planning stays light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from classlens.data.source import Source
+
+KINDS = {
+    "digits": "classlens.data.digits:Digits",
+    "imagenet_s": "classlens.data.imagenet_s:ImageNetS",
+    "cifar100": "classlens.data.cifar100:Cifar100",
+    "image_folder": "classlens.data.image_folder:ImageFolder",
+}
+
+
+def kind_of(dataset: Mapping[str, Any]) -> type[Source]:
+    """Return the class of a data set's kind, given its section of the config."""
+    module, _, name = KINDS[dataset["kind"]].partition(":")
+    kind: type[Source] = getattr(import_module(module), name)
+    return kind
+
+
+def open_dataset(dataset: Mapping[str, Any], name: str = "NAME") -> Source:
+    """Return access to a data set, given its section of the config and its name there."""
+    return kind_of(dataset)(dataset["root"], dataset["masks"], name)

@@ -1,0 +1,11 @@
+"""What a mask says of a pixel."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+CONTEXT, CLASS, IGNORE = 0, 1, 2
+
+Mask = npt.NDArray[np.uint8]
+"""One of the above per pixel (height, width)."""

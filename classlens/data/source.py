@@ -1,0 +1,124 @@
+"""What every kind of data set answers. A kind is one class in one module; `classlens.data.kinds` lists them."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from PIL import Image
+
+from classlens.data.mask import Mask
+from classlens.data.stimulus import Stimulus
+from classlens.errors import InputError
+
+
+class Source(ABC):
+    """A data set where it lies. It reads nothing before it is asked, and threads may share it.
+
+    Args:
+        root: its folder, for kinds that need one.
+        mask_root: the folder of the user's own masks, for kinds that take them.
+        name: its name in the config, for messages.
+    """
+
+    needs_root: ClassVar[bool] = True
+    takes_masks: ClassVar[bool] = False
+    """Whether the user may name a folder of masks."""
+    without_masks: ClassVar[str] = "the data set has no masks"
+    """What to say where masks are asked for that do not exist."""
+
+    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
+        self.root, self.mask_root, self.name = Path(root or ""), mask_root, name
+
+    @abstractmethod
+    def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
+        """Return every image, class by class; `classlens.data.select` chooses among them.
+
+        Args:
+            selection: what will be chosen: `per_class`, `train_per_class`, `exclude_classes` and `too_few` of the
+                config. Excluded classes may be missing.
+
+        Raises:
+            InputError: a file or folder is missing or wrong.
+        """
+
+    @abstractmethod
+    def class_count(self) -> int:
+        """Return the number of classes that class indices come from."""
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether evaluation images have masks."""
+        return False
+
+    @abstractmethod
+    def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the raw files that chosen images come from."""
+
+    def mask_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the raw files that the masks of the chosen evaluation images come from.
+
+        Raises:
+            InputError: there are no masks, or an image has none.
+        """
+        raise self.no_masks()
+
+    @abstractmethod
+    def content(self, file: str) -> bytes:
+        """Return the raw content of an image, given its file name in stimuli.csv."""
+
+    @abstractmethod
+    def decode(self, content: bytes, file: str) -> Image.Image:
+        """Return the RGB image of a raw content; `file` is for messages."""
+
+    def mask_content(self, file: str, class_id: str) -> bytes:
+        """Return all that an image's mask follows from."""
+        raise self.no_masks()
+
+    def decode_mask(self, content: bytes, file: str) -> Mask:
+        """Return the mask of such a content, in the image's own size; `file` is for messages."""
+        raise self.no_masks()
+
+    def no_masks(self) -> InputError:
+        """Return the error for masks that do not exist."""
+        return InputError(f"datasets.{self.name}: {self.without_masks}")
+
+    def digest(self, file: str) -> str:
+        """Return the SHA-256 of an image's raw content."""
+        return _sha256(self.content(file))
+
+    def image(self, file: str, digest: str | None = None) -> Image.Image:
+        """Return an image as RGB.
+
+        Args:
+            file: its name in stimuli.csv.
+            digest: what its raw content must have, if given.
+
+        Raises:
+            InputError: the content is another one, or no image.
+        """
+        content = self.content(file)
+        _require(digest, content, file)
+        return self.decode(content, file)
+
+    def mask_digest(self, file: str, class_id: str) -> str:
+        """Return the SHA-256 of all that an image's mask follows from."""
+        return _sha256(self.mask_content(file, class_id))
+
+    def mask(self, file: str, class_id: str, digest: str | None = None) -> Mask:
+        """Return an image's mask; arguments and errors are those of `image`."""
+        content = self.mask_content(file, class_id)
+        _require(digest, content, f"the mask of {file}")
+        return self.decode_mask(content, file)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _require(digest: str | None, content: bytes, what: str) -> None:
+    if digest is not None and _sha256(content) != digest:
+        raise InputError(f"{what} changed after it was listed; run again")

@@ -1,0 +1,37 @@
+"""What every explanation that runs a model is made into."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """One explanation of one model, which is in evaluation mode and wants no gradient of its parameters.
+
+    Attributes:
+        compute: called as compute(images (n, 3, H, W), classes (n)) with normalised images and the classes of interest;
+            returns importance (n, P) float32, or where there are maps, maps (n, B, H, P) float32.
+        importance: what importance says, for readers of files.
+        maps: what maps say, for readers of files; None: there are none. Importance is their sum.
+        images_that_fit: how many images go through at once, at most.
+    """
+
+    compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    importance: str
+    maps: str | None = None
+    images_that_fit: int = sys.maxsize
+
+    def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return `importance` (n, P) and, where there are any, `maps` (n, B, H, P), both float32."""
+        found = self.compute(images, classes)
+        if self.maps is None:
+            return {"importance": found}
+        # In which order torch adds depends on how numbers lie in memory. Stored results were added with gaps between
+        # tokens, so these are, too: files keep their bytes.
+        spaced = torch.stack([found, found], dim=-1)[..., 0]
+        return {"maps": found, "importance": spaced.sum((1, 2))}

@@ -1,0 +1,1 @@
+"""Run models on images: what extraction, perturbation, explanations, faithfulness and probes share."""

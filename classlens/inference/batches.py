@@ -1,0 +1,88 @@
+"""Take images through a model a batch at a time, with no gradient of parameters, in batches that fit into memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import h5py
+import torch
+
+from classlens.inference.network import LoadedModel
+from classlens.progress import Progress
+
+log = logging.getLogger(__name__)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that a batch was too large for the device."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )
+
+
+def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> None:
+    """Call `run` on consecutive slices of `range(total)`; when memory runs out, halve the batch and go on.
+
+    `run` must have no effect when it raises.
+
+    Raises:
+        torch.OutOfMemoryError: not even a single image fits.
+    """
+    start = 0
+    while start < total:
+        part = slice(start, min(start + size, total))
+        try:
+            run(part)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error) or size == 1:
+                raise
+            size = max(1, size // 2)
+            log.warning("out of memory: going on with batches of %d", size)
+        else:
+            start = part.stop
+            continue
+        # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def over_images(loaded: LoadedModel, pixels: str, batch_size: int, what: str, run: Callable[..., None]) -> None:
+    """Call `run(images, part)` on all stored images in order; batches are halved when memory runs out.
+
+    Args:
+        loaded: whose inputs the images become, (n, 3, H, W).
+        pixels: pixel file.
+        batch_size: images per call, at most.
+        what: for the progress report.
+        run: must have no effect when it raises.
+    """
+    with h5py.File(pixels) as images:
+        total = len(images["pixels"])
+        with Progress(total, what) as progress:
+
+            def one(part: slice) -> None:
+                run(loaded.normalise(images["pixels"][part]), part)
+                progress.advance(part.stop - part.start)
+
+            with_oom_backoff(total, batch_size, one)
+
+
+@contextmanager
+def frozen_eval_mode(model: Any) -> Iterator[None]:
+    """Put a model in evaluation mode and let no gradient reach its parameters; afterwards it is as it was.
+
+    Gradients are only ever wanted of activations; without those of parameters half of the memory suffices.
+    """
+    parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, flag in parameters:
+            parameter.requires_grad_(flag)
+        for module, mode in modes:
+            module.training = mode

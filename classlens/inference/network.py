@@ -1,0 +1,96 @@
+"""A model with canonical weights on its device, ready for stored images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict, Unpack
+
+import h5py
+import numpy as np
+import torch
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+from classlens.models.device import autocast, choose_device, device_name
+from classlens.models.inputs import Normalise
+from classlens.models.weights import load_model
+
+
+class Network(TypedDict):
+    """Keywords that every computation on stored images takes.
+
+    Keys:
+        architecture, options: what the canonical weights belong to.
+        mean, std: normalisation per channel.
+        precision: float32, or the type that autocast may use.
+        threads: CPU threads.
+        device: see `choose_device`.
+    """
+
+    architecture: str
+    options: Mapping[str, Any]
+    mean: Sequence[float]
+    std: Sequence[float]
+    precision: str
+    threads: int
+    device: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model on its device, in evaluation mode, with what makes its inputs of stored pixels."""
+
+    model: Any
+    architecture: str
+    normalise: Normalise
+    precision: str
+    device: torch.device
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of a forward pass."""
+        return autocast(self.device, self.precision)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the facts that readers of a file with a value per token need."""
+        return {
+            "num_classes": self.model.num_classes,
+            "num_prefix_tokens": self.model.num_prefix_tokens,
+            "has_class_token": self.model.cls_token is not None,
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Return where it ran."""
+        return {"device": device_name(self.device)}
+
+
+def load_network(weights: str, **network: Unpack[Network]) -> LoadedModel:
+    """Load a model from its canonical weights, and set the number of CPU threads."""
+    torch.set_num_threads(network["threads"])
+    device = choose_device(network.get("device", "auto"))
+    model = load_model(weights, network["architecture"], network["options"]).to(device)
+    normalise = Normalise(network["mean"], network["std"], device)
+    return LoadedModel(model, network["architecture"], normalise, network["precision"], device)
+
+
+def read_classes(pixels: str, num_classes: int) -> Array:
+    """Return the correct class (N) of every image of a pixel file.
+
+    Raises:
+        InputError: a class is none of the model's C.
+    """
+    with h5py.File(pixels) as images:
+        return check_classes(np.asarray(images["class_index"][:], dtype=np.int64), num_classes)
+
+
+def check_classes(classes: Array, num_classes: int) -> Array:
+    """Return the classes as they came.
+
+    Raises:
+        InputError: one of them is none of the model's.
+    """
+    outside = classes[(classes < 0) | (classes >= num_classes)]
+    if outside.size:
+        raise InputError(f"class {outside[0]} is none of the model's classes 0..{num_classes - 1}; give one of these")
+    return classes

@@ -1,0 +1,172 @@
+"""Run a model from its embedded tokens, on all of them or on a subset that is really all that is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import torch
+
+from classlens.errors import InputError
+from classlens.inference.attention import Attention, patch_attention
+
+
+class TokenModel:
+    """A vision transformer cut where its blocks begin: after the position embedding and the norm in front of them.
+
+    Between the cut and the head nothing but attention mixes tokens, so tokens that are left out cost nothing. What
+    tells blocks about positions is taken along: rotary embeddings and relative-position biases are picked for the
+    tokens that are kept.
+
+    Args:
+        model: a supported timm model in evaluation mode.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.prefix: int = model.num_prefix_tokens
+        self.patches: int = model.patch_embed.num_patches
+        self.pools_class_token: bool = model.global_pool == "token"
+        self._keywords, self._biased = _positions(model)
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the tokens (n, T, D) that enter the first block.
+
+        Args:
+            images: (n, 3, H, W), normalised.
+
+        Raises:
+            InputError: the images have not the size that the model takes.
+        """
+        size = tuple(self.model.patch_embed.img_size)
+        if tuple(images.shape[-2:]) != size:
+            raise InputError(f"images of {tuple(images.shape[-2:])} pixels: the model takes {size}; resize them")
+
+        def stop(_module: Any, inputs: tuple[torch.Tensor, ...]) -> NoReturn:
+            raise _Embedded(inputs[0])
+
+        handle = self.model.blocks[0].register_forward_pre_hook(stop)
+        try:
+            self.model.forward_features(images)
+        except _Embedded as reached:
+            return reached.tokens
+        finally:
+            handle.remove()
+        raise AssertionError("the model never ran its first block")
+
+    def residual(
+        self, tokens: torch.Tensor, kept: torch.Tensor | None = None, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run the blocks.
+
+        Args:
+            tokens: (n, T, D), embedded.
+            kept: (n, K), the image tokens (0..P-1) that are kept of each image; None keeps all. Prefix tokens stay.
+            lengths: (n), how many of `kept` count; the rest is padding that no token attends to. None: all count.
+
+        Returns:
+            the last block's output (n, prefix + K, D), in the order of `kept`; padding holds numbers without meaning.
+        """
+        if kept is None:
+            return self._run(tokens, self._keywords)
+        positions = torch.cat(
+            [torch.arange(self.prefix, device=kept.device).expand(len(kept), -1), kept + self.prefix], dim=1
+        )
+        tokens = tokens.gather(1, positions[..., None].expand(-1, -1, tokens.shape[-1]))
+        keywords = [_pick_rotary(keyword, kept) for keyword in self._keywords]
+        padded = None if lengths is None else _padding(positions.shape[1], lengths + self.prefix)
+        if not self._biased and padded is None:
+            return self._run(tokens, keywords)
+
+        def attend(_block: int, attention: Attention) -> torch.Tensor:
+            bias = None if attention.bias is None else _pick_bias(attention.bias, positions)
+            if padded is not None:
+                hidden = torch.zeros_like(padded, dtype=attention.query.dtype).masked_fill(padded, float("-inf"))
+                bias = hidden if bias is None else bias + hidden
+            return Attention(attention.query, attention.key, attention.value, bias, attention.scale).output()
+
+        with patch_attention(self.model, attend):
+            return self._run(tokens, keywords)
+
+    def logits(self, residual: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the model's output (n, C) for the last residual (n, prefix + K, D), pooling no padding."""
+        normed = self.model.norm(residual)
+        if lengths is None or self.pools_class_token:
+            output: torch.Tensor = self.model.forward_head(normed)
+            return output.float()
+        # The model's own pooling, for all images with equally many tokens at once: it knows no padding.
+        result = residual.new_empty(len(residual), self.model.num_classes, dtype=torch.float32)
+        for length in sorted(set(lengths.tolist())):
+            chosen = lengths == length
+            result[chosen] = self.model.forward_head(normed[chosen, : self.prefix + length]).float()
+        return result
+
+    def _run(self, tokens: torch.Tensor, keywords: list[dict[str, Any]]) -> torch.Tensor:
+        for block, keyword in zip(self.model.blocks, keywords, strict=True):
+            tokens = block(tokens, **keyword)
+        return tokens
+
+
+class _Embedded(Exception):
+    """Tells of no error: it ends a forward pass that has done its part."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        super().__init__()
+        self.tokens = tokens
+
+
+@torch.no_grad()
+def _positions(model: Any) -> tuple[list[dict[str, Any]], bool]:
+    """Return what the model hands to each block besides tokens, and whether attention scores get a bias.
+
+    Neither depends on the image, so an empty one tells.
+    """
+    keywords: list[dict[str, Any]] = []
+    biased = []
+
+    def attend(_block: int, attention: Attention) -> torch.Tensor:
+        biased.append(attention.bias is not None)
+        return attention.output()
+
+    def note(_module: Any, _inputs: Any, given: dict[str, Any]) -> None:
+        keywords.append(given)
+
+    first = next(model.parameters())
+    empty = torch.zeros(1, 3, *model.patch_embed.img_size, device=first.device)
+    with _pre_hooks(model, note), patch_attention(model, attend):
+        model.forward_features(empty)
+    return keywords, any(biased)
+
+
+@contextmanager
+def _pre_hooks(model: Any, note: Any) -> Iterator[None]:
+    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in model.blocks]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _pick_rotary(keyword: dict[str, Any], kept: torch.Tensor) -> dict[str, Any]:
+    """Return a block's keywords with the rotary embeddings of the kept image tokens; prefix tokens have none.
+
+    They come as (P, d), one for all heads, or (H, P, d); timm takes them per image as (n, 1 or H, K, d).
+    """
+    rotary = keyword.get("rope")
+    if rotary is None:
+        return keyword
+    by_head = rotary if rotary.ndim == 3 else rotary[None]
+    return {**keyword, "rope": by_head[:, kept].transpose(0, 1)}
+
+
+def _pick_bias(bias: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Return the biases (n, H, K, K) between the kept tokens out of those of all tokens, (1, H, T, T) or (H, T, T)."""
+    by_head = bias.reshape(bias.shape[-3:])
+    return by_head[:, positions[:, :, None], positions[:, None, :]].transpose(0, 1)
+
+
+def _padding(width: int, lengths: torch.Tensor) -> torch.Tensor:
+    """Return bool (n, 1, 1, width), True where a token is padding."""
+    return (torch.arange(width, device=lengths.device) >= lengths[:, None])[:, None, None]

@@ -1,0 +1,149 @@
+"""Every declaration holds: functions take what they are given, rules and environments fit, captions are safe."""
+
+import inspect
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import yaml
+from conftest import CHECKOUT
+from docutils import nodes
+from docutils.core import publish_doctree
+
+from classlens.catalog import explanations, identifiability, memories
+from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, STACKED, rules
+from classlens.catalog.jobs import JOBS, OTHER_JOBS
+from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_tables
+from classlens.catalog.run import OBJECTS, load
+from classlens.config import load_config
+from classlens.data.kinds import KINDS
+from classlens.data.source import Source
+from classlens.explanations.methods import METHODS
+from classlens.store.code import fingerprint
+from classlens.store.key import DISTRIBUTIONS
+
+FACTS = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": True, "class_token_pooling": True}
+
+
+def config_of(**keys):
+    """A config to which every analysis applies, of a model `a_` and its twin."""
+    raw = {
+        "datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}},
+        "models": {"a_": {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "weights": {"train": {}}}},
+    }
+    config = load_config(raw | keys)
+    return replace(config, architectures=dict.fromkeys(config.models, FACTS))
+
+
+CONFIG = config_of()
+WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
+WILDCARDS |= {"branch": "attn", "kind": "self_only", "method": "gradient", "site": "residual", "comparison": FIGURES[0]}
+FILES = {"comparison_table": ["measures", "table"]}
+"""Names of a job's inputs and outputs, where the catalog says them."""
+for name, analysis in ANALYSES.items():
+    FILES[name] = [*analysis.inputs, *analysis.tables]
+    if analysis.figure:
+        FILES[f"{name}_figure"] = ["table", *analysis.figure.inputs, "svg", "png"]
+
+
+def described(name, **wildcards):
+    return describe_job(name, CONFIG, {**WILDCARDS, **wildcards}, CHECKOUT)
+
+
+CASES = [*((name, {}) for name in JOBS), *(("comparison_table", {"comparison": table}) for table in STACKED)]
+CASES += [("weights", {"model": "a_-random"}), ("remove_tokens", {"method": "random"})]
+
+
+@pytest.mark.parametrize(("name", "wildcards"), CASES)
+def test_functions_exist_and_take_exactly_what_they_are_given(name, wildcards):
+    job = described(name, **wildcards)
+    assert json.loads(json.dumps(job["config"])) == job["config"]
+    functions = {keyword: load(function) for keyword, function in job["functions"].items()}
+    signature = inspect.signature(functions.pop(""))
+    assert all(callable(function) for function in functions.values())
+    given = [*FILES.get(name, []), *job["config"], *job["local"], *functions]
+    assert len(given) == len(set(given))
+    (signature.bind if name in FILES else signature.bind_partial)(**dict.fromkeys(given))
+    for key in set(OBJECTS) & set(job["config"]):
+        inspect.signature(load(OBJECTS[key])).bind(**job["config"][key])
+
+
+def test_plug_ins_exist():
+    assert all(callable(load(method.compute)) for method in METHODS.values() if method.compute)
+    assert all(issubclass(load(kind), Source) for kind in KINDS.values())
+
+
+def test_names_are_unique_and_groups_need_the_same():
+    declared = [*identifiability.ANALYSES, *memories.ANALYSES, *explanations.ANALYSES]
+    assert len(declared) == len(ANALYSES)
+    assert len(JOBS) == len(OTHER_JOBS) + 1 + len(declared) + len(FIGURES)
+    tables = [table for analysis in declared for table in analysis.tables.values()]
+    assert len(tables) == len(set(tables))
+    assert all(analysis.needs == GROUPS[analysis.group].needs for analysis in declared)
+
+
+def named(files):
+    return files(CONFIG, WILDCARDS) if callable(files) else files.format(**WILDCARDS)
+
+
+@pytest.mark.parametrize("rule", rules())
+def test_analyses_of_one_process_fit_together(rule):
+    analyses = rules()[rule]
+    assert sum(analysis.one_model for analysis in analyses) <= 1
+    assert len({(analysis.environment, analysis.cluster_group, analysis.gpu) for analysis in analyses}) == 1
+    inputs = {}
+    for analysis in analyses:
+        for key, files in analysis.inputs.items():
+            assert inputs.setdefault(key, named(files)) == named(files)
+
+
+def test_environments_hold_what_their_jobs_import():
+    environments = {name: analysis.environment for name, analysis in ANALYSES.items()}
+    environments |= {f"{name}_figure": "figures" for name in FIGURES}
+    for path in (CHECKOUT / "workflow/rules").glob("*.smk"):
+        for rule in re.split(r"\n(?= *rule\b)", path.read_text()):
+            for name in re.findall(r'jobs=(?:jobs|batch)\(\s*"(\w+)"', rule):
+                [environments[name]] = re.findall(r"envs/(\w+)\.yaml", rule)
+    assert set(environments) == set(JOBS)
+    everything = {"source": list(KINDS.values()), "explain": [one.compute for one in METHODS.values() if one.compute]}
+    for name, environment in environments.items():
+        pins = yaml.safe_load((CHECKOUT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
+        functions = described(name)["functions"]
+        called = [one for keyword in functions for one in everything.get(keyword, [functions[keyword]])]
+        libraries = fingerprint([function.partition(":")[0] for function in called], CHECKOUT).libraries
+        held = {pin.partition("==")[0].lower() for pin in pins}
+        assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, (name, environment)
+
+
+def test_planning_is_light():
+    program = (
+        "import sys, classlens.catalog.plan, classlens.catalog.run, classlens.config\n"
+        "print(*{'torch', 'timm', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert ran.stdout.split() == []
+
+
+CAPTIONS = [analysis.caption for analysis in ANALYSES.values()]
+CAPTIONS += [ANALYSES[name].figure.caption for name in FIGURES]
+
+
+@pytest.mark.parametrize("caption", [*CAPTIONS, "<b>{model}</b> `x`_ *y* |z| :math:`1` [1]_ http://a.b \\"])
+def test_captions_are_shown_as_typed(caption):
+    text = report_caption(caption, CONFIG, {"model": "a_"})
+    [paragraph] = publish_doctree(text, settings_overrides={"report_level": 1}).children
+    assert isinstance(paragraph, nodes.paragraph)
+    assert all(isinstance(part, nodes.Text) for part in paragraph.children)
+    assert paragraph.astext() == caption.format(model="a_", correction="Holm")
+
+
+def test_what_a_run_makes():
+    everything = wanted_figures(CONFIG)
+    assert everything == [f"{name}_a_" if ANALYSES[name].one_model else name for name in FIGURES]
+    assert wanted_figures(config_of(figures=["class_building", "logit_increment"])) == [
+        name for name in everything if name in ("class_building_a_", "logit_increment")
+    ]
+    assert wanted_tables(CONFIG) == [name for name in ANALYSES if name not in FIGURES]

@@ -1,0 +1,69 @@
+"""Batches that fit, models that are left as they were, and classes that models know."""
+
+import subprocess
+import sys
+from contextlib import suppress
+
+import pytest
+import torch
+from conftest import CHECKOUT
+from tiny_transformers import transformer, write_small
+
+from classlens.errors import InputError
+from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
+from classlens.inference.network import check_classes, read_classes
+
+RUN_NO_MODEL = (
+    "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",
+    "faithfulness.area", "faithfulness.table", "perturbation.kinds", "perturbation.rates", "probes.accuracy",
+    "probes.importance",
+)  # fmt: skip
+
+
+def test_batches_are_halved_until_they_fit():
+    seen = []
+
+    def run(part):
+        if part.stop - part.start > 3:
+            raise torch.OutOfMemoryError("simulated")
+        seen.extend(range(part.start, part.stop))
+
+    with_oom_backoff(11, 8, run)
+    assert seen == list(range(11))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("simulated"), RuntimeError("something else")])
+def test_what_smaller_batches_do_not_help_against_is_an_error(error):
+    def run(_part):
+        raise error
+
+    with pytest.raises(type(error), match=str(error)):
+        with_oom_backoff(4, 4, run)
+
+
+def test_frozen_eval_mode_leaves_a_model_as_it_was():
+    model = transformer("plain").train()
+    model.blocks[0].eval()
+    model.head.weight.requires_grad_(False)
+    before = [module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]
+    with suppress(KeyError), frozen_eval_mode(model):
+        assert not any(module.training for module in model.modules())
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+        raise KeyError
+    assert ([module.training for module in model.modules()], [p.requires_grad for p in model.parameters()]) == before
+
+
+def test_a_class_that_the_model_lacks_is_refused(tmp_path):
+    _, pixels, _, _ = write_small(tmp_path, "plain", [0, 7])
+    assert read_classes(pixels, 8).tolist() == [0, 7]
+    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
+        read_classes(pixels, 7)
+    with pytest.raises(InputError, match="class -1 is none"):
+        check_classes(torch.tensor([6, -1]).numpy(), 7)
+
+
+def test_what_runs_no_model_imports_no_torch():
+    imports = ", ".join(f"classlens.{module}" for module in RUN_NO_MODEL)
+    program = f"import sys, {imports}; print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "False\n"

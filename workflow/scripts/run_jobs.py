@@ -1,0 +1,30 @@
+"""Run the jobs of a rule through the store, one after the other: the one place where jobs meet Snakemake."""
+
+import sys
+from pathlib import Path
+
+from classlens.catalog.run import claim_device, computing
+from classlens.errors import InputError
+from classlens.logs import job_log
+from classlens.store.job import job_of, run_job
+from classlens.store.key import code_key
+from classlens.store.store import Store, store_path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+described = snakemake.params.jobs
+jobs = [job_of(params, snakemake.input, snakemake.output, ROOT) for params in described]
+# Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
+codes = [code_key(job.functions, ROOT) for job in jobs]
+store = Store(store_path(snakemake.config.get("store")))
+failed = False
+for job, code, path in zip(jobs, codes, snakemake.log, strict=True):
+    if "threads" in job.local:
+        job.local["threads"] = snakemake.threads
+    with job_log(path) as log:
+        try:
+            run_job(job, computing(job.functions), store, code, claim_device)
+        except InputError as error:  # said in its log; the other jobs do not need it
+            log.error("%s", error)
+            failed = True
+sys.exit(failed)
