@@ -21,7 +21,7 @@ from classlens.hdf5 import RowWriter
 from classlens.memories.agreement import block_memories
 from classlens.memories.parameters import write_parameters
 from classlens.models.build import build
-from classlens.models.weights import save_weights
+from classlens.models.canonical import save_weights
 from classlens.terms import BRANCHES
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

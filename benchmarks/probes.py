@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from classlens.models.build import build
-from classlens.models.weights import save_weights
+from classlens.models.canonical import save_weights
 from classlens.probes.fit import linear_probe
 
 HALF = [0.5, 0.5, 0.5]

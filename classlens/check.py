@@ -118,7 +118,8 @@ def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
 
 def _check_weights(config: Config, model: str) -> None:
     from classlens.models.architecture import model_options
-    from classlens.models.weights import assemble, require_finite
+    from classlens.models.canonical import require_finite
+    from classlens.models.weights import assemble
 
     entry = config.models[model]
     if config.trained(model) or entry["weights"] in ("random", "pretrained"):

@@ -13,9 +13,9 @@ import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.models.canonical import load_model
 from classlens.models.device import autocast, choose_device, device_name
 from classlens.models.inputs import Normalise
-from classlens.models.weights import load_model
 
 
 class Network(TypedDict):

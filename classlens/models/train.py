@@ -17,9 +17,9 @@ from torch.nn.functional import cross_entropy
 from classlens.batching import batches
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.canonical import save_weights
 from classlens.models.device import choose_device, device_name
 from classlens.models.inputs import Normalise
-from classlens.models.weights import save_weights
 from classlens.progress import Progress
 
 EVALUATION_BATCH = 256

@@ -1,8 +1,4 @@
-"""Weights of a model: from a file, from timm or fresh, always left behind as one canonical safetensors file.
-
-The canonical file holds the tensors of the built model in a fixed order and nothing else, so equal tensors give equal
-bytes, whatever file they came from.
-"""
+"""Weights of a model, from a file, from timm or fresh; what comes out is a canonical file (models/canonical.py)."""
 
 from __future__ import annotations
 
@@ -14,10 +10,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.canonical import save_weights, some
 from classlens.models.head import read_head
 
 WRAPPERS = ("state_dict", "model")
@@ -82,36 +79,6 @@ def assemble(
     return model
 
 
-def save_weights(model: torch.nn.Module, destination: Path | str, *, described_as: str) -> None:
-    """Write a model's tensors as a canonical file.
-
-    Raises:
-        InputError: a tensor holds NaN or infinity; the message names it.
-    """
-    require_finite(model, described_as)
-    save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}, destination
-    )
-
-
-def require_finite(model: torch.nn.Module, described_as: str) -> None:
-    """Refuse weights that are no numbers.
-
-    Raises:
-        InputError: a tensor holds NaN or infinity; the message names it.
-    """
-    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise InputError(f"{described_as}: {_some(broken)} hold NaN or infinity; take an intact checkpoint")
-
-
-def load_model(weights: Path | str, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
-    """Build a model and give it the weights of a canonical file."""
-    model = build(architecture, options)
-    model.load_state_dict(load_file(weights))
-    return model
-
-
 def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = True) -> None:
     """Load a user's checkpoint (.safetensors, .pt, .pth or .npz) into a model.
 
@@ -136,7 +103,7 @@ def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = Tr
     missing = [name for name in expected if name not in given]
     if missing:
         raise InputError(
-            f"{source} does not fit the model: {_some(missing)} are missing; check architecture and options"
+            f"{source} does not fit the model: {some(missing)} are missing; check architecture and options"
         )
     misfits = [
         f"{name} is {tuple(given[name].shape)} and should be {tuple(tensor.shape)}"
@@ -144,7 +111,7 @@ def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = Tr
         if given[name].shape != tensor.shape
     ]
     if misfits:
-        raise InputError(f"{source} does not fit the model: {_some(misfits)}; check architecture and options")
+        raise InputError(f"{source} does not fit the model: {some(misfits)}; check architecture and options")
     extra = [name for name in given if name not in expected]
     if extra:
         log.warning("%s: left out, the model has no such tensors: %s", source, ", ".join(extra))
@@ -219,8 +186,3 @@ def _load_npz(model: Any, source: Path) -> None:
         raise InputError(f"{source}: no such file; correct the model's key `weights`") from error
     except Exception as error:  # timm reads these files by name and raises whatever comes up
         raise InputError(f"{source} does not fit the model: {error}") from error
-
-
-def _some(names: list[str], most: int = 4) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -18,7 +18,7 @@ from classlens.memories.parameters import (
     write_parameters,
 )
 from classlens.models.build import build
-from classlens.models.weights import save_weights
+from classlens.models.canonical import save_weights
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 7}
 FAMILIES = {

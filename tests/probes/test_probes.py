@@ -14,8 +14,8 @@ from classlens.errors import InputError
 from classlens.inference.activations import capture_activations
 from classlens.inference.network import LoadedModel
 from classlens.models.build import build
+from classlens.models.canonical import save_weights
 from classlens.models.inputs import Normalise
-from classlens.models.weights import save_weights
 from classlens.probes import fit as fit_module
 from classlens.probes.accuracy import linear_probes
 from classlens.probes.features import Features
