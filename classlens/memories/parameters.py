@@ -24,7 +24,7 @@ OUTPUT_LAYERS = {"attn": "attn.proj.weight", "mlp": "mlp.fc2.weight"}
 LAYER_SCALES = {"attn": ("ls1.gamma", "gamma_1"), "mlp": ("ls2.gamma", "gamma_2")}
 """What timm's families call a branch's LayerScale."""
 HEADS = ("head", "head_dist")
-"""Distilled models have two heads, see `classlens.extraction.heads`."""
+"""Distilled models have two heads, see `classlens.inference.projection`."""
 STRONGEST = 5
 """Memories kept per class, and classes kept per memory."""
 
