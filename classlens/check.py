@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,19 @@ from PIL import Image
 
 from classlens.config import Config, read_config
 from classlens.data.pixels import require_same_size
+from classlens.data.select import few_training_images
 from classlens.data.source import Source
-from classlens.data.stimulus import Stimulus
+from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.data.threads import in_order
 from classlens.errors import InputError
 from classlens.models.architecture import with_architectures
 from classlens.models.head import read_head
-from classlens.progress import Progress
 
 BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
 """Of one token in a layer file: rank, logit and top 5 at three sites, five keys of two branches."""
 PACKED = 0.7
 """Share of that which compression leaves, as measured on ViT-B/32 and ViT-B/16."""
 THREADS = os.cpu_count() or 1
-TRIAL_IMAGES = 8
 MOST_NAMED = 10
 """Problems of one kind that are spelled out."""
 
@@ -64,29 +62,59 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         name: stimuli for name in config.datasets if (stimuli := findings.attempt(config.stimuli, name)) is not None
     }
     for name, stimuli in chosen.items():
-        findings.notes.append(_count(name, stimuli))
+        findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
+        if warning := few_training_images(config.source(name), stimuli, config.datasets[name]):
+            findings.notes.append(f"warning: {warning}")
+        findings.attempt(config.raw_images, name)
+        if config.source(name).has_masks:
+            findings.attempt(config.raw_masks, name)
         if not quick:
             _check_images(config.source(name), stimuli, findings)
+    for model, entry in config.models.items():
+        if entry["weights"] == "pretrained":
+            findings.notes.append(
+                f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes, "
+                f"downloaded where they are not cached"
+            )
     known: Config | None = findings.attempt(with_architectures, config) if len(chosen) == len(config.datasets) else None
     if known is None:
         return findings
+    findings.attempt(known.require_training_images)
     for model in known.models:
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
         findings.attempt(_check_weights, known, model)
         findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])
     if not quick and not findings.problems:
-        findings.notes += _estimates(known, chosen)
+        from classlens.estimate import time_notes
+
+        findings.notes += [*(findings.attempt(time_notes, known, chosen) or []), _disk(known, chosen)]
     return findings
 
 
-def _count(name: str, stimuli: list[Stimulus]) -> str:
+def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> str:
     splits = Counter(item.split for item in stimuli)
     classes = {item.class_id: item.class_name for item in stimuli if item.split == "evaluation"}
     shown = ", ".join(list(classes.values())[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
+    # A folder that is not split gives all of its images for evaluation where no number is asked for.
+    offered = [*source.stimuli({**selection, "per_class": None}), *source.stimuli(selection)]
+    places = [f"{_per_class(stimuli, offered, split)} per class for {split}" for split in SPLITS]
     return (
-        f"datasets.{name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
-        f"{len(classes)} classes ({shown})"
+        f"datasets.{source.name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
+        f"{len(classes)} classes ({shown}); {', '.join(places)}"
     )
+
+
+def _per_class(chosen: Sequence[Stimulus], offered: Sequence[Stimulus], split: str) -> str:
+    """Return how many images of each class are taken of how many."""
+    classes = {item.class_id for item in chosen}
+
+    def spread(items: Sequence[Stimulus]) -> str:
+        files = {(item.class_id, item.file) for item in items if item.split == split and item.class_id in classes}
+        counts = Counter(class_id for class_id, _ in files)
+        least, most = (choose(counts[class_id] for class_id in classes) for choose in (min, max))
+        return f"{least}" if least == most else f"{least} to {most}"
+
+    return f"{spread(chosen)} of {spread(offered)}"
 
 
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> None:
@@ -105,6 +133,9 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
     findings.problems += found[:MOST_NAMED]
     if len(found) > MOST_NAMED:
         findings.problems.append(f"datasets.{source.name}: {len(found) - MOST_NAMED} more images or masks like these")
+    masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
+    if not found:
+        findings.notes.append(f"datasets.{source.name}: {len(stimuli)} images and {masks} masks were read")
 
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
@@ -150,51 +181,17 @@ def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
         )
 
 
-def _estimates(config: Config, chosen: dict[str, list[Stimulus]]) -> Iterator[str]:
-    """Yield what extraction takes on this machine, from a trial batch per model."""
-    seconds, size, shards = 0.0, 0.0, 0.0
-    with Progress(len(config.models), "trying models", "model") as progress:
-        for model in config.models:
-            facts = config.architecture(model)
-            stimuli = chosen[config.models[model]["dataset"]]
-            images = sum(item.split == "evaluation" for item in stimuli)
-            seconds += images * _seconds_per_image(config, model)
-            shards += images * facts["depth"] * facts["tokens"] * BYTES_PER_TOKEN * PACKED
-            progress.advance()
+def _disk(config: Config, chosen: dict[str, list[Stimulus]]) -> str:
+    """Say what pixels and layer files take."""
+    size, shards = 0.0, 0.0
+    for model in config.models:
+        facts = config.architecture(model)
+        images = sum(item.split == "evaluation" for item in chosen[config.models[model]["dataset"]])
+        shards += images * facts["depth"] * facts["tokens"] * BYTES_PER_TOKEN * PACKED
     for name, stimuli in chosen.items():
         geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
         size += sum(geometry.size**2 * 3 for geometry in geometries) * len(stimuli)
-    yield f"extraction: about {_duration(seconds)} on this machine, one job at a time (training not counted)"
-    yield (
+    return (
         f"disk: about {(size + shards) / 1e9:.2f} GB under results/, which the store shares where it can link, and "
         f"{shards / 1e9:.2f} GB more in the store until `classlens store gc`"
     )
-
-
-def _seconds_per_image(config: Config, model: str) -> float:
-    import numpy as np
-
-    from classlens.extraction.extract import Recorder
-    from classlens.models.architecture import model_options
-    from classlens.models.build import build
-    from classlens.models.device import choose_device
-    from classlens.models.inputs import Normalise
-
-    device = choose_device(config.extraction["device"])
-    network = build(config.models[model]["architecture"], model_options(config, model)).to(device)
-    transform = config.transform(model)
-    recorder = Recorder(network, Normalise(transform["mean"], transform["std"], device), config.extraction["precision"])
-    size = config.architecture(model)["image_size"]
-    noise = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, size, size, 3), np.uint8)
-    classes = np.zeros(TRIAL_IMAGES, np.int64)
-    recorder(noise[:1], classes[:1])
-    start = time.perf_counter()
-    recorder(noise, classes)
-    return (time.perf_counter() - start) / TRIAL_IMAGES
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{max(seconds, 1):.0f} seconds"

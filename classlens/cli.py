@@ -15,11 +15,14 @@ import typer
 
 from classlens.config import read_config
 from classlens.config.reference import reference
+from classlens.configfile import find_config
 from classlens.errors import InputError
 from classlens.store import explain as explaining
 from classlens.store import gc
 from classlens.store.key import JobKey
+from classlens.store.refusals import explained_refusals
 from classlens.store.store import STORE_VARIABLE, Store, store_path
+from classlens.store.workdir import CHANGED_SUFFIX
 
 PROJECT = Path(__file__).resolve().parents[1]
 
@@ -27,19 +30,28 @@ app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers th
 store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
 app.add_typer(store_app, name="store")
 
-ConfigFile = Annotated[Path, typer.Option("--configfile", help="The config that the workflow runs with.")]
-Working = Annotated[Path, typer.Option("--directory", help="The working directory that holds results/.")]
+WHICH_CONFIG = "default: that of the last run in the working directory, else config/config.yaml or config.yaml there"
+ConfigFile = Annotated[
+    Path | None, typer.Option("--configfile", help=f"The config that the workflow runs with; {WHICH_CONFIG}.")
+]
+Working = Annotated[
+    Path,
+    typer.Option(
+        "--directory",
+        help="The working directory, which holds results/. As in a run, relative paths in the config start there.",
+    ),
+]
 StoreFolder = Annotated[
     Path | None, typer.Option("--store", help=f"The store; default: ${STORE_VARIABLE}, else what the config says.")
 ]
-DEFAULT_CONFIG = PROJECT / "config/config.yaml"
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Show what is wrong with the user's input without a traceback."""
+    """Show what is wrong with the user's input, or what the file system refuses, without a traceback."""
     try:
-        yield
+        with explained_refusals(store_path(None)):
+            yield
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None
@@ -56,16 +68,38 @@ def go_to(working: Path) -> None:
     os.chdir(working)
 
 
-def open_store(folder: Path | None, config: Path, working: Path) -> Store:
-    """Open the store that a command is about, and go to the working directory.
+def config_of(working: Path, given: Path | None) -> Path:
+    """Return the config that a command is about: the one that is given, else that of the working directory.
 
     Raises:
-        InputError: there is no such directory, or no store.
+        InputError: there is no such directory, or no config in it.
+    """
+    if given is not None:
+        return given.absolute()
+    if not working.is_dir():
+        raise InputError(f"there is no directory {working}")
+    found = find_config(working.absolute())
+    typer.echo(f"config: {found}", err=True)
+    return found
+
+
+def open_store(folder: Path | None, config: Path | None, working: Path) -> Store:
+    """Open the store that a command is about, and go to the working directory.
+
+    Args:
+        folder: the store, where it is given.
+        config: names the store where nothing else does; None: that of the working directory.
+        working: the working directory.
+
+    Raises:
+        InputError: there is no such directory, no config, or no store.
     """
     # What is typed is relative to where it is typed; environment and config are relative to the working directory.
-    folder, config = folder.absolute() if folder else None, config.absolute()
+    folder = folder.absolute() if folder else None
+    named = folder is not None or os.environ.get(STORE_VARIABLE)
+    chosen = None if named else config_of(working, config)
     go_to(working)
-    root = folder or store_path(None if os.environ.get(STORE_VARIABLE) else read_config(config).store)
+    root = folder or store_path(read_config(chosen).store if chosen else None)
     if not root.is_dir():
         raise InputError(f"there is no store at {root}; run the workflow first, or name one with --store")
     return Store(root)
@@ -79,16 +113,20 @@ def config_reference() -> None:
 
 @app.command()
 def check(
-    config: Annotated[Path, typer.Argument(help="The config to check.")] = DEFAULT_CONFIG,
+    config: Annotated[Path | None, typer.Argument(help=f"The config to check; {WHICH_CONFIG}.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Neither decode the images nor try the models.")] = False,
     store: StoreFolder = None,
     directory: Working = Path(),
 ) -> None:
-    """Look over a config, its data, masks, weights and heads before anything runs."""
+    """Look over a config, its data, masks, weights and heads before anything runs.
+
+    Relative paths in the config start at the working directory, --directory, as in a run with the same option.
+    """
     from classlens.check import check as look_over
 
-    config, store = config.absolute(), store.absolute() if store else None
+    store = store.absolute() if store else None
     with plain_errors():
+        config = config_of(directory, config)
         go_to(directory)
     findings = look_over(config, quick=quick)
     for note in findings.notes:
@@ -118,9 +156,7 @@ def _planned_jobs(config: Path, store: Path | None) -> str:
 
 
 @store_app.command("list")
-def list_records(
-    store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
-) -> None:
+def list_records(store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
     """List what the store holds, oldest first: age in days, size, job, key."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
@@ -133,24 +169,20 @@ def list_records(
 
 
 @store_app.command()
-def explain(
-    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
-) -> None:
+def explain(target: str, store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
     """Say whether a run would compute a file under results/, and why."""
     with plain_errors():
-        configfile = configfile.absolute()
+        configfile = config_of(directory, configfile)
         opened = open_store(store, configfile, directory)
         verdict = explaining.explain(target, opened, Path.cwd(), _key_now(configfile))
         _show(verdict, 0, set())
 
 
 @store_app.command()
-def accept(
-    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
-) -> None:
+def accept(target: str, store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
     """Say that an edit of code changed no number of a file and of what it was made from: nothing computes again."""
     with plain_errors():
-        configfile = configfile.absolute()
+        configfile = config_of(directory, configfile)
         opened = open_store(store, configfile, directory)
         accepted = explaining.accept(target, opened, Path.cwd(), _key_now(configfile))
         for verdict in accepted:
@@ -160,34 +192,44 @@ def accept(
 
 @store_app.command()
 def provenance(
-    target: str, store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()
+    target: str,
+    every: Annotated[bool, typer.Option("--all", help="Name every raw file instead of counting them.")] = False,
+    store: StoreFolder = None,
+    configfile: ConfigFile = None,
+    directory: Working = Path(),
 ) -> None:
     """Show how a file under results/ was made, down to raw data."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
-        for line in explaining.provenance_lines(target, opened, Path.cwd()):
+        for line in explaining.provenance_lines(target, opened, Path.cwd(), every=every):
             typer.echo(line)
 
 
 @store_app.command()
-def verify(store: StoreFolder = None, configfile: ConfigFile = DEFAULT_CONFIG, directory: Working = Path()) -> None:
-    """Read every blob again; damaged ones are named and taken away, and the next run makes them anew."""
+def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
+    """Read every blob and this directory's results again; the next run makes damaged ones anew."""
     with plain_errors():
-        damaged = gc.verify(open_store(store, configfile, directory))
+        opened = open_store(store, configfile, directory)
+        damaged = gc.verify(opened)
         for blob in damaged:
             typer.echo(f"damaged: {blob}")
-        typer.echo(f"{len(damaged)} damaged blobs")
-        if damaged:
+        changed = gc.verify_results(opened, damaged)
+        for file in changed:
+            typer.echo(f"damaged: {file}, set aside as {file.name}{CHANGED_SUFFIX}")
+        typer.echo(f"{len(damaged)} damaged blobs, {len(changed)} damaged results")
+        if damaged or changed:
             raise typer.Exit(1)
 
 
 @store_app.command("gc")
 def collect(
-    older_than: Annotated[float | None, typer.Option(help="Only what is older than this many days.")] = None,
+    older_than: Annotated[
+        float | None, typer.Option(help="Only what is older than this many days; else one hour.")
+    ] = None,
     keep: Annotated[float | None, typer.Option(help="Take the oldest until this many GB are left.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Take nothing, only count.")] = False,
     store: StoreFolder = None,
-    configfile: ConfigFile = DEFAULT_CONFIG,
+    configfile: ConfigFile = None,
     directory: Working = Path(),
 ) -> None:
     """Take away what no results/ uses any more."""
@@ -201,10 +243,24 @@ def collect(
 
 def _key_now(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
     # Only these commands need to know architectures.
+    from classlens.catalog.jobs import JOBS
     from classlens.catalog.plan import key_now
     from classlens.models.architecture import with_architectures
 
-    return key_now(with_architectures(read_config(configfile)), PROJECT)
+    config = with_architectures(read_config(configfile))
+    now = key_now(config, PROJECT)
+
+    def key(job: str, wildcards: dict[str, str]) -> JobKey:
+        for kind, known in (("model", config.models), ("dataset", config.datasets)):
+            if kind in wildcards and wildcards[kind] not in known:
+                raise InputError(
+                    f"{configfile} has no {kind} {wildcards[kind]}; name the config of the run with --configfile"
+                )
+        if job not in JOBS:
+            raise InputError(f"this version has no job {job}; run snakemake for the file")
+        return now(job, wildcards)
+
+    return key
 
 
 def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,18 @@ import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
+from classlens.catalog.analyses import ANALYSES, STACKED
+from classlens.configfile import find_config
 from classlens.csvfile import read_table
 from classlens.errors import InputError
+from classlens.explanations.methods import METHODS
+from classlens.groups import token_groups
+from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
 from classlens.terms import SITES, block_name
 
 Block = int | None
 
+SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 NOT_MODELS = ("datasets", "tables", "figures")
 
 
@@ -150,9 +158,7 @@ class Results:
         rank, logit = self.rank(model, site, block), self.logit(model, site, block)
         images, tokens = rank.shape
         prefix = self.num_prefix_tokens(model)
-        groups = np.array(["prefix"] * prefix + ["image"] * (tokens - prefix), dtype=object)
-        if self.has_class_token(model):
-            groups[0] = "cls"
+        groups = token_groups(tokens, prefix, has_class_token=self.has_class_token(model))
         frame = pd.DataFrame(
             {
                 "image": np.repeat(np.arange(images), tokens),
@@ -215,6 +221,39 @@ class Results:
 
     def _there(self, path: str) -> Path:
         found = self.folder / path
-        if not found.is_file():
-            raise InputError(f"{found} is not there; make it with: snakemake --cores all results/{path}")
-        return found
+        if found.is_file():
+            return found
+        kind, name = Path(path).parent, Path(path).stem
+        there = {other.stem for other in found.parent.glob(f"*{found.suffix}")}
+        makeable = self._makeable(kind)
+        if makeable is None or name in makeable:
+            raise InputError(f"{found} is not there; make it with: {self._command(path)}")
+        close = difflib.get_close_matches(name, {*there, *makeable}, 3)
+        advice = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(sorted(there)) or 'none'}"
+        made = [one for one in close[:1] if one not in there]
+        how = f" Make {made[0]} with: {self._command(str(kind / (made[0] + found.suffix)))}" if made else ""
+        raise InputError(f"{found} is not there; {advice}{how}")
+
+    def _makeable(self, folder: Path) -> set[str] | None:
+        """Return the names that a run can make in a folder, None where they are not known."""
+        if folder.name in ("explanation", "faithfulness"):
+            return set(METHODS)
+        if folder.name == "perturbation":
+            return {f"attention_{kind}" for kind in ATTENTION_KINDS} | {f"tokens_{kind}" for kind in TOKEN_KINDS}
+        tables = [analysis.table_path(table) for analysis in ANALYSES.values() for table in analysis.tables.values()]
+        paths = {
+            "tables": [*tables, *(f"results/tables/{name}.csv" for name in (*STACKED, "published_comparison"))],
+            "figures": [f"{analysis.figure_stem}.svg" for analysis in ANALYSES.values() if analysis.figure],
+        }
+        if str(folder) not in paths:
+            return None
+        own = [Path(path).stem for path in paths[str(folder)] if Path(path).parent.name == str(folder)]
+        return {name.format(model=model) for name in own for model in self.models or ["MODEL"]}
+
+    def _command(self, path: str) -> str:
+        """Return what makes a result, wherever it is typed."""
+        working = self.folder.absolute().parent
+        words = ["snakemake", f"results/{path}", "--snakefile", str(SNAKEFILE), "--directory", str(working)]
+        with suppress(InputError):
+            words += ["--configfile", str(find_config(working))]
+        return shlex.join([*words, "--cores", "all"])

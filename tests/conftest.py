@@ -88,9 +88,9 @@ class Workflow:
         self.command()
         command = [sys.executable, "-m", "classlens", "store", *arguments, "--configfile", "config.yaml"]
         environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
-        return subprocess.run(
-            command, env=environment, cwd=self.folder, capture_output=True, text=True, check=True
-        ).stdout
+        ran = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
 
     def opened_store(self) -> Store:
         return Store(self.store or self.folder / ".classlens")

@@ -1,5 +1,6 @@
 """The command line, in this process, on a small store whose records name real jobs."""
 
+import errno
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from classlens.catalog.plan import describe_job
 from classlens.check import Findings
 from classlens.config import read_config
 from classlens.config.reference import reference
+from classlens.configfile import find_config, keep_config
 from classlens.store import gc
 from classlens.store.job import Job, run_job
 from classlens.store.store import STORE_VARIABLE, Store
@@ -133,7 +135,7 @@ def test_list_counts_a_shared_blob_once(runner, store):
 def test_an_empty_store(runner, working):
     (working / ".classlens").mkdir()
     assert runner("store", "list", *HERE) == f"0 blobs, 0 B, in {working}/.classlens\n"
-    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+    assert runner("store", "verify", *HERE) == "0 damaged blobs, 0 damaged results\n"
     assert runner("store", "gc", *HERE) == "took 0 records and 0 blobs, 0 B\n"
 
 
@@ -256,6 +258,47 @@ def test_a_config_that_cannot_be_read(runner, working):
     Path("config.yaml").write_text("models: {}\n")
     printed = runner("store", "list", *HERE, ok=False)
     assert "'datasets' is a required property" in printed
+
+
+# Which config
+
+
+def test_the_config_of_the_last_run(runner, store):
+    """The run's own file counts as it is now; without it, or where options changed it, what the run kept."""
+    Path("config.yaml").rename("my.yaml")
+    printed = runner("store", "explain", TABLE, ok=False)
+    assert (
+        "has seen no run and holds no config/config.yaml or config.yaml; name the config with --configfile" in printed
+    )
+    config = yaml.safe_load(Path("my.yaml").read_text())
+    keep_config(config, [Path("my.yaml")])
+    assert find_config(Path()) == Path.cwd() / "my.yaml"
+    assert runner("store", "explain", TABLE).splitlines()[0] == f"config: {Path.cwd()}/my.yaml"
+    assert "would not be computed" in runner("store", "explain", TABLE)
+    config["datasets"]["digits"]["per_class"] = 3
+    Path("my.yaml").write_text(yaml.safe_dump(config))
+    assert "selection.per_class: 2 -> 3" in runner("store", "explain", TABLE)
+    Path("my.yaml").unlink()
+    assert f"config: {Path.cwd()}/.snakemake/classlens/config.yaml" in runner("store", "list")
+    assert "would not be computed" in runner("store", "explain", TABLE)
+    write_config()
+    keep_config(config, ["config.yaml"])  # changed by options
+    assert "selection.per_class: 2 -> 3" in runner("store", "explain", TABLE)
+
+
+@pytest.mark.parametrize("place", ["config/config.yaml", "config.yaml"])
+def test_a_config_that_lies_in_the_working_directory(runner, store, place):
+    Path(place).parent.mkdir(exist_ok=True)
+    Path("config.yaml").rename(place)
+    for command in (["explain", TABLE], ["provenance", TABLE], ["list"], ["verify"], ["gc"], ["accept", TABLE]):
+        assert f"config: {Path.cwd() / place}" in runner("store", *command)
+
+
+def test_a_config_of_another_study(runner, store):
+    text = Path("config.yaml").read_text().replace("digits:", "numbers:").replace("dataset: digits", "dataset: numbers")
+    Path("config.yaml").write_text(text)
+    printed = runner("store", "explain", TABLE, *HERE, ok=False)
+    assert "config.yaml has no dataset digits; name the config of the run with --configfile" in printed
 
 
 # Explain
@@ -447,17 +490,36 @@ def test_provenance_after_the_directory_was_moved(runner, store, tmp_path, monke
     assert lines[2].startswith(f"  {TABLE}  by stimuli")
 
 
+def test_provenance_counts_raw_files(runner, store):
+    raw = [f"raw_{index}.txt" for index in range(1200)]
+    for path in raw:
+        Path(path).write_text(path)
+    run("stimuli", {"raw": raw, "note": "raw.txt"}, {"table": TABLE}, {"dataset": "digits"}, store)
+    lines = runner("store", "provenance", TABLE, *HERE).splitlines()
+    assert [line.rsplit("  ", 1)[0] for line in lines[2:]] == [
+        "  raw: 1,200 raw files, first raw_0.txt",
+        "  raw.txt  raw",
+    ]
+    lines = runner("store", "provenance", TABLE, "--all", *HERE).splitlines()
+    assert [line.split()[0] for line in lines[2:]] == [*raw, "raw.txt"]
+
+
 # Verify and collect
 
 
 def test_verify(runner, store):
-    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+    assert runner("store", "verify", *HERE) == "0 damaged blobs, 0 damaged results\n"
     blob = sorted((store.root / "blobs").glob("*/*"))[0]
     blob.chmod(0o644)
     blob.write_text("rot!")
-    assert runner("store", "verify", *HERE, ok=False) == f"damaged: {blob}\n1 damaged blobs\n"
+    [result] = [path for path in Path("results").rglob("*") if path.is_file() and path.samefile(blob)]
+    assert runner("store", "verify", *HERE, ok=False).splitlines() == [
+        f"damaged: {blob}",
+        f"damaged: {result.absolute()}, set aside as {result.name}.changed",
+        "1 damaged blobs, 1 damaged results",
+    ]
     assert not blob.exists()
-    assert runner("store", "verify", *HERE) == "0 damaged blobs\n"
+    assert runner("store", "verify", *HERE) == "0 damaged blobs, 0 damaged results\n"
 
 
 def age(store, days):
@@ -491,10 +553,21 @@ def test_gc_spares_the_workspace_of_a_running_job(runner, store):
         (store.root / "work" / "another-host-2-x").mkdir()
         os.utime(store.root / "work" / "another-host-2-x", (1, 1))
         (store.root / "actions" / "ab").mkdir(exist_ok=True)
-        (store.root / "actions" / "ab" / ".new-killed").touch()
+        for name in (".new-killed", ".new-running"):
+            (store.root / "actions" / "ab" / name).touch()
+        os.utime(store.root / "actions" / "ab" / ".new-killed", (1, 1))
         runner("store", "gc", *HERE)
         assert sorted(path.name for path in (store.root / "work").iterdir()) == sorted([running, "another-host-1-x"])
-        assert not (store.root / "actions" / "ab" / ".new-killed").exists()
+        assert [path.name for path in (store.root / "actions" / "ab").glob(".new-*")] == [".new-running"]
+
+
+def test_a_store_that_may_not_be_read(runner, store, monkeypatch):
+    def denied(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(store.root / "actions"))
+
+    monkeypatch.setattr("classlens.store.store.os.scandir", denied)
+    printed = runner("store", "list", *HERE, ok=False)
+    assert printed.startswith(f"error: {store.root}/actions: permission denied; {store.root}/actions has owner ")
 
 
 # What is lost when a shared file is damaged

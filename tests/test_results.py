@@ -7,6 +7,7 @@ import pytest
 import classlens
 from classlens import Results
 from classlens.errors import InputError
+from classlens.results import SNAKEFILE
 from classlens.terms import BRANCHES, SITES, block_name
 
 N, T, B, C, PREFIX = 3, 6, 2, 7, 2
@@ -113,8 +114,6 @@ def test_a_tidy_frame_of_tokens(results):
 
 def test_tables_and_figures(results):
     assert results.table("rates")["model"].tolist() == ["1e5"]
-    with pytest.raises(InputError, match=r"make it with: snakemake --cores all results/figures/x\.svg"):
-        results.figure("x")
     (results.folder / "figures").mkdir()
     (results.folder / "figures/x.svg").touch()
     assert results.figure("x") == results.folder / "figures/x.svg"
@@ -128,7 +127,10 @@ def test_tables_and_figures(results):
         (lambda r: r.rank("m", block=B), f"blocks 0 to {B - 1}, no block {B}"),
         (lambda r: r.keys("m", "residual", 0), "has no keys/residual"),
         (lambda r: r.stimuli("e"), r"results/datasets/e/stimuli\.csv"),
-        (lambda r: r.table("none"), r"results/tables/none\.csv"),
+        (lambda r: r.table("none"), r"results/tables/none\.csv is not there; there are rates"),
+        (lambda r: r.table("rate"), r"did you mean rates\?$"),
+        (lambda r: r.importance("m", "gradientt"), r"did you mean gradient .*Make gradient with: .*gradient\.h5"),
+        (lambda r: r.token_perturbation("m", "no_clas"), r"did you mean tokens_no_class"),
     ],
 )
 def test_what_is_not_there_is_named(results, ask, message):
@@ -141,3 +143,15 @@ def test_no_results_at_all(tmp_path):
         Results(tmp_path / "results")
     with pytest.raises(AttributeError, match="Resultz"):
         _ = classlens.Resultz
+
+
+def test_a_result_that_can_be_made_comes_with_a_command_that_works_anywhere(results):
+    working = results.folder.parent
+    made = f"snakemake results/figures/heatmaps_m.svg --snakefile {SNAKEFILE} --directory {working} --cores all"
+    for name in ("heatmaps_m", "heatmap_m"):
+        with pytest.raises(InputError) as error:
+            results.figure(name)
+        assert str(error.value).endswith(f" with: {made}")
+    (working / "config.yaml").touch()
+    with pytest.raises(InputError, match=f"--configfile {working}/config.yaml --cores all"):
+        results.table("class_building_m")

@@ -23,7 +23,7 @@ ANALYSES = (
         inputs={"parameters": files.MEMORY_PARAMETERS, "twin": files.of_twin(files.MEMORY_PARAMETERS)},
         settings=RESAMPLING,
         tested=True,
-        caption="Class-value agreement per branch and block: mean over classes with its bootstrap interval, five- "
+        caption="Class-value agreement per branch and block: mean over classes with its bootstrap interval, five-"
         "number summary over classes, chance level, paired difference to the random twin with its interval, "
         "one-sided Wilcoxon p-value, and that p-value corrected over the table.",
         figure=Figure(

@@ -33,9 +33,10 @@ def selection(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
-    """Where raw data lies, which shapes no result."""
-    dataset = config.dataset(wildcards["model"]) if "model" in wildcards else config.datasets[wildcards["dataset"]]
-    return {"root": dataset["root"], "mask_root": dataset["masks"]}
+    """Where raw data lies and what messages call it, which shapes no result."""
+    name = config.models[wildcards["model"]]["dataset"] if "model" in wildcards else wildcards["dataset"]
+    dataset = config.datasets[name]
+    return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name}
 
 
 def geometry(_config: Config, wildcards: Wildcards) -> Slice:

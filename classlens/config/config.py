@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
@@ -42,9 +43,21 @@ class ArchitectureInfo(TypedDict):
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
-    TRAINING_IMAGES: "needs training images of {model}; raise datasets.{dataset}.train_per_class",
+    TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
+
+
+def _trackable(paths: list[str]) -> list[str]:
+    """Return paths as they came; Snakemake takes what is in such brackets for the name of a value."""
+    wrong = next((path for path in paths if set(path) & set("{}<>")), None)
+    if wrong is not None:
+        raise InputError(f"{wrong}: Snakemake cannot track a file with {{, }}, < or > in its path; rename it")
+    return paths
+
+
+def _yaml(number: int | None) -> str:
+    return "null, which is all" if number is None else str(number)
 
 
 def twin_name(model: str) -> str:
@@ -89,12 +102,16 @@ class Config:
         return self._once("classes", dataset, lambda: self.source(dataset).class_count())
 
     def raw_images(self, dataset: str) -> list[str]:
-        """Return the raw files that a data set's images come from."""
-        return self.source(dataset).image_files(self.stimuli(dataset))
+        """Return the raw files that a data set's images come from.
+
+        Raises:
+            InputError: the scheduler cannot track a file of such a name.
+        """
+        return _trackable(self.source(dataset).image_files(self.stimuli(dataset)))
 
     def raw_masks(self, dataset: str) -> list[str]:
-        """Return the raw files that the masks of a data set's evaluation images come from."""
-        return self.source(dataset).mask_files(self.stimuli(dataset))
+        """Return the raw files that the masks of a data set's evaluation images come from; see `raw_images`."""
+        return _trackable(self.source(dataset).mask_files(self.stimuli(dataset)))
 
     def _once(self, question: str, dataset: str, answer: Callable[[], Answer]) -> Answer:
         if (question, dataset) not in self._known:
@@ -181,7 +198,31 @@ class Config:
             InputError: it has not.
         """
         if not self.has(model, need):
-            raise InputError(f"{job} {REASONS[need].format(model=model, dataset=self.models[model]['dataset'])}")
+            dataset = self.models[model]["dataset"]
+            more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
+            raise InputError(f"{job} {REASONS[need].format(model=model, dataset=dataset, more=more)}")
+
+    def require_training_images(self) -> None:
+        """Check that there is something to train each model on that the workflow trains.
+
+        Raises:
+            InputError: there is not.
+        """
+        for model in self.models:
+            if self.trained(model):
+                self.require(model, TRAINING_IMAGES, "training")
+
+    def more_training(self, dataset: str) -> str:
+        """Return what to do where a data set gives no training images."""
+        chosen = self.datasets[dataset]
+        if chosen["train_per_class"] == 0:
+            return "train_per_class is 0: raise it"
+        most = max(Counter(item.class_id for item in self.stimuli(dataset)).values())
+        return (
+            f"{most} images of a class at most are taken for evaluation (per_class = {_yaml(chosen['per_class'])}), "
+            f"none is left for training (train_per_class = {_yaml(chosen['train_per_class'])}): "
+            f"{self.source(dataset).more_training}"
+        )
 
     def shard_bounds(self, model: str) -> list[tuple[int, int]]:
         """Return first and last + 1 image of every shard of a model's evaluation images."""

@@ -60,7 +60,11 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     """
     errors = sorted(Draft202012Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
     if errors:
-        raise InputError("config: " + "; ".join(_explain(error) for error in errors))
+        where: dict[str, list[str]] = {}
+        for error in errors:
+            place, fault = _explain(error)
+            where.setdefault(fault, []).append(place)
+        raise InputError("config: " + "; ".join(f"{', '.join(places)}: {fault}" for fault, places in where.items()))
     full = _with_defaults(schema(), copy.deepcopy(dict(raw)))
     for name, dataset in full["datasets"].items():
         _check_dataset(name, dataset)
@@ -77,9 +81,10 @@ def read_config(path: Path | str) -> Config:
         InputError: the file is missing, is not YAML, or `load_config` refuses it.
     """
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        with open(path, "rb") as file:  # the parser names the file where it can
+            raw = yaml.safe_load(file)
     except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"config file {path}: {error}") from error
+        raise InputError(f"config file {path}: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise InputError(f"config file {path}: give at least the sections datasets and models")
     return load_config(raw)
@@ -101,27 +106,24 @@ def _with_defaults(part: Mapping[str, Any], value: Any) -> Any:
     return value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError) -> tuple[str, str]:
     """Say which key is wrong and what would be right."""
     where = ".".join(str(step) for step in error.absolute_path) or "the config"
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))  # type: ignore[union-attr]
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
-        return "; ".join(_unknown_key(where, str(key), known) for key in unknown)
-    if error.validator in ("enum", "pattern", "not"):
-        allowed = [str(value) for value in error.validator_value or []]  # type: ignore[union-attr]
-        close = difflib.get_close_matches(str(error.instance), allowed, 1)
-        hint = f" (did you mean {close[0]}?)" if close and error.validator == "enum" else ""
-        if "propertyNames" in error.absolute_schema_path:
-            return f"{where}: the name {error.instance!r} cannot be used; take letters, digits, - _ and ."
-        return f"{where}: {error.message}{hint}"
-    return f"{where}: {error.message}"
+        return where, "; ".join(_unknown_key(str(key), known) for key in unknown)
+    if "propertyNames" in error.absolute_schema_path:
+        return where, f"the name {error.instance!r} cannot be used; take letters, digits, - _ and ."
+    if error.validator == "enum":
+        close = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), 1)  # type: ignore[arg-type]
+        return where, f"{error.message}{f' (did you mean {close[0]}?)' if close else ''}"
+    return where, error.message
 
 
-def _unknown_key(where: str, key: str, known: list[str]) -> str:
+def _unknown_key(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, 1)
-    advice = f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}"
-    return f"{where}: unknown key {key!r}; {advice}"
+    return f"unknown key {key!r}; " + (f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}")
 
 
 def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:

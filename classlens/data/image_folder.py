@@ -9,6 +9,7 @@ masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 
 from classlens.data.images import open_nonzero
 from classlens.data.mask import CLASS, CONTEXT, Mask
-from classlens.data.raw import ImageFiles, is_plain_name, read_text
+from classlens.data.raw import ImageFiles, is_plain_name, read_text, require_text
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -46,6 +47,13 @@ class ImageFolder(ImageFiles):
     def class_count(self) -> int:
         """Return the number of classes that are listed, or have a folder."""
         return len(self._class_names())
+
+    @property
+    def more_training(self) -> str:
+        """How a class gets more training images."""
+        if self._is_split():
+            return f"add images to {PARTITIONS['training']}/"
+        return "lower per_class: training images are those that it leaves of a folder (see docs/data.md)"
 
     @property
     def has_masks(self) -> bool:
@@ -77,6 +85,8 @@ class ImageFolder(ImageFiles):
         self.require_root()
         folders = [self.root / partition for partition in PARTITIONS.values()] if self._is_split() else [self.root]
         present = sorted({path.name for folder in folders for path in folder.iterdir() if _is_class(path)})
+        for class_id in present:
+            require_text(class_id)
         if not present:
             raise InputError(
                 f"datasets.{self.name}.root: {self.root} has no folders of classes; put each class's images into one"
@@ -106,9 +116,11 @@ class ImageFolder(ImageFiles):
     def _images(self, folder: str) -> Iterator[str]:
         """Yield the files that look like images, by name; what they really hold shows when they are decoded."""
         if (self.root / folder).is_dir():
-            for path in sorted((self.root / folder).iterdir()):
-                if path.suffix.lower() in _suffixes() and not path.name.startswith("."):
-                    yield f"{folder}/{path.name}"
+            # Entries of a scan know what is a folder; asking the disk about every file takes long on a network.
+            for entry in sorted(os.scandir(self.root / folder), key=lambda entry: entry.name):
+                suffix = Path(entry.name).suffix.lower()
+                if suffix in _suffixes() and not entry.name.startswith(".") and not entry.is_dir():
+                    yield f"{folder}/{entry.name}"
 
 
 def _is_class(path: Path) -> bool:

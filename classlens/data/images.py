@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from classlens.data.png import require_all_rows
 from classlens.errors import InputError
 
 BROKEN = (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError)
@@ -16,9 +17,7 @@ BROKEN = (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError)
 
 
 def open_image(content: bytes, path: Path) -> Image.Image:
-    """Decode an image into upright RGB.
-
-    Transparency is laid over white; 16-bit grey is scaled to 8 bits; the rotation that a camera noted is applied.
+    """Decode an image, see `upright_rgb`.
 
     Args:
         content: the file's bytes.
@@ -30,7 +29,8 @@ def open_image(content: bytes, path: Path) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content)) as image:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
+            require_all_rows(image, content)
+            return upright_rgb(image)
     except Image.DecompressionBombError as error:  # raised before anything is decoded
         raise InputError(f"{path} has too many pixels ({error}); resize it") from error
     except BROKEN as error:
@@ -47,6 +47,8 @@ def open_mask(content: bytes, path: Path) -> npt.NDArray[np.uint8]:
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            require_all_rows(image, content)
             return np.asarray(image.convert("RGB"))
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
@@ -61,6 +63,8 @@ def open_nonzero(content: bytes, path: Path) -> npt.NDArray[np.bool_]:
     try:
         with Image.open(io.BytesIO(content)) as image:
             opaque = image.mode in ("LA", "RGBA", "PA")
+            image.load()
+            require_all_rows(image, content)
             values = np.asarray(image)
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
@@ -69,7 +73,12 @@ def open_nonzero(content: bytes, path: Path) -> npt.NDArray[np.bool_]:
     return np.asarray((colours[..., :-1] if opaque else colours).any(axis=-1), dtype=np.bool_)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """Return an image as RGB.
+
+    Transparency is laid over white; 16-bit grey is scaled to 8 bits; the rotation that a camera noted is applied.
+    """
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         # Pillow would clip 16-bit values instead of scaling them.
         return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from classlens.arrays import Array
 from classlens.data.mask import CLASS, IGNORE, Mask
-from classlens.data.source import Source
+from classlens.data.source import Place, Source
 from classlens.data.stimulus import read_mask_digests, read_stimuli
 from classlens.hdf5 import Column, RowWriter, iterate_rows
 
@@ -23,8 +24,7 @@ def write_token_labels(
     source: type[Source],
     grid: Sequence[int],
     mode: str,
-    root: str | None,
-    mask_root: str | None,
+    **place: Unpack[Place],
 ) -> None:
     """Write `label` (N, P) int8 and `class_fraction` (N, P) float32.
 
@@ -36,13 +36,13 @@ def write_token_labels(
         source: kind of data set.
         grid: rows and columns of image tokens.
         mode: "majority", or "corner", which labels tokens by the masks before any geometry.
-        root, mask_root: the data set's folders.
+        place: see `classlens.data.source.Place`.
 
     Raises:
         InputError: a mask is missing, cannot be read, or changed since it was listed.
     """
     rows, columns = grid
-    originals = source(root, mask_root)
+    originals = source(**place)
     listed = list(zip(read_stimuli(stimuli, "evaluation"), read_mask_digests(digests), strict=True))
     fields = {
         "label": Column((rows * columns,), np.int8, "1 class, 0 context, -1 ignore", "label"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
-from classlens.data.select import select
-from classlens.data.source import Source
+from classlens.data.select import few_training_images, select
+from classlens.data.source import Place, Source
 from classlens.data.stimulus import read_stimuli, write_mask_digests, write_stimuli
 from classlens.data.threads import in_order
+
+log = logging.getLogger(__name__)
 
 
 def list_stimuli(
@@ -17,9 +20,8 @@ def list_stimuli(
     table: str,
     source: type[Source],
     selection: Mapping[str, Any],
-    root: str | None,
-    mask_root: str | None,
     threads: int,
+    **place: Unpack[Place],
 ) -> None:
     """Select a data set's images, digest their raw contents in parallel, and write stimuli.csv.
 
@@ -28,11 +30,13 @@ def list_stimuli(
         table: the table to write.
         source: kind of data set.
         selection: the keys of the data set's config that choose images.
-        root, mask_root: its folders.
         threads: images that are read at a time.
+        place: see `Place`.
     """
-    images = source(root, mask_root)
+    images = source(**place)
     stimuli = select(images, selection)
+    if warning := few_training_images(images, stimuli, selection):
+        log.warning("%s", warning)
     listed = in_order(lambda item: images.digest(item.file), stimuli, threads, "listing")
     write_stimuli(stimuli, (digest for _, digest in listed), table)
 
@@ -43,9 +47,8 @@ def list_masks(
     raw: Sequence[str],
     table: str,
     source: type[Source],
-    root: str | None,
-    mask_root: str | None,
     threads: int,
+    **place: Unpack[Place],
 ) -> None:
     """Digest what the masks of a data set's evaluation images follow from, in parallel, and write masks.csv.
 
@@ -54,12 +57,12 @@ def list_masks(
         raw: the masks' files, which the workflow watches.
         table: the table to write.
         source: kind of data set.
-        root, mask_root: its folders.
         threads: masks that are read at a time.
+        place: see `Place`.
 
     Raises:
         InputError: an image has no mask.
     """
-    images, masks = read_stimuli(stimuli, "evaluation"), source(root, mask_root)
+    images, masks = read_stimuli(stimuli, "evaluation"), source(**place)
     listed = in_order(lambda item: masks.mask_digest(item.file, item.class_id), images, threads, "listing masks")
     write_mask_digests(images, (digest for _, digest in listed), table)

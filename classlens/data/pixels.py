@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from classlens.data.geometry import Geometry
-from classlens.data.source import Source
+from classlens.data.source import Place, Source
 from classlens.data.stimulus import Listed, read_mask_digests, read_stimuli
 from classlens.data.threads import in_order
 from classlens.errors import InputError
@@ -23,9 +25,8 @@ def write_pixels(
     source: type[Source],
     geometry: Geometry,
     split: str,
-    root: str | None,
-    mask_root: str | None,
     threads: int,
+    **place: Unpack[Place],
 ) -> None:
     """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
 
@@ -37,15 +38,15 @@ def write_pixels(
         source: kind of data set.
         geometry: how images are moved.
         split: "evaluation" or "training".
-        root, mask_root: the data set's folders.
         threads: images that are decoded at a time.
+        place: see `Place`.
 
     Raises:
         InputError: there is no image, or one cannot be read, or changed since it was listed.
     """
-    images, listed = source(root, mask_root), read_stimuli(stimuli, split)
+    images, listed = source(**place), read_stimuli(stimuli, split)
     if not listed:  # the evaluation split always has some
-        raise InputError("there are no training images; raise the data set's key `train_per_class`")
+        raise InputError("there are no training images; raise the data set's train_per_class, or lower its per_class")
     size = geometry.size
     highest = max(item.class_index for item in listed)
     columns = {
@@ -69,9 +70,8 @@ def write_masks(
     masks: str,
     source: type[Source],
     geometry: Geometry,
-    root: str | None,
-    mask_root: str | None,
     threads: int,
+    **place: Unpack[Place],
 ) -> None:
     """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore, of the evaluation images.
 
@@ -81,13 +81,13 @@ def write_masks(
         masks: the file to write.
         source: kind of data set.
         geometry: how images are moved.
-        root, mask_root: the data set's folders.
         threads: masks that are decoded at a time.
+        place: see `Place`.
 
     Raises:
         InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
-    images, listed = source(root, mask_root), read_stimuli(stimuli, "evaluation")
+    images, listed = source(**place), read_stimuli(stimuli, "evaluation")
     columns = {"mask": Column((geometry.size,) * 2, np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
     def decode(row: tuple[Listed, str]) -> npt.NDArray[np.uint8]:

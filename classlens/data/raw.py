@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,18 @@ def read_text(path: Path) -> str:
 def is_plain_name(text: str) -> bool:
     """Tell whether a text names something in a folder, and leads nowhere else."""
     return text not in ("", "..") and Path(text).name == text
+
+
+def require_text(name: str) -> None:
+    """Refuse a file's name that is no text; tables could not hold it.
+
+    Raises:
+        InputError: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"the name {os.fsencode(name)!r} is not UTF-8; rename the file or folder") from None
 
 
 class ImageFiles(Source):
@@ -89,6 +102,6 @@ class ImageFiles(Source):
         """Refuse a data set that is not there."""
         if not self.root.is_dir():
             raise InputError(
-                f"datasets.{self.name}.root: there is no folder {self.root}; point it to the one that holds "
-                f"{self.holds}"
+                f"datasets.{self.name}.root: there is no folder {self.root}"
+                f"{'' if self.root.is_absolute() else f' in {Path.cwd()}'}; point it to the one that holds {self.holds}"
             )

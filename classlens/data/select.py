@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from classlens.data.raw import require_text
 from classlens.data.source import Source
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
@@ -22,11 +23,12 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
         selection: `per_class`, `train_per_class`, `exclude_classes` and `too_few` of its section of the config.
 
     Raises:
-        InputError: files are missing, or a class has too few images.
+        InputError: files are missing or have names that are no text, or a class has too few images.
     """
     excluded = set(selection["exclude_classes"])
     offered: dict[tuple[str, str], list[Stimulus]] = defaultdict(list)
     for item in source.stimuli(selection):
+        require_text(item.file)
         if item.class_id not in excluded:
             offered[item.split, item.class_id].append(item)
     short = _too_few(offered, selection, source.name)
@@ -41,6 +43,26 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
     if not any(item.split == "evaluation" for item in chosen):
         raise InputError(f"datasets.{source.name} gives no evaluation image; check root, per_class and exclude_classes")
     return chosen
+
+
+def few_training_images(source: Source, chosen: Sequence[Stimulus], selection: Mapping[str, Any]) -> str | None:
+    """Return a warning if chosen classes have fewer training images than asked for; what there is is taken.
+
+    Arguments are those of `select`, and what it returned.
+    """
+    wanted = selection["train_per_class"]
+    counts = dict.fromkeys((item.class_id for item in chosen), 0)
+    for item in chosen:
+        counts[item.class_id] += item.split == "training"
+    short = sorted((class_id for class_id in counts if counts[class_id] < (wanted or 0)), key=lambda c: counts[c])
+    if not short:
+        return None
+    named = ", ".join(f"{class_id} ({counts[class_id]})" for class_id in short[:5])
+    return (
+        f"datasets.{source.name}: {len(short)} of {len(counts)} classes have fewer training images than "
+        f"train_per_class = {wanted}, all of which are taken: {named}{' and more' if len(short) > 5 else ''}; to get "
+        f"more, {source.more_training}"
+    )
 
 
 def _too_few(offered: Mapping[tuple[str, str], list[Stimulus]], selection: Mapping[str, Any], name: str) -> set[str]:

@@ -6,13 +6,21 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 from PIL import Image
 
 from classlens.data.mask import Mask
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+
+
+class Place(TypedDict):
+    """Keywords that every job on raw data takes: the arguments of `Source`."""
+
+    root: str | None
+    mask_root: str | None
+    name: NotRequired[str]
 
 
 class Source(ABC):
@@ -53,6 +61,11 @@ class Source(ABC):
     def has_masks(self) -> bool:
         """Whether evaluation images have masks."""
         return False
+
+    @property
+    def more_training(self) -> str:
+        """How a class gets more training images than it has, for messages."""
+        return "add images, or lower train_per_class"
 
     @abstractmethod
     def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -72,14 +73,18 @@ def settings() -> Any:
     }
 
 
-def save(draw: Callable[[], Figure], svg: str, png: str) -> None:
-    """Draw a figure in the shared style and write it; the same numbers give the same bytes.
-
-    No state of matplotlib's outlives the call, and none of the user's own settings reaches it.
-    """
+@contextmanager
+def shared_style() -> Iterator[None]:
+    """Draw in the shared style; no state of matplotlib's outlives it, and none of the user's settings reaches it."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(settings())
+        yield
+
+
+def save(draw: Callable[[], Figure], svg: str, png: str) -> None:
+    """Draw a figure in the shared style and write it; the same numbers give the same bytes."""
+    with shared_style():
         figure = draw()
         figure.savefig(svg, metadata={"Date": None, "Creator": None})
         figure.savefig(png, metadata={"Software": None})

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from classlens.terms import SITES
+
 Reader = Callable[[int, str, torch.Tensor], None]
 """Called as reader(block, site, tensor) while the forward pass goes on."""
 
@@ -15,9 +17,6 @@ Reader = Callable[[int, str, torch.Tensor], None]
 @contextmanager
 def capture_activations(model: Any, site: Reader, key: Reader) -> Iterator[None]:
     """Call back for every block of every forward pass in the context.
-
-    In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input
-    on, so what they see is what is added, after LayerScale or a post-norm.
 
     Args:
         model: a supported timm model.
@@ -28,10 +27,8 @@ def capture_activations(model: Any, site: Reader, key: Reader) -> Iterator[None]
     handles = []
     try:
         for index, block in enumerate(model.blocks):
+            handles += [site_module(block, name).register_forward_hook(_output(site, index, name)) for name in SITES]
             handles += [
-                block.register_forward_hook(_output(site, index, "residual")),
-                block.drop_path1.register_forward_hook(_output(site, index, "attn")),
-                block.drop_path2.register_forward_hook(_output(site, index, "mlp")),
                 block.attn.proj.register_forward_pre_hook(_input(key, index, "attn")),
                 _key_of_mlp(block.mlp, key, index),
             ]
@@ -39,6 +36,15 @@ def capture_activations(model: Any, site: Reader, key: Reader) -> Iterator[None]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def site_module(block: Any, site: str) -> Any:
+    """Return the module of a block whose output is a site.
+
+    In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input
+    on, so what they see is what is added, after LayerScale or a post-norm.
+    """
+    return {"residual": block, "attn": block.drop_path1, "mlp": block.drop_path2}[site]
 
 
 def is_gated(mlp: Any) -> bool:

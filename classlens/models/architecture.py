@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 PACKAGE_ROOT = HERE.parents[1]
 FOLDER = CACHE / "architectures"
+MOST_SECONDS = 120
+"""For each architecture, with the import of timm, which may come from a slow disk."""
 
 
 def model_options(config: Config, model: str) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def with_architectures(config: Config) -> Config:
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
     maker = [*(digest_file(HERE / name) for name in ("describe.py", "build.py")), version("timm"), version("torch")]
     files = {name: FOLDER / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
-    missing = {file: requests[name] for name, file in files.items() if not file.exists()}
+    known = {file: facts for file in set(files.values()) if (facts := _kept(file))}
+    missing = {file: requests[name] for name, file in files.items() if file not in known}
     problems = []
     for (file, _), found in zip(missing.items(), _describe(list(missing.values())), strict=True):
         if "error" in found:
@@ -61,7 +64,8 @@ def with_architectures(config: Config) -> Config:
             problems.append(f"config: models.{culprit}: {found['error']}")
         else:
             write_atomically(file, json.dumps(found))
-    architectures = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+            known[file] = found
+    architectures = {name: known[file] for name, file in files.items() if file in known}
     complete = replace(config, architectures=architectures)
     problems += [problem for name in architectures for problem in _misfits(complete, name)]
     if problems:
@@ -69,17 +73,34 @@ def with_architectures(config: Config) -> Config:
     return complete
 
 
+def _kept(file: Path) -> Any:
+    """Return the facts that a file keeps, None where there are none or it is damaged."""
+    try:
+        facts = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "transform"} else None
+
+
 def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     if not requests:
         return []
-    run = subprocess.run(
-        [sys.executable, "-m", "classlens.models.describe"],
-        input=json.dumps(requests),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": f"{PACKAGE_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
-        check=False,
-    )
+    try:
+        run = subprocess.run(
+            [sys.executable, "-m", "classlens.models.describe", str(os.getpid())],
+            input=json.dumps(requests),
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{PACKAGE_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+            check=False,
+            timeout=MOST_SECONDS * len(requests),
+        )
+    except subprocess.TimeoutExpired as error:
+        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        raise InputError(
+            f"timm did not describe {named} within {error.timeout:.0f} seconds; look for a number that is too large in "
+            f"options"
+        ) from None
     if run.returncode:
         raise InputError(f"timm could not describe the models of the config:\n{run.stderr.strip()}")
     answers: list[dict[str, Any]] = json.loads(run.stdout)

@@ -17,6 +17,9 @@ from classlens.errors import InputError
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
+MOST = {"depth": 1000, "embed_dim": 65536, "num_heads": 4096, "img_size": 8192, "patch_size": 8192, "mlp_ratio": 1000}
+MOST_OTHER = 10**7
+"""Largest numbers in options, far beyond any published model; a typing error would eat all memory."""
 
 
 def build(
@@ -39,6 +42,7 @@ def build(
         close = difflib.get_close_matches(base, timm.list_models(), 3)
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
+    _require_sane(architecture, options)
     with torch.device(device or "cpu"):
         try:
             model = timm.create_model(architecture, pretrained=pretrained, **_tuples(options))
@@ -46,6 +50,16 @@ def build(
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     require_supported(model, architecture)
     return model.eval()
+
+
+def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
+    for key, value in options.items():
+        numbers = [n for n in (value if isinstance(value, list | tuple) else [value]) if isinstance(n, int | float)]
+        least, most = (0 if key not in MOST else 1e-3 if key == "mlp_ratio" else 1), MOST.get(key, MOST_OTHER)
+        if any(not least <= number <= most for number in numbers):
+            raise InputError(
+                f"architecture {architecture!r}: options.{key} is {value}; take a number from {least:g} to {most}"
+            )
 
 
 def require_supported(model: torch.nn.Module, architecture: str) -> None:

@@ -1,14 +1,17 @@
 """Facts about an architecture: the counts that the workflow must know before it loads a model.
 
-Run as a program (`python -m classlens.models.describe`) it reads a JSON list of [architecture, options] from
-standard input and writes a JSON list of facts or of {"error": message}.
+Run as a program (`python -m classlens.models.describe PARENT`) it reads a JSON list of [architecture, options] from
+standard input and writes a JSON list of facts or of {"error": message}. It ends with the process PARENT.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import time
 from collections.abc import Mapping
+from threading import Thread
 from typing import Any
 
 from timm.data.config import resolve_model_data_config
@@ -61,8 +64,15 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
 def main() -> None:
     """Answer the requests on standard input."""
+    Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     answers = []
     for architecture, options in json.load(sys.stdin):
         try:

@@ -7,6 +7,7 @@ A head file holds `weight` (C, D), an optional `bias` (C) and optional class nam
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from safetensors.numpy import save_file
 from classlens.errors import InputError
 
 SUFFIXES = (".npz", ".safetensors")
+DEFLATED_MOST = 1032
+"""Times that a compressed file can grow (zlib's manual)."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
     try:
         if Path(path).suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
+                _require_plausible(file, path)
                 arrays = {name: file[name] for name in wanted if name in file}
                 return arrays, [str(name) for name in file["class_names"]] if "class_names" in file else None
         with safe_open(path, framework="numpy") as file:
@@ -103,6 +107,18 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
         raise InputError(f"{path}: no such file; correct the model's key `head`") from error
     except (OSError, ValueError, BadZipFile, SafetensorError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a head: {error}") from error
+
+
+def _require_plausible(file: Any, path: Path | str) -> None:
+    """Refuse arrays that no file of this size can hold, before numpy makes room for them."""
+    most = DEFLATED_MOST * Path(path).stat().st_size
+    for name in file.zip.namelist():
+        with file.zip.open(name) as member:
+            version = np.lib.format.read_magic(member)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(member)
+            if (size := math.prod(shape) * dtype.itemsize) > most:
+                raise ValueError(f"{name} claims {size / 1e9:.3g} GB, more than the file can hold")
 
 
 def _require_suffix(path: Path | str) -> None:

@@ -162,7 +162,13 @@ def _read(source: Path) -> Any:
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
         raise InputError(f"{source} cannot be read as a checkpoint: {error}") from error
     except Exception as error:  # pickle.UnpicklingError and what a damaged pickle raises
-        raise InputError(f"{source} is refused as a checkpoint: {error}") from error
+        holds_objects = "GLOBAL" in str(error)  # torch's message runs over seven lines and advises to trust the file
+        reason = (
+            "it holds objects, such as a whole model, and reading these may run code; save model.state_dict() instead"
+            if holds_objects
+            else "it is damaged or of another kind; take an intact one"
+        )
+        raise InputError(f"{source} is refused as a checkpoint: {reason}") from error
 
 
 def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
@@ -171,7 +177,7 @@ def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
         if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
     if not isinstance(checkpoint, Mapping) or not all(isinstance(v, torch.Tensor) for v in checkpoint.values()):
-        raise InputError(f"{source} holds no table of tensors; save the model's state_dict")
+        raise InputError(f"{source} holds no table of tensors; save model.state_dict()")
     state = dict(checkpoint)
     for prefix in PREFIXES:
         if state and all(name.startswith(prefix) for name in state):

@@ -82,7 +82,7 @@ class AttentionPerturbation:
     def __init__(self, model: Any, kind: str, name: str = "the model") -> None:
         require_attention_kind(kind, name, has_class_token=model.cls_token is not None)
         self.tokens = TokenModel(model)
-        self._attend = _with_prefix(self.tokens.prefix, IMAGE_ROWS[kind])
+        self._attend = restrict(kind, self.tokens.prefix)
         self._project = Projection(model)
 
     @torch.inference_mode()
@@ -104,8 +104,14 @@ ImageRows = Callable[[Attention, slice], torch.Tensor]
 """Returns the outputs (n, H, P, d) of the image tokens, which the slice picks."""
 
 
-def _with_prefix(prefix: int, image_rows: ImageRows) -> Attend:
-    rows = slice(prefix, None)
+def restrict(kind: str, prefix: int) -> Attend:
+    """Return what computes attention under a perturbation, for `patch_attention`.
+
+    Args:
+        kind: one of `kinds.ATTENTION_KINDS`.
+        prefix: number of prefix tokens, which attend as ever.
+    """
+    image_rows, rows = IMAGE_ROWS[kind], slice(prefix, None)
 
     def attend(_block: int, attention: Attention) -> torch.Tensor:
         perturbed = image_rows(attention, rows)
@@ -115,7 +121,7 @@ def _with_prefix(prefix: int, image_rows: ImageRows) -> Attend:
 
 
 def _self_only(attention: Attention, rows: slice) -> torch.Tensor:
-    return attention.value[:, :, rows]
+    return attention.alone(rows)
 
 
 def _no_cls(attention: Attention, rows: slice) -> torch.Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.errors import InputError
-from classlens.store.job import flatten, provenance
+from classlens.store.job import provenance
 from classlens.store.key import JobKey, differences
 from classlens.store.store import Record, Store
 
@@ -70,8 +70,11 @@ class _Past:
         return record
 
 
-def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
+def provenance_lines(path: str, store: Store, working: Path, *, every: bool = False) -> list[str]:
     """Describe how a file came to be, down to raw data: a line per file, indented by depth.
+
+    Args:
+        every: name every raw file; otherwise several of one input are counted.
 
     Raises:
         InputError: the store knows nothing of the file.
@@ -103,10 +106,14 @@ def provenance_lines(path: str, store: Store, working: Path) -> list[str]:
         for by in made.get("accepted", []):
             keys = f"from {by['from'][:12]} to {by['to'][:12]}"
             lines.append(f"{indent}    accepted by {by['user']}, {by['started'][:19]}Z, {keys}")
-        sources = flatten(dict(record.sources))
-        digests = flatten(dict(record.parts["inputs"]))
-        for name, source in sources.items():
-            visit(source, digests[name], depth + 1)
+        for name, sources in record.sources.items():
+            digests = dict(zip(sources, record.parts["inputs"][name], strict=True))
+            raw = [source for source in digests if not past.has(source)]
+            if len(raw) > 1 and not every:
+                lines.append(f"{indent}  {name}: {len(raw):,} raw files, first {raw[0]}  {digests[raw[0]][:12]}")
+            for source, digest in digests.items():
+                if every or len(raw) < 2 or past.has(source):
+                    visit(source, digest, depth + 1)
 
     visit(path, "", 0)
     return lines

@@ -1,4 +1,4 @@
-"""Keep a store small and sound: verify every blob, collect what nothing uses."""
+"""Keep a store small and sound: verify every blob and its results, collect what nothing uses."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.digest import digest_file
 from classlens.store.roots import Roots
 from classlens.store.store import Record, Store
+from classlens.store.workdir import set_aside
 
 DAY = 86_400.0
+GRACE = 3600.0
+"""Age in seconds from which a record or blob counts as unused: a running job may be about to show it."""
 STALE_WORK = 7 * DAY
 """Age in seconds of its newest file after which work of another host counts as abandoned."""
 
@@ -42,7 +45,7 @@ def verify(store: Store) -> list[Path]:
     """Read every blob again and take away those that are damaged.
 
     Returns:
-        the damaged ones; jobs that need them compute again.
+        the damaged ones; jobs that need them compute again. `verify_results` is to follow.
     """
     damaged = []
     for blob in list(store.files("blobs")):
@@ -55,6 +58,46 @@ def verify(store: Store) -> list[Path]:
     return damaged
 
 
+def verify_results(store: Store, damaged: Collection[Path]) -> list[Path]:
+    """Read the results of the current working directory again, and those of this user's others that show damaged blobs.
+
+    What a run trusts by its time stamp is read here. A bad file is set aside, see `set_aside`.
+
+    Args:
+        damaged: what `verify` took away.
+
+    Returns:
+        the files that were set aside, under their former names.
+    """
+    lost = {blob.name for blob in damaged}
+    own = store.roots()
+    lists = [own, *(roots for roots in Roots.of_store(store.root / "roots") if _is_another_of_mine(roots, own))]
+    changed = []
+    for roots in lists:
+        present = {path: root for path, root in roots.all().items() if (roots.working / path).is_file()}
+        bad = [
+            path
+            for path, root in present.items()
+            if (roots is own or root.digest in lost) and not _shows(roots.working / path, store, root.digest)
+        ]
+        set_aside(store, roots.working, present, bad)
+        changed += [roots.working / path for path in bad]
+    return changed
+
+
+def _is_another_of_mine(roots: Roots, own: Roots) -> bool:
+    """Tell whether a list is this user's, of a directory of this user; only its owner decides where results/ leads."""
+    if roots.working == own.working or roots.gone() or not roots.trusted(own.working):
+        return False
+    return roots.working.stat().st_uid == os.getuid()
+
+
+def _shows(file: Path, store: Store, digest: str) -> bool:
+    """Tell whether a file has a content; it is not read if it shares its bytes with a blob, which has been."""
+    blob = store.blob(digest)
+    return (blob.exists() and blob.samefile(file)) or digest_file(file) == digest
+
+
 def collect(
     store: Store, *, older_than: float | None = None, larger_than: int | None = None, dry_run: bool = False
 ) -> Collected:
@@ -64,13 +107,14 @@ def collect(
     finished.
 
     Args:
-        older_than: only records older than this many days.
+        older_than: only records older than this many days; default: GRACE.
         larger_than: take the oldest until the rest is no larger than this many bytes.
         dry_run: take nothing, only count.
 
     Returns:
         what was taken.
     """
+    youngest = GRACE / DAY if older_than is None else older_than
     keys, digests = _in_use(store, forget=not dry_run)
     kept, doomed = [], []
     listed = list(sizes_and_ages(store))
@@ -79,14 +123,13 @@ def collect(
     excess = sum(distinct.values()) - larger_than if larger_than is not None else None
     for record, size, age in listed:
         used = record.key in keys or any(output.digest in digests for output in record.outputs)
-        young = older_than is not None and age < older_than
-        if used or young or (excess is not None and excess <= 0):
+        if used or age < youngest or (excess is not None and excess <= 0):
             kept.append(record)
         else:
             doomed.append(record)
             excess = excess - size if excess is not None else None
     needed = digests | {output.digest for record in kept for output in record.outputs}
-    blobs = [blob for blob in store.files("blobs") if blob.name not in needed and _settled(blob)]
+    blobs = [blob for blob in store.files("blobs") if blob.name not in needed and _is_old(blob)]
     taken = Collected(len(doomed), len(blobs), sum(blob.stat().st_size for blob in blobs))
     if not dry_run:
         for record in doomed:  # records first: a record must never name a blob that is gone
@@ -101,7 +144,7 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
     """Return keys and digests that some working directory shows; lists of vanished directories are dropped."""
     keys, digests = set(), set()
     for roots in Roots.of_store(store.root / "roots"):
-        if not roots.working.is_dir():
+        if roots.gone():
             if forget:
                 roots.forget()
             continue
@@ -111,9 +154,12 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
     return keys, digests
 
 
-def _settled(blob: Path) -> bool:
-    """Tell whether a blob is old enough that no job is still about to write its record."""
-    return blob.stat().st_mtime < time.time() - 3600
+def _is_old(file: Path) -> bool:
+    """Tell whether no running job can still be about to use what it wrote."""
+    try:
+        return file.stat().st_mtime < time.time() - GRACE
+    except FileNotFoundError:  # somebody else took it
+        return False
 
 
 def _clear_work(store: Store) -> None:
@@ -122,7 +168,7 @@ def _clear_work(store: Store) -> None:
         abandoned = _last_change(folder) < time.time() - STALE_WORK
         if abandoned or (host == socket.gethostname() and not _alive(process)):
             shutil.rmtree(folder, ignore_errors=True)
-    for leftover in store.leftovers():
+    for leftover in filter(_is_old, store.leftovers()):
         leftover.unlink(missing_ok=True)
 
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
-import getpass
 import logging
 import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from classlens.digest import digest_json
 from classlens.errors import InputError
 from classlens.store.key import JobKey, code_key
+from classlens.store.refusals import explained_refusals, user_name
 from classlens.store.store import Output, Record, Store
 
 Files = Mapping[str, str | list[str]]
@@ -27,14 +28,14 @@ log = logging.getLogger(__name__)
 
 
 class JobParams(dict[str, Any]):
-    """What a rule's `params` hold of a job; its text is the job's name and key alone.
+    """What a rule's `params` hold of a job; its text is the job's name and key, and the digest of its raw inputs.
 
     Snakemake compares params by their text, and writes it into a script of its report without escaping it: a label
     with markup in it would come to life there.
     """
 
     def __repr__(self) -> str:
-        return f"{self['name']} {self['key']}"
+        return f"{self['name']} {self['key']} {self.get('raw', '')}".rstrip()
 
     __str__ = __repr__
 
@@ -89,6 +90,16 @@ def _plain(files: Any) -> str | list[str]:
     return str(files) if isinstance(files, str) else [str(file) for file in files]
 
 
+def digest_of_raw(paths: Iterable[str], store: Store) -> str:
+    """Return a digest of raw inputs for `JobParams`, "" for none; unchanged files are not read.
+
+    By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
+    """
+    there = [path for path in paths if os.path.isfile(path)]
+    with explained_refusals(store.root):
+        return digest_json(store.memory.digests(there)) if there else ""
+
+
 def run_job(
     job: Job,
     compute: Compute,
@@ -109,9 +120,14 @@ def run_job(
         True if it was computed, False if everything came from the store.
 
     Raises:
-        InputError: an output was not written, the code or an input changed while the job ran, or its device is not
-            there. Nothing is kept then.
+        InputError: an output was not written, the code or an input changed while the job ran, its device is not
+            there, a file may not be read or written, or a disk is full. Nothing is kept then.
     """
+    with explained_refusals(store.root):
+        return _run_job(job, compute, store, code, claim)
+
+
+def _run_job(job: Job, compute: Compute, store: Store, code: JobKey | None, claim: Callable[[str], str] | None) -> bool:
     key = key_of(job, store, code)
     destinations = {name: Path(path) for name, path in flatten(job.outputs).items()}
 
@@ -122,6 +138,8 @@ def run_job(
         log.info("%s: from the store (%s)", job.name, key.digest[:12])
         return True
 
+    if stored():  # without the lock, which a store that may only be read does not grant
+        return False
     with store.lock(key.digest):
         if stored():
             return False
@@ -151,9 +169,10 @@ def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     """
     try:
         record = store.find(key_of(job, store, code).digest)
-    except FileNotFoundError:
+        digests = {output.digest for output in record.outputs} if record else set()
+        return record is not None and all(map(store.intact, digests))
+    except OSError:  # what may not be read is said by the job
         return False
-    return record is not None and all(store.intact(digest) for digest in {output.digest for output in record.outputs})
 
 
 def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
@@ -186,7 +205,7 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
     with store.workspace() as folder:
-        temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
+        temporary = {name: _inside(store, folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
         notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
         missing = [name for name, path in flatten(temporary).items() if not Path(path).is_file()]
@@ -206,12 +225,12 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     )
 
 
-def _inside(folder: Path, name: str, path: str | list[str]) -> Any:
+def _inside(store: Store, folder: Path, name: str, path: str | list[str]) -> Any:
     """Return where an output is written first; base names are kept, since suffixes choose formats."""
     if not isinstance(path, str):
-        return [_inside(folder, f"{name}-{index}", item) for index, item in enumerate(path)]
+        return [_inside(store, folder, f"{name}-{index}", item) for index, item in enumerate(path)]
     place = folder / name / Path(path).name
-    place.parent.mkdir(parents=True)
+    store.make_folder(place.parent)
     return str(place)
 
 
@@ -222,7 +241,7 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
         "started": datetime.fromtimestamp(started, UTC).isoformat(timespec="milliseconds"),
         "seconds": round(time.time() - started, 3),
         "host": platform.node(),
-        "user": getpass.getuser(),
+        "user": user_name(os.getuid()),
         "platform": platform.platform(),
         "batch_job": os.environ.get("SLURM_JOB_ID"),
         "node": os.environ.get("SLURMD_NODENAME"),

@@ -13,17 +13,19 @@ from pathlib import Path
 from classlens.digest import digest_file
 
 SETTLED_NS = 2_000_000_000
-"""Age from which a file's time stamp tells it from a later version of equal size."""
+"""Age from which a file's change time tells it from a later version of equal size."""
 
-Signature = tuple[str, str, int, int]
-"""File system, inode, size (bytes), modification time (ns)."""
+Signature = tuple[str, str, int, int, int, int]
+"""File system, inode, size (bytes), modification and change time (ns), number of links."""
 
 
 class DigestMemory:
-    """Remembers digests by (file system, inode, size, modification time).
+    """Remembers digests by file system, inode, size, and the times of modification and change.
 
-    It is a cache: where it cannot be read or written (a read-only store, a lock that a network file system does not
-    grant), files are read again and nothing else changes.
+    Tools can set a modification time back (`cp -p`, `rsync -a`); the change time is the system's own.
+
+    It is a cache: where it cannot be read or written (a full disk, a lock that a network file system does not grant),
+    files are read again and nothing else changes.
 
     Args:
         path: the SQLite file; made when first needed.
@@ -32,11 +34,18 @@ class DigestMemory:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def digests(self, paths: Iterable[Path | str], threads: int = 4) -> list[str]:
-        """Return the digest of each file, reading only those that are new or changed."""
+    def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
+        """Return the digest of each file, reading only those that are new or changed.
+
+        Args:
+            paths: the files.
+            linked: they share their bytes with a store. A name more or less, as when a result is deleted, changes the
+                change time but not the content; such a change does not count.
+            threads: that read.
+        """
         files = [str(path) for path in paths]
         stats = [os.stat(file) for file in files]
-        known = self._recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)])
+        known = self._recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
         unknown = [index for index, digest in enumerate(known) if digest is None]
         with ThreadPoolExecutor(threads) as pool:
             found = list(pool.map(digest_file, (files[index] for index in unknown)))
@@ -45,15 +54,15 @@ class DigestMemory:
         for index, digest in zip(unknown, found, strict=True):
             known[index] = digest
             before, after = (_signature(files[index], stat) for stat in (stats[index], os.stat(files[index])))
-            # A file that was written a moment ago may change again within one tick of its clock.
-            if after == before and stats[index].st_mtime_ns < now - SETTLED_NS:
+            # A file that was changed a moment ago may change again within one tick of its clock.
+            if after == before and stats[index].st_ctime_ns < now - SETTLED_NS:
                 settled.append((*after, digest))
         self._store(settled)
         return [digest for digest in known if digest is not None]
 
-    def digest(self, path: Path | str) -> str:
-        """Return the digest of one file."""
-        return self.digests([path])[0]
+    def digest(self, path: Path | str, *, linked: bool = False) -> str:
+        """Return the digest of one file, see `digests`."""
+        return self.digests([path], linked=linked)[0]
 
     def remember(self, path: Path | str, digest: str) -> None:
         """Note the digest of a file that nobody writes to any more."""
@@ -62,33 +71,39 @@ class DigestMemory:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10)
         connection.execute(
-            "create table if not exists contents (volume, inode, size, time, digest, primary key (volume, inode))"
+            "create table if not exists digests "
+            "(volume, inode, size, modified, changed, links, digest, primary key (volume, inode))"
         )
         return connection
 
-    def _recall(self, signatures: list[Signature]) -> list[str | None]:
-        query = "select digest from contents where volume = ? and inode = ? and size = ? and time = ?"
+    def _recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
+        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
         try:
             with closing(self._connect()) as connection:
-                rows = [connection.execute(query, signature).fetchone() for signature in signatures]
+                rows = [connection.execute(query, signature[:2]).fetchone() for signature in signatures]
         except sqlite3.Error:
             return [None] * len(signatures)
-        return [row[0] if row else None for row in rows]
+        found: list[str | None] = []
+        for row, (_, _, size, modified, changed, links) in zip(rows, signatures, strict=True):
+            same = row and row[:2] == (size, modified) and (row[2] == changed or (linked and row[3] != links))
+            found.append(row[4] if same else None)
+        return found
 
-    def _store(self, rows: list[tuple[str, str, int, int, str]]) -> None:
+    def _store(self, rows: list[tuple[str, str, int, int, int, int, str]]) -> None:
         if not rows:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as connection, connection:
-                connection.executemany("insert or replace into contents values (?, ?, ?, ?, ?)", rows)
+                connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             return
 
 
 def _signature(path: str, stat: os.stat_result) -> Signature:
     # As text, because inode numbers of some file systems exceed SQLite's signed integers.
-    return _volume(stat.st_dev, path), str(stat.st_ino), stat.st_size, stat.st_mtime_ns
+    file = (_volume(stat.st_dev, path), str(stat.st_ino))
+    return (*file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_nlink)
 
 
 _volumes: dict[int, str] = {}

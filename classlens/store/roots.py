@@ -7,15 +7,35 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
 
 from classlens.digest import write_atomically
+from classlens.store.refusals import DENIED
 from classlens.store.trust import is_digest, is_plain_file, is_trusted, require_plain_folder, results_of
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def noting(store: Path) -> Iterator[None]:
+    """Go on where a store may only be read: its results can be used, but not noted as in use."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        _say_unnoted(store, str(error))
+
+
+@cache
+def _say_unnoted(store: Path, reason: str) -> None:
+    """Say it once."""
+    log.warning("the store %s cannot note what is used of it (%s), so collection may take it", store, reason)
 
 
 @dataclass(frozen=True)
@@ -110,7 +130,11 @@ class Roots:
 
     def shown(self) -> dict[str, Root]:
         """Return those entries whose file is still there, whoever wrote the list: what collection spares."""
-        return {path: root for path, root in self.listed().items() if (self.working / path).is_file()}
+        return {path: root for path, root in self.listed().items() if _may_be_there(self.working / path)}
+
+    def gone(self) -> bool:
+        """Tell whether the working directory is gone; one that this user may not look into is taken as there."""
+        return not _may_be_there(self.working)
 
     def rewrite(self, files: Mapping[str, Root]) -> None:
         """Make the list anew of these entries."""
@@ -132,6 +156,13 @@ class Roots:
 
     def _lock(self) -> FileLock:
         return FileLock(f"{self._file}.lock", mode=0o666)
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        return True
 
 
 def _line(path: str, root: Root) -> str:

@@ -17,6 +17,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -31,7 +32,8 @@ from classlens.cache import CACHE
 from classlens.digest import digest_file, write_atomically
 from classlens.store.memory import DigestMemory
 from classlens.store.place import place
-from classlens.store.roots import Roots
+from classlens.store.refusals import explained_refusals
+from classlens.store.roots import Roots, noting
 from classlens.store.trust import is_digest, is_plain_file, require_digest, require_plain_folder
 
 STORE_VARIABLE = "CLASSLENS_STORE"
@@ -81,17 +83,16 @@ class Store:
     What it remembers of files' digests lies in the working directory: a shared memory could be made to lie.
 
     Args:
-        root: its folder; made when first needed.
+        root: its folder; made when first written to.
 
     Raises:
         InputError: a folder inside of it is a link.
+        OSError: see `classlens.store.refusals` for what users are told.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite")
-        if not root.exists():
-            root.mkdir(parents=True, exist_ok=True)
 
     def roots(self, folder: Path | None = None) -> Roots:
         """Return what a working directory (default: the current one) shows of the store."""
@@ -149,13 +150,13 @@ class Store:
     def intact(self, digest: str) -> bool:
         """Tell whether a blob is there with the content that its name promises.
 
-        A blob with the size and time that it had when it was last read is taken as unchanged. A damaged blob is
-        named in the log and taken away.
+        A blob with the size and times that it had when it was last read is taken as unchanged. A damaged blob is named
+        in the log and taken away.
         """
         path = self.blob(digest)
         self._set_aside(path)
         try:
-            found = self.memory.digest(path)
+            found = self.memory.digest(path, linked=True)
         except FileNotFoundError:
             return False
         if found != digest:
@@ -167,18 +168,28 @@ class Store:
         """Place an action's outputs at their destinations.
 
         Returns:
-            False, with nothing placed, if a blob is missing or damaged.
+            False if a blob is missing or damaged; the outputs are to be made anew then.
+
+        Raises:
+            InputError: a destination's folder may not be written to, or its disk is full.
         """
         digests = {output.name: output.digest for output in record.outputs}
         if set(digests) != set(destinations) or not all(map(self.intact, set(digests.values()))):
             return False
+        sizes = {output.name: output.size for output in record.outputs}
         for name, destination in destinations.items():
-            place(self.blob(digests[name]), destination)
-            # Linking changed the blob's time; every name of it is known again from here on.
-            self.memory.remember(self.blob(digests[name]), digests[name])
-            self.memory.remember(destination, digests[name])
-        self._make(self.root / "roots")
-        self.roots().add({str(path): (record.key, digests[name]) for name, path in destinations.items()})
+            try:
+                with explained_refusals(self.root, destination.parent, sizes[name]):
+                    place(self.blob(digests[name]), destination)
+                # Linking changed the blob's times; every name of it is known again from here on.
+                self.memory.remember(self.blob(digests[name]), digests[name])
+                self.memory.remember(destination, digests[name])
+            except FileNotFoundError:  # collected meanwhile
+                return False
+        placed = {str(path): (record.key, digests[name]) for name, path in destinations.items()}
+        with noting(self.root):
+            self.make_folder(self.root / "roots")
+            self.roots().add(placed)
         return True
 
     def take(self, path: Path) -> tuple[str, int]:
@@ -192,18 +203,19 @@ class Store:
             path.unlink()
             return digest, size
         blob = self.blob(digest)
-        self._make(blob.parent)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-        path.chmod(0o444)
-        os.replace(path, blob)
+        with explained_refusals(self.root, needed=size):
+            self.make_folder(blob.parent)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+            path.chmod(0o444)
+            os.replace(path, blob)
         self.memory.remember(blob, digest)
         return digest, size
 
     def commit(self, record: Record) -> None:
         """Write a record; from now on its key is a hit."""
         path = self.action(record.key)
-        self._make(path.parent)
+        self.make_folder(path.parent)
         self._set_aside(path)
         write_atomically(path, json.dumps(asdict(record), indent=1))
 
@@ -214,8 +226,9 @@ class Store:
         Its name says which process has it, so that what a killed process left can be told from work under way.
         """
         parent = self.root / "work"
-        self._make(parent)
+        self.make_folder(parent)
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{socket.gethostname()}-{os.getpid()}-"))
+        folder.chmod(self._mode())
         try:
             yield folder
         finally:
@@ -233,7 +246,7 @@ class Store:
 
         The lock falls with its process, however that ends.
         """
-        self._make(self.root / "locks")
+        self.make_folder(self.root / "locks")
         lock = FileLock(self.root / "locks" / f"{require_digest(key)}.lock", mode=0o666)
         try:
             lock.acquire(timeout=0)
@@ -251,15 +264,29 @@ class Store:
             log.warning("%s is no file; it is set aside", path)
             os.replace(path, path.with_name(f".{path.name}-{uuid.uuid4().hex}"))
 
-    def _make(self, folder: Path) -> None:
-        """Make a folder with the root's permissions, so that a group that shares the root shares all of it."""
-        for step in (*reversed(folder.relative_to(self.root).parents), folder.relative_to(self.root)):
-            path = self.root / step
-            if path != self.root:
-                require_plain_folder(path)
-            if not path.exists():
-                path.mkdir(exist_ok=True)
-                path.chmod(self.root.stat().st_mode & 0o7777)
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder with the root's permissions, so that a group that shares the root shares all of it.
+
+        Args:
+            folder: inside of the root, which is made, too.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        for step in reversed([folder, *folder.parents][: len(folder.relative_to(self.root).parts)]):
+            require_plain_folder(step)
+            if step.exists():
+                continue
+            # Under its final name only when it has its mode: another user may want to write into it at once.
+            new = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
+            new.chmod(self._mode())
+            try:
+                os.rename(new, step)
+            except OSError:  # another process made it, and it is not empty
+                new.rmdir()
+                if not step.is_dir():
+                    raise
+
+    def _mode(self) -> int:
+        return stat.S_IMODE(self.root.stat().st_mode)
 
 
 def _plain_folders(parent: Path) -> list[Path]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from classlens.store.place import place
-from classlens.store.roots import Root, Roots
+from classlens.store.refusals import explained_refusals
+from classlens.store.roots import Root, Roots, noting
 from classlens.store.store import Store
 
 CHANGED_SUFFIX = ".changed"
@@ -32,20 +33,43 @@ def verify_workdir(root: Path, working: Path) -> list[Path]:
     Returns:
         the files that were set aside, under their former names.
     """
-    if not root.exists():
-        return []
-    store = Store(root)
+    with explained_refusals(root):
+        return _verify_workdir(Store(root), working) if root.exists() else []
+
+
+def _verify_workdir(store: Store, working: Path) -> list[Path]:
     roots = store.roots(working)
     if not roots.exists():
-        _adopt(store, working)
+        with noting(store.root):
+            _adopt(store, working)
     placed = roots.all()
     present = {path: root for path, root in placed.items() if (working / path).is_file()}
-    found = store.memory.digests([working / path for path in present])
+    found = store.memory.digests([working / path for path in present], linked=True)
     changed = [path for (path, placed), digest in zip(present.items(), found, strict=True) if digest != placed.digest]
-    lost = set()
     for path in changed:
         file = working / path
         log.warning("%s was changed since it was made: set aside as %s%s", file, file.name, CHANGED_SUFFIX)
+    set_aside(store, working, present, changed)
+    for leftover in (working / "results").glob("**/.placing-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    if placed:  # without what was replaced; files that are gone say how later ones came to be
+        with noting(store.root):
+            roots.rewrite(placed)
+    return [working / path for path in changed]
+
+
+def set_aside(store: Store, working: Path, present: Mapping[str, Root], changed: Collection[str]) -> None:
+    """Move changed results to NAME.changed and bring back their content from the store.
+
+    Where the store has lost it, the files that were made from it go, too, so that a scheduler makes all of them anew.
+
+    Args:
+        present: the working directory's results.
+        changed: those with another content than they were placed with.
+    """
+    lost = set()
+    for path in changed:
+        file = working / path
         os.replace(file, f"{file}{CHANGED_SUFFIX}")
         if store.intact(present[path].digest):
             place(store.blob(present[path].digest), file)
@@ -53,11 +77,6 @@ def verify_workdir(root: Path, working: Path) -> list[Path]:
             lost.add(path)
     for path in _made_from(lost, present, store):
         (working / path).unlink(missing_ok=True)
-    for leftover in (working / "results").glob("**/.placing-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    if placed:  # without what was replaced; files that are gone say how later ones came to be
-        roots.rewrite(placed)
-    return [working / path for path in changed]
 
 
 def _made_from(lost: set[str], present: Mapping[str, Root], store: Store) -> set[str]:

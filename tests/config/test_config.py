@@ -150,6 +150,24 @@ def test_all_that_is_wrong_is_told_at_once():
         load_config(config)
 
 
+def test_a_fault_of_several_models_is_told_once():
+    models = {name: {**MINIMAL["models"]["m"], "analyses": ["memory"]} for name in ("a", "b")}
+    with pytest.raises(InputError) as error:
+        load_config({**MINIMAL, "models": models})
+    assert str(error.value).count("is not one of") == 1
+    assert "models.a.analyses.0, models.b.analyses.0: 'memory' is not one of" in str(error.value)
+
+
+def test_a_fault_of_the_syntax_names_the_file(tmp_path):
+    path = tmp_path / "my.yaml"
+    for content in (b"datasets: [", b"models: \xff"):
+        path.write_bytes(content)
+        with pytest.raises(InputError) as error:
+            read_config(path)
+        assert str(error.value).count(str(path)) == 2
+        assert "string>" not in str(error.value)
+
+
 @pytest.mark.parametrize("text", ["- a list", "datasets: [", "", None])
 def test_files_that_are_no_config_or_absent(tmp_path, text):
     path = tmp_path / "config.yaml"

@@ -1,6 +1,5 @@
 """The digits of scikit-learn: which there are, how they are split, and ink as the mask."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +69,6 @@ def test_all_digits_come_from_one_file(listed, monkeypatch):
     assert DIGITS.image_files(listed) == DIGITS.mask_files(listed)
     (path,) = DIGITS.image_files(listed)
     assert Path(path).is_file()
-    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr("classlens.data.digits.FILE", "nowhere")
     with pytest.raises(InputError, match="pip install scikit-learn"):
         DIGITS.image_files(listed)

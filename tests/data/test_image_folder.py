@@ -110,6 +110,22 @@ def test_what_is_no_image_inside_is_refused(root, put, message):
         folder(root).image("cat/a.JPG")
 
 
+def test_a_folder_of_an_images_name_is_no_image(root):
+    (root / "cat/0.png").mkdir()
+    assert files(choose(root), "evaluation") == ["cat/a.JPG", "dog/a.JPG"]
+
+
+@pytest.mark.parametrize("place", [b"caf\xe9", b"cat/caf\xe9.png"])
+def test_names_that_are_no_text_are_refused(root, place):
+    path = os.fsencode(root) + b"/" + place
+    if place.endswith(b".png"):
+        os.link(root / "cat/a.JPG", path)
+    else:
+        os.mkdir(path)
+    with pytest.raises(InputError, match=r"the name b'.*caf\\xe9.*' is not UTF-8; rename"):
+        choose(root)
+
+
 def test_missing_folders_are_named(tmp_path):
     with pytest.raises(InputError, match=r"datasets\.mine\.root: there is no folder"):
         choose(tmp_path / "nothing")

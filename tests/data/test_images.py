@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from classlens.data.images import open_image, open_mask
+from classlens.data import png
+from classlens.data.images import open_image, open_mask, open_nonzero
 from classlens.errors import InputError
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -187,3 +188,36 @@ def test_masks_keep_their_values(tmp_path, mode):
     assert np.array_equal(open_mask(encoded(image), tmp_path / "mask.png"), expected)
     if mode != "P":
         assert np.array_equal(expected, values)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of_rows(width, height, rows, value=7):
+    """Return a PNG whose data ends after some of its rows, and is whole in itself."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = zlib.compress((b"\0" + bytes([value]) * 3 * width) * rows)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(("width", "height", "rows"), [(13000, 13000, 64), (5, 4, 3)])
+@pytest.mark.parametrize("decode", [open_image, open_mask, open_nonzero])
+def test_png_files_that_lack_rows_are_refused(tmp_path, width, height, rows, decode):
+    with pytest.raises(InputError, match=rf"cut\.png.*declares {height} rows, and \d+% of the data is there"):
+        decode(png_of_rows(width, height, rows), tmp_path / "cut.png")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "LA", "I;16"])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5)])
+def test_black_png_files_are_whole(tmp_path, mode, size):
+    open_image(encoded(Image.new(mode, size)), tmp_path / "black.png")
+    open_image(png_of_rows(5, 4, 4, value=0), tmp_path / "black.png")
+
+
+def test_the_rows_of_an_interlaced_png_are_counted():
+    """Its seven passes hold each pixel once (8 bits here), and a filter's byte per row."""
+    header = struct.pack(">IIBBBBB", 5, 3, 8, 0, 0, 0, 1)
+    # Counted by hand, the passes of 5 x 3 pixels have 1, 1, 0, 1, 1, 2 and 1 rows.
+    assert png._size(png.SIGNATURE + chunk(b"IHDR", header)) == 5 * 3 + 7

@@ -84,3 +84,14 @@ def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(tmp_path)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "5.csv").read_bytes()
     selected = select(Digits(None), CHOICE)
     assert [row["file"] for row in rows_of(tmp_path / "1.csv")] == [item.file for item in selected]
+
+
+def test_too_few_training_images_are_a_warning_in_the_log(table, caplog):
+    choice = {**CHOICE, "train_per_class": 200}
+    place = {"root": None, "mask_root": None, "name": "mine"}
+    list_stimuli(raw=[], table=str(table), source=Digits, selection=choice, threads=1, **place)
+    assert "datasets.mine: 10 of 10 classes have fewer training images than train_per_class = 200" in caplog.text
+    assert "8 (139)" in caplog.text
+    caplog.clear()
+    list_images(Digits, table)
+    assert not caplog.records

@@ -9,10 +9,11 @@ from PIL import Image
 from tiny_transformers import READS_CLASS_TOKEN, SMALL, random_images, transformer, write_small
 
 from classlens.errors import InputError
-from classlens.explanations.explain import as_input, explain
+from classlens.explanations.explain import explain
 from classlens.explanations.gradient import gradient
 from classlens.explanations.methods import METHODS
 from classlens.explanations.write import write_explanation
+from classlens.models.pictures import as_inputs
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "probe"])
@@ -43,7 +44,7 @@ def test_it_is_what_files_hold(tmp_path):
 def test_pictures_go_through_timms_transform():
     model = timm.create_model("vit_tiny_patch16_224", **SMALL)
     picture = Image.effect_noise((70, 50), 90)
-    images = as_input(model, picture)
+    images = as_inputs(model, picture)
     assert images.shape == (1, 3, 32, 32)
     # timm's mean and standard deviation of this model are one half.
     assert -1 <= images.min() < 0 < images.max() <= 1

@@ -1,5 +1,7 @@
 """A user's own head: what is read, refused, and put into a model."""
 
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,16 @@ def test_files_that_are_no_heads(tmp_path, name):
         head_shape(path)
     with pytest.raises(InputError, match="is a file of kind"):
         head_shape(tmp_path / "head.pt")
+
+
+@pytest.mark.parametrize("write", [np.lib.format.write_array_header_1_0, np.lib.format.write_array_header_2_0])
+def test_an_array_that_no_file_of_this_size_holds_is_refused_before_it_is_read(tmp_path, write):
+    path = tmp_path / "head.npz"
+    with zipfile.ZipFile(path, "w") as file, file.open("weight.npy", "w") as member:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (100_000, 100_000)}
+        write(member, header)
+    with pytest.raises(InputError, match=r"weight\.npy claims 40 GB, more than the file can hold"):
+        head_shape(path)
 
 
 def test_pickled_arrays_are_refused(tmp_path):

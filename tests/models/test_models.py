@@ -1,6 +1,11 @@
 """Building, describing, loading and training models."""
 
 import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -8,7 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from classlens.config import load_config
 from classlens.errors import InputError
+from classlens.models import architecture
 from classlens.models.build import build
 from classlens.models.canonical import load_model, save_weights
 from classlens.models.describe import describe
@@ -27,6 +34,15 @@ def model():
     return build(ARCHITECTURE, OPTIONS)
 
 
+def alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{process}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
 def test_unknown_names_get_the_closest_ones():
     with pytest.raises(InputError, match="vit_base_patch32_224"):
         build("vit_bas_patch32_224", {})
@@ -35,6 +51,62 @@ def test_unknown_names_get_the_closest_ones():
 def test_wrong_options_are_named():
     with pytest.raises(InputError, match="colour"):
         build(ARCHITECTURE, {"colour": "blue"})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"depth": depth} for depth in (10**6, 0, -1, float("nan"))),
+        *({"embed_dim": 10**9}, {"img_size": [224, 10**6]}, {"num_classes": 10**12}, {"mlp_ratio": 0}),
+    ],
+)
+def test_absurd_numbers_are_refused_before_anything_is_built(options, monkeypatch):
+    monkeypatch.setattr("timm.create_model", None)
+    with pytest.raises(InputError, match=rf"options\.{next(iter(options))} is .*; take a number from"):
+        build(ARCHITECTURE, options, device="meta")
+
+
+def test_describing_ends_with_its_parent():
+    """A parent that is killed takes the process along, also while it waits for a request that never comes."""
+    reading, writing = os.pipe()
+    script = (
+        "import os, subprocess, sys; command = [sys.executable, '-m', 'classlens.models.describe', str(os.getpid())]; "
+        f"p = subprocess.Popen(command, stdin={reading}); print(p.pid, flush=True); p.wait()"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, pass_fds=[reading])
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(600):
+        if not alive(child):
+            break
+        time.sleep(0.1)
+    os.close(writing)
+    assert not alive(child)
+
+
+def test_describing_takes_no_longer_than_it_may(monkeypatch):
+    monkeypatch.setattr(architecture, "MOST_SECONDS", 0.01)
+    with pytest.raises(InputError, match=r"timm did not describe vit_tiny_patch16_224 within .* too large"):
+        architecture._describe([(ARCHITECTURE, {})])
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"depth": 3}'])
+def test_damaged_facts_about_an_architecture_are_made_anew(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    facts = describe(ARCHITECTURE, OPTIONS)
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [asked.append(r) or facts for r in requests])
+    model = {"dataset": "d", "architecture": ARCHITECTURE, "options": OPTIONS, "weights": "random"}
+    config = load_config({"datasets": {"d": {"kind": "digits"}}, "models": {"m": {**model, "transform": {"size": 16}}}})
+    complete = architecture.with_architectures(config)
+    [file] = architecture.FOLDER.iterdir()
+    kept = file.read_text()
+    architecture.with_architectures(config)
+    assert len(asked) == 1
+    file.write_text(damage)
+    assert architecture.with_architectures(config) == complete
+    assert (file.read_text(), len(asked)) == (kept, 2)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +215,12 @@ def test_pickles_with_code_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"w\.pt is refused"):
         fill_from_file(build(ARCHITECTURE, OPTIONS), tmp_path / "w.pt")
     assert not (tmp_path / "evidence").exists()
+
+
+def test_a_whole_model_is_refused_in_one_line(model, tmp_path):
+    torch.save(model, tmp_path / "w.pt")
+    with pytest.raises(InputError, match=r"w\.pt is refused .* save model\.state_dict\(\) instead$"):
+        fill_from_file(build(ARCHITECTURE, OPTIONS), tmp_path / "w.pt")
 
 
 def test_a_checkpoint_without_tensors_is_refused(tmp_path):

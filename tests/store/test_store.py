@@ -183,7 +183,7 @@ def test_a_disk_that_fills_up_leaves_no_record(project, store, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("classlens.store.store.os.replace", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(InputError, match=r"is full: 4 bytes are needed, [\d,]+ are free; make room"):
             run_job(job_of(project), compute, store)
     assert not list(store.records())
     assert not Path("results/out.txt").exists()
@@ -234,7 +234,7 @@ def test_a_killed_run_leaves_no_trace_in_results(project):
 def test_digests_are_remembered(tmp_path, monkeypatch):
     file, memory = tmp_path / "file", DigestMemory(tmp_path / "memory.sqlite")
     file.write_text("a")
-    os.utime(file, (1, 1))
+    monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
     expected = memory.digest(file)
     assert expected == digest_bytes(b"a")
     monkeypatch.setattr("classlens.store.memory.digest_file", refuse)
@@ -344,6 +344,55 @@ def test_collection_spares_what_results_show(project, store):
     assert gc.collect(store) == gc.Collected(1, 1, 6)
     assert not run_job(job_of(project, result="results/kept.txt"), refuse, store)
     assert run_job(job_of(project, times=3, result="results/gone.txt"), compute, store)
+
+
+def test_collection_spares_what_a_running_job_may_be_about_to_show(project, store):
+    run_job(job_of(project), compute, store)
+    Path("results/out.txt").unlink()
+    for limits in ({}, {"larger_than": 0}, {"older_than": 1}):
+        assert gc.collect(store, **limits) == gc.Collected(0, 0, 0)
+    for path in (store.root / "actions").glob("*/*"):
+        os.utime(path, (time.time() - 3700,) * 2)
+    assert gc.collect(store, dry_run=True).records == 1
+    os.utime(path)
+    assert gc.collect(store, older_than=0).records == 1
+
+
+def _collect_forever(root, stop):
+    while not stop.is_set():
+        gc.collect(Store(root))
+
+
+def test_collection_in_a_loop_beside_runs(project, store):
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    collector = context.Process(target=_collect_forever, args=(store.root, stop))
+    collector.start()
+    try:
+        for times in range(12):
+            assert run_job(job_of(project, times=times), compute, store)
+            Path("results/out.txt").unlink()
+            assert not run_job(job_of(project, times=times), refuse, store)
+    finally:
+        stop.set()
+        collector.join()
+    assert collector.exitcode == 0
+    assert len(list(store.records())) == 12
+
+
+def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch):
+    run_job(job_of(project), compute, store)
+    placed = []
+
+    def collected_first(blob, destination):
+        if not placed:
+            blob.unlink()
+        placed.append(destination)
+        place.place(blob, destination)
+
+    monkeypatch.setattr("classlens.store.store.place", collected_first)
+    assert run_job(job_of(project), compute, store)
+    assert Path("results/out.txt").read_text() == "abab"
 
 
 def test_collection_by_size_takes_the_oldest(project, store):

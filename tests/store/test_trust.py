@@ -268,6 +268,7 @@ def test_garbage_among_the_lists_is_ignored(project, store, content, tmp_path, c
 
 def test_what_a_shared_memory_says_of_digests_is_not_asked(project, store, tmp_path):
     """It could be made to lie, and opening somebody's SQLite file can remove others."""
+    store.root.mkdir()
     (store.root / "digests.sqlite").symlink_to(tmp_path / "decoy.sqlite")
     run_job(job_of(project), compute, Store(store.root))
     assert not (tmp_path / "decoy.sqlite").exists()

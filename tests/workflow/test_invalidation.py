@@ -149,6 +149,7 @@ def test_edit_the_code_of_one_figure(workflow):
 
 def test_accept_an_edit(workflow):
     """What comes before 10,000 GPU hours may be tidied without paying them again."""
+    workflow.run("all")
     add(workflow.checkout / "classlens/inference/projection.py")
     layer = "results/first/layers/block_01.h5"
     assert "extract" in workflow.classlens("explain", layer)
@@ -335,7 +336,7 @@ def test_the_command_line_explains(workflow):
     workflow.config["models"]["first"]["label"] = "New"
     workflow.command()
     assert "New" in classlens("explain", figure)
-    shown = classlens("provenance", "results/tables/logit_increment.csv")
+    shown = classlens("provenance", "results/tables/logit_increment.csv", "--all")
     assert "by stimuli" in shown
     assert re.search(r"images/ImageNetS919/validation/n02002724/\S+JPEG  raw  [0-9a-f]{12}", shown)
     assert "weights.safetensors  raw" in shown

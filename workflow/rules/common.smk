@@ -21,6 +21,7 @@ from classlens.catalog.plan import (
 )
 from classlens.checkout import import_in_jobs
 from classlens.config import load_config
+from classlens.configfile import keep_config
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
 from classlens.models.architecture import with_architectures
@@ -30,7 +31,8 @@ from classlens.perturbation.kinds import (
     applicable_attention_kinds,
     require_attention_kind,
 )
-from classlens.store.store import store_path
+from classlens.store.job import digest_of_raw
+from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
 from classlens.terms import BRANCHES, SITES
 
@@ -49,7 +51,13 @@ STORE = store_path(CONFIG.store)
 CONFIG = as_workflow_error(with_architectures, CONFIG)
 
 if workflow.is_main_process:
-    verify_workdir(STORE, Path.cwd())
+    as_workflow_error(CONFIG.require_training_images)
+    as_workflow_error(verify_workdir, STORE, Path.cwd())
+
+
+# Not in dry runs, and in the main process alone.
+onstart:
+    keep_config(config, workflow.configfiles)
 
 
 def job(name, wildcards, caption="", extra=None, **shares):
@@ -67,9 +75,15 @@ def job(name, wildcards, caption="", extra=None, **shares):
     )
 
 
-def jobs(name, caption=""):
-    """Return the params function of a rule that runs one job."""
-    return lambda wildcards: [job(name, wildcards, caption)]
+def jobs(name, caption="", raw=()):
+    """Return the params function of a rule that runs one job; `raw`: those of its inputs that no job makes."""
+
+    def described(wildcards):
+        paths = [path for files in raw for path in files(wildcards)]
+        digest = as_workflow_error(digest_of_raw, paths, Store(STORE))
+        return [job(name, wildcards, caption, raw=digest)]
+
+    return described
 
 
 def batch(name, inputs, **jobs_of_rule):
@@ -94,18 +108,10 @@ def reads(name):
 
 
 def raw_files(kind):
-    """Return a rule's input of raw images or masks; braces in a name would be taken for a wildcard."""
-
-    def name(config, wildcards):
-        paths = getattr(config, f"raw_{kind}")(wildcards["dataset"])
-        for path in paths:
-            if "{" in path or "}" in path:
-                raise InputError(
-                    f"{path}: Snakemake cannot track a file with braces in its name; rename it"
-                )
-        return paths
-
-    return reads(name)
+    """Return a rule's input of raw images or masks."""
+    return reads(
+        lambda config, wildcards: getattr(config, f"raw_{kind}")(wildcards["dataset"])
+    )
 
 
 def reported(path, section, content, model="{model}"):

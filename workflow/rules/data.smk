@@ -12,7 +12,7 @@ rule stimuli:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=jobs("stimuli"),
+        jobs=jobs("stimuli", raw=[raw_files("images")]),
     script:
         "../scripts/run_jobs.py"
 
@@ -29,7 +29,7 @@ rule mask_list:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=jobs("mask_list"),
+        jobs=jobs("mask_list", raw=[raw_files("masks")]),
     script:
         "../scripts/run_jobs.py"
 

@@ -14,7 +14,7 @@ rule weights:
     conda:
         "../../envs/torch.yaml"
     params:
-        jobs=jobs("weights"),
+        jobs=jobs("weights", raw=[reads(files.checkpoint), reads(files.head)]),
     script:
         "../scripts/run_jobs.py"
 

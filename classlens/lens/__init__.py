@@ -1,0 +1,1 @@
+"""One model and some images, without a workflow: tokens, interventions, plots."""

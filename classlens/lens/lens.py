@@ -1,0 +1,214 @@
+"""A lens on one model: it shows images, as the model or a perturbed model sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
+
+import torch
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+from classlens.explanations.explain import model_name
+from classlens.inference.activations import capture_activations
+from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
+from classlens.inference.interventions import ablate_heads, patch_tokens
+from classlens.lens.arguments import (
+    Values,
+    as_values,
+    require_place,
+    require_places,
+    require_site,
+    values_of,
+)
+from classlens.lens.classes import Classes
+from classlens.lens.view import View
+from classlens.models.build import require_supported
+from classlens.models.pictures import Picture, as_inputs
+from classlens.perturbation.attention import restrict
+from classlens.perturbation.kinds import require_attention_kind
+from classlens.terms import SITES
+
+KEPT_BYTES = 2**33
+"""Memory that the tokens of a view may take."""
+
+Intervention = Callable[[slice, int], AbstractContextManager[None]]
+"""Called as intervention(part, N) for a part of the N images; returns the context of their forward pass."""
+
+
+class Lens:
+    """Looks into a vision transformer through class embedding space.
+
+    lens = Lens(model)
+    view = lens("cat.jpg")
+    view.rank(class_index=281)  # (B, N, T): blocks, images, tokens
+
+    Interventions are contexts of the `with` statement, and nest. They are made while a lens looks at images, so that
+    the model itself is never changed.
+
+    Args:
+        model: a vision transformer of timm that classlens supports, on any device.
+        class_names: of the model's C classes; None: timm's names where the classes are those of ImageNet.
+        batch_size: images per forward pass, at most.
+
+    Raises:
+        InputError: the model is not supported, or there are not C names. Every method raises it for what is not there.
+    """
+
+    def __init__(self, model: Any, class_names: Sequence[str] | None = None, *, batch_size: int = 32) -> None:
+        self._name = model_name(model)
+        require_supported(model, self._name)
+        self.model, self.classes, self._batch_size = model, Classes(model, class_names), batch_size
+        self._depth, self._tokens = len(model.blocks), model.num_prefix_tokens + model.patch_embed.num_patches
+        self._active: tuple[Intervention, ...] = ()
+
+    def __call__(self, images: Picture | Sequence[Picture]) -> View:
+        """Look at images.
+
+        Args:
+            images: a path, a PIL image or a normalised tensor (3, H, W) or (n, 3, H, W); or several in a list.
+
+        Raises:
+            InputError: an image cannot be read or has the wrong shape, or all together need too much memory.
+        """
+        model, inputs = self.model, as_inputs(self.model, images)
+        dtype = next(model.parameters()).dtype
+        shape = (self._depth, len(inputs), self._tokens, model.embed_dim)
+        needed = len(SITES) * torch.Size(shape).numel() * dtype.itemsize
+        if needed > KEPT_BYTES:
+            raise InputError(
+                f"{len(inputs)} images would keep {needed / 2**30:.1f} GiB of tokens, more than "
+                f"{KEPT_BYTES / 2**30:.0f}; look at fewer at a time, or take the workflow for whole data sets"
+            )
+        tokens = {site: torch.empty(shape, dtype=dtype) for site in SITES}
+        output = torch.empty(len(inputs), self.classes.count)
+
+        def run(batch: torch.Tensor, part: slice) -> None:
+            def read(block: int, site: str, values: torch.Tensor) -> None:
+                tokens[site][block, part] = values.cpu()
+
+            with capture_activations(model, read, lambda *_: None):
+                output[part] = model(batch).float().cpu()
+
+        self._forward(inputs, run)
+        return View(
+            model, self.classes, inputs, tokens, output, batch_size=self._batch_size, perturbed=bool(self._active)
+        )
+
+    def heads(self, images: Picture | Sequence[Picture], block: int) -> Array:
+        """Return what the heads of a block put out (N, H, T, d), e.g. to average it for `ablate`."""
+        place, found = require_place(block, self._depth, "block"), []
+
+        def run(batch: torch.Tensor, _part: slice) -> None:
+            of_batch = []
+
+            def attend(index: int, attention: Attention) -> torch.Tensor:
+                output = attention.output()
+                if index == place:
+                    of_batch.append(output.float().cpu())
+                return output
+
+            with patch_attention(self.model, attend):
+                self.model(batch)
+            found.extend(of_batch)
+
+        self._forward(as_inputs(self.model, images), run)
+        heads: Array = torch.cat(found).numpy()
+        return heads
+
+    def ablate(
+        self,
+        heads: Iterable[tuple[int, int]] | None = None,
+        *,
+        tokens: Iterable[int] | None = None,
+        block: int | None = None,
+        value: Values | str = "zero",
+    ) -> AbstractContextManager[None]:
+        """Silence heads, or tokens behind a block.
+
+        Args:
+            heads: (block, head) of each, from 0. Their outputs, before the branch's projection, become `value`.
+            tokens: places among all T, prefix tokens first. Their residual behind `block` becomes `value`.
+            block: with tokens.
+            value: "zero"; or an array (the mean, say), broadcast to (n, heads, T, d) or to (n, tokens, D).
+        """
+        if (heads is None) == (tokens is None):
+            raise InputError("ablate takes heads or tokens; for both, nest two contexts")
+        if tokens is not None:
+            if block is None:
+                raise InputError("ablate takes tokens behind a block; say which: block=...")
+            return self.patch("residual", block, tokens, value)
+        if block is not None:
+            raise InputError("ablate takes heads as (block, head); leave block out")
+        places = [self._head(one) for one in heads or ()]
+        if not places:
+            raise InputError("there are no heads; give at least one as (block, head)")
+        attention = self.model.blocks[0].attn
+        width = attention.proj.in_features // attention.num_heads
+        values = as_values(value, (len(places), self._tokens, width), "(n, heads, T, d)")
+
+        def intervention(part: slice, images: int) -> AbstractContextManager[None]:
+            of_heads = values_of(values, part, images).unbind(1)
+            return patch_attention(self.model, ablate_heads(dict(zip(places, of_heads, strict=True))))
+
+        return self._with(intervention)
+
+    def patch(self, site: str, block: int, tokens: Iterable[int], values: Values | str) -> AbstractContextManager[None]:
+        """Put values in place of what a site holds at some tokens.
+
+        Args:
+            site: residual (behind the block), attn or mlp (what the branch adds to it).
+            block: from 0.
+            tokens: places among all T, prefix tokens first.
+            values: broadcast to (n, tokens, D), e.g. `view.tokens(site, block)[:, tokens]` of other images.
+        """
+        require_site(site)
+        place = require_place(block, self._depth, "block")
+        places = require_places(tokens, self._tokens, "token")
+        numbers = as_values(values, (len(places), self.model.embed_dim), "(n, tokens, D)")
+
+        def intervention(part: slice, images: int) -> AbstractContextManager[None]:
+            return patch_tokens(self.model, site, place, places, values_of(numbers, part, images))
+
+        return self._with(intervention)
+
+    def attention(self, kind: str) -> AbstractContextManager[None]:
+        """Change what image tokens attend to in every block: self_only, no_cls or no_cls_renormalised.
+
+        See docs/method.md, perturbations.
+        """
+        require_attention_kind(kind, self._name, has_class_token=self.model.cls_token is not None)
+        attend = restrict(kind, self.model.num_prefix_tokens)
+        return self._with(lambda _part, _images: patch_attention(self.model, attend))
+
+    @contextmanager
+    def _with(self, intervention: Intervention) -> Iterator[None]:
+        before = self._active
+        self._active = (*before, intervention)
+        try:
+            yield
+        finally:
+            self._active = before
+
+    def _forward(self, inputs: torch.Tensor, run: Callable[[torch.Tensor, slice], None]) -> None:
+        """Call run(batch, part) on all images in order, under the interventions."""
+        first = next(self.model.parameters())
+
+        def one(part: slice) -> None:
+            with ExitStack() as stack:
+                for intervention in self._active:
+                    stack.enter_context(intervention(part, len(inputs)))
+                run(inputs[part].to(first.device, first.dtype), part)
+
+        with torch.no_grad(), frozen_eval_mode(self.model):
+            with_oom_backoff(len(inputs), self._batch_size, one)
+
+    def _head(self, place: Any) -> tuple[int, int]:
+        try:
+            block, head = place
+        except (TypeError, ValueError):
+            raise InputError(f"head {place!r} is not (block, head); give pairs, e.g. heads=[(9, 3)]") from None
+        block = require_place(block, self._depth, "block")
+        return block, require_place(head, self.model.blocks[block].attn.num_heads, "head")

@@ -1,0 +1,277 @@
+"""What a model sees of images: every token of every site, in class embedding space when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+from classlens.explanations.explain import Explanation, explain_inputs
+from classlens.groups import token_groups
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.projection import Projection
+from classlens.inference.ranks import faults, summarise
+from classlens.lens.arguments import require_place, require_site
+from classlens.lens.classes import Class, Classes
+from classlens.models.pictures import photos
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Chosen = Class | Sequence[Class] | Array | None
+"""A class, or one per image, by index or name; None: what the model takes each image for."""
+
+
+class View:
+    """N images in a model of B blocks, T tokens (prefix tokens first, P image tokens last) and C classes.
+
+    All indices count from 0; -1 is the last. Sites are residual, attn and mlp, see docs/method.md, projection. Where a
+    method takes `block`, None stacks all blocks along a new first axis. Tokens are kept in main memory; logits are
+    computed when they are asked for, a block at a time.
+
+    Made by `Lens`. Methods raise InputError for what is not there, and where logits are not finite or all equal.
+
+    Attributes:
+        output: the model's own logits (N, C).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        classes: Classes,
+        inputs: torch.Tensor,
+        tokens: Mapping[str, torch.Tensor],
+        output: torch.Tensor,
+        *,
+        batch_size: int,
+        perturbed: bool,
+    ) -> None:
+        self.output: Array = output.numpy()
+        self._model, self._classes, self._inputs, self._tokens = model, classes, inputs, tokens
+        self._batch_size, self._perturbed = batch_size, perturbed
+        self._depth, self._project = len(model.blocks), Projection(model)
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self._inputs)
+
+    def tokens(self, site: str = "residual", block: int | None = None) -> Array:
+        """Return the tokens themselves: (N, T, D) float32, or (B, N, T, D)."""
+        found = self._tokens[require_site(site)]
+        kept = found if block is None else found[require_place(block, self._depth, "block")]
+        array: Array = kept.float().numpy()
+        array.flags.writeable = False  # Other methods compute from the same memory.
+        return array
+
+    def rank(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
+        """Return how many classes have a larger logit than the class of interest: (N, T), or (B, N, T)."""
+        return self._summary(site, class_index, block)["rank"]
+
+    def logit(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
+        """Return the logit of the class of interest: (N, T), or (B, N, T)."""
+        return self._summary(site, class_index, block)["logit"]
+
+    def identifiability(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
+        """Return 1 - rank / C: (N, T), or (B, N, T)."""
+        return 1 - self.rank(site, class_index, block) / self._classes.count
+
+    def top(self, k: int = 5, site: str = "residual", block: int | None = None) -> Array:
+        """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k)."""
+        self._require_k(k)
+        return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
+
+    def names(self, indices: Array) -> Array:
+        """Return the names of classes, e.g. of `top()`, in the shape of their indices."""
+        return self._classes.names(indices)
+
+    def predictions(self, k: int = 5) -> Array:
+        """Return the k classes that the model itself takes each image for, strongest first (N, k)."""
+        self._require_k(k)
+        best: Array = torch.from_numpy(self.output).topk(k, dim=-1).indices.numpy()
+        return best
+
+    def token_logits(self, token: int, image: int = 0, site: str = "residual") -> Array:
+        """Return the logits of all classes at one token over depth (B, C)."""
+        place, only = require_place(token, self._tokens["residual"].shape[2], "token"), self._only(image)
+        return only._reduced(site, None, lambda logits, _part: {"logits": logits[:, place]})["logits"][:, 0]
+
+    def frame(self, site: str = "residual", class_index: Chosen = None) -> pd.DataFrame:
+        """Return a site as a tidy frame, a row per image, block and token.
+
+        Columns: image, block, token, group (`cls`, `prefix`, `image`), class_index, rank, logit, identifiability.
+        """
+        summary = {name: values.swapaxes(0, 1) for name, values in self._summary(site, class_index, None).items()}
+        images, blocks, tokens = summary["rank"].shape
+        groups = token_groups(tokens, self._model.num_prefix_tokens, has_class_token=self._model.cls_token is not None)
+        image, block, token = np.indices((images, blocks, tokens)).reshape(3, -1)
+        return pd.DataFrame(
+            {
+                "image": image,
+                "block": block,
+                "token": token,
+                "group": groups[token],
+                "class_index": self._indices(class_index)[image],
+                "rank": summary["rank"].ravel(),
+                "logit": summary["logit"].ravel(),
+                "identifiability": 1 - summary["rank"].ravel() / self._classes.count,
+            }
+        )
+
+    def explain(
+        self, class_index: Chosen = None, method: str = "gradient", image: int | None = 0, *, seed: int = 0
+    ) -> Explanation | list[Explanation]:
+        """Explain which image tokens speak for a class; see docs/method.md, explanations.
+
+        Args:
+            class_index: see `Chosen`.
+            method: gradient, gradient_logit, gradient_double_softmax, chefer, rollout, attention or random.
+            image: which one; None for a list of all.
+            seed: of the method `random`.
+
+        Raises:
+            InputError: the method does not apply; or the view was taken under interventions.
+        """
+        if self._perturbed:
+            raise InputError(
+                "explanations are of the model itself; explain a view that was taken outside interventions"
+            )
+        classes = self._indices(class_index)
+        first = None if image is None else require_place(image, len(self), "image")
+        chosen = slice(None) if first is None else slice(first, first + 1)
+        found = explain_inputs(
+            self._model, self._inputs[chosen], classes[chosen], method, seed=seed, batch_size=self._batch_size
+        )
+        return found if first is None else found[0]
+
+    def plot(
+        self,
+        image: int = 0,
+        blocks: Sequence[int] | None = None,
+        class_index: Chosen = None,
+        site: str = "residual",
+    ) -> Figure:
+        """Draw the image tokens of blocks over the photo, coloured by the identifiability of a class.
+
+        Args:
+            image: which one.
+            blocks: from 0; None for at most seven, evenly spread. (Titles count from 1.)
+            class_index, site: as in other methods.
+        """
+        from classlens.lens.plots import draw_blocks, spread
+
+        index = int(self._indices(class_index)[require_place(image, len(self), "image")])
+        if blocks is not None and not len(blocks):
+            raise InputError("there are no blocks; give at least one")
+        places = spread(self._depth) if blocks is None else [require_place(b, self._depth, "block") for b in blocks]
+        only = self._only(image)
+        ranks = {place: only.rank(site, index, place)[0] for place in places}
+        return draw_blocks(
+            photos(self._model, only._inputs)[0],
+            ranks,
+            grid=self._model.patch_embed.grid_size,
+            has_class_token=self._model.cls_token is not None,
+            classes=self._classes.count,
+            title=self._classes.label(index),
+            site=require_site(site),
+        )
+
+    def plot_token(
+        self, token: int, image: int = 0, k: int = 5, site: str = "residual", show: str = "probability"
+    ) -> Figure:
+        """Draw over depth the k classes that are strongest at a token at the last block.
+
+        Args:
+            token: its place among all T; 0 is [CLS] where there is one.
+            image, site: as in other methods.
+            k: number of classes.
+            show: probability (the softmax of the token's logits) or logit.
+        """
+        from classlens.lens.plots import draw_token
+
+        if show not in ("probability", "logit"):
+            raise InputError(f"there is no {show!r} to show; take probability or logit")
+        self._require_k(k)
+        logits = torch.from_numpy(self.token_logits(token, image, site))
+        values = (logits.softmax(-1) if show == "probability" else logits).numpy()
+        place = require_place(token, self._tokens["residual"].shape[2], "token")
+        best = logits[-1].topk(k).indices.tolist()
+        return draw_token(
+            [(self._classes.label(index), values[:, index]) for index in best],
+            title=self._token_label(place),
+            site=site,
+            show=show,
+        )
+
+    def _token_label(self, token: int) -> str:
+        model = self._model
+        if token == 0 and model.cls_token is not None:
+            return "[CLS]"
+        if token < model.num_prefix_tokens:
+            return f"prefix token {token}"
+        row, column = divmod(token - model.num_prefix_tokens, int(model.patch_embed.grid_size[1]))
+        return f"token {token} (row {row + 1}, column {column + 1})"
+
+    def _only(self, image: int) -> View:
+        """Return one image of the view."""
+        place = require_place(image, len(self), "image")
+        part = slice(place, place + 1)
+        tokens = {site: values[:, part] for site, values in self._tokens.items()}
+        output = torch.from_numpy(self.output[part])
+        return View(
+            self._model,
+            self._classes,
+            self._inputs[part],
+            tokens,
+            output,
+            batch_size=self._batch_size,
+            perturbed=self._perturbed,
+        )
+
+    def _indices(self, chosen: Chosen) -> Array:
+        return self.predictions(1)[:, 0] if chosen is None else self._classes.indices(chosen, len(self))
+
+    def _require_k(self, k: int) -> None:
+        if not 1 <= k <= self._classes.count:
+            raise InputError(f"k is {k}, but the model has {self._classes.count} classes; take 1 to as many")
+
+    def _summary(self, site: str, class_index: Chosen, block: int | None) -> dict[str, Array]:
+        classes = torch.from_numpy(self._indices(class_index))
+
+        def reduce(logits: torch.Tensor, part: slice) -> dict[str, torch.Tensor]:
+            found = summarise(logits, classes[part].to(logits.device))
+            return {"rank": found["rank"], "logit": found["logit"]}
+
+        return self._reduced(site, block, reduce)
+
+    def _reduced(
+        self, site: str, block: int | None, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+    ) -> dict[str, Array]:
+        """Return what becomes of a site's logits (n, T, C), a batch at a time, for all images of a block or of all."""
+        require_site(site)
+        if block is None:
+            blocks = [self._reduced(site, each, reduce) for each in range(self._depth)]
+            return {name: np.stack([of_block[name] for of_block in blocks]) for name in blocks[0]}
+        place = require_place(block, self._depth, "block")
+        kept: dict[str, list[Array]] = {}
+
+        def run(part: slice) -> None:
+            logits = self._project(self._tokens[site][place, part].to(next(self._model.parameters()).device))
+            wrong = faults(logits, logits.amax(-1)).tolist()
+            if wrong[0]:
+                raise InputError(f"{site} of block {place}: logits are not finite; check the model's weights")
+            if wrong[1]:
+                raise InputError(
+                    f"{site} of block {place}: all logits of every token are equal; the model's head is zero or was "
+                    f"never trained"
+                )
+            for name, values in reduce(logits, part).items():
+                kept.setdefault(name, []).append(values.cpu().numpy())
+
+        with torch.no_grad():
+            with_oom_backoff(len(self), self._batch_size, run)
+        return {name: np.concatenate(parts) for name, parts in kept.items()}

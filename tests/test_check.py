@@ -1,0 +1,136 @@
+"""What is told before a run starts: training images, names, masks, defaults, and how long it takes."""
+
+import time
+
+import numpy as np
+import pytest
+import yaml
+from conftest import TINY_MODEL
+from PIL import Image
+
+from classlens import estimate
+from classlens.check import check
+from classlens.config import load_config
+from classlens.errors import InputError
+from classlens.models import architecture
+from classlens.models.architecture import with_architectures
+from classlens.models.describe import describe
+
+RNG = np.random.default_rng(0)
+
+
+def folder(root, *classes, images=6):
+    for class_id in classes:
+        (root / class_id).mkdir(parents=True)
+        for number in range(images):
+            Image.fromarray(RNG.integers(0, 256, (9, 8, 3), np.uint8)).save(root / class_id / f"{number}.png")
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # In a process of its own it takes seconds.
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [describe(*request) for request in requests])
+    folder(tmp_path / "photos", "cat", "dog")
+    return tmp_path
+
+
+def config(weights="random", **dataset):
+    photos = {"kind": "image_folder", "root": "photos", "per_class": 2, "train_per_class": 3, **dataset}
+    model = {**TINY_MODEL, "dataset": "photos", "weights": weights}
+    if weights is None:
+        model.pop("weights")
+    return {"datasets": {"photos": photos}, "models": {"m": model}, "statistics": {"resamples": 99}}
+
+
+@pytest.fixture
+def checked(working):
+    def look(quick=True, **changes):
+        (working / "my.yaml").write_text(yaml.safe_dump(config(**changes)))
+        return check("my.yaml", quick=quick)
+
+    return look
+
+
+NOTHING_LEFT = (
+    r"6 images of a class at most are taken for evaluation \(per_class = 6\), none is left for training "
+    r"\(train_per_class = 3\): lower per_class"
+)
+
+
+def test_training_without_images_is_told_with_what_to_change(checked):
+    [problem] = checked(weights={"train": {}}, per_class=6).problems
+    for ask in (
+        lambda: load_config(config({"train": {}}, per_class=6)).require_training_images(),
+        lambda: load_config(config(per_class=6)).require("m", "training images", "linear_probe"),
+    ):
+        with pytest.raises(InputError, match=NOTHING_LEFT):
+            ask()
+    assert "training needs training images of m" in problem
+    with pytest.raises(InputError, match="train_per_class is 0: raise it"):
+        load_config(config({"train": {}}, train_per_class=0)).require_training_images()
+    load_config(config(per_class=6)).require_training_images()  # nothing is trained
+
+
+def test_fewer_training_images_than_asked_for_are_a_warning(checked):
+    findings = checked(per_class=4)
+    assert findings.problems == []
+    [warning] = [note for note in findings.notes if note.startswith("warning: datasets.photos: 2 of 2 classes")]
+    assert "train_per_class = 3" in warning
+    assert "cat (2), dog (2); to get more, lower per_class" in warning
+    assert not any(note.startswith("warning") for note in checked().notes)
+
+
+def test_counts_masks_and_default_weights_are_told(checked, working):
+    assert "2 of 6 per class for evaluation, 3 of 4 per class for training" in checked().notes[0]
+    findings = checked(weights=None)
+    assert any(note.startswith("models.m: weights are `pretrained`, as they are without") for note in findings.notes)
+    folder(working / "masks", "cat", "dog")
+    for path in (working / "masks").glob("*/*"):
+        Image.new("L", (8, 9), 1).save(path)
+    assert "datasets.photos: 10 images and 4 masks were read" in checked(quick=False, masks="masks").notes
+    (working / "masks/dog/1.png").unlink()
+    assert any("datasets.photos.masks: dog/1.png has no mask" in text for text in checked(masks="masks").problems)
+
+
+@pytest.mark.parametrize("name", ["<b>html", "{x}"])
+def test_names_that_the_scheduler_cannot_track(checked, working, name):
+    (working / "photos/cat").rename(working / "photos" / name)
+    assert any(f"{name}/0.png: Snakemake cannot track" in problem for problem in checked().problems)
+
+
+def test_the_stages_of_a_run_are_estimated(checked):
+    findings = checked(quick=False, weights={"train": {"epochs": 2}})
+    assert findings.problems == []
+    stages = [note.partition(":")[0] for note in findings.notes]
+    assert stages[-5:] == ["data", "training", "extraction", "together", "disk"]
+    assert estimate.UNKNOWN in findings.notes[-2]
+
+
+def test_all_stages_of_a_model_that_runs_everything(working):
+    text = config()
+    text["models"]["m"]["analyses"] = None
+    complete = with_architectures(load_config(text))
+    notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    stages = [note.partition(":")[0] for note in notes]
+    expected = ("data", "extraction", "perturbations", "explanations", "removal curves", "linear probes", "together")
+    assert stages == list(expected)
+
+
+def test_a_trial_that_fails_is_named(working, monkeypatch):
+    def fail(*_):
+        raise MemoryError("too much")
+
+    complete = with_architectures(load_config(config()))
+    monkeypatch.setattr(estimate.Recorder, "__call__", fail)
+    notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    assert "extraction: unknown for m: too much" in notes
+
+
+def test_seconds_per_image_are_those_of_the_fastest_and_the_slowest_repeat(monkeypatch):
+    monkeypatch.setattr(time, "perf_counter", iter([0, 0.1, 0, 2, 0, 5, 0, 3]).__next__)
+    span = estimate.per_image(lambda count: None)
+    assert (span.low, span.high) == (0.2, 0.5)
+    assert str(estimate.Span(0.2, 0.9)) == "less than a second"
+    assert str(estimate.Span(30, 600) + estimate.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
+    assert str(estimate.Span(7200, 7200)) == "about 2.0 hours"
