@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,3 +155,54 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def store(tmp_path):
     return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    """A checkout, an image folder of two classes, and a workflow that ran once on it; no test changes it."""
+    base = tmp_path_factory.mktemp("pristine")
+    checkout = copy_checkout(base / "checkout")
+    workflow = Workflow(base / "work", make_config(base / "work"), checkout, store=base / "store")
+    workflow.run("all")
+    return workflow
+
+
+def make_config(folder: Path) -> dict:
+    """Two models on golden images in the ImageNet-S layout, cut down to two classes of three images."""
+    root = folder / "images"
+    if not root.exists():
+        shutil.copytree(GOLDEN / "imagenet_s", root)
+        for stim_info in (root / "ImageNetS919").glob("*_stim_info.csv"):
+            stim_info.unlink()
+        (root / "data/categories/ImageNetS_categories_im919.txt").write_text("n02002724\nn02011460\n")
+    model = {
+        **TINY_MODEL, "dataset": "images",
+        "options": {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2},
+        "transform": {"size": 32},
+    }  # fmt: skip
+    config = tiny_config(first=model, second=deepcopy(model) | {"label": "Second", "random_twin": True})
+    config["models"]["second"]["weights"] = "weights.safetensors"
+    config["datasets"] = {"images": {"kind": "imagenet_s", "root": "images", "per_class": 3, "train_per_class": 2}}
+    weights = folder / "weights.safetensors"
+    if not weights.exists():
+        subprocess.run([sys.executable, "-c", MAKE_WEIGHTS, str(weights)], check=True)
+    return config
+
+
+MAKE_WEIGHTS = """
+import sys, torch
+from safetensors.torch import save_file
+from classlens.models.build import build
+torch.manual_seed(5)
+options = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 1000}
+save_file(build("vit_tiny_patch16_224", options).state_dict(), sys.argv[1])
+"""
+
+
+@pytest.fixture
+def workflow(pristine, tmp_path):
+    """A copy of the pristine state, with its times, to be changed at will."""
+    shutil.copytree(pristine.checkout, tmp_path / "checkout", symlinks=True)
+    shutil.copytree(pristine.folder, tmp_path / "work", symlinks=True)
+    shutil.copytree(pristine.store, tmp_path / "store", symlinks=True)
+    return Workflow(tmp_path / "work", deepcopy(pristine.config), tmp_path / "checkout", tmp_path / "store")

@@ -51,8 +51,8 @@ ANALYSES = (
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=(settings.block_and_head,),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
-            "wrong one unless the config names another): the gradient of the class's local loss with respect "
-            "to what [CLS] attends to, summed over blocks and heads, and below for one block and head. Red "
+            "wrong one unless the config names another) by the explanation {heatmap_method} (of a local loss, with "
+            "respect to what [CLS] attends to), summed over blocks and heads, and below for one block and head. Red "
             "speaks for the class, blue against it; each map is scaled to its largest value.",
         ),
     ),

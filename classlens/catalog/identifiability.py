@@ -116,8 +116,8 @@ ANALYSES = (
             "classlens.figures.class_vs_context:class_vs_context",
             content="figure: class and context",
             settings=(settings.chance_level,),
-            caption="Identifiability of the image tokens of {model} that show the class (at least half of their "
-            "pixels lie in the mask) and of those that show its context, block by block. Boxes show quartiles "
+            caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) "
+            "and of those that show its context, block by block. Boxes show quartiles "
             "over tokens, the dashed line is chance, (C + 1) / 2C with C classes. A star marks blocks where "
             "the two groups differ: two-sided sign-flip test of each image's difference of means, "
             "{correction} correction over the blocks of the figure.",

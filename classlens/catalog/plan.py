@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any
 from classlens.catalog.analyses import ANALYSES
 from classlens.catalog.job import Setting, Wildcards
 from classlens.catalog.jobs import JOBS
+from classlens.explanations.methods import METHODS
 from classlens.store.job import JobParams
 from classlens.store.key import JobKey, code_key
 from classlens.tables.published_values import PUBLISHED
 
 if TYPE_CHECKING:
     from classlens.config import Config
+
+LABELLED = {
+    "majority": "at least half of their pixels lie in the mask",
+    "corner": "as the published code labels them, by one pixel of the mask",
+}
+"""Which tokens show the class, by how masks label them."""
 
 
 def wanted_figures(config: Config) -> list[str]:
@@ -100,10 +107,15 @@ def report_caption(text: str, config: Config, wildcards: Wildcards) -> str:
     """Fill in a caption and make it safe as reStructuredText: names are shown as typed.
 
     Args:
-        text: with {model} and {correction}.
+        text: with the keys of the values below.
     """
-    names = {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}
-    values = {"correction": names[config.statistics["correction"]], "model": wildcards.get("model", "")}
+    values = {
+        "correction": {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}[config.statistics["correction"]],
+        "heatmap_method": METHODS[config.explanations["heatmap_method"]].label,
+    }
+    if "model" in wildcards:
+        values["model"] = wildcards["model"]
+        values["class_tokens"] = LABELLED[config.dataset(wildcards["model"])["token_labels"]]
     return "".join(_escaped(text.format(**values)))
 
 

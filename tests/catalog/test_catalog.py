@@ -137,7 +137,10 @@ def test_captions_are_shown_as_typed(caption):
     [paragraph] = publish_doctree(text, settings_overrides={"report_level": 1}).children
     assert isinstance(paragraph, nodes.paragraph)
     assert all(isinstance(part, nodes.Text) for part in paragraph.children)
-    assert paragraph.astext() == caption.format(model="a_", correction="Holm")
+    majority = "at least half of their pixels lie in the mask"
+    assert paragraph.astext() == caption.format(
+        model="a_", correction="Holm", class_tokens=majority, heatmap_method="gradient"
+    )
 
 
 def test_what_a_run_makes():

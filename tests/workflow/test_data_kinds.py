@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ def test_check_says_what_a_run_would_use(workflow):
     ran = run_check(workflow)
     assert ran.returncode == 0, ran.stderr
     assert "datasets.photos: 6 evaluation and 3 training images of 3 classes (cat, dog, emu)" in ran.stdout
-    assert "extraction: about" in ran.stdout
+    assert re.search(r"^ *extraction\b.*: ", ran.stdout, re.MULTILINE), ran.stdout
     assert "jobs: 0 to start" in ran.stdout
 
 
@@ -135,18 +136,18 @@ def test_check_tells_all_faults_at_once(workflow, tmp_path):
 def test_check_in_this_process(workflow, monkeypatch, tmp_path):
     """As the command does it, and with faults of both kinds of data."""
     monkeypatch.chdir(workflow.folder)
-    findings = check("config.yaml", workflow.folder / ".classlens")
+    findings = check("config.yaml")
     assert findings.problems == []
-    assert any(note.startswith("extraction: about") for note in findings.notes)
+    assert any("extraction" in note for note in findings.notes)
     assert any(note.startswith("disk: about") for note in findings.notes)
     monkeypatch.chdir(tmp_path)
     Workflow(tmp_path, workflow.config).command()
     write_photos(tmp_path)
     (tmp_path / "photos/emu/1.png").write_bytes(b"")
-    problems = check("config.yaml", tmp_path / ".classlens").problems
+    problems = check("config.yaml").problems
     assert any("emu/1.png" in problem for problem in problems)
     assert any("datasets.cifar.root" in problem for problem in problems)
-    assert check("nothing.yaml", tmp_path / ".classlens").problems
+    assert check("nothing.yaml").problems
 
 
 def test_check_compares_class_names(workflow, tmp_path):

@@ -18,6 +18,7 @@ from classlens.catalog.run import computing, load
 from classlens.config import load_config
 from classlens.digest import digest_file
 from classlens.explanations.heatmaps import heatmaps
+from classlens.explanations.methods import METHODS
 from classlens.models.architecture import with_architectures
 from classlens.store.job import is_stored, job_of
 from classlens.store.key import code_key
@@ -256,8 +257,8 @@ def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
     inputs = {"source": [str(GOLDEN / "model.safetensors")], "head": []}
     outputs = {"weights": "results/{model}/weights.safetensors"}
 
-    def stored(inputs, outputs, **share):
-        job = job_of(params | share, inputs, outputs, CHECKOUT)
+    def stored(given, made, **share):
+        job = job_of(params | share, given, made, CHECKOUT)
         return is_stored(job, store, code_key(job.functions, CHECKOUT))
 
     assert stored(inputs, outputs)
@@ -297,7 +298,9 @@ def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
     own = describe_job("heatmaps", config, {"model": "golden"}, CHECKOUT)["config"]
     pixels = results / "datasets/golden/squash-224-bilinear/evaluation.h5"
     weights, output = results / "golden/weights.safetensors", results / "golden/output.h5"
-    heatmaps(pixels, weights, output, tmp_path / "maps.csv", **own, device="cpu")
+    explain = load(METHODS["gradient_logit"].compute)
+    files = {"pixels": pixels, "weights": weights, "output": output, "table": tmp_path / "maps.csv"}
+    heatmaps(**{name: str(path) for name, path in files.items()}, explain=explain, **own, device="cpu", threads=1)
     table = pd.read_csv(tmp_path / "maps.csv")
     [maps] = read(results, "explanation/gradient_logit.h5", "maps")
     for image in own["images"]:

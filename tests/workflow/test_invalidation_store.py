@@ -1,0 +1,126 @@
+"""The invalidation table, clones, deletions, damage and versions: the store's records tell which jobs computed."""
+
+import re
+import shutil
+
+import pytest
+from conftest import Workflow, copy_checkout
+from edits import SAME, add, edit, jobs
+
+pytestmark = pytest.mark.workflow
+
+
+def test_fresh_clone_and_second_user(workflow, tmp_path):
+    shutil.rmtree(workflow.folder / "results")
+    clone = copy_checkout(tmp_path / "clone")
+    other = Workflow(tmp_path / "elsewhere", workflow.config, clone, workflow.store)
+    other.folder.mkdir()
+    shutil.copytree(workflow.folder / "images", other.folder / "images")
+    shutil.copy(workflow.folder / "weights.safetensors", other.folder)
+    assert other.computes() == []
+    assert other.result("figures/logit_increment.svg").exists()
+
+
+def test_delete_results(workflow):
+    shutil.rmtree(workflow.folder / "results")
+    assert workflow.computes() == []
+    assert workflow.result("figures/logit_increment.png").exists()
+
+
+def resources(printed, rule):
+    """Return what the jobs of a rule asked for, as printed."""
+    blocks = re.findall(rf"rule {rule}:\n((?: +.*\n)+)", printed)
+    return [re.search(r"resources: (.*)", block)[1] for block in blocks]
+
+
+def test_a_result_of_the_store_asks_for_no_gpu(workflow):
+    shutil.rmtree(workflow.folder / "results")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert all("gpu=0" in one and "runtime=5" in one for one in asked)
+    add(workflow.checkout / "classlens/extraction/extract.py")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert all("gpu=1" in one and "runtime=60" in one for one in asked)
+
+
+def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
+    workflow.environment["CLASSLENS_GRES"] = "gpu:1"
+    add(workflow.checkout / "classlens/extraction/extract.py")
+    asked = resources(workflow.run("-n", "all"), "extract")
+    assert asked
+    assert all("gpu=0" in one and "gres=gpu:1" in one for one in asked)
+    shutil.rmtree(workflow.folder / "results")
+    edit(workflow.checkout / "classlens/extraction/extract.py", SAME, "")
+    asked = resources(workflow.run("all"), "extract")
+    assert asked
+    assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
+
+
+def test_metadata_of_the_scheduler_is_not_needed(workflow):
+    shutil.rmtree(workflow.folder / "results")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    assert workflow.computes() == []
+
+
+@pytest.mark.parametrize("library", ["timm", "torch"])
+def test_another_version_of_a_library(workflow, tmp_path, library):
+    folder = tmp_path / "newer" / f"{library}-99.9.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.9\n")
+    workflow.environment["PYTHONPATH"] = str(tmp_path / "newer")
+    computed = jobs(workflow.computes())
+    # Equal weights and layer files come out, so nothing behind them computes.
+    assert computed == {"weights", "extract"}
+
+
+def test_wildcards_are_never_mixed_up(workflow):
+    """Two models that differ in their weights alone have different results under the right names."""
+    first, second = (workflow.result(f"{name}/layers/block_01.h5").read_bytes() for name in ("first", "second"))
+    assert first != second
+    shutil.rmtree(workflow.folder / "results")
+    assert workflow.computes() == []
+    assert workflow.result("first/layers/block_01.h5").read_bytes() == first
+    assert workflow.result("second/layers/block_01.h5").read_bytes() == second
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_damaged_result_is_made_anew(workflow, shared):
+    """A hard link shares its bytes with the store and damages it; then that file's job computes, and no other."""
+    if shared:
+        shutil.rmtree(workflow.folder / "results")
+    workflow.run("all")
+    layer = workflow.result("first/layers/block_01.h5")
+    assert (layer.stat().st_nlink > 1) == shared
+    good = layer.read_bytes()
+    layer.chmod(0o644)
+    layer.write_bytes(good[: len(good) // 2])
+    printed = workflow.run("--dry-run", "--quiet", "all")
+    assert "block_01.h5 was changed since it was made" in printed
+    computed = workflow.computes()
+    assert layer.read_bytes() == good
+    assert jobs(computed) == ({"gather"} if shared else set())
+
+
+def test_the_command_line_explains(workflow):
+    workflow.run("all")
+
+    classlens = workflow.classlens
+    figure = "results/figures/logit_increment.svg"
+    assert "would not be computed" in classlens("explain", figure)
+    workflow.config["models"]["first"]["options"]["num_heads"] = 4
+    workflow.command()
+    explained = classlens("explain", figure)
+    assert f"{figure} (logit_increment_figure) would be computed" in explained
+    assert "config options.num_heads: 2 -> 4" in explained
+    workflow.config["models"]["first"]["options"]["num_heads"] = 2
+    workflow.config["models"]["first"]["label"] = "New"
+    workflow.command()
+    assert "New" in classlens("explain", figure)
+    shown = classlens("provenance", "results/tables/logit_increment.csv", "--all")
+    assert "by stimuli" in shown
+    assert re.search(r"images/ImageNetS919/validation/n02002724/\S+JPEG  raw  [0-9a-f]{12}", shown)
+    assert "weights.safetensors  raw" in shown
+    assert re.search(r"\d+ blobs, ", classlens("list"))
+    assert "0 damaged" in classlens("verify")
+    assert "took 0 records" in classlens("gc", "--older-than", "1")
