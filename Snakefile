@@ -23,6 +23,11 @@ include: "workflow/rules/explanations.smk"
 include: "workflow/rules/analyses.smk"
 
 
+# Not in dry runs, and in the main process alone.
+onstart:
+    keep_config(config, workflow.configfiles)
+
+
 wildcard_constraints:
     dataset=one_of(CONFIG.datasets),
     model=one_of(CONFIG.models),

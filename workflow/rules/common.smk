@@ -55,11 +55,6 @@ if workflow.is_main_process:
     as_workflow_error(verify_workdir, STORE, Path.cwd())
 
 
-# Not in dry runs, and in the main process alone.
-onstart:
-    keep_config(config, workflow.configfiles)
-
-
 def job(name, wildcards, caption="", extra=None, **shares):
     """Describe a job; see `classlens.catalog.plan.describe_job`."""
     known = {**wildcards, **(extra or {})}
@@ -76,7 +71,7 @@ def job(name, wildcards, caption="", extra=None, **shares):
 
 
 def jobs(name, caption="", raw=()):
-    """Return the params function of a rule that runs one job; `raw`: those of its inputs that no job makes."""
+    """Return the params function of a rule that runs one job; `raw` names those of its inputs that no job makes."""
 
     def described(wildcards):
         paths = [path for files in raw for path in files(wildcards)]
