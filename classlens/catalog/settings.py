@@ -32,9 +32,15 @@ def selection(config: Config, wildcards: Wildcards) -> Slice:
     return {"selection": {key: dataset[key] for key in SELECTION}}
 
 
+def _dataset_name(config: Config, wildcards: Wildcards) -> str:
+    """Return the data set of a job, or of its model."""
+    name: str = config.models[wildcards["model"]]["dataset"] if "model" in wildcards else wildcards["dataset"]
+    return name
+
+
 def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
     """Where raw data lies and what messages call it, which shapes no result."""
-    name = config.models[wildcards["model"]]["dataset"] if "model" in wildcards else wildcards["dataset"]
+    name = _dataset_name(config, wildcards)
     dataset = config.datasets[name]
     return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name}
 
@@ -56,8 +62,7 @@ def labelling(config: Config, wildcards: Wildcards) -> Slice:
 
 def source(config: Config, wildcards: Wildcards) -> dict[str, str]:
     """The class of the data set's kind."""
-    dataset = config.dataset(wildcards["model"]) if "model" in wildcards else config.datasets[wildcards["dataset"]]
-    return {"source": KINDS[dataset["kind"]]}
+    return {"source": KINDS[config.datasets[_dataset_name(config, wildcards)]["kind"]]}
 
 
 # Models

@@ -78,7 +78,8 @@ def jobs(name, caption="", raw=()):
         digest = as_workflow_error(digest_of_raw, paths, Store(STORE))
         return [job(name, wildcards, caption, raw=digest)]
 
-    return described
+    # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
+    return described if raw else lambda wildcards: [job(name, wildcards, caption)]
 
 
 def batch(name, inputs, **jobs_of_rule):
