@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from classlens.catalog.run import load
 from classlens.config import Config
 from classlens.data.stimulus import Stimulus
+from classlens.declared import load
 from classlens.digest import digest_json
 from classlens.explanations.methods import METHODS
 from classlens.extraction.extract import Recorder

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
+from classlens.declared import load
 from classlens.store.job import Compute
 
 OBJECTS = {
@@ -31,12 +31,6 @@ def computing(functions: Mapping[str, str]) -> Compute:
         return notes
 
     return compute
-
-
-def load(function: str) -> Any:
-    """Import a function or class by its "module:name"."""
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
 
 
 def claim_device(wanted: str) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 from classlens.data.source import Source
+from classlens.declared import load
 
 KINDS = {
     "digits": "classlens.data.digits:Digits",
@@ -18,8 +18,7 @@ KINDS = {
 
 def kind_of(dataset: Mapping[str, Any]) -> type[Source]:
     """Return the class of a data set's kind, given its section of the config."""
-    module, _, name = KINDS[dataset["kind"]].partition(":")
-    kind: type[Source] = getattr(import_module(module), name)
+    kind: type[Source] = load(KINDS[dataset["kind"]])
     return kind
 
 

@@ -8,13 +8,13 @@ explanation.heatmap()  # rows x columns
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 import torch
 
 from classlens.arrays import Array
+from classlens.declared import load
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, require_method
 from classlens.explanations.random import random_importance
@@ -90,11 +90,10 @@ def explain_inputs(
     if not compute:
         drawn = random_importance(seed, 0, len(images), grid[0] * grid[1])
         return [Explanation(importance, grid) for importance in drawn]
-    module, function = compute.split(":")
     device = next(model.parameters()).device
     explanations: list[Explanation] = []
     with frozen_eval_mode(model):
-        explainer = getattr(import_module(module), function)(model)
+        explainer = load(compute)(model)
 
         def run(part: slice) -> None:
             found = explainer(images[part].to(device), torch.as_tensor(classes[part], device=device))

@@ -17,10 +17,11 @@ from classlens.catalog import explanations, identifiability, memories
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, STACKED, rules
 from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_tables
-from classlens.catalog.run import OBJECTS, load
+from classlens.catalog.run import OBJECTS
 from classlens.config import load_config
 from classlens.data.kinds import KINDS
 from classlens.data.source import Source
+from classlens.declared import load
 from classlens.explanations.methods import METHODS
 from classlens.store.code import fingerprint
 from classlens.store.key import DISTRIBUTIONS

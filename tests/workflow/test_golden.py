@@ -14,8 +14,9 @@ from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
 from classlens.catalog.analyses import ANALYSES
 from classlens.catalog.jobs import JOBS
 from classlens.catalog.plan import describe_job
-from classlens.catalog.run import computing, load
+from classlens.catalog.run import computing
 from classlens.config import load_config
+from classlens.declared import load
 from classlens.digest import digest_file
 from classlens.explanations.heatmaps import heatmaps
 from classlens.explanations.methods import METHODS
