@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CORES ?= all
 
-.PHONY: all test lint docs lock clean env
+.PHONY: all test test-slow bench lint docs pictures tutorial lock clean env
 .DEFAULT_GOAL := all
 
 all: $(READY)
@@ -14,7 +14,15 @@ all: $(READY)
 	$(BIN)/snakemake --report report.html
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-fail-under=95
+	$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --cov --cov-fail-under=95
+
+# What takes minutes or much memory: kills of every kind of job and of whole runs, decompression bombs.
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+# Every benchmark against its bare limit, with machine and date, into docs/benchmarks.md. Takes an hour; give it the machine.
+bench: $(READY)
+	$(BIN)/python benchmarks/all.py docs/benchmarks.md
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -25,6 +33,16 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/classlens config-reference > docs/config.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The tutorial's outputs, which the repository keeps, so that they are seen without running it.
+tutorial: $(READY)
+	$(BIN)/jupyter execute --inplace docs/tutorial.ipynb
+
+# The pictures of README and docs, from the default run and Debian's package chromium.
+pictures: $(READY)
+	$(BIN)/snakemake --cores $(CORES) all
+	$(BIN)/python docs/scripts/pictures.py results docs/images
 
 env: $(READY)
 
@@ -47,4 +65,4 @@ lock:
 	mv requirements.lock.new requirements.lock
 
 clean:
-	rm -rf results logs report.html
+	rm -rf results logs report.html site

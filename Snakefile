@@ -21,11 +21,16 @@ include: "workflow/rules/extraction.smk"
 include: "workflow/rules/perturbation.smk"
 include: "workflow/rules/explanations.smk"
 include: "workflow/rules/analyses.smk"
+include: "workflow/rules/pages.smk"
 
 
 # Not in dry runs, and in the main process alone.
 onstart:
     keep_config(config, workflow.configfiles)
+    note_run()
+    print(
+        f"What jobs do, from another terminal: {watch_command()}", file=sys.stderr
+    )
 
 
 wildcard_constraints:
@@ -47,3 +52,4 @@ rule all:
             suffix=["svg", "png"],
         ),
         expand("results/tables/{name}.csv", name=wanted_tables(CONFIG)),
+        expand("results/lens/{model}.html", model=wanted_pages(CONFIG)),

@@ -14,6 +14,9 @@ import torch
 
 from classlens.explanations.chefer import chefer
 from classlens.explanations.gradient import gradient
+from classlens.explanations.integrated import integrated_gradients
+from classlens.explanations.legrad import legrad, legrad_cls
+from classlens.explanations.lrp import attn_lrp, cp_lrp
 from classlens.explanations.rollout import rollout
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import importance_order, removal_counts
@@ -21,6 +24,7 @@ from classlens.inference.batches import frozen_eval_mode
 from classlens.models.build import build
 
 PARTS = {"gradient": 1.1, "chefer": 2.5, "rollout": 2.5, "removal": 1.15}
+PARTS |= {"attn_lrp": 2.3, "cp_lrp": 2.3, "legrad": 2.3, "legrad_cls": 2.3, "integrated_gradients": 75}
 """What is measured, and the ratio that it must not exceed."""
 
 
@@ -112,6 +116,11 @@ MAKERS = {
     "chefer": explaining(chefer),
     "rollout": explaining(rollout),
     "removal": removal,
+    "attn_lrp": explaining(attn_lrp),
+    "cp_lrp": explaining(cp_lrp),
+    "legrad": explaining(legrad),
+    "legrad_cls": explaining(legrad_cls),
+    "integrated_gradients": explaining(integrated_gradients),
 }
 
 if __name__ == "__main__":

@@ -3,6 +3,11 @@
     python benchmarks/extraction.py [--architecture vit_base_patch32_224] [--images 256] [--batch 64] [--turns 5]
 
 Prints seconds of both, their ratio pair by pair, bytes stored per image, and peak memory for two numbers of images.
+
+    python benchmarks/extraction.py --small [--batch 64] [--turns 30]
+
+A model as small as the default config's, without files: processor time of a batch on one thread with all that is kept,
+and of what gives ranks, logits and top-5 alone by plain hooks, and by nnsight where it is installed.
 """
 
 import argparse
@@ -17,21 +22,33 @@ import h5py
 import numpy as np
 import torch
 
-from classlens.extraction.extract import Recorder, run_images
+from classlens.extraction.extract import run_images
+from classlens.extraction.recorder import Recorder
 from classlens.inference.activations import capture_activations
+from classlens.inference.projection import Projection
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 
+try:
+    from nnsight import NNsight
+except ImportError:
+    NNsight = None
+
 HALF = [0.5, 0.5, 0.5]
+SMALL = {"img_size": 32, "patch_size": 4, "embed_dim": 64, "depth": 6, "num_heads": 4, "num_classes": 10}
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--architecture", default="vit_base_patch32_224")
     options.add_argument("--images", type=int, default=256)
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--turns", type=int, default=5)
+    options.add_argument("--small", action="store_true")
     given = options.parse_args()
+    if given.small:
+        compare_small(given)
+        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         pixels = make_images(folder, given.images)
@@ -89,6 +106,61 @@ def bare_limit(model: torch.nn.Module, images: torch.Tensor, batches: int) -> No
     with capture_activations(model, site, lambda *_: None):
         for _ in range(batches):
             model(images)
+
+
+def compare_small(given: argparse.Namespace) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = build("vit_tiny_patch16_224", SMALL)
+    torch.nn.init.normal_(model.head.weight)  # a fresh head has nothing but ties
+    normalise, project = Normalise(HALF, HALF, torch.device("cpu")), Projection(model)
+    random = np.random.default_rng(0)
+    pixels = random.integers(0, 256, (given.batch, 32, 32, 3), np.uint8)
+    classes = random.integers(0, 10, given.batch)
+    recorder, target = Recorder(model, normalise), torch.from_numpy(classes)
+
+    def reads(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        logits = project(tokens)
+        own = logits.gather(-1, target[:, None, None].expand(-1, logits.shape[1], 1))
+        return (logits > own).sum(-1, dtype=torch.int32), own, logits.topk(5, dim=-1).indices
+
+    @torch.inference_mode()
+    def by_hooks() -> None:
+        found = {}
+        with capture_activations(model, lambda b, s, x: found.update({(b, s): reads(x)}), lambda *_: None):
+            model(normalise(pixels)).topk(5, dim=-1)
+
+    @torch.inference_mode()
+    def forward() -> None:
+        model(normalise(pixels))
+
+    runs = {"forward pass": forward, "plain hooks": by_hooks, "extraction": lambda: recorder(pixels, classes).arrays()}
+    if NNsight is not None:
+        traced = NNsight(model)
+
+        @torch.inference_mode()
+        def by_nnsight() -> None:
+            with traced.trace(normalise(pixels)):
+                found = list().save()  # noqa: C408
+                for block in traced.blocks:
+                    sites = block.drop_path1.output, block.drop_path2.output, block.output
+                    found.append([reads(site) for site in sites])
+                traced.output.topk(5, dim=-1).indices.save()
+
+        runs["nnsight"] = by_nnsight
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for turn in range(given.turns + 2):
+        for name, run in runs.items():
+            start = time.process_time()
+            run()
+            if turn > 1:
+                times[name].append(time.process_time() - start)
+    for name, found in times.items():
+        ratio = statistics.median(ours / other for ours, other in zip(times["extraction"], found, strict=True))
+        print(
+            f"{name}: median {1000 * statistics.median(found):.1f} ms, least {1000 * min(found):.1f} ms; extraction "
+            f"takes {ratio:.2f} x, by the least {min(times['extraction']) / min(found):.2f} x"
+        )
 
 
 def seconds(run: object) -> float:

@@ -13,9 +13,9 @@ from PIL import Image
 
 from classlens.config import Config, read_config
 from classlens.data.pixels import require_same_size
-from classlens.data.select import few_training_images
+from classlens.data.select import few_training_images, images_per_class
 from classlens.data.source import Source
-from classlens.data.stimulus import SPLITS, Stimulus
+from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
 from classlens.errors import InputError
 from classlens.models.architecture import with_architectures
@@ -26,6 +26,8 @@ BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
 PACKED = 0.7
 """Share of that which compression leaves, as measured on ViT-B/32 and ViT-B/16."""
 THREADS = os.cpu_count() or 1
+NO_FILES = ("random", "pretrained")
+"""Weights that are no file of the user's."""
 MOST_NAMED = 10
 """Problems of one kind that are spelled out."""
 
@@ -58,23 +60,29 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     config: Config | None = findings.attempt(read_config, path)
     if config is None:
         return findings
-    chosen = {
-        name: stimuli for name in config.datasets if (stimuli := findings.attempt(config.stimuli, name)) is not None
-    }
+    chosen = {}
+    for name in config.datasets:
+        missing = _missing_data(config.source(name))
+        try:
+            chosen[name] = config.stimuli(name)
+            findings.notes += missing
+        except InputError as error:
+            findings.problems += missing or str(error).splitlines()
     for name, stimuli in chosen.items():
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
         if warning := few_training_images(config.source(name), stimuli, config.datasets[name]):
             findings.notes.append(f"warning: {warning}")
         findings.attempt(config.raw_images, name)
-        if config.source(name).has_masks:
+        # Decoding says the same of every missing mask, and more.
+        if (quick or _check_images(config.source(name), stimuli, findings)) and config.source(name).has_masks:
             findings.attempt(config.raw_masks, name)
-        if not quick:
-            _check_images(config.source(name), stimuli, findings)
     for model, entry in config.models.items():
+        findings.problems += _missing_weights(model, entry)
         if entry["weights"] == "pretrained":
+            published = None if quick else findings.attempt(_published, entry)
             findings.notes.append(
-                f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes, "
-                f"downloaded where they are not cached"
+                f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes"
+                + (f" at {published}" if published else ", downloaded where they are not cached")
             )
     known: Config | None = findings.attempt(with_architectures, config) if len(chosen) == len(config.datasets) else None
     if known is None:
@@ -91,34 +99,44 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     return findings
 
 
+def _missing_data(source: Source) -> list[str]:
+    """Return what is not there of a published data set, and where it comes from."""
+    there = "" if source.root.is_absolute() else f" in {Path.cwd()}"
+    missing = [f"missing{there}: {path} ({what})" for path, what in source.layout().items() if not path.exists()]
+    published = [f"published: {step}" for step in source.published] if missing else []
+    return [f"datasets.{source.name}: {line}" for line in (*missing, *published)]
+
+
+def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
+    """Return which of a model's own files are not there, and where its weights are published."""
+    files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str)}
+    missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).is_file()}
+    published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
+    return [
+        f"models.{model}.{key}: missing{'' if path.is_absolute() else f' in {Path.cwd()}'}: {path}"
+        f"{published if key == 'weights' else ''}"
+        for key, path in missing.items()
+    ]
+
+
+def _published(entry: Mapping[str, Any]) -> str:
+    from classlens.models.published import published_weights
+
+    return published_weights(entry["architecture"], entry["options"])
+
+
 def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> str:
     splits = Counter(item.split for item in stimuli)
     classes = {item.class_id: item.class_name for item in stimuli if item.split == "evaluation"}
     shown = ", ".join(list(classes.values())[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
-    # A folder that is not split gives all of its images for evaluation where no number is asked for.
-    offered = [*source.stimuli({**selection, "per_class": None}), *source.stimuli(selection)]
-    places = [f"{_per_class(stimuli, offered, split)} per class for {split}" for split in SPLITS]
     return (
         f"datasets.{source.name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
-        f"{len(classes)} classes ({shown}); {', '.join(places)}"
+        f"{len(classes)} classes ({shown}); {images_per_class(source, stimuli, selection)}"
     )
 
 
-def _per_class(chosen: Sequence[Stimulus], offered: Sequence[Stimulus], split: str) -> str:
-    """Return how many images of each class are taken of how many."""
-    classes = {item.class_id for item in chosen}
-
-    def spread(items: Sequence[Stimulus]) -> str:
-        files = {(item.class_id, item.file) for item in items if item.split == split and item.class_id in classes}
-        counts = Counter(class_id for class_id, _ in files)
-        least, most = (choose(counts[class_id] for class_id in classes) for choose in (min, max))
-        return f"{least}" if least == most else f"{least} to {most}"
-
-    return f"{spread(chosen)} of {spread(offered)}"
-
-
-def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> None:
-    """Decode every image, and the masks of evaluation images, as a run would."""
+def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:
+    """Decode every image, and the masks of evaluation images, as a run would; tell whether all are right."""
 
     def problem(item: Stimulus) -> str | None:
         try:
@@ -129,13 +147,30 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
             return str(error)
         return None
 
-    found = [text for _, text in in_order(problem, stimuli, THREADS, f"looking at {source.name}") if text is not None]
-    findings.problems += found[:MOST_NAMED]
-    if len(found) > MOST_NAMED:
-        findings.problems.append(f"datasets.{source.name}: {len(found) - MOST_NAMED} more images or masks like these")
+    looked = in_order(problem, stimuli, THREADS, f"looking at {source.name}")
+    found = [(item, text) for item, text in looked if text is not None]
+    findings.problems += _grouped(found, source.name)
     masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
     if not found:
         findings.notes.append(f"datasets.{source.name}: {len(stimuli)} images and {masks} masks were read")
+    return not found
+
+
+def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
+    """Return problems of images: those that differ in the image's name alone in one line, with the first in full."""
+    groups: dict[str, list[tuple[Stimulus, str]]] = {}
+    for item, text in found:
+        groups.setdefault(text.replace(item.file.rpartition(".")[0] or item.file, "*"), []).append((item, text))
+    lines = []
+    for (_, first), *others in groups.values():
+        named = ", ".join(item.file for item, _ in others[:MOST_NAMED])
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        lines.append(f"{first}; {len(others)} more like this: {named}{more}" if others else first)
+    if len(lines) > MOST_NAMED:
+        lines[MOST_NAMED:] = [
+            f"datasets.{dataset}: {len(lines) - MOST_NAMED} more kinds of problems with images or masks"
+        ]
+    return [line if line.startswith("datasets.") else f"datasets.{dataset}: {line}" for line in lines]
 
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
@@ -153,7 +188,7 @@ def _check_weights(config: Config, model: str) -> None:
     from classlens.models.weights import assemble
 
     entry = config.models[model]
-    if config.trained(model) or entry["weights"] in ("random", "pretrained"):
+    if config.trained(model) or entry["weights"] in NO_FILES or _missing_weights(model, entry):
         return
     filled = assemble(
         Path(entry["weights"]),

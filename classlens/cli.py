@@ -1,4 +1,4 @@
-"""The command line: `classlens store ...` and `classlens config-reference`."""
+"""The command line: `classlens init`, `check`, `watch`, `store ...` and `config-reference`."""
 
 from __future__ import annotations
 
@@ -112,6 +112,22 @@ def config_reference() -> None:
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="The study's folder; made where it is missing.")] = Path(),
+    own_model: Annotated[bool, typer.Option("--own-model", help="Your own weights, on your own images.")] = False,
+    paper: Annotated[bool, typer.Option("--paper", help="The seven models and two data sets of the paper.")] = False,
+) -> None:
+    """Start a study: write a commented config.yaml, for your own images unless an option says otherwise."""
+    from classlens.study.start import start
+
+    with plain_errors():
+        if own_model and paper:
+            raise InputError("--own-model and --paper are two studies; start one of them")
+        for line in start(folder, "model" if own_model else "paper" if paper else "images"):
+            typer.echo(line)
+
+
+@app.command()
 def check(
     config: Annotated[Path | None, typer.Argument(help=f"The config to check; {WHICH_CONFIG}.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Neither decode the images nor try the models.")] = False,
@@ -137,6 +153,21 @@ def check(
         raise typer.Exit(1)
     typer.echo(_planned_jobs(config, store))
     typer.echo(f"{config} is fine")
+
+
+@app.command()
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="Print once instead of going on until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 2.0,
+    directory: Working = Path(),
+) -> None:
+    """Show what each running job does, how far it is and when it ends, from the logs in the working directory."""
+    from classlens.watch import follow
+
+    with plain_errors():
+        if not directory.is_dir():
+            raise InputError(f"there is no directory {directory}")
+        follow(directory, every=every, once=once)
 
 
 def _planned_jobs(config: Path, store: Path | None) -> str:

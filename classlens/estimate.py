@@ -12,12 +12,16 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from classlens.attribution.decompose import LogitAttribution
+from classlens.batching import batches
 from classlens.config import Config
 from classlens.data.stimulus import Stimulus
 from classlens.declared import load
 from classlens.digest import digest_json
 from classlens.explanations.methods import METHODS
-from classlens.extraction.extract import Recorder
+from classlens.explanations.randomisation import cascade
+from classlens.extraction.recorder import Recorder
+from classlens.faithfulness.pixels import PixelRemoval
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import removal_counts
 from classlens.inference.batches import frozen_eval_mode
@@ -173,7 +177,7 @@ def _stages(
 
     torch.set_num_threads(min(extraction["threads"], os.cpu_count() or 1))
     recorder = Recorder(network, normalise, extraction["precision"])
-    yield "extraction", evaluation, lambda count: recorder(pixels[:count], classes[:count].cpu().numpy())
+    yield "extraction", evaluation, lambda count: recorder(pixels[:count], classes[:count].cpu().numpy()).arrays()
 
     kinds = len(config.attention_kinds(model)) if model in config.runs("attention_perturbation") else 0
     kinds += len(TOKEN_KINDS) if model in config.runs("token_perturbation") else 0
@@ -181,8 +185,21 @@ def _stages(
         perturbed = AttentionPerturbation(network, "self_only")
         yield "perturbations", evaluation * kinds, lambda count: perturbed(images[:count], classes[:count])
 
+    if model in config.runs("logit_attribution"):
+
+        def attribute(count: int) -> None:
+            with frozen_eval_mode(network), loaded.autocast():
+                attribution = LogitAttribution(network)
+                for part in batches(count, attribution.images_that_fit):
+                    attribution(images[part], classes[part])
+
+        yield "logit attribution", evaluation, attribute
+
     removed = model in config.runs("faithfulness")
-    methods = config.methods(model) if removed or model in config.runs("segmentation") else []
+    rated = model in config.runs("explanation_quality")
+    again = config.randomised_methods(model) if rated else []
+    reset = min(config.explanations["randomised_images"], evaluation) * (len(cascade(facts["depth"])) + 1)
+    methods = config.explained_methods(model)
     for method in methods:
         if METHODS[method].compute:
 
@@ -193,11 +210,19 @@ def _stages(
                         part = slice(start, min(count, start + explainer.images_that_fit))
                         explainer(images[part], classes[part])
 
-            yield f"explanations, {method}", evaluation, explain
+            yield f"explanations, {method}", evaluation + (reset if method in again else 0), explain
+    orders = sum(config.faithfulness["random_seeds"] if method == "random" else 1 for method in methods)
+    if rated:
+        painted = PixelRemoval(network, normalise(np.zeros((1, 1, 1, 3), np.uint8)))
+        flat = torch.zeros(TRIAL_IMAGES, patches, device=device)
+        yield (
+            "removal curves, pixels",
+            evaluation * orders,
+            lambda count: painted(images[:count], classes[:count], flat[:count]),
+        )
     if removed:
         kept = config.removal_counts(model) or removal_counts(patches)
         middle = max(1, patches // 2)
-        orders = sum(config.faithfulness["random_seeds"] if method == "random" else 1 for method in methods)
         steps = sum(count + prefix for count in kept) / (middle + prefix)
         removal, order = TokenRemoval(network), torch.arange(patches, device=device).expand(1, TRIAL_IMAGES, patches)
         yield (

@@ -1,4 +1,8 @@
-"""Log files of jobs: one each, with time stamps, warnings and uncaught errors."""
+"""Log files of jobs: one each, with time stamps, warnings and uncaught errors.
+
+The first line says which process writes it, and the last one that it has ended: by these, `classlens.watch` tells what
+runs, also on another machine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from classlens.process import this_process
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+STARTED = "started by process %d (%d) on %s"
+ENDED = "ended"
 
 
 @contextmanager
@@ -26,12 +34,15 @@ def job_log(path: Path | str) -> Iterator[logging.Logger]:
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+    log, process = logging.getLogger("classlens"), this_process()
+    log.info(STARTED, process.number, process.born, process.host)
     try:
-        yield logging.getLogger("classlens")
+        yield log
     except Exception:
-        logging.getLogger("classlens").exception("the job failed")
+        log.exception("the job failed")
         raise
     finally:
+        log.info(ENDED)
         logging.captureWarnings(False)
         root.removeHandler(handler)
         root.setLevel(before)

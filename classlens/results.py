@@ -125,8 +125,17 @@ class Results:
         return self._read(f"{model}/explanation/{method}.h5", "importance")
 
     def maps(self, model: str, method: str) -> Array:
-        """Return a gradient explanation by block and head (N, B, H, P)."""
+        """Return an explanation by block and head (N, B, H, P)."""
         return self._read(f"{model}/explanation/{method}.h5", "maps")
+
+    def attribution(self, model: str, name: str = "heads") -> Array:
+        """Return contributions to the correct class's output logit.
+
+        Args:
+            name: heads (N, B, H, T), attention_bias (N, B), mlp (N, B), embedding (N), constant (N), or logit (N), the
+                sum of all others.
+        """
+        return self._read(f"{model}/attribution/logit.h5", name)
 
     def faithfulness(self, model: str, method: str) -> pd.DataFrame:
         """Return the removal curves of an explanation: direction, n_removed, accuracy."""
@@ -242,7 +251,10 @@ class Results:
             return {f"attention_{kind}" for kind in ATTENTION_KINDS} | {f"tokens_{kind}" for kind in TOKEN_KINDS}
         tables = [analysis.table_path(table) for analysis in ANALYSES.values() for table in analysis.tables.values()]
         paths = {
-            "tables": [*tables, *(f"results/tables/{name}.csv" for name in (*STACKED, "published_comparison"))],
+            "tables": [
+                *tables,
+                *(f"results/tables/{name}.csv" for name in (*STACKED, "overview", "published_comparison")),
+            ],
             "figures": [f"{analysis.figure_stem}.svg" for analysis in ANALYSES.values() if analysis.figure],
         }
         if str(folder) not in paths:

@@ -19,6 +19,10 @@ from double_job import DOUBLE
 
 from classlens.store.store import Store
 
+if not Path("/dev/nvidia0").exists():
+    # Without a GPU triton's interpreter runs its kernels. The choice is made as triton is imported, which torch does.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 GOLDEN = CHECKOUT / "tests" / "golden"
 GOLDEN_DATASET: dict[str, Any] = {
@@ -48,6 +52,7 @@ def tiny_config(**models: dict[str, Any]) -> dict[str, Any]:
         "datasets": {"digits": {"kind": "digits", "per_class": 2, "train_per_class": 2}},
         "models": models or {"vit": {**TINY_MODEL, "random_twin": True}},
         "statistics": {"resamples": 99},
+        "lens_page": {"images": 0},
     }
 
 
@@ -126,6 +131,14 @@ def copy_checkout(destination: Path) -> Path:
     return destination
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests on one worker, and those that share the pristine workflow; begin with what takes long."""
+    for item in items:
+        shares = "pristine" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("pristine" if shares else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
+
+
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
     """The golden arrays by name."""
@@ -157,7 +170,7 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pristine(tmp_path_factory):
     """A checkout, an image folder of two classes, and a workflow that ran once on it; no test changes it."""
     base = tmp_path_factory.mktemp("pristine")

@@ -1,18 +1,19 @@
 """What is told before a run starts: training images, names, masks, defaults, and how long it takes."""
 
+import shutil
 import time
 
 import numpy as np
 import pytest
 import yaml
-from conftest import TINY_MODEL
+from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, TINY_MODEL
 from PIL import Image
 
 from classlens import estimate
 from classlens.check import check
 from classlens.config import load_config
 from classlens.errors import InputError
-from classlens.models import architecture
+from classlens.models import architecture, published
 from classlens.models.architecture import with_architectures
 from classlens.models.describe import describe
 
@@ -93,12 +94,6 @@ def test_counts_masks_and_default_weights_are_told(checked, working):
     assert any("datasets.photos.masks: dog/1.png has no mask" in text for text in checked(masks="masks").problems)
 
 
-@pytest.mark.parametrize("name", ["<b>html", "{x}"])
-def test_names_that_the_scheduler_cannot_track(checked, working, name):
-    (working / "photos/cat").rename(working / "photos" / name)
-    assert any(f"{name}/0.png: Snakemake cannot track" in problem for problem in checked().problems)
-
-
 def test_the_stages_of_a_run_are_estimated(checked):
     findings = checked(quick=False, weights={"train": {"epochs": 2}})
     assert findings.problems == []
@@ -113,8 +108,9 @@ def test_all_stages_of_a_model_that_runs_everything(working):
     complete = with_architectures(load_config(text))
     notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     stages = [note.partition(":")[0] for note in notes]
-    expected = ("data", "extraction", "perturbations", "explanations", "removal curves", "linear probes", "together")
-    assert stages == list(expected)
+    expected = ["data", "extraction", "perturbations", "logit attribution", "explanations", "removal curves"]
+    expected += ["linear probes", "together"]
+    assert stages == expected
 
 
 def test_a_trial_that_fails_is_named(working, monkeypatch):
@@ -134,3 +130,44 @@ def test_seconds_per_image_are_those_of_the_fastest_and_the_slowest_repeat(monke
     assert str(estimate.Span(0.2, 0.9)) == "less than a second"
     assert str(estimate.Span(30, 600) + estimate.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
     assert str(estimate.Span(7200, 7200)) == "about 2.0 hours"
+
+
+def test_the_papers_files_are_named_with_their_places_and_where_they_are_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    findings = check(CHECKOUT / "config/paper.yaml")
+    told = "\n".join(findings.problems)
+    for missing in (
+        "data/imagenet-s/ImageNetS919/validation (",
+        "data/imagenet-s/ImageNetS919/validation-segmentation (",
+        "data/imagenet-s/data/categories/ImageNetS_categories_im919.txt (",
+        "data/cifar100/cifar-100-python/meta (",
+        "checkpoints/vit_cifar_16.pth; published: model_cktp/",
+        "checkpoints/deit_base_trm.pth; published: https://github.com/",
+    ):
+        assert f"missing in {tmp_path}: {missing}" in told
+    for place in ("https://image-net.org", "https://github.com/LUSSeg/ImageNet-S", "https://www.cs.toronto.edu/~kriz/"):
+        assert place in told
+    assert told.count("checkpoints/vit_cifar_16.pth") == 1
+    [note] = [note for note in findings.notes if note.startswith("models.vit_b_32:")]
+    assert "https://huggingface.co/timm/vit_base_patch32_224.augreg_in21k_ft_in1k (about 353 MB)" in note
+
+
+def test_weights_in_the_cache_are_found_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(published, "try_to_load_from_cache", lambda repository, file: str(tmp_path / file))
+    text = published.published_weights("vit_tiny_patch16_224", {})
+    assert text.endswith(f"are in {tmp_path / 'model.safetensors'}")
+    monkeypatch.setattr(published, "try_to_load_from_cache", lambda repository, file: None)
+    assert "will be downloaded" in published.published_weights("vit_tiny_patch16_224", {})
+
+
+def test_missing_training_images_of_a_published_data_set_are_a_note(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(GOLDEN / "imagenet_s", "data")
+    shutil.rmtree("data/ImageNetS919/test")
+    (tmp_path / "data/ImageNetS919/test_stim_info.csv").unlink()
+    model = {**TINY_MODEL, "dataset": "golden", "options": {**TINY_MODEL["options"], "num_classes": 1000}}
+    dataset = {**GOLDEN_DATASET, "root": "data"}
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"datasets": {"golden": dataset}, "models": {"m": model}}))
+    findings = check("my.yaml", quick=True)
+    assert findings.problems == []
+    assert any("data/ImageNetS919/test (training images" in note for note in findings.notes)

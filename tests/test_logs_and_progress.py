@@ -9,11 +9,14 @@ import sys
 import warnings
 
 import pytest
+from conftest import CHECKOUT
 
 from classlens import progress
+from classlens.catalog.jobs import JOBS
 from classlens.checkout import PYTHON_PATH, import_in_jobs
 from classlens.logs import job_log
 from classlens.progress import Progress
+from classlens.store.code import fingerprint
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -40,7 +43,9 @@ def test_lines_have_time_level_and_logger_and_replace_those_of_an_earlier_run(tm
         logging.getLogger("library").info("and a library's")
         log.debug("too much detail")
     log.info("after the job")
-    first, second, third = path.read_text().splitlines()
+    begin, first, second, third, end = path.read_text().splitlines()
+    assert re.fullmatch(rf"{STAMP} INFO classlens: started by process {os.getpid()} \(\d+\) on \S+", begin)
+    assert re.fullmatch(f"{STAMP} INFO classlens: ended", end)
     assert re.fullmatch(f"{STAMP} INFO classlens: one line", first)
     assert re.fullmatch(f"{STAMP} WARNING classlens.somewhere: another", second)
     assert re.fullmatch(f"{STAMP} INFO library: and a library's", third)
@@ -54,10 +59,10 @@ def test_an_uncaught_error_is_logged_with_its_traceback_and_goes_on(tmp_path, ro
     with pytest.raises(KeyError, match="a key"), job_log(path):
         broken()
     text = path.read_text()
-    assert re.match(f"{STAMP} ERROR classlens: the job failed\n", text)
+    assert re.search(f"\n{STAMP} ERROR classlens: the job failed\n", text)
     assert "Traceback (most recent call last):" in text
     assert "in broken" in text
-    assert text.endswith("KeyError: 'a key'\n")
+    assert re.search(f"\nKeyError: 'a key'\n{STAMP} INFO classlens: ended\n$", text)
 
 
 def test_leaving_by_exit_is_no_failure(tmp_path, root_logger):
@@ -70,7 +75,7 @@ def test_leaving_by_exit_is_no_failure(tmp_path, root_logger):
 
     with pytest.raises(SystemExit):
         leave()
-    assert len(path.read_text().splitlines()) == 1
+    assert len(path.read_text().splitlines()) == 3  # beginning, what was told, end
 
 
 def test_warnings_are_logged(tmp_path, root_logger):
@@ -80,7 +85,7 @@ def test_warnings_are_logged(tmp_path, root_logger):
     with pytest.warns(UserWarning, match="later"):
         warnings.warn("later", stacklevel=1)
     text = path.read_text()
-    assert re.match(f"{STAMP} WARNING py.warnings: ", text)
+    assert re.search(f"\n{STAMP} WARNING py.warnings: ", text)
     assert "UserWarning: be careful" in text
     assert "later" not in text
 
@@ -109,14 +114,14 @@ def told(caplog):
     return lambda: [record.getMessage() for record in caplog.records]
 
 
-def test_progress_is_logged_every_half_minute_and_at_the_end(clock, told):
+def test_progress_is_logged_every_ten_seconds_and_at_the_end(clock, told):
     with Progress(300, "extracting") as done:
         for _ in range(7):
-            clock.now += 10
+            clock.now += 4
             done.advance(40)
-        assert told() == ["extracting: 120 of 300 images, 4.0/s", "extracting: 240 of 300 images, 4.0/s"]
+        assert told() == ["extracting: 120 of 300 images, 10.0/s", "extracting: 240 of 300 images, 10.0/s"]
         done.advance(20)
-    assert told()[2:] == ["extracting: 300 of 300 images, 4.3/s"]
+    assert told()[2:] == ["extracting: 300 of 300 images, 10.7/s"]
 
 
 def test_progress_of_short_work_is_one_line(clock, told):
@@ -127,6 +132,13 @@ def test_progress_of_short_work_is_one_line(clock, told):
     with Progress(0, "nothing"):
         pass
     assert told() == ["reading: 2 of 2 files, 4.0/s", "nothing: 0 of 0 images, 0.0/s"]
+
+
+def test_slow_work_has_a_rate(clock, told):
+    with Progress(10, "training", "step") as done:
+        clock.now += 30
+        done.advance()
+    assert told()[0] == "training: 1 of 10 steps, 0.033/s"
 
 
 def test_progress_of_work_that_fails_tells_how_far_it_came(clock, told):
@@ -155,6 +167,15 @@ def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
 
 
 # Imports of jobs
+
+PLOTTING = {"matplotlib", "seaborn"}
+FIGURES = {name for name in JOBS if name.endswith("_figure")} | {"heatmaps"}
+
+
+@pytest.mark.parametrize("name", sorted({*JOBS} - FIGURES))
+def test_no_job_but_those_of_figures_imports_a_plotting_library(name):
+    """It would cost each of thousands of jobs a second; of libraries that a library imports, `make bench` tells."""
+    assert not fingerprint([JOBS[name].function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
 
 
 @pytest.mark.parametrize(("given", "rest"), [(None, ""), ("", ""), ("/a:/b", ":/a:/b"), ("/a:ROOT", ":/a")])

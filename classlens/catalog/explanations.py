@@ -1,7 +1,7 @@
 """Perturbations, explanations with their faithfulness, and linear probes."""
 
 from classlens.catalog import files, settings
-from classlens.catalog.job import CLASS_TOKEN, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu
+from classlens.catalog.job import HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu
 
 RESAMPLING = (settings.resampling,)
 
@@ -32,6 +32,25 @@ ANALYSES = (
         "of the whole image, and accuracy. Images without such tokens are counted and kept out.",
     ),
     Analysis(
+        "logit_attribution",
+        section="Class building",
+        function="classlens.measures.logit_attribution:logit_attribution",
+        inputs={"attribution": files.ATTRIBUTION},
+        settings=RESAMPLING,
+        one_model=True,
+        caption="{model}: mean contributions to the output logit of the correct class, with bootstrap intervals over "
+        "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "
+        "up to the logit; and of every head, over all tokens that it reads.",
+        figure=Figure(
+            "classlens.figures.logit_attribution:logit_attribution",
+            content="figure: who writes the logit",
+            caption="{model}: mean contributions to the output logit of the correct class, norms behind a branch being "
+            "frozen at their values on each image. Left: attention and MLP of every block, and at the side what is in "
+            "no block: the embedding and constants (biases of the last norms and of the head); all bars add up to the "
+            "mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that it reads.",
+        ),
+    ),
+    Analysis(
         "heatmaps",
         section="Explanations",
         function="classlens.explanations.heatmaps:heatmaps",
@@ -39,21 +58,22 @@ ANALYSES = (
         settings=(settings.network, settings.heatmap_images, settings.block_and_head),
         local=(settings.device, settings.threads),
         plugins=settings.explain_heatmap,
-        needs=(CLASS_TOKEN,),
+        needs=(HEATMAP_METHOD,),
         one_model=True,
         environment="torch",
         gpu=Gpu(minutes=30, mem_mb=8000),
         cluster_group="",
-        caption="Importance of every image token of the figure, by image, class, and map.",
+        of_images=False,
+        caption="Importance of every image token of the figure's {heatmap_images} images, by image, class, and map.",
         figure=Figure(
             "classlens.figures.heatmaps:heatmaps",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=(settings.block_and_head,),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
-            "wrong one unless the config names another) by the explanation {heatmap_method} (of a local loss, with "
-            "respect to what [CLS] attends to), summed over blocks and heads, and below for one block and head. Red "
-            "speaks for the class, blue against it; each map is scaled to its largest value.",
+            "wrong one unless the config names another) by the explanation {heatmap_method}, summed over blocks "
+            "and heads, and below for one block and head. Red speaks for the class, blue against it; each map is "
+            "scaled to its largest value.",
         ),
     ),
     Analysis(
@@ -73,6 +93,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.removal_curves:removal_curves",
             content="figure: removal curves",
+            opening=True,
             settings=(settings.method_labels,),
             caption="Accuracy of {model} while image tokens are removed, the least important ones first (negative "
             "test) and the most important ones first (positive test), by each explanation. The band of random "
@@ -110,6 +131,34 @@ ANALYSES = (
         ),
     ),
     Analysis(
+        "explanation_quality",
+        section="Explanations",
+        function="classlens.faithfulness.quality:explanation_quality",
+        inputs={
+            "tokens": files.of_methods("faithfulness", "h5"),
+            "pixels": files.of_methods("faithfulness", "h5", "_pixels"),
+            "segmentation": files.segmentation_scores,
+            "explanations": files.of_randomised("explanation"),
+            "randomised": files.of_randomised("randomisation"),
+        },
+        settings=(settings.methods, settings.randomised_methods, *RESAMPLING),
+        one_model=True,
+        caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
+        "curves on tokens and on pixels, their gap and how far it is behind the largest one, segmentation scores where "
+        "there are masks, and the rank correlation with explanations by the same model with blocks reset ({randomised} "
+        "images).",
+        figure=Figure(
+            "classlens.figures.explanation_quality:explanation_quality",
+            content="figure: quality of explanations",
+            settings=(settings.method_labels,),
+            caption="{model}: gap between the areas under the removal curves when the least and when the most "
+            "important tokens, or pixels, are removed first (larger is better), segmentation scores where there are "
+            "masks, and rank correlation with explanations by the same model with its last blocks reset, and by its "
+            "random twin ({randomised} images; an explanation of what was learnt falls to 0). Bars and bands are "
+            "bootstrap intervals over images.",
+        ),
+    ),
+    Analysis(
         "linear_probes",
         section="Linear probes",
         function="classlens.probes.accuracy:linear_probes",
@@ -126,7 +175,7 @@ ANALYSES = (
             settings=(settings.method_labels,),
             caption="{model}: accuracy of linear probes that were fitted to each token's features, and of the class "
             "projection at the same tokens, per block and site, with bootstrap intervals over images; and "
-            "removal curves of the explanations that follow from the two.",
+            "removal curves of the explanations that follow from the two.{registers}",
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from classlens.catalog.job import Wildcards
+from classlens.catalog.job import MASKS, Wildcards
 from classlens.perturbation.kinds import TOKEN_KINDS
 from classlens.terms import block_name
 
@@ -19,6 +19,7 @@ OUTPUT = "results/{model}/output.h5"
 TOKEN_LABELS = "results/{model}/token_labels.h5"
 MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
 MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
+ATTRIBUTION = "results/{model}/attribution/logit.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
 
 
@@ -85,11 +86,37 @@ def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:
     return [f"results/{model}/perturbation/attention_{kind}.h5" for kind in config.attention_kinds(model)]
 
 
-def of_methods(folder: str, suffix: str) -> ManyFiles:
+def of_methods(folder: str, suffix: str, ending: str = "") -> ManyFiles:
     """Return what names a file for each explanation that is compared for a model."""
     return lambda config, wildcards: [
-        f"results/{wildcards['model']}/{folder}/{method}.{suffix}" for method in config.methods(wildcards["model"])
+        f"results/{wildcards['model']}/{folder}/{method}{ending}.{suffix}"
+        for method in config.methods(wildcards["model"])
     ]
+
+
+def token_labels(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the token labels of a model, nothing where its data set has no masks."""
+    return [TOKEN_LABELS.format(**wildcards)] if config.has(wildcards["model"], MASKS) else []
+
+
+def explanations(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the explanations of a model that `all` computes."""
+    return [
+        f"results/{wildcards['model']}/explanation/{one}.h5" for one in config.explained_methods(wildcards["model"])
+    ]
+
+
+def of_randomised(folder: str) -> ManyFiles:
+    """Return what names a file for each explanation that is also made of models with reset blocks."""
+    return lambda config, wildcards: [
+        f"results/{wildcards['model']}/{folder}/{method}.h5" for method in config.randomised_methods(wildcards["model"])
+    ]
+
+
+def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the segmentation scores of a model, nothing where its data set has no masks."""
+    model = wildcards["model"]
+    return [f"results/{model}/measures/segmentation_scores.csv"] if config.has(model, MASKS) else []
 
 
 def importance(_config: Config, wildcards: Wildcards) -> list[str]:

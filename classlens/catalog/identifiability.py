@@ -34,7 +34,7 @@ ANALYSES = (
             "after each block. Boxes show quartiles over all tokens, whiskers reach to the last token within "
             "1.5 box heights, and the line marks chance, (C + 1) / 2C with C classes. A star marks blocks "
             "where the model exceeds its random twin: one-sided sign-flip test over images, {correction} "
-            "correction over the whole figure.",
+            "correction over the whole figure.{registers}",
         ),
         **IDENTIFIABILITY,
     ),
@@ -44,14 +44,18 @@ ANALYSES = (
         inputs={"measures": files.MEASURED_IDENTIFIABILITY},
         twins=True,
         caption="Mean identifiability at each of 12 positions of the normalised depth axis, with bootstrap intervals "
-        "over images. Blocks that share a position are averaged within each image.",
+        "over images. Block b of B lies at position 12 b / B, rounded up: blocks that share a position are averaged "
+        "within each image, and a model of fewer than 12 blocks leaves positions empty (six lie at 2, 4, ..., 12)."
+        "{registers}",
         figure=Figure(
             "classlens.figures.identifiability_comparison:identifiability_comparison",
             content="figure: normalised depth",
             settings=(settings.chance_levels, settings.twins),
             caption="Mean identifiability over depth normalised to 12 positions, [CLS] and image tokens apart. Bands "
             "are bootstrap intervals over images, grey lines random twins, the dashed line chance, (C + 1) / "
-            "2C with C classes.",
+            "2C with C classes. Block b of B lies at position 12 b / B, rounded up: a model of fewer than 12 "
+            "blocks leaves positions empty (six lie at 2, 4, ..., 12).{registers}",
+            opening=True,
         ),
         **IDENTIFIABILITY,
     ),

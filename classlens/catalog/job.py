@@ -18,6 +18,7 @@ Plugins = Callable[["Config", Wildcards], dict[str, str]]
 """Returns functions or classes ("module:name") that a job's function is given, by keyword."""
 
 MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
+HEATMAP_METHOD = "what the explanation of heat maps needs"
 """What a model or its data set must have for some jobs."""
 
 
@@ -50,9 +51,10 @@ class Figure:
     Attributes:
         function: "module:function", called with `table`, `svg`, `png`, `models` (pairs of name and label) or `label`.
         content: what the report's menu calls it.
-        caption: of the report; {model} and {correction} are filled in.
+        caption: of the report; see `classlens.catalog.plan.report_caption` for what is filled in and put behind.
         inputs: files beside the table, by keyword.
         settings: keywords beside `models` or `label`.
+        opening: one of those that the report opens with.
     """
 
     function: str
@@ -60,6 +62,7 @@ class Figure:
     caption: str
     inputs: Mapping[str, Files] = field(default_factory=dict)
     settings: tuple[Setting, ...] = ()
+    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Analysis:
         section: of the report.
         function: "module:function" of the measure, for one model.
         inputs: its files, by keyword.
-        caption: of its table.
+        caption: of its table, as that of `Figure`.
         settings: see `Job`.
         group: what a config lists as `analyses`; by default its name.
         needs: see `Job`; equal in a group.
@@ -87,6 +90,7 @@ class Analysis:
         one_model: a table and a figure per model; otherwise tables of all models are stacked and drawn together.
         tested: its p-values are corrected when tables are stacked.
         twins: random twins are shown beside their models.
+        of_images: it is measured on all evaluation images, so that captions say how many.
         figure: how it is drawn; a table without a figure is a target of its own.
         rule: analyses with the same rule share a process, so that what they import is imported once.
         cluster_group: jobs that share a submitted job on a cluster, see docs/cluster.md.
@@ -107,6 +111,7 @@ class Analysis:
     one_model: bool = False
     tested: bool = False
     twins: bool = False
+    of_images: bool = True
     figure: Figure | None = None
     rule: str = ""
     cluster_group: str = "finish_{model}"

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from classlens.catalog import settings
-from classlens.catalog.analyses import ANALYSES, STACKED
+from classlens.catalog.analyses import ANALYSES, GROUPS, STACKED
 from classlens.catalog.job import MASKS, TRAINING_IMAGES, Analysis, Figure, Job, Wildcards
 
 if TYPE_CHECKING:
     from classlens.config import Config
 
 RAW = (settings.raw_folders, settings.threads)
+
+
+def overviewed_models(config: Config) -> list[str]:
+    """Return the models that the report's overview lists: those that an analysis runs for, else all but twins."""
+    ran = {model for group in GROUPS for model in config.runs(group)}
+    return [name for name in config.models if name in ran or not (ran or config.is_twin(name))]
+
+
+def overview_rows(config: Config, _wildcards: Wildcards) -> dict[str, list[dict[str, Any]]]:
+    """What the config and architectures say of the overview's models."""
+    return {"models": [settings.facts(config, name) for name in overviewed_models(config)]}
+
 
 OTHER_JOBS = (
     Job("stimuli", "classlens.data.listing:list_stimuli", (settings.selection,), RAW, plugins=settings.source),
@@ -40,7 +52,7 @@ OTHER_JOBS = (
         (settings.device,),
     ),
     Job("extract", "classlens.extraction.extract:extract_shard", (settings.network, settings.shard), settings.RUNNING),
-    Job("gather", "classlens.extraction.gather:gather"),
+    Job("gather", "classlens.extraction.gather:gather", local=(settings.threads,)),
     Job("identifiability", "classlens.measures.identifiability:identifiability"),
     Job("memory_parameters", "classlens.memories.parameters:write_parameters"),
     Job("block_memories", "classlens.memories.agreement:block_memories", (settings.branch, settings.seed)),
@@ -64,6 +76,7 @@ OTHER_JOBS = (
         settings.RUNNING,
         plugins=settings.explain,
     ),
+    Job("attribute_logits", "classlens.attribution.write:write_attribution", (settings.network,), settings.RUNNING),
     Job(
         "random_explanation",
         "classlens.explanations.random:write_random_explanation",
@@ -76,6 +89,19 @@ OTHER_JOBS = (
         settings.RUNNING,
     ),
     Job(
+        "remove_pixels",
+        "classlens.faithfulness.pixels:pixel_removal",
+        (settings.network, settings.removal_seeds),
+        settings.RUNNING,
+    ),
+    Job(
+        "randomised_explanation",
+        "classlens.explanations.randomisation:randomised_explanations",
+        (settings.network, settings.randomised_images),
+        settings.RUNNING,
+        plugins=settings.explain,
+    ),
+    Job(
         "linear_probe",
         "classlens.probes.fit:linear_probe",
         (settings.network, settings.probed),
@@ -83,6 +109,8 @@ OTHER_JOBS = (
         needs=(TRAINING_IMAGES,),
     ),
     Job("probe_explanation", "classlens.probes.importance:probe_explanation", needs=(TRAINING_IMAGES,)),
+    Job("overview", "classlens.tables.overview:overview", (overview_rows, settings.resampling)),
+    Job("lens_page", "classlens.page.write:write_lens_page", (settings.lens_page,)),
     Job("published_comparison", "classlens.tables.published:published_comparison"),
 )
 

@@ -23,6 +23,7 @@ ANALYSES = (
         inputs={"parameters": files.MEMORY_PARAMETERS, "twin": files.of_twin(files.MEMORY_PARAMETERS)},
         settings=RESAMPLING,
         tested=True,
+        of_images=False,
         caption="Class-value agreement per branch and block: mean over classes with its bootstrap interval, five-"
         "number summary over classes, chance level, paired difference to the random twin with its interval, "
         "one-sided Wilcoxon p-value, and that p-value corrected over the table.",
@@ -42,6 +43,7 @@ ANALYSES = (
         function="classlens.memories.value_vectors:value_vectors",
         inputs={"parameters": files.MEMORY_PARAMETERS, "stimuli": files.STIMULI, "head": files.head},
         settings=(settings.chosen_memories,),
+        of_images=False,
         caption="The five classes that chosen memories promote most, with the product of memory and head row.",
         **FROM_PARAMETERS,
     ),
@@ -69,13 +71,15 @@ ANALYSES = (
         function="classlens.memories.comparison:memory_comparison",
         inputs={"parameters": files.MEMORY_PARAMETERS, **OF_BRANCHES, "output": files.OUTPUT},
         caption="Class-value and key-value agreement at each of 12 positions of the normalised depth axis, with "
-        "bootstrap intervals over classes, and chance.",
+        "bootstrap intervals over classes, and chance. Block b of B lies at position 12 b / B, rounded up.",
         figure=Figure(
             "classlens.figures.memory_comparison:memory_comparison",
             content="figure: normalised depth",
             caption="Class-value and key-value agreement over depth normalised to 12 positions, for attention and "
             "MLP. Bands are bootstrap intervals over classes; each model's chance level is dashed in its "
-            "colour.",
+            "colour. Block b of B lies at position 12 b / B, rounded up: a model of fewer than 12 blocks leaves "
+            "positions empty (six lie at 2, 4, ..., 12).",
+            opening=True,
         ),
         **FROM_TOKENS,
     ),

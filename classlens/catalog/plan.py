@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classlens.catalog.analyses import ANALYSES
-from classlens.catalog.job import Setting, Wildcards
+from classlens.catalog import settings
+from classlens.catalog.analyses import ANALYSES, GROUPS
+from classlens.catalog.job import TRAINING_IMAGES, Analysis, Setting, Wildcards
 from classlens.catalog.jobs import JOBS
-from classlens.explanations.methods import METHODS
+from classlens.catalog.settings import HEATMAP_IMAGES
+from classlens.explanations.methods import METHODS, Method
 from classlens.store.job import JobParams
 from classlens.store.key import JobKey, code_key
 from classlens.tables.published_values import PUBLISHED
@@ -24,6 +26,9 @@ LABELLED = {
     "corner": "as the published code labels them, by one pixel of the mask",
 }
 """Which tokens show the class, by how masks label them."""
+REGISTERS = (
+    " Registers and distillation tokens are neither [CLS] nor image tokens and are left out; layer files have them."
+)
 
 
 def wanted_figures(config: Config) -> list[str]:
@@ -40,7 +45,13 @@ def wanted_tables(config: Config) -> list[str]:
     """Return the names of the tables of `all` that no figure is drawn from."""
     names = [name for name, analysis in ANALYSES.items() if not analysis.figure and config.runs(analysis.group)]
     published = set(PUBLISHED) & set(config.runs(ANALYSES["identifiability_rates"].group))
-    return [*names, "published_comparison"] if published else names
+    overview = ["overview"] if any(config.runs(group) for group in GROUPS) else []
+    return [*overview, *names, *(["published_comparison"] if published else [])]
+
+
+def wanted_pages(config: Config) -> list[str]:
+    """Return the models whose lens pages belong to `all`: every one but random twins, unless pages show no images."""
+    return [name for name in config.models if config.lens_page["images"] and not config.is_twin(name)]
 
 
 def describe_job(name: str, config: Config, wildcards: Wildcards, root: Path, **files: Any) -> JobParams:
@@ -94,8 +105,8 @@ def key_now(config: Config, root: Path) -> Callable[[str, Wildcards], JobKey]:
     return key
 
 
-def _merged(settings: tuple[Setting, ...], config: Config, wildcards: Wildcards) -> dict[str, Any]:
-    return {key: value for setting in settings for key, value in setting(config, wildcards).items()}
+def _merged(parts: tuple[Setting, ...], config: Config, wildcards: Wildcards) -> dict[str, Any]:
+    return {key: value for setting in parts for key, value in setting(config, wildcards).items()}
 
 
 @cache  # The code of a rule is the same for its thousands of jobs.
@@ -103,23 +114,48 @@ def _code_key(functions: tuple[tuple[str, str], ...], root: Path) -> JobKey:
     return code_key(dict(functions), root)
 
 
-def report_caption(text: str, config: Config, wildcards: Wildcards) -> str:
-    """Fill in a caption and make it safe as reStructuredText: names are shown as typed.
+def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: Analysis | None = None) -> str:
+    """Fill in a caption and say what it was measured on.
 
     Args:
-        text: with the keys of the values below.
+        text: with the keys of the values below; "" stays so.
+        analysis: what it belongs to; None where the text says by itself what there is to say.
     """
+    if not text:
+        return ""
     values = {
+        "resamples": f"{config.statistics['resamples']:,}",
+        "heatmap_images": len(config.explanations["images"] or range(HEATMAP_IMAGES)),
         "correction": {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}[config.statistics["correction"]],
-        "heatmap_method": METHODS[config.explanations["heatmap_method"]].label,
+        "heatmap_method": _described(METHODS[config.explanations["heatmap_method"]]),
+        "randomised": config.explanations["randomised_images"],
     }
     if "model" in wildcards:
         values["model"] = wildcards["model"]
         values["class_tokens"] = LABELLED[config.dataset(wildcards["model"])["token_labels"]]
-    return "".join(_escaped(text.format(**values)))
+    models = _shown_models(config, wildcards, analysis) if analysis else []
+    others = any(config.architecture(model)["num_prefix_tokens"] > 1 for model in models)
+    values["registers"] = REGISTERS if others else ""
+    return text.format(**values) + (_sample(config, models, analysis) if analysis else "")
 
 
-def _escaped(text: str) -> Iterator[str]:
-    """Yield characters; a backslash before those that reStructuredText or HTML could read as more than text."""
-    for character in text:
-        yield f"\\{character}" if character in "\\`*_|<>:[]" else character
+def _described(method: Method) -> str:
+    return f"{method.label} ({method.maps_of})" if method.maps_of else method.label
+
+
+def _shown_models(config: Config, wildcards: Wildcards, analysis: Analysis) -> list[str]:
+    return [wildcards["model"]] if analysis.one_model else config.compared_models(analysis)
+
+
+def _sample(config: Config, models: Sequence[str], analysis: Analysis) -> str:
+    """Say how many images and resamples results rest on."""
+    datasets = dict.fromkeys(config.models[model]["dataset"] for model in models)
+    images = [f"{config.images(name):,} evaluation images of {name}" for name in datasets if analysis.of_images]
+    if TRAINING_IMAGES in analysis.needs:
+        images += [f"{config.images(name, 'training'):,} training images of {name}" for name in datasets]
+    parts = [f"measured on {' and '.join(images)}"] if images else []
+    if settings.resampling in analysis.settings:
+        resamples, confidence = config.statistics["resamples"], config.statistics["confidence"]
+        parts.append(f"{resamples:,} resamples, {100 * confidence:g} % intervals")
+    text = "; ".join(parts)
+    return f" {text[0].upper()}{text[1:]}." if text else ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from classlens.catalog.job import Wildcards
+from classlens.catalog.job import MASKS, Wildcards
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import KINDS
+from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, require_method
 from classlens.models.architecture import model_options
 from classlens.perturbation.kinds import require_attention_kind
@@ -15,6 +16,7 @@ from classlens.terms import chance
 
 if TYPE_CHECKING:
     from classlens.config import Config
+    from classlens.config.config import ArchitectureInfo
 
 Slice = dict[str, Any]
 
@@ -91,6 +93,26 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
     entry = config.models[wildcards["model"]]
     found = entry["weights"] if entry["weights"] in ORIGINS else "file"
     return {"origin": found, **({"seed": entry["seed"]} if found == "random" else {})}
+
+
+def facts(config: Config, model: str) -> Slice:
+    """What an overview says of a model: what it is, what it looks at, and how large it is."""
+    entry, architecture = config.models[model], config.architecture(model)
+    weights = "trained" if config.trained(model) else entry["weights"] if entry["weights"] in ORIGINS else "file"
+    prefix = architecture["num_prefix_tokens"]
+    return {
+        "model": model,
+        "label": entry["label"],
+        "architecture": entry["architecture"],
+        "weights": weights,
+        "dataset": entry["dataset"],
+        "model_classes": architecture["num_classes"],
+        "blocks": architecture["depth"],
+        "heads": architecture["heads"],
+        "width": architecture["width"],
+        "image_tokens": architecture["tokens"] - prefix,
+        "prefix_tokens": prefix,
+    }
 
 
 def recipe(config: Config, wildcards: Wildcards) -> Slice:
@@ -259,6 +281,27 @@ def removal(config: Config, wildcards: Wildcards) -> Slice:
     return {"counts": config.removal_counts(model), "seeds": seeds if method == "random" else []}
 
 
+def removal_seeds(config: Config, wildcards: Wildcards) -> Slice:
+    """The seeds of random orders of pixels.
+
+    Raises:
+        InputError: the explanation does not apply to the model.
+    """
+    return {"seeds": removal(config, wildcards)["seeds"]}
+
+
+def randomised_images(config: Config, wildcards: Wildcards) -> Slice:
+    """Which images models with reset blocks explain: some, spread evenly over the data set."""
+    count = config.images(config.models[wildcards["model"]]["dataset"])
+    most = min(config.explanations["randomised_images"], count)
+    return {"images": sorted({round(step * (count - 1) / max(1, most - 1)) for step in range(most)})}
+
+
+def randomised_methods(config: Config, wildcards: Wildcards) -> Slice:
+    """The explanations that are also made of models with reset blocks, in the order of their files."""
+    return {"randomised_methods": config.randomised_methods(wildcards["model"])}
+
+
 def heatmap_images(config: Config, wildcards: Wildcards) -> Slice:
     """Which images and classes heat maps are made of."""
     chosen = config.explanations
@@ -284,3 +327,61 @@ def probed(config: Config, wildcards: Wildcards) -> Slice:
 def probe_memory(config: Config, _wildcards: Wildcards) -> Slice:
     """GiB that the sums of a probe job may take."""
     return {"memory_gib": config.probes["memory_gib"]}
+
+
+# Lens pages
+
+
+def lens_page(config: Config, wildcards: Wildcards) -> Slice:
+    """Which images and explanations a lens page shows, and what it says of its model.
+
+    Raises:
+        InputError: the config says that pages show no images.
+    """
+    model, images = wildcards["model"], config.lens_page["images"]
+    if images == 0:
+        raise InputError("config: lens_page.images is 0, so there are no lens pages; write how many images they show")
+    shown = config.explained_methods(model)
+    entry, architecture = config.models[model], config.architecture(model)
+    others = [name for name in config.models if config.models[name]["dataset"] == entry["dataset"] and name != model]
+    return {
+        "images": images,
+        "seed": config.seed,
+        "methods": [[name, METHODS[name].label] for name in shown],
+        "facts": {
+            "model": model,
+            "label": entry["label"],
+            "dataset": entry["dataset"],
+            "grid": architecture["grid"],
+            "prefix": _prefix_names(architecture),
+            "notes": _lens_notes(config, model, shown),
+            "others": [{"model": name, "label": config.models[name]["label"]} for name in others],
+        },
+    }
+
+
+def _prefix_names(architecture: ArchitectureInfo) -> list[str]:
+    """Return what the tokens in front of the image tokens are called."""
+    names = ["[CLS]"] if architecture["has_class_token"] else []
+    names += ["distillation"] if architecture["distilled"] else []
+    registers = architecture["num_prefix_tokens"] - len(names)
+    return [*names, *(f"register {number + 1}" for number in range(registers))]
+
+
+def _lens_notes(config: Config, model: str, shown: list[str]) -> list[str]:
+    """Say what a model's page cannot show, and why."""
+    architecture, notes = config.architecture(model), []
+    if not architecture["has_class_token"]:
+        notes.append("The model has no [CLS] token; its head reads the mean of the image tokens.")
+    elif not architecture["class_token_pooling"]:
+        notes.append("The head of the model does not read [CLS] but the mean of the image tokens.")
+    if not shown:
+        notes.append("No explanations: the config compares none for this model (analyses, explanations.methods).")
+    else:
+        wanted = config.explanations["methods"] or list(METHODS)
+        others = [METHODS[name].label for name in wanted if name not in config.methods(model)]
+        if others:
+            notes.append(f"Explanations that do not apply to this model: {', '.join(others)}.")
+    if not config.has(model, MASKS):
+        notes.append("The data set has no masks, so tokens are not told apart as class and context.")
+    return notes

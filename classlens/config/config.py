@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
 
 from classlens.catalog.analyses import GROUPS
-from classlens.catalog.job import CLASS_TOKEN, MASKS, TRAINING_IMAGES, Analysis
+from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import open_dataset
 from classlens.data.select import select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
-from classlens.explanations.methods import applicable_methods
+from classlens.explanations.methods import METHODS, applicable_methods
 from classlens.perturbation.kinds import applicable_attention_kinds
 
 TWIN_SUFFIX = "-random"
@@ -43,17 +43,11 @@ class ArchitectureInfo(TypedDict):
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
+    HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
+    "explanations.heatmap_method",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
-
-
-def _trackable(paths: list[str]) -> list[str]:
-    """Return paths as they came; Snakemake takes what is in such brackets for the name of a value."""
-    wrong = next((path for path in paths if set(path) & set("{}<>")), None)
-    if wrong is not None:
-        raise InputError(f"{wrong}: Snakemake cannot track a file with {{, }}, < or > in its path; rename it")
-    return paths
 
 
 def _yaml(number: int | None) -> str:
@@ -78,6 +72,7 @@ class Config:
     explanations: dict[str, Any]
     faithfulness: dict[str, Any]
     probes: dict[str, Any]
+    lens_page: dict[str, Any]
     figures: list[str] | None
     store: str | None
     architectures: dict[str, ArchitectureInfo] = field(default_factory=dict)
@@ -102,16 +97,12 @@ class Config:
         return self._once("classes", dataset, lambda: self.source(dataset).class_count())
 
     def raw_images(self, dataset: str) -> list[str]:
-        """Return the raw files that a data set's images come from.
-
-        Raises:
-            InputError: the scheduler cannot track a file of such a name.
-        """
-        return _trackable(self.source(dataset).image_files(self.stimuli(dataset)))
+        """Return the raw files that a data set's images come from."""
+        return self.source(dataset).image_files(self.stimuli(dataset))
 
     def raw_masks(self, dataset: str) -> list[str]:
-        """Return the raw files that the masks of a data set's evaluation images come from; see `raw_images`."""
-        return _trackable(self.source(dataset).mask_files(self.stimuli(dataset)))
+        """Return the raw files that the masks of a data set's evaluation images come from."""
+        return self.source(dataset).mask_files(self.stimuli(dataset))
 
     def _once(self, question: str, dataset: str, answer: Callable[[], Answer]) -> Answer:
         if (question, dataset) not in self._known:
@@ -189,6 +180,8 @@ class Config:
             return self.source(self.models[model]["dataset"]).has_masks
         if need == TRAINING_IMAGES:
             return self.images(self.models[model]["dataset"], "training") > 0
+        if need == HEATMAP_METHOD:
+            return self.explanations["heatmap_method"] in applicable_methods(**self.method_facts(model))
         return self.architecture(model)["has_class_token"]
 
     def require(self, model: str, need: str, job: str) -> None:
@@ -199,8 +192,9 @@ class Config:
         """
         if not self.has(model, need):
             dataset = self.models[model]["dataset"]
+            names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
             more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
-            raise InputError(f"{job} {REASONS[need].format(model=model, dataset=dataset, more=more)}")
+            raise InputError(f"{job} {REASONS[need].format(**names, more=more)}")
 
     def require_training_images(self) -> None:
         """Check that there is something to train each model on that the workflow trains.
@@ -245,6 +239,16 @@ class Config:
         wanted = self.explanations["methods"]
         there = (*applicable_methods(**self.method_facts(model)), *probe)
         return [name for name in there if wanted is None or name in wanted]
+
+    def explained_methods(self, model: str) -> list[str]:
+        """Return the explanations that `all` computes for a model: its `methods`, where an analysis compares them."""
+        asked = any(model in self.runs(group) for group in ("faithfulness", "segmentation", "explanation_quality"))
+        return self.methods(model) if asked else []
+
+    def randomised_methods(self, model: str) -> list[str]:
+        """Return those of `methods` that are also made of models with reset blocks, whose weights a twin has."""
+        twin = self.twin(model)
+        return [name for name in self.methods(model) if METHODS[name].compute] if twin else []
 
     def removal_counts(self, model: str) -> list[int] | None:
         """Return the numbers of tokens that removal curves of a model keep, None for the default.

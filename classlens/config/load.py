@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
 from classlens.terms import BRANCHES, SITES
 
+MOST_VALUES = 100_000
 SCHEMA_FILE = Path(__file__).with_name("schema.yaml")
 
 
@@ -49,6 +51,24 @@ def _fill_enums(part: Any, choices: Mapping[str, list[str]]) -> None:
             _fill_enums(value, choices)
 
 
+def _require_bounded(raw: Any) -> None:
+    """Refuse what aliases (`*name`) unfold to more values than a config has; YAML itself keeps each but once."""
+    counts: dict[int, float] = {}
+
+    def count(value: Any) -> float:
+        if not isinstance(value, Mapping | list):
+            return 1
+        if id(value) not in counts:
+            counts[id(value)] = math.inf  # of what holds itself
+            counts[id(value)] = 1 + sum(map(count, value.values() if isinstance(value, Mapping) else value))
+        return counts[id(value)]
+
+    if count(raw) > MOST_VALUES:
+        raise InputError(
+            f"config: aliases (*name) make it more than {MOST_VALUES:,} values long; write out what is meant"
+        )
+
+
 def load_config(raw: Mapping[str, Any]) -> Config:
     """Check a config as the user wrote it and complete it.
 
@@ -58,6 +78,7 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     Raises:
         InputError: naming every key that is unknown, missing or has a wrong value.
     """
+    _require_bounded(raw)
     errors = sorted(Draft202012Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
     if errors:
         where: dict[str, list[str]] = {}
@@ -85,6 +106,8 @@ def read_config(path: Path | str) -> Config:
             raw = yaml.safe_load(file)
     except (OSError, yaml.YAMLError) as error:
         raise InputError(f"config file {path}: {' '.join(str(error).split())}") from error
+    except RecursionError:
+        raise InputError(f"config file {path}: it is nested too deep to be a config") from None
     if not isinstance(raw, dict):
         raise InputError(f"config file {path}: give at least the sections datasets and models")
     return load_config(raw)
@@ -114,7 +137,7 @@ def _explain(error: ValidationError) -> tuple[str, str]:
         unknown = [key for key in error.instance if key not in known]  # type: ignore[union-attr]
         return where, "; ".join(_unknown_key(str(key), known) for key in unknown)
     if "propertyNames" in error.absolute_schema_path:
-        return where, f"the name {error.instance!r} cannot be used; take letters, digits, - _ and ."
+        return where, f"the name {error.instance!r} cannot be used; take at most 100 letters, digits, - _ and ."
     if error.validator == "enum":
         close = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), 1)  # type: ignore[arg-type]
         return where, f"{error.message}{f' (did you mean {close[0]}?)' if close else ''}"

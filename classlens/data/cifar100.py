@@ -33,12 +33,25 @@ SIDE = 32
 class Cifar100(Source):
     """The rows of CIFAR-100's files."""
 
+    published = (
+        "CIFAR-100: https://www.cs.toronto.edu/~kriz/cifar.html; unpack "
+        "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) in the root",
+    )
     without_masks = "CIFAR-100 has no masks, so its tokens cannot be told into class and context"
 
     def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
         super().__init__(root, mask_root, name)
         self._images: dict[str, Array] = {}
         self._lock = Lock()
+
+    def layout(self) -> dict[Path, str]:
+        """Return the files that must be there."""
+        folder = self.root / FOLDER
+        return {
+            folder / PARTITIONS["evaluation"]: "evaluation images",
+            folder / PARTITIONS["training"]: "training images",
+            folder / META: "names of the classes",
+        }
 
     def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
         """Return all images, class by class, in the order of the files."""

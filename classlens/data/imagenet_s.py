@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 
 from classlens.data.images import open_mask
 from classlens.data.mask import CLASS, CONTEXT, IGNORE, Mask
-from classlens.data.raw import ImageFiles, is_plain_name, read_text
+from classlens.data.raw import LONGEST_NAME, ImageFiles, is_plain_name, read_text
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 FOLDER = "ImageNetS919"
 PARTITIONS = {"evaluation": "validation", "training": "test"}
 MASKS = "validation-segmentation"
+SYNSETS = "LOC_synset_mapping.txt"
 CATEGORIES = "ImageNetS_categories_im919.txt"
 UNLABELLED = 1000
 """Category of pixels that belong to no label."""
@@ -40,11 +42,27 @@ class ImageNetS(ImageFiles):
 
     has_masks = True
     holds = FOLDER
+    published = (
+        "ImageNet-1k: https://image-net.org/download.php, after you accept its terms",
+        f"{SYNSETS}: with the ImageNet files of https://www.kaggle.com/c/imagenet-object-localization-challenge/data",
+        "ImageNet-S: https://github.com/LUSSeg/ImageNet-S; its datapreparation/datapreparation_val.py sorts images "
+        "out of your ImageNet-1k, datapreparation_anno.sh downloads masks, data/categories is part of the repository",
+    )
 
     @property
     def folder(self) -> Path:
         """Where the file names of stimuli.csv start."""
         return self.root / FOLDER
+
+    def layout(self) -> dict[Path, str]:
+        """Return what must be there."""
+        return {
+            self.folder / PARTITIONS["evaluation"]: "evaluation images, in a folder per class",
+            self.folder / PARTITIONS["training"]: "training images, in a folder per class",
+            self.folder / MASKS: "masks of the evaluation images",
+            self.folder / SYNSETS: "ids and names of ImageNet's classes",
+            self._categories_file: "the classes in the order of their numbers in masks",
+        }
 
     def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
         """Return all images, class by class in the order of the categories file, or in that of the stim_info files."""
@@ -92,7 +110,11 @@ class ImageNetS(ImageFiles):
 
     def categories(self) -> list[str]:
         """Return the class ids in the order in which masks number them, from 1."""
-        return self._lines(self.root / "data" / "categories" / CATEGORIES)
+        return self._lines(self._categories_file)
+
+    @property
+    def _categories_file(self) -> Path:
+        return self.root / "data" / "categories" / CATEGORIES
 
     @cached_property
     def _category(self) -> dict[str, int]:
@@ -101,7 +123,7 @@ class ImageNetS(ImageFiles):
     def _synsets(self) -> list[tuple[str, str]]:
         """Return ids and names of ImageNet's classes."""
         self.require_root()
-        lines = (line.partition(" ") for line in self._lines(self.folder / "LOC_synset_mapping.txt"))
+        lines = (line.partition(" ") for line in self._lines(self.folder / SYNSETS))
         return [(class_id, text) for class_id, _, text in lines]
 
     def _lines(self, path: Path) -> list[str]:
@@ -135,11 +157,12 @@ class ImageNetS(ImageFiles):
     def _from_stim_info(
         self, stim_info: Path, split: str, classes: Mapping[str, tuple[int, str]], selection: Mapping[str, Any]
     ) -> Iterator[Stimulus]:
-        for number, row in enumerate(csv.DictReader(io.StringIO(read_text(stim_info), newline=None)), start=2):
+        for number, row in enumerate(_rows(stim_info), start=2):
             where = f"{stim_info}, line {number}"
             try:
                 class_id, image, index = str(row["imagenet_id"]), row["img_name"], int(row["index"])
                 file = f"{PARTITIONS[split]}/{class_id}/{image}"
+                longest = max(len(os.fsencode(name)) for name in (class_id, image))
                 plain = is_plain_name(class_id) and is_plain_name(image)
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(
@@ -147,6 +170,8 @@ class ImageNetS(ImageFiles):
                 ) from error
             if class_id in selection["exclude_classes"]:
                 continue
+            if longest > LONGEST_NAME:
+                raise InputError(f"{where}: a name of {longest:,} bytes; no file is called so, correct the row")
             # By name, not where links lead: folders of images are often links to a shared copy.
             if not plain:
                 raise InputError(f"{where}: {class_id}/{image} leads out of the data set; correct the row")
@@ -159,3 +184,10 @@ class ImageNetS(ImageFiles):
                     f"correct one of them"
                 )
             yield Stimulus(split, index, class_id, text, file)
+
+
+def _rows(stim_info: Path) -> Iterator[dict[str, Any]]:
+    try:
+        yield from csv.DictReader(io.StringIO(read_text(stim_info), newline=None))
+    except csv.Error as error:
+        raise InputError(f"{stim_info} is no table ({error}); correct it") from None

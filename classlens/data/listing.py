@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-from classlens.data.select import few_training_images, select
+from classlens.data.select import few_training_images, images_per_class, select
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import read_stimuli, write_mask_digests, write_stimuli
 from classlens.data.threads import in_order
@@ -35,6 +35,7 @@ def list_stimuli(
     """
     images = source(**place)
     stimuli = select(images, selection)
+    log.info("datasets.%s: %s", images.name, images_per_class(images, stimuli, selection))
     if warning := few_training_images(images, stimuli, selection):
         log.warning("%s", warning)
     listed = in_order(lambda item: images.digest(item.file), stimuli, threads, "listing")

@@ -42,21 +42,27 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+LONGEST_NAME = 255
+"""Bytes of a file's name, on the usual file systems."""
+
+
 def is_plain_name(text: str) -> bool:
     """Tell whether a text names something in a folder, and leads nowhere else."""
-    return text not in ("", "..") and Path(text).name == text
+    return text not in ("", "..") and Path(text).name == text and len(os.fsencode(text)) <= LONGEST_NAME
 
 
 def require_text(name: str) -> None:
     """Refuse a file's name that is no text; tables could not hold it.
 
     Raises:
-        InputError: it is not UTF-8.
+        InputError: it is not UTF-8, or holds a carriage return, which ends a line of a table for some readers.
     """
     try:
         name.encode()
     except UnicodeEncodeError:
         raise InputError(f"the name {os.fsencode(name)!r} is not UTF-8; rename the file or folder") from None
+    if "\r" in name:
+        raise InputError(f"the name {name!r} holds a carriage return; rename the file or folder")
 
 
 class ImageFiles(Source):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -63,6 +63,25 @@ def few_training_images(source: Source, chosen: Sequence[Stimulus], selection: M
         f"train_per_class = {wanted}, all of which are taken: {named}{' and more' if len(short) > 5 else ''}; to get "
         f"more, {source.more_training}"
     )
+
+
+def images_per_class(source: Source, chosen: Sequence[Stimulus], selection: Mapping[str, Any]) -> str:
+    """Say how many images of each class are taken of how many; arguments are those of `few_training_images`."""
+    # A folder that is not split gives all of its images for evaluation where no number is asked for.
+    offered = [*source.stimuli({**selection, "per_class": None}), *source.stimuli(selection)]
+    return ", ".join(f"{_of_each_class(chosen, offered, split)} per class for {split}" for split in SPLITS)
+
+
+def _of_each_class(chosen: Sequence[Stimulus], offered: Sequence[Stimulus], split: str) -> str:
+    classes = {item.class_id for item in chosen}
+
+    def spread(items: Sequence[Stimulus]) -> str:
+        files = {(item.class_id, item.file) for item in items if item.split == split and item.class_id in classes}
+        counts = Counter(class_id for class_id, _ in files)
+        least, most = (choose(counts[class_id] for class_id in classes) for choose in (min, max))
+        return f"{least}" if least == most else f"{least} to {most}"
+
+    return f"{spread(chosen)} of {spread(offered)}"
 
 
 def _too_few(offered: Mapping[tuple[str, str], list[Stimulus]], selection: Mapping[str, Any], name: str) -> set[str]:

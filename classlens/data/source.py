@@ -37,9 +37,15 @@ class Source(ABC):
     """Whether the user may name a folder of masks."""
     without_masks: ClassVar[str] = "the data set has no masks"
     """What to say where masks are asked for that do not exist."""
+    published: ClassVar[tuple[str, ...]] = ()
+    """Where a data set that is published comes from and how it gets here, a step each."""
 
     def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
         self.root, self.mask_root, self.name = Path(root or ""), mask_root, name
+
+    def layout(self) -> dict[Path, str]:
+        """Return the files and folders of a published data set that a config needs, with what each holds."""
+        return {}
 
     @abstractmethod
     def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:

@@ -11,12 +11,10 @@ from typing import Any
 import torch
 
 from classlens.explanations.explainer import Explainer
+from classlens.explanations.graph import images_that_fit
 from classlens.explanations.rows import class_token_row
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.tokens import TokenModel
-
-GRAPH_BYTES = 2**32
-"""Memory that a backward pass may take."""
 
 
 def chefer(model: Any) -> Explainer:
@@ -46,15 +44,5 @@ def chefer(model: Any) -> Explainer:
     return Explainer(
         compute,
         "relevance propagated through the blocks by gradient times attention",
-        images_that_fit=_images_that_fit(tokens),
+        images_that_fit=images_that_fit(tokens),
     )
-
-
-def _images_that_fit(tokens: TokenModel) -> int:
-    """Return for how many images what a backward pass keeps stays within `GRAPH_BYTES`."""
-    model, count = tokens.model, tokens.prefix + tokens.patches
-    # Per block and token: inputs of both norms, queries, keys, values, outputs and the MLP's hidden layer; per pair of
-    # tokens and head: weights, their gradients and one intermediate result.
-    width, heads = int(model.embed_dim), int(model.blocks[0].attn.num_heads)
-    numbers = count * (12 * width + 3 * heads * count)
-    return max(1, GRAPH_BYTES // (4 * len(model.blocks) * numbers))

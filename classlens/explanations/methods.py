@@ -11,7 +11,7 @@ from classlens.errors import InputError
 
 CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [CLS]", "linear probes"
 REASONS = {
-    CLASS_TOKEN: "it reads what the [CLS] token attends to, which this model does not have",
+    CLASS_TOKEN: "it reads the [CLS] token, which this model does not have",
     CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "
     "the last block, because it averages the image tokens",
     PROBES: "it comes from linear probes, which the workflow fits to training images",
@@ -29,6 +29,7 @@ class Method:
         needs: keys of `REASONS`, in the order in which they are told of.
         compute: "module:function" of what makes an explainer of a model; empty where no model is run for it.
         has_maps: it says what each head of each block contributes, so that heat maps can show it.
+        maps_of: what its maps are of, for captions; "" where there is no more to say.
     """
 
     name: str
@@ -36,26 +37,39 @@ class Method:
     needs: tuple[str, ...] = ()
     compute: str = ""
     has_maps: bool = False
+    maps_of: str = ""
 
 
 _READS_ATTENTION = (CLASS_TOKEN, CLASS_TOKEN_POOLING)
 _HERE = "classlens.explanations"
+_LOCAL_LOSS = "of a local loss, with respect to what [CLS] attends to"
+_WRITTEN = "what heads write into the class's logit from each token"
+_OF_BLOCKS = "of the class's logit behind each block, with respect to what tokens attend to"
 
 ENTRIES = (
-    Method("gradient", "gradient", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient", True),
-    Method("gradient_logit", "gradient of logit", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient_logit", True),
+    Method("gradient", "gradient", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
+    Method(
+        "gradient_logit", "gradient of logit", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient_logit", True, _LOCAL_LOSS
+    ),
     Method(
         "gradient_double_softmax",
         "gradient, double softmax",
         (CLASS_TOKEN,),
         f"{_HERE}.gradient:gradient_double_softmax",
         True,
+        _LOCAL_LOSS,
     ),
     Method("chefer", "Chefer", _READS_ATTENTION, f"{_HERE}.chefer:chefer"),
     Method("rollout", "rollout", _READS_ATTENTION, f"{_HERE}.rollout:rollout"),
     Method("attention", "attention", _READS_ATTENTION, f"{_HERE}.attention:attention"),
     Method("random", "random"),
     Method("probe", "linear probes", (PROBES,)),
+    Method("attn_lrp", "AttnLRP", (), f"{_HERE}.lrp:attn_lrp"),
+    Method("cp_lrp", "CP-LRP", (), f"{_HERE}.lrp:cp_lrp"),
+    Method("legrad", "LeGrad", (), f"{_HERE}.legrad:legrad", True, _OF_BLOCKS),
+    Method("legrad_cls", "LeGrad at [CLS]", (CLASS_TOKEN,), f"{_HERE}.legrad:legrad_cls", True, _OF_BLOCKS),
+    Method("integrated_gradients", "integrated gradients", (), f"{_HERE}.integrated:integrated_gradients"),
+    Method("direct", "direct", (), "classlens.attribution.direct:direct", True, _WRITTEN),
 )
 METHODS = {method.name: method for method in ENTRIES}
 

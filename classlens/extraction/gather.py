@@ -2,58 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import h5py
+from joblib import Parallel, delayed
 
+from classlens.batching import batches
 from classlens.extraction.files import OUTPUT
-from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, iterate_rows
+from classlens.hdf5 import Column, RowWriter, chunk_rows_of, packed
 from classlens.progress import Progress
 from classlens.terms import block_name
 
 
-def gather(shards: Sequence[str], layers: Sequence[str], output: str) -> None:
-    """Write the layer files and the output file of all images in one pass over the shards.
+def gather(shards: Sequence[str], layers: Sequence[str], output: str, *, threads: int = 1) -> None:
+    """Write the layer files and the output file of all images, each in one pass over the shards.
 
-    Their bytes do not depend on how images were split into shards. Memory holds a chunk of every file.
+    Their bytes do not depend on how images were split into shards. Packed chunks of shards are copied as they are
+    where they line up. Memory holds a chunk of each file that is being written.
 
     Args:
         shards: files with equal data sets, in the order of their images.
         layers: files to write, one per block.
         output: file to write for the model's own output.
+        threads: files written at a time, each by a process of its own, since HDF5 works on one thread.
 
     Raises:
         ValueError: the shards' data sets differ.
     """
-    layouts = [_layout(shard) for shard in shards]
+    files = {block_name(block): (path, {"block": block}) for block, path in enumerate(layers)} | {OUTPUT: (output, {})}
+    jobs = (delayed(_gather_file)(shards, group, path, own) for group, (path, own) in files.items())
+    with Progress(len(files), "gathering", "file") as progress:
+        for _ in Parallel(n_jobs=min(threads, len(files)), return_as="generator")(jobs):
+            progress.advance()
+
+
+def _gather_file(shards: Sequence[str], group: str, path: str, own: Mapping[str, Any]) -> None:
+    """Write one group of all shards to a file of its own."""
+    layouts = [_layout(shard, group) for shard in shards]
     columns, attributes, _ = layouts[0]
     for shard, (other, facts, _) in zip(shards, layouts, strict=True):
         if other != columns or facts != attributes:
             raise ValueError(f"{shard} has other data sets than {shards[0]}")
     total = sum(rows for *_, rows in layouts)
-    names = {block_name(block): (path, {"block": block}) for block, path in enumerate(layers)} | {OUTPUT: (output, {})}
-    with ExitStack() as stack:
-        progress = stack.enter_context(Progress(total, "gathering"))
-        writers = {
-            group: stack.enter_context(RowWriter(path, total, _below(group, columns), {**attributes, **own}))
-            for group, (path, own) in names.items()
-        }
+    with RowWriter(path, total, columns, {**attributes, **own}, chunk_rows_of(columns)) as writer:
         for shard in shards:
-            for rows in iterate_rows(shard, list(columns), CHUNK_ROWS):
-                for group, writer in writers.items():
-                    writer.append(_below(group, rows))
-                progress.advance(len(next(iter(rows.values()))))
+            with h5py.File(shard) as file:
+                _append(writer, file[group], list(columns))
 
 
-def _below(group: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of one group, by their names within it."""
-    return {name.removeprefix(f"{group}/"): value for name, value in values.items() if name.startswith(f"{group}/")}
+def _append(writer: RowWriter, group: h5py.Group, names: Sequence[str]) -> None:
+    """Add all rows of a shard: packed chunks where they line up with the file's, else their numbers."""
+    datasets = {name: group[name] for name in names}
+    for part in batches(len(datasets[names[0]]), datasets[names[0]].chunks[0]):
+        if writer.takes_packed(part.stop - part.start, datasets):
+            writer.append_packed(part.stop - part.start, {name: packed(datasets[name], part.start) for name in names})
+        else:
+            writer.append({name: datasets[name][part] for name in names})
 
 
-def _layout(path: str) -> tuple[dict[str, Column], dict[str, object], int]:
-    """Return a file's columns in the order of their making, its attributes and its rows."""
+def _layout(path: str, group: str) -> tuple[dict[str, Column], dict[str, object], int]:
+    """Return a group's columns in the order of their making, the file's attributes and its rows."""
     columns: dict[str, Column] = {}
     counts = set()
     with h5py.File(path) as file:
@@ -65,7 +74,7 @@ def _layout(path: str) -> tuple[dict[str, Column], dict[str, object], int]:
                 )
                 counts.add(len(item))
 
-        file.visititems(note)
+        file[group].visititems(note)
         attributes = {name: value.item() for name, value in file.attrs.items()}
     if len(counts) != 1:
         raise ValueError(f"{path}: data sets differ in length")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -13,7 +12,7 @@ import torch
 from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.errors import InputError
-from classlens.explanations.random import random_importance
+from classlens.faithfulness.orders import batch_importance
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import DIRECTIONS, importance_order, removal_counts
 from classlens.hdf5 import Column, RowWriter
@@ -56,8 +55,6 @@ def removal_curves(
         InputError: the explanation does not fit the images or holds NaN, a count is out of range, or a label is no
             class of the model.
     """
-    if bool(explanation) == bool(seeds):
-        raise InputError("removal curves: give either an explanation or the seeds of random orders")
     loaded = load_network(weights, **network)
     removal = TokenRemoval(loaded.model)
     patches = removal.tokens.patches
@@ -65,18 +62,14 @@ def removal_curves(
     kept = sorted(set(_checked(counts, patches)), reverse=True)
     removed = [patches - count for count in kept]
     classes = read_classes(pixels, loaded.model.num_classes)
-    importance = _read_importance(explanation[0], (len(classes), patches)) if explanation else None
+    importance = batch_importance(explanation, seeds, len(classes), patches)
     column = Column((len(kept),), np.float32, "share of orders under which the model is right, by step", "fraction")
     attributes = {"n_removed": np.asarray(removed, np.int32), "image_tokens": patches}
     sums = np.zeros((len(DIRECTIONS), max(1, len(seeds)), len(kept)), np.int64)
     with RowWriter(correct_per_image, len(classes), dict.fromkeys(DIRECTIONS, column), attributes) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
-            if importance is not None:
-                of_batch = importance[None, part]
-            else:
-                of_batch = np.stack([random_importance(seed, part.start, part.stop, patches) for seed in seeds])
-            orders = torch.from_numpy(importance_order(of_batch)).to(loaded.device)
+            orders = torch.from_numpy(importance_order(importance(part))).to(loaded.device)
             target = torch.from_numpy(classes[part]).to(loaded.device)
             with loaded.autocast():
                 right = removal(images, target, orders, kept).cpu().numpy()
@@ -107,16 +100,3 @@ def _checked(counts: Sequence[int] | None, patches: int) -> Sequence[int]:
     if outside or not counts:
         raise InputError(f"removal curves: numbers of kept tokens {list(counts)}: give some of 1..{patches}")
     return counts
-
-
-def _read_importance(explanation: str, shape: tuple[int, int]) -> Array:
-    with h5py.File(explanation) as file:
-        importance = np.asarray(file["importance"][:])
-    if importance.shape != shape:
-        raise InputError(
-            f"{explanation}: importance {importance.shape} does not fit {shape[0]} images of {shape[1]} tokens; "
-            f"make it from the same images and model"
-        )
-    if not np.isfinite(importance).all():
-        raise InputError(f"{explanation}: importance is not finite, so it orders no tokens; make it anew")
-    return importance

@@ -13,6 +13,8 @@ EVERY_COUNT_UP_TO = 64
 """Image tokens up to which every number of kept tokens is tried."""
 MOST_COUNTS = 50
 """Numbers of kept tokens that are tried of models with more image tokens."""
+PIXEL_PERCENT = tuple(range(0, 100, 10))
+"""Shares of pixels that removal on pixels paints black, %."""
 
 
 def removal_counts(tokens: int) -> list[int]:
@@ -25,3 +27,12 @@ def removal_counts(tokens: int) -> list[int]:
 def importance_order(importance: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     """Return the image tokens (..., P) from the most to the least important; of equals the first comes first."""
     return np.argsort(-importance, axis=-1, kind="stable")
+
+
+def pixel_area(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the area under curves of removal on pixels, as published: trapezoids over 0 to 0.9, times 100.
+
+    Args:
+        values: (..., steps), accuracies at `PIXEL_PERCENT`.
+    """
+    return np.asarray(np.trapezoid(np.asarray(values, np.float64), PIXEL_PERCENT, axis=-1))

@@ -56,7 +56,7 @@ def _draw(means: pd.DataFrame, dots: pd.DataFrame, models: Sequence[Sequence[str
         axes.set_ylim(-3, 103)
         axes.set_yticks(PERCENT_TICKS)
 
-    figure = branch_panels(means, models, panel, "key-value agreement (% of tokens)")
+    figure = branch_panels(means, models, panel, "key-value agreement (%)")
     classes = [
         (Line2D([], [], color=BRANCH_COLOURS[branch], **DOT | {"markersize": 4}), f"a class, {text}")
         for branch, text in BRANCH_LABELS.items()

@@ -47,6 +47,13 @@ def site_module(block: Any, site: str) -> Any:
     return {"residual": block, "attn": block.drop_path1, "mlp": block.drop_path2}[site]
 
 
+def key_counts(model: Any) -> dict[str, int]:
+    """Return how many key coefficients M a token has in each branch of a block."""
+    block = model.blocks[0]
+    mlp = block.mlp.fc2.in_features if is_gated(block.mlp) else block.mlp.fc1.out_features
+    return {"attn": block.attn.proj.in_features, "mlp": mlp}
+
+
 def is_gated(mlp: Any) -> bool:
     """Tell whether an MLP multiplies a gate into its hidden layer (SwiGLU, GLU)."""
     return hasattr(mlp, "fc1_g") or hasattr(mlp, "fc1_x") or mlp.fc1.out_features != mlp.fc2.in_features

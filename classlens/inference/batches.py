@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import h5py
 import torch
 
+from classlens.arrays import Array
+from classlens.batching import batches
 from classlens.inference.network import LoadedModel
+from classlens.pipeline import ahead
 from classlens.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -23,10 +26,13 @@ def _out_of_memory(error: BaseException) -> bool:
     )
 
 
-def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> None:
+def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int:
     """Call `run` on consecutive slices of `range(total)`; when memory runs out, halve the batch and go on.
 
     `run` must have no effect when it raises.
+
+    Returns:
+        the size that fits.
 
     Raises:
         torch.OutOfMemoryError: not even a single image fits.
@@ -47,6 +53,7 @@ def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> Non
         # Outside the handler, so that the failed batch's tensors are no longer held by the traceback.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+    return size
 
 
 def over_images(loaded: LoadedModel, pixels: str, batch_size: int, what: str, run: Callable[..., None]) -> None:
@@ -62,12 +69,15 @@ def over_images(loaded: LoadedModel, pixels: str, batch_size: int, what: str, ru
     with h5py.File(pixels) as images:
         total = len(images["pixels"])
         with Progress(total, what) as progress:
+            parts = list(batches(total, batch_size))
+            with closing(ahead(lambda part: images["pixels"][part], parts)) as read:
+                for part, batch in zip(parts, read, strict=True):
 
-            def one(part: slice) -> None:
-                run(loaded.normalise(images["pixels"][part]), part)
-                progress.advance(part.stop - part.start)
+                    def one(few: slice, first: int = part.start, batch: Array = batch) -> None:
+                        run(loaded.normalise(batch[few]), slice(first + few.start, first + few.stop))
+                        progress.advance(few.stop - few.start)
 
-            with_oom_backoff(total, batch_size, one)
+                    batch_size = with_oom_backoff(len(batch), batch_size, one)
 
 
 @contextmanager

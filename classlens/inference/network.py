@@ -24,7 +24,7 @@ class Network(TypedDict):
     Keys:
         architecture, options: what the canonical weights belong to.
         mean, std: normalisation per channel.
-        precision: float32, or the type that autocast may use.
+        precision: see `autocast`.
         threads: CPU threads.
         device: see `choose_device`.
     """

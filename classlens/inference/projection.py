@@ -12,18 +12,25 @@ class Projection:
     """p = W LN(x) + bias, with LN = fc_norm(norm(x)) of the model; see docs/method.md, projection.
 
     A distilled model's second head serves its distillation token.
+
+    Attributes:
+        head: of all tokens but the distillation token.
+        distilled: the distillation token's, which is token 1; None for most models.
     """
 
     def __init__(self, model: Any) -> None:
-        self._norm, self._fc_norm, self._head = model.norm, getattr(model, "fc_norm", None), model.head
-        self._distilled = getattr(model, "head_dist", None)
+        self._norm, self._fc_norm = model.norm, getattr(model, "fc_norm", None)
+        self.head, self.distilled = model.head, getattr(model, "head_dist", None)
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Project tokens (n, T, D) onto the classes: float32 logits (n, T, C)."""
-        x = self._norm(tokens)
-        if self._fc_norm is not None:
-            x = self._fc_norm(x)
-        logits = linear(x, self._head.weight, self._head.bias)
-        if self._distilled is not None:
-            logits[:, 1] = linear(x[:, 1], self._distilled.weight, self._distilled.bias)
+        x = self.normed(tokens)
+        logits = linear(x, self.head.weight, self.head.bias)
+        if self.distilled is not None:
+            logits[:, 1] = linear(x[:, 1], self.distilled.weight, self.distilled.bias)
         return logits.float()
+
+    def normed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return what the heads see of tokens, (n, T, D)."""
+        x: torch.Tensor = self._norm(tokens)
+        return x if self._fc_norm is None else self._fc_norm(x)

@@ -1,12 +1,22 @@
-"""What is kept of a token's logits: rank and logit of the correct class, and the classes on top."""
+"""What is kept of a token: rank and logit of the correct class, the classes on top, and its strongest keys."""
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
 import torch
 
 from classlens.errors import InputError
 from classlens.inference.projection import Projection
 from classlens.terms import TOP
+
+FEW_THREADS = 3
+"""With at most so many, numpy selects faster with one thread than torch with all."""
+FOLD, WIDE = 4, 128
+"""How many columns are taken together before a selection, and among how many columns that is faster."""
 
 
 def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -24,6 +34,29 @@ def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (logits > target).sum(-1, dtype=torch.int32)
 
 
+def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Reduce tokens (n, T, D) to what is stored of their logits, see `summarise`; never waits for the device.
+
+    On CUDA a kernel goes through the classes in tiles, so that no logits are written. It sums in float32, so ranks may
+    differ from those of `summarise` where logits are equal but for rounding.
+    """
+    tiles = _tiles(tokens.device)
+    if tiles is None:
+        return summarise(project(tokens), classes)
+    x = project.normed(tokens)
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else project.head.weight.dtype
+
+    def by(head: Any, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = tiles.summarise_tiled(x.to(dtype), head.weight.to(dtype), head.bias, classes)
+        return found
+
+    summary = by(project.head, x)
+    if project.distilled is not None:
+        for name, values in by(project.distilled, x[:, 1:2]).items():
+            summary[name][:, 1:2] = values
+    return summary
+
+
 def summarise(logits: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
     """Reduce logits to what is stored of them.
 
@@ -32,39 +65,93 @@ def summarise(logits: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Te
         classes: (n), the correct class of each image.
 
     Returns:
-        rank (n, T) int32, logit (n, T) float32, top5 (n, T, min(5, C)) int64 with the largest logit first; and
-        largest (n, T), the largest logit itself.
+        rank (n, T) int32, logit (n, T) float32, top5 (n, T, min(5, C)) integers with the largest logit first; and what
+        `faults` takes: largest (n, T), the largest logit itself, and smallest (n, T), the smallest one, or the smallest
+        of those that are kept where that is enough to tell that not all are equal.
     """
-    target = logits.gather(-1, classes[:, None, None].expand(-1, logits.shape[1], 1))
+    target = logits[torch.arange(len(logits), device=logits.device), :, classes]
     top = logits.topk(min(TOP, logits.shape[-1]), dim=-1)
+    largest = top.values[..., 0]
+    smallest = torch.minimum(top.values[..., -1], target)
+    # To decide here would be to wait, on any device but the CPU.
+    if logits.shape[-1] > TOP and (logits.device.type != "cpu" or bool((largest == smallest).all())):
+        smallest = logits.amin(-1)
     return {
-        "rank": rank_of(logits, target),
-        "logit": target[..., 0],
+        "rank": rank_of(logits, target[..., None]),
+        "logit": target,
         "top5": top.indices,
-        "largest": top.values[..., 0],
+        "largest": largest,
+        "smallest": smallest,
     }
 
 
-def faults(logits: torch.Tensor, largest: torch.Tensor) -> torch.Tensor:
-    """Tell what is wrong with the logits of one site, without waiting for the device.
+def faults(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Tell what is wrong with the logits of a site, without waiting for the device.
+
+    NaN counts as largest, so the two see NaN and infinity anywhere. Where `summarise` gives the smallest of those that
+    are kept, minus infinity is seen among these only: further down it changes neither them nor the rank.
 
     Args:
-        logits: (n, T, C).
-        largest: (n, T), the largest logit of each token.
+        largest, smallest: (..., n, T), of each token's logits; see `summarise`.
+        num_classes: C; a single logit is not flat.
 
     Returns:
-        bool (2): some logit is not finite; at every token all logits are equal.
+        bool (..., 2): some logit is not finite; at every token all logits are equal.
     """
-    smallest = logits.amin(-1)
-    # NaN counts as largest and infinities are extremes, so these two see every logit.
-    finite = torch.isfinite(largest).all() & torch.isfinite(smallest).all()
-    flat = (largest == smallest).all() if logits.shape[-1] > 1 else torch.zeros_like(finite)
-    return torch.stack([~finite, flat])
+    finite = torch.isfinite(largest).flatten(-2).all(-1) & torch.isfinite(smallest).flatten(-2).all(-1)
+    flat = (largest == smallest).flatten(-2).all(-1) & (num_classes > 1)
+    return torch.stack([~finite, flat], dim=-1)
 
 
 def strongest_keys(coefficients: torch.Tensor) -> torch.Tensor:
     """Return the indices (n, T, min(5, M)) of the largest key coefficients (n, T, M), largest first."""
-    return coefficients.topk(min(TOP, coefficients.shape[-1]), dim=-1).indices
+    tiles = _tiles(coefficients.device)
+    if tiles is not None:
+        found: torch.Tensor = tiles.strongest_tiled(coefficients)
+        return found
+    top, width = min(TOP, coefficients.shape[-1]), coefficients.shape[-1]
+    plain = coefficients.device.type == "cpu" and coefficients.dtype == torch.float32
+    # Among 64 times as many columns torch selects with a heap, and is the faster one.
+    if plain and top < width < 64 * top and torch.get_num_threads() <= FEW_THREADS:
+        places = _strongest_untied(coefficients.reshape(-1, width), top)
+        if places is not None:
+            return places.view(*coefficients.shape[:-1], top)
+    return coefficients.topk(top, dim=-1).indices
+
+
+def _strongest_untied(values: torch.Tensor, top: int) -> torch.Tensor | None:
+    """Return the places (R, top) of the largest of values (R, M), largest first: those of torch.topk, in less time.
+
+    None where equal values leave a choice, or some are NaN: the choice is then torch.topk's.
+    """
+    best, columns = None, values.shape[1] // FOLD
+    if values.shape[1] >= WIDE and values.shape[1] % FOLD == 0:
+        # Fold the columns: the largest values lie where the maxima of FOLD columns are largest.
+        folded = values.view(-1, FOLD, columns)
+        best = _unordered(folded.amax(1), top)
+        if best is None:
+            return None
+        values = folded.gather(2, best[:, None].expand(-1, FOLD, top)).flatten(1)
+    places = _unordered(values, top)
+    if places is None:
+        return None
+    ordered, order = values.gather(1, places).sort(1, descending=True)
+    if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
+        return None
+    places = places.gather(1, order)
+    return places if best is None else best.gather(1, places % top) + places // top * columns
+
+
+def _unordered(values: torch.Tensor, top: int) -> torch.Tensor | None:
+    """Return the places (R, top) of the largest of values (R, M) in any order; None where that is not one set a row."""
+    rows = values.numpy()
+    count, width = rows.shape
+    least = np.partition(rows, width - top, axis=1)[:, width - top]
+    places = np.flatnonzero(rows >= least[:, None])
+    if len(places) != top * count:
+        return None
+    places = places.reshape(count, top) - np.arange(count)[:, None] * width
+    return torch.from_numpy(places) if places.min() >= 0 and places.max() < width else None
 
 
 def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -79,9 +166,21 @@ def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tens
         InputError: logits are not finite or all equal.
     """
     logits = project(residual)
-    not_finite, flat = faults(logits, logits.amax(-1)).tolist()
+    not_finite, flat = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
     if not_finite:
         raise InputError("logits are not finite; check the weights, or set extraction.precision to float32")
     if flat:
         raise InputError("all logits of every token are equal; the model's head is zero or was never trained")
     return rank_of(logits, logits.gather(-1, classes[:, None, None].expand(-1, logits.shape[1], 1)))
+
+
+@cache
+def _tiles(device: torch.device) -> ModuleType | None:
+    """Return the kernels where they run: on NVIDIA GPUs from Ampere on, and with triton installed."""
+    if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
+        return None
+    try:
+        from classlens.inference import tiles
+    except ImportError:
+        return None
+    return tiles

@@ -41,9 +41,9 @@ Intervention = Callable[[slice, int], AbstractContextManager[None]]
 class Lens:
     """Looks into a vision transformer through class embedding space.
 
-    lens = Lens(model)
-    view = lens("cat.jpg")
-    view.rank(class_index=281)  # (B, N, T): blocks, images, tokens
+        lens = Lens(model)
+        view = lens("cat.jpg")
+        view.rank(class_index=281)  # (B, N, T): blocks, images, tokens
 
     Interventions are contexts of the `with` statement, and nest. They are made while a lens looks at images, so that
     the model itself is never changed.

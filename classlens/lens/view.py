@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 
 from classlens.arrays import Array
+from classlens.attribution.attribute import attribute_inputs
+from classlens.attribution.decompose import Attribution
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, explain_inputs
 from classlens.groups import token_groups
@@ -129,17 +131,14 @@ class View:
 
         Args:
             class_index: see `Chosen`.
-            method: gradient, gradient_logit, gradient_double_softmax, chefer, rollout, attention or random.
+            method: any of `classlens.explanations.methods.METHODS` but probe, e.g. gradient, attn_lrp, legrad, chefer.
             image: which one; None for a list of all.
             seed: of the method `random`.
 
         Raises:
             InputError: the method does not apply; or the view was taken under interventions.
         """
-        if self._perturbed:
-            raise InputError(
-                "explanations are of the model itself; explain a view that was taken outside interventions"
-            )
+        self._require_intact("explanations", "explain")
         classes = self._indices(class_index)
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
@@ -147,6 +146,23 @@ class View:
             self._model, self._inputs[chosen], classes[chosen], method, seed=seed, batch_size=self._batch_size
         )
         return found if first is None else found[0]
+
+    def attribution(self, class_index: Chosen = None) -> Attribution:
+        """Return what each head writes into the output logit of a class from each token, and all other parts.
+
+        See docs/method.md, direct logit attribution.
+
+        Args:
+            class_index: see `Chosen`.
+
+        Returns:
+            tensors, among them heads (N, B, H, T); their sum over all but images is `logit`.
+
+        Raises:
+            InputError: attribution does not apply; or the view was taken under interventions.
+        """
+        self._require_intact("attributions", "attribute")
+        return attribute_inputs(self._model, self._inputs, self._indices(class_index), batch_size=self._batch_size)
 
     def plot(
         self,
@@ -235,6 +251,10 @@ class View:
     def _indices(self, chosen: Chosen) -> Array:
         return self.predictions(1)[:, 0] if chosen is None else self._classes.indices(chosen, len(self))
 
+    def _require_intact(self, what: str, advice: str) -> None:
+        if self._perturbed:
+            raise InputError(f"{what} are of the model itself; {advice} a view that was taken outside interventions")
+
     def _require_k(self, k: int) -> None:
         if not 1 <= k <= self._classes.count:
             raise InputError(f"k is {k}, but the model has {self._classes.count} classes; take 1 to as many")
@@ -261,7 +281,7 @@ class View:
 
         def run(part: slice) -> None:
             logits = self._project(self._tokens[site][place, part].to(next(self._model.parameters()).device))
-            wrong = faults(logits, logits.amax(-1)).tolist()
+            wrong = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
             if wrong[0]:
                 raise InputError(f"{site} of block {place}: logits are not finite; check the model's weights")
             if wrong[1]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -35,7 +36,26 @@ def device_name(device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the context that runs a forward pass in a precision; float32 means without autocast."""
-    if precision == "float32":
-        return nullcontext()
+    """Return the context that runs a forward pass in a precision.
+
+    Args:
+        device: where it runs.
+        precision: float32, which CUDA computes as such; tf32, float32 whose products CUDA rounds to ten bits behind the
+            point before it sums them, while other devices know no such type and take float32; bfloat16 or float16, the
+            type that autocast may use.
+    """
+    if precision in ("float32", "tf32"):
+        return _tf32(precision == "tf32") if device.type == "cuda" else nullcontext()
     return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Allow or forbid TF32; torch's own default allows it in convolutions only."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before

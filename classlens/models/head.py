@@ -22,8 +22,8 @@ from safetensors.numpy import save_file
 from classlens.errors import InputError
 
 SUFFIXES = (".npz", ".safetensors")
-DEFLATED_MOST = 1032
-"""Times that a compressed file can grow (zlib's manual)."""
+PLAUSIBLE, GROWTH = 64_000_000, 20
+"""Bytes that arrays may claim, and how many times more than their file's; weights hardly compress, zeros 1000 times."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
     try:
         if Path(path).suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
-                _require_plausible(file, path)
+                require_plausible(file, path)
                 arrays = {name: file[name] for name in wanted if name in file}
                 return arrays, [str(name) for name in file["class_names"]] if "class_names" in file else None
         with safe_open(path, framework="numpy") as file:
@@ -109,9 +109,17 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
         raise InputError(f"{path} cannot be read as a head: {error}") from error
 
 
-def _require_plausible(file: Any, path: Path | str) -> None:
-    """Refuse arrays that no file of this size can hold, before numpy makes room for them."""
-    most = DEFLATED_MOST * Path(path).stat().st_size
+def require_plausible(file: Any, path: Path | str) -> None:
+    """Refuse an .npz file whose arrays claim far more than a file of its size holds, before numpy makes room for them.
+
+    Args:
+        file: as `numpy.load` opened it.
+        path: where it lies.
+
+    Raises:
+        ValueError: naming the array; also for members that are no arrays.
+    """
+    most = max(PLAUSIBLE, GROWTH * Path(path).stat().st_size)
     for name in file.zip.namelist():
         with file.zip.open(name) as member:
             version = np.lib.format.read_magic(member)

@@ -7,7 +7,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
-from classlens.models.head import read_head
+from classlens.models.head import read_head, require_plausible
 
 WRAPPERS = ("state_dict", "model")
 PREFIXES = ("module.", "model.")
@@ -155,6 +157,7 @@ def _read(source: Path) -> Any:
     try:
         if source.suffix == ".safetensors":
             return load_file(source)
+        _require_unpacked(source)
         # weights_only keeps a pickle from running code.
         return torch.load(source, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
@@ -169,6 +172,16 @@ def _read(source: Path) -> Any:
             else "it is damaged or of another kind; take an intact one"
         )
         raise InputError(f"{source} is refused as a checkpoint: {reason}") from error
+
+
+def _require_unpacked(source: Path) -> None:
+    """Refuse an archive that unpacks to more than it is; torch does not compress."""
+    if not is_zipfile(source):
+        return
+    with ZipFile(source) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > source.stat().st_size:
+        raise ValueError(f"it unpacks to {size / 1e9:.3g} GB, and torch.save does not compress; take the original file")
 
 
 def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
@@ -187,6 +200,8 @@ def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
 
 def _load_npz(model: Any, source: Path) -> None:
     try:
+        with np.load(source, allow_pickle=False) as file:
+            require_plausible(file, source)
         model.load_pretrained(str(source))
     except FileNotFoundError as error:
         raise InputError(f"{source}: no such file; correct the model's key `weights`") from error

@@ -42,6 +42,10 @@ class UnkeyableCode(InputError):
         super().__init__(f"{path}, line {line}: {reason}")
 
 
+WITH_TORCH = {"triton"}
+"""Libraries that come with torch where they are of use: torch's version tells theirs."""
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """The code that a job runs."""
@@ -98,7 +102,7 @@ def fingerprint(entries: Iterable[str], root: Path, exclude: Collection[str] = U
             top = one.source.partition(".")[0]
             target = one.full if _file(root, one.full) else one.source
             if top != PROJECT:
-                libraries |= {top} - sys.stdlib_module_names
+                libraries |= {top} - sys.stdlib_module_names - WITH_TORCH
             elif not any(f"{target}.".startswith(f"{other}.") for other in exclude):
                 if (_file(root, target) or path).name == "__init__.py":
                     raise UnkeyableCode(path, one.line, f"it imports the package {target}; import modules with `from`")

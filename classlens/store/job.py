@@ -68,19 +68,20 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
     """Return a job of a rule.
 
     Args:
-        params: from `describe_job`.
+        params: from `describe_job`; `raw_files`, by the name of a rule's input, are what the job reads in its stead.
         inputs, outputs: the rule's files by name (`items()` gives them), of which a job of several gets its share.
         root: the checkout.
     """
     names = params.get("inputs") or [name for name, _ in inputs.items()]
     results = params.get("outputs") or {name: name for name, _ in outputs.items()}
+    raw = params.get("raw_files", {})
     return Job(
         params["name"],
         params["functions"],
         root,
         params["config"],
         params["local"],
-        {name: _plain(inputs[name]) for name in names},
+        {name: raw[name] if name in raw else _plain(inputs[name]) for name in names},
         {own: _plain(outputs[name]) for own, name in results.items()},
         params["wildcards"],
     )

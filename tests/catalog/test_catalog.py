@@ -14,19 +14,23 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from classlens.catalog import explanations, identifiability, memories
-from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, STACKED, rules
+from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
 from classlens.catalog.jobs import JOBS, OTHER_JOBS
-from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_tables
+from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
 from classlens.catalog.run import OBJECTS
 from classlens.config import load_config
 from classlens.data.kinds import KINDS
 from classlens.data.source import Source
 from classlens.declared import load
+from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
+from classlens.report import ReportedJobs
 from classlens.store.code import fingerprint
+from classlens.store.job import JobParams
 from classlens.store.key import DISTRIBUTIONS
 
 FACTS = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": True, "class_token_pooling": True}
+FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False}
 
 
 def config_of(**keys):
@@ -106,7 +110,7 @@ def test_environments_hold_what_their_jobs_import():
     environments |= {f"{name}_figure": "figures" for name in FIGURES}
     for path in (CHECKOUT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"\n(?= *rule\b)", path.read_text()):
-            for name in re.findall(r'jobs=(?:jobs|batch)\(\s*"(\w+)"', rule):
+            for name in re.findall(r'jobs=(?:jobs|shown_job|raw_job|batch)\(\s*"(\w+)"', rule):
                 [environments[name]] = re.findall(r"envs/(\w+)\.yaml", rule)
     assert set(environments) == set(JOBS)
     everything = {"source": list(KINDS.values()), "explain": [one.compute for one in METHODS.values() if one.compute]}
@@ -134,14 +138,51 @@ CAPTIONS += [ANALYSES[name].figure.caption for name in FIGURES]
 
 @pytest.mark.parametrize("caption", [*CAPTIONS, "<b>{model}</b> `x`_ *y* |z| :math:`1` [1]_ http://a.b \\"])
 def test_captions_are_shown_as_typed(caption):
-    text = report_caption(caption, CONFIG, {"model": "a_"})
-    [paragraph] = publish_doctree(text, settings_overrides={"report_level": 1}).children
+    [job] = jobs = ReportedJobs([JobParams(name="job", caption=report_caption(caption, CONFIG, {"model": "a_"}))])
+    [paragraph] = publish_doctree(jobs.caption, settings_overrides={"report_level": 1}).children
     assert isinstance(paragraph, nodes.paragraph)
     assert all(isinstance(part, nodes.Text) for part in paragraph.children)
     majority = "at least half of their pixels lie in the mask"
-    assert paragraph.astext() == caption.format(
-        model="a_", correction="Holm", class_tokens=majority, heatmap_method="gradient"
+    assert (
+        paragraph.astext()
+        == job["caption"]
+        == caption.format(
+            model="a_",
+            correction="Holm",
+            class_tokens=majority,
+            heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
+            randomised=CONFIG.explanations["randomised_images"],
+            heatmap_images=4,
+            registers="",
+        )
     )
+
+
+def test_captions_say_what_was_measured():
+    said = {
+        name: report_caption("Text.", CONFIG, {"model": "a_"}, analysis).removeprefix("Text.")
+        for name, analysis in ANALYSES.items()
+    }
+    assert said["class_building"] == " Measured on 10 evaluation images of d; 9,999 resamples, 95 % intervals."
+    assert "10 training images of d" in said["linear_probes"]
+    assert said["class_value_agreement"] == " 9,999 resamples, 95 % intervals."
+    assert said["heatmaps"] == said["value_vectors"] == ""
+    assert all(
+        name in ("heatmaps", "value_vectors") or "resamples" in text or "images" in text for name, text in said.items()
+    )
+
+
+def test_captions_say_where_registers_are_left_out():
+    analysis = ANALYSES["identifiability_comparison"]
+    assert "Registers" not in report_caption(analysis.figure.caption, CONFIG, {}, analysis)
+    with_registers = replace(CONFIG, architectures=dict.fromkeys(CONFIG.models, FACTS | {"num_prefix_tokens": 5}))
+    assert "Registers" in report_caption(analysis.figure.caption, with_registers, {}, analysis)
+
+
+def test_sections_are_sorted_as_declared():
+    titles = [numbered(section) for section in SECTIONS]
+    assert titles == sorted(titles)
+    assert titles[0] == "1 What was run"
 
 
 def test_what_a_run_makes():
@@ -150,4 +191,31 @@ def test_what_a_run_makes():
     assert wanted_figures(config_of(figures=["class_building", "logit_increment"])) == [
         name for name in everything if name in ("class_building_a_", "logit_increment")
     ]
-    assert wanted_tables(CONFIG) == [name for name in ANALYSES if name not in FIGURES]
+    assert wanted_tables(CONFIG) == ["overview", *(name for name in ANALYSES if name not in FIGURES)]
+
+
+def test_pages_of_a_run():
+    assert wanted_pages(CONFIG) == ["a_"]
+    without = config_of(lens_page={"images": 0})
+    assert wanted_pages(without) == []
+    with pytest.raises(InputError, match=r"lens_page\.images is 0"):
+        describe_job("lens_page", without, WILDCARDS, CHECKOUT)
+
+
+def test_what_a_page_shows_of_its_model():
+    facts = {**FACTS, "has_class_token": False, "class_token_pooling": False, "num_prefix_tokens": 2}
+    model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "analyses": ["identifiability"]}
+    config = config_of(models={"plain": model, "other": model})
+    config = replace(config, architectures=dict.fromkeys(config.models, facts))
+    shown = describe_job("lens_page", config, {"model": "plain"}, CHECKOUT)["config"]
+    assert shown["methods"] == []
+    assert shown["facts"]["prefix"] == ["register 1", "register 2"]
+    assert [other["model"] for other in shown["facts"]["others"]] == ["plain-random", "other", "other-random"]
+    assert [note.partition(";")[0].partition(":")[0] for note in shown["facts"]["notes"]] == [
+        "The model has no [CLS] token",
+        "No explanations",
+    ]
+    own = described("lens_page")["config"]
+    assert [name for name, _ in own["methods"]] == CONFIG.methods("a_")
+    assert own["facts"]["prefix"] == ["[CLS]"]
+    assert own["facts"]["notes"] == []

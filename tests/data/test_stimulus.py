@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import logging
+import re
 
 import pytest
 from conftest import GOLDEN
@@ -84,6 +86,14 @@ def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(tmp_path)
     assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "5.csv").read_bytes()
     selected = select(Digits(None), CHOICE)
     assert [row["file"] for row in rows_of(tmp_path / "1.csv")] == [item.file for item in selected]
+
+
+def test_how_many_of_how_many_images_are_taken_is_in_the_log(table, caplog):
+    caplog.set_level(logging.INFO)
+    list_images(Digits, table)
+    wanted = CHOICE["per_class"], CHOICE["train_per_class"]
+    told = rf"datasets.\w+: {wanted[0]} of \d+ to \d+ per class for evaluation, {wanted[1]} of \d+ to \d+ per class"
+    assert re.search(told, caplog.text)
 
 
 def test_too_few_training_images_are_a_warning_in_the_log(table, caplog):

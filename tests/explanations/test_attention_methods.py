@@ -86,9 +86,9 @@ def test_backward_passes_take_fewer_images_where_memory_would_run_out(monkeypatc
     assert rollout(model).images_that_fit > 10**9
     # Of a block's 17 tokens: 12 widths of 24, and 3 heads times 17 keys three times.
     per_image = 4 * 2 * 17 * (12 * 24 + 3 * 3 * 17)
-    monkeypatch.setattr("classlens.explanations.chefer.GRAPH_BYTES", 3 * per_image)
+    monkeypatch.setattr("classlens.explanations.graph.GRAPH_BYTES", 3 * per_image)
     assert chefer(model).images_that_fit == 3
-    monkeypatch.setattr("classlens.explanations.chefer.GRAPH_BYTES", 1)
+    monkeypatch.setattr("classlens.explanations.graph.GRAPH_BYTES", 1)
     sizes = []
 
     def watched(explain):

@@ -10,12 +10,18 @@ from classlens.explanations.methods import METHODS, applicable_methods, require_
 READS = {"has_class_token": True, "class_token_pooling": True}
 AVERAGES = {"has_class_token": True, "class_token_pooling": False}
 WITHOUT = {"has_class_token": False, "class_token_pooling": False}
+FACTS = {"reads": READS, "averages": AVERAGES, "without": WITHOUT}
 
 
 def test_which_method_applies_to_which_model():
-    assert applicable_methods(**READS) == tuple(METHODS)[:-1]  # all but those of probes
-    assert applicable_methods(**AVERAGES) == (*tuple(METHODS)[:3], "random")
-    assert applicable_methods(**WITHOUT) == ("random",)
+    everywhere = {"random", "direct", "attn_lrp", "cp_lrp", "legrad", "integrated_gradients"}
+    of_class_token = {"gradient", "gradient_logit", "gradient_double_softmax", "legrad_cls"}
+    found = {name: set(applicable_methods(**facts)) for name, facts in FACTS.items()}
+    assert found["reads"] == set(METHODS) - {"probe"}
+    assert everywhere | of_class_token <= found["averages"]
+    assert everywhere <= found["without"]
+    assert not found["averages"] & {"chefer", "rollout", "attention", "probe"}
+    assert not found["without"] & (of_class_token | {"chefer", "rollout", "attention", "probe"})
     require_method("gradient", "vit", **AVERAGES)
 
 
@@ -23,8 +29,9 @@ def test_which_method_applies_to_which_model():
     ("method", "facts", "message"),
     [
         ("chefre", READS, "'chefre' is unknown; take one of gradient, "),
-        ("gradient_logit", WITHOUT, r"does not apply to vit: .*\[CLS\].*does not have; take random$"),
-        ("rollout", WITHOUT, "does not have; take random$"),
+        ("gradient_logit", WITHOUT, r"does not apply to vit: .*\[CLS\].*does not have; take random or attn_lrp or"),
+        ("rollout", WITHOUT, "does not have; take random or"),
+        ("legrad_cls", WITHOUT, r"it reads the \[CLS\] token, which this model does not have; take"),
         ("chefer", AVERAGES, "does not apply to vit: .* averages the image tokens; take gradient or"),
         ("probe", READS, "does not apply to vit: it comes from linear probes"),
     ],

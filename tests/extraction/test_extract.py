@@ -1,5 +1,7 @@
 """Extraction: its files, and what it promises of shards, batches and errors."""
 
+import errno
+
 import h5py
 import numpy as np
 import pytest
@@ -8,8 +10,10 @@ from conftest import GOLDEN
 from tiny_transformers import GOLDEN_NETWORK, golden_pixels
 
 from classlens.errors import InputError
-from classlens.extraction.extract import Recorder, run_images
+from classlens.extraction.extract import run_images
 from classlens.extraction.gather import gather
+from classlens.extraction.recorder import Recorder
+from classlens.hdf5 import RowWriter
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 from classlens.models.weights import fill_from_file
@@ -80,6 +84,64 @@ def test_shards_of_different_models_are_refused(golden_recorder, tmp_path):
     ]
     with pytest.raises(ValueError, match=r"1\.h5 has other data sets than .*0\.h5"):
         gathered(shards, tmp_path / "files")
+
+
+def test_bytes_do_not_depend_on_threads(golden_recorder, tmp_path):
+    whole, packed = extract(golden_recorder, tmp_path / "0.h5"), tmp_path / "1.h5"
+    run_images(golden_recorder, golden_pixels(), packed, start=0, stop=30, batch_size=8, threads=3)
+    assert packed.read_bytes() == whole.read_bytes()
+    one, several = tmp_path / "one", tmp_path / "several"
+    expected = gathered([whole], one)
+    several.mkdir()
+    gather([whole], [several / path.name for path in expected[:-1]], several / "output.h5", threads=2)
+    assert [(several / path.name).read_bytes() for path in expected] == [path.read_bytes() for path in expected]
+
+
+class Ready:
+    """What a device has done with a batch; its host may still find it broken."""
+
+    def __init__(self, arrays, error=None):
+        self._arrays, self._error = arrays, error
+
+    def arrays(self):
+        if self._error:
+            raise self._error
+        return self._arrays
+
+
+def test_an_error_behind_the_device_ends_the_job(golden_recorder, tmp_path):
+    class Late(Recorder):
+        def __init__(self, other):
+            self.__dict__ = other.__dict__
+            self.batches = 0
+
+        def __call__(self, pixels, classes):
+            self.batches += 1
+            return Ready(super().__call__(pixels, classes).arrays(), InputError("found late"))
+
+    late = Late(golden_recorder)
+    with pytest.raises(InputError, match="found late"):
+        extract(late, tmp_path / "0.h5", batch_size=1)
+    assert late.batches <= 5
+
+
+def test_an_unreadable_image_ends_the_job(golden_recorder, tmp_path):
+    pixels = tmp_path / "pixels.h5"
+    with h5py.File(golden_pixels()) as good, h5py.File(pixels, "w") as bad:
+        bad["class_index"] = good["class_index"][:]
+        bad.create_dataset("pixels", data=good["pixels"][:], chunks=(1, *good["pixels"].shape[1:]), compression="gzip")
+        bad["pixels"].id.write_direct_chunk((20, 0, 0, 0), b"no deflate stream")
+    with pytest.raises(OSError, match="read"):
+        run_images(golden_recorder, pixels, tmp_path / "0.h5", start=0, stop=30, batch_size=4)
+
+
+def test_a_full_disk_ends_the_job(golden_recorder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(RowWriter, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        extract(golden_recorder, tmp_path / "0.h5")
 
 
 def test_memory_running_out_halves_the_batch(golden_recorder, tmp_path, caplog):

@@ -11,7 +11,7 @@ import classlens
 from classlens import Lens
 from classlens.errors import InputError
 from classlens.explanations.explain import explain
-from classlens.extraction.extract import Recorder
+from classlens.extraction.recorder import Recorder
 from classlens.lens import lens as module
 from classlens.models.inputs import Normalise
 
@@ -20,7 +20,7 @@ SITES = ("residual", "attn", "mlp")
 
 
 def recorded(model, pixels, classes):
-    return Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))(pixels, np.array(classes))
+    return Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))(pixels, np.array(classes)).arrays()
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -253,8 +253,18 @@ def test_devices():
 def test_autocast_reaches_the_forward_pass(model):
     with autocast(torch.device("cpu"), "bfloat16"), torch.inference_mode():
         assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == torch.bfloat16
-    with autocast(torch.device("cpu"), "float32"), torch.inference_mode():
-        assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == torch.float32
+    for precision in ("float32", "tf32"):
+        with autocast(torch.device("cpu"), precision), torch.inference_mode():
+            assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True)])
+def test_only_tf32_lets_cuda_round_products(precision, allowed):
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    with autocast(torch.device("cuda"), precision):
+        assert (matmul.allow_tf32, cudnn.allow_tf32) == (allowed, allowed)
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,9 @@ from PIL import Image
 
 pytestmark = pytest.mark.workflow
 
-BLOCK = re.compile(r'^```python title="(?P<file>[^"]+)"(?: at="end of (?P<end>\w+)")?\n(?P<code>.*?)^```$', re.M | re.S)
+BLOCK = re.compile(
+    r'^```python title="(?P<file>[^",]+)(?:, at the end of (?P<end>\w+))?"\n(?P<code>.*?)^```$', re.M | re.S
+)
 
 
 def end_of(text, name):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 
 import h5py
 import numpy as np
@@ -311,6 +312,17 @@ def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
         assert (
             table[(table["image"] == image) & (table["role"] == "second")]["class_index"] != rows["class_index"].iloc[0]
         ).all()
+
+
+def test_the_lens_page_is_of_this_model(results):
+    page = (results / "lens/golden.html").read_text()
+    about = json.loads(re.search(r'id="about">(.*?)</script>', page)[1])
+    assert (about["label"], about["blocks"], about["grid"]) == (CONFIG["models"]["golden"]["label"], BLOCKS, [7, 7])
+    assert {method["name"] for method in about["methods"]} == set(CONFIG["explanations"]["methods"])
+    assert [other["model"] for other in about["others"]] == ["golden-random"]
+    with h5py.File(results / "golden/output.h5") as file:
+        assert [one["correct"] for one in about["images"]] == file["correct"][:].tolist()
+    assert {path.name for path in (results / "lens").iterdir()} == {"golden.html"}
 
 
 def test_the_last_blocks_rates_under_perturbation(results, golden):

@@ -21,10 +21,16 @@ def test_fresh_clone_and_second_user(workflow, tmp_path):
     assert other.result("figures/logit_increment.svg").exists()
 
 
-def test_delete_results(workflow):
+def test_delete_results_and_what_the_scheduler_knows(workflow):
+    """Two models that differ in their weights alone get their own results back, under the right names."""
+    first, second = (workflow.result(f"{name}/layers/block_01.h5").read_bytes() for name in ("first", "second"))
+    assert first != second
     shutil.rmtree(workflow.folder / "results")
+    shutil.rmtree(workflow.folder / ".snakemake")
     assert workflow.computes() == []
     assert workflow.result("figures/logit_increment.png").exists()
+    assert workflow.result("first/layers/block_01.h5").read_bytes() == first
+    assert workflow.result("second/layers/block_01.h5").read_bytes() == second
 
 
 def resources(printed, rule):
@@ -39,7 +45,7 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     assert asked
     assert all("gpu=0" in one and "runtime=5" in one for one in asked)
     add(workflow.checkout / "classlens/extraction/extract.py")
-    asked = resources(workflow.run("all"), "extract")
+    asked = resources(workflow.run("-n", "all"), "extract")
     assert asked
     assert all("gpu=1" in one and "runtime=60" in one for one in asked)
 
@@ -57,31 +63,14 @@ def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
     assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
 
 
-def test_metadata_of_the_scheduler_is_not_needed(workflow):
-    shutil.rmtree(workflow.folder / "results")
-    shutil.rmtree(workflow.folder / ".snakemake")
-    assert workflow.computes() == []
-
-
-@pytest.mark.parametrize("library", ["timm", "torch"])
-def test_another_version_of_a_library(workflow, tmp_path, library):
-    folder = tmp_path / "newer" / f"{library}-99.9.dist-info"
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.9\n")
+def test_other_versions_of_libraries(workflow, tmp_path):
+    for library in ("timm", "torch"):
+        folder = tmp_path / "newer" / f"{library}-99.9.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.9\n")
     workflow.environment["PYTHONPATH"] = str(tmp_path / "newer")
-    computed = jobs(workflow.computes())
     # Equal weights and layer files come out, so nothing behind them computes.
-    assert computed == {"weights", "extract"}
-
-
-def test_wildcards_are_never_mixed_up(workflow):
-    """Two models that differ in their weights alone have different results under the right names."""
-    first, second = (workflow.result(f"{name}/layers/block_01.h5").read_bytes() for name in ("first", "second"))
-    assert first != second
-    shutil.rmtree(workflow.folder / "results")
-    assert workflow.computes() == []
-    assert workflow.result("first/layers/block_01.h5").read_bytes() == first
-    assert workflow.result("second/layers/block_01.h5").read_bytes() == second
+    assert jobs(workflow.computes()) == {"weights", "extract"}
 
 
 @pytest.mark.parametrize("shared", [False, True])

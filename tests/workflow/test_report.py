@@ -1,4 +1,7 @@
-"""The report: texts from the config are shown as typed, never as markup."""
+"""The report: it opens with what was run, tables can be read, texts from the config are shown as typed."""
+
+import csv
+import re
 
 import pytest
 from browser import needs_browser, opened
@@ -14,8 +17,52 @@ def study(tmp_path_factory):
     config = tiny_config(vit={**TINY_MODEL, "label": MARKUP})
     workflow = Workflow(tmp_path_factory.mktemp("report"), config)
     workflow.run("all")
+    page = workflow.result("lens/vit.html")
+    page.parent.mkdir(exist_ok=True)
+    page.touch()
     workflow.run("--report", "report.html")
     return workflow.folder
+
+
+@pytest.fixture
+def report(study):
+    heard = []
+    with opened(study / "report.html", heard, viewport={"width": 1400, "height": 900}) as page:
+        page.wait_for_selector("text=What was run")
+        yield page
+    assert heard == []
+
+
+def test_it_opens_with_what_was_run(study, report):
+    with (study / "results/tables/overview.csv").open() as file:
+        [row] = csv.DictReader(file)
+    cells = report.locator(".h-screen .table td").all_inner_texts()
+    assert {MARKUP, "vit", "digits", row["images"], f"{float(row['accuracy']):.4g}"} <= set(cells)
+    sizes = report.locator("figure img").evaluate_all("images => images.map(image => image.naturalWidth)")
+    assert len(sizes) == 3
+    assert min(sizes) > 0
+    assert report.locator("figure").first.locator("img").get_attribute("alt") == "identifiability_comparison"
+    captions = report.locator("figcaption").all_inner_texts()
+    assert all(f"{row['images']} evaluation images of digits; 99 resamples" in caption for caption in captions)
+    assert report.locator("a", has_text="vit").first.get_attribute("href") == "results/lens/vit.html"
+    titles = [title for title in report.locator("nav, ul").first.inner_text().splitlines() if title[:1].isdigit()]
+    assert titles[:2] == ["1 What was run", "2 Identifiability"]
+
+
+def test_a_figure_of_the_opening_opens_with_its_caption_and_fills_the_page(report):
+    report.locator("figure img").first.click()
+    report.wait_for_selector("text=Description")
+    report.evaluate("app.showCategory('2 Identifiability')")
+    report.wait_for_timeout(200)
+    assert report.locator(".p-3 > img").bounding_box()["width"] > 900
+
+
+def test_a_table_can_be_read_and_no_key_is_in_the_way(report):
+    report.evaluate("app.showResultInfo('results/tables/identifiability_rates.csv')")
+    report.wait_for_selector("th >> text=identifiable tokens percent")
+    shown = report.locator("#app").inner_text()
+    assert "Measured on" in shown
+    assert not re.search(r"[0-9a-f]{64}", shown)
 
 
 def test_a_label_is_no_markup_in_the_report(study):

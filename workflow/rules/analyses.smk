@@ -55,9 +55,37 @@ rule comparison_table:
     conda:
         "../../envs/analysis.yaml"
     params:
-        jobs=jobs(
+        jobs=shown_job(
             "comparison_table",
-            lambda wildcards: STACKED[wildcards["comparison"]].caption,
+            lambda analysis: analysis.caption,
+            lambda wildcards: STACKED[wildcards.comparison],
+        ),
+    script:
+        "../scripts/run_jobs.py"
+
+
+rule overview:
+    input:
+        outputs=expand(files.OUTPUT, model=overviewed_models(CONFIG)),
+    output:
+        table=reported(
+            "results/tables/overview.csv",
+            "What was run",
+            "table: models and data",
+            model="all",
+        ),
+    log:
+        "logs/overview.log",
+    group:
+        "summary"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=shown_job(
+            "overview",
+            "The models of this run and the evaluation images that they were shown: number of images and of their "
+            "classes, accuracy (a fraction) with its bootstrap interval over images ({resamples} resamples), number of "
+            "classes of the head, blocks, heads, width, and tokens.",
         ),
     script:
         "../scripts/run_jobs.py"
@@ -80,7 +108,7 @@ rule published_comparison:
     conda:
         "../../envs/analysis.yaml"
     params:
-        jobs=jobs(
+        jobs=shown_job(
             "published_comparison",
             "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, and "
             "their reproduction.",
@@ -123,6 +151,11 @@ for analysis in filter(lambda one: one.figure, ANALYSES.values()):
         conda:
             "../../envs/figures.yaml"
         params:
-            jobs=jobs(f"{analysis.name}_figure", analysis.figure.caption),
+            jobs=shown_job(
+                f"{analysis.name}_figure",
+                analysis.figure.caption,
+                lambda wildcards, analysis=analysis: analysis,
+                opening=analysis.figure.opening,
+            ),
         script:
             "../scripts/run_jobs.py"

@@ -1,7 +1,9 @@
 """What all rules share: the config, what travels in params, and input functions."""
 
 import re
+import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,12 +13,14 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT))
 
 from classlens.catalog import files
-from classlens.catalog.analyses import ANALYSES, STACKED
+from classlens.catalog.analyses import ANALYSES, STACKED, numbered
 from classlens.catalog.analyses import rules as rules_of_analyses
+from classlens.catalog.jobs import overviewed_models
 from classlens.catalog.plan import (
     describe_job,
     report_caption,
     wanted_figures,
+    wanted_pages,
     wanted_tables,
 )
 from classlens.checkout import import_in_jobs
@@ -31,7 +35,10 @@ from classlens.perturbation.kinds import (
     applicable_attention_kinds,
     require_attention_kind,
 )
+from classlens.report import ReportedJobs
+from classlens.runs import lock_notice, note_run
 from classlens.store.job import digest_of_raw
+from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
 from classlens.terms import BRANCHES, SITES
@@ -53,33 +60,52 @@ CONFIG = as_workflow_error(with_architectures, CONFIG)
 if workflow.is_main_process:
     as_workflow_error(CONFIG.require_training_images)
     as_workflow_error(verify_workdir, STORE, Path.cwd())
+    notice = lock_notice(Path.cwd())
+    if notice and "--unlock" not in sys.argv:
+        print(notice, file=sys.stderr)
 
 
-def job(name, wildcards, caption="", extra=None, **shares):
+def watch_command():
+    """Return what shows the jobs of this working directory, from anywhere."""
+    return f"classlens watch --directory {shlex.quote(str(Path.cwd()))}"
+
+
+def job(name, wildcards, caption="", analysis=None, extra=None, **shares):
     """Describe a job; see `classlens.catalog.plan.describe_job`."""
     known = {**wildcards, **(extra or {})}
-    text = caption(known) if callable(caption) else caption
+    text = as_workflow_error(report_caption, caption, CONFIG, known, analysis)
     return as_workflow_error(
-        describe_job,
-        name,
-        CONFIG,
-        known,
-        ROOT,
-        caption=report_caption(text, CONFIG, known),
-        **shares,
+        describe_job, name, CONFIG, known, ROOT, caption=text, **shares
     )
 
 
-def jobs(name, caption="", raw=()):
+def jobs(name, raw=()):
     """Return the params function of a rule that runs one job; `raw` names those of its inputs that no job makes."""
 
     def described(wildcards):
         paths = [path for files in raw for path in files(wildcards)]
         digest = as_workflow_error(digest_of_raw, paths, Store(STORE))
-        return [job(name, wildcards, caption, raw=digest)]
+        return [job(name, wildcards, raw=digest)]
 
     # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
-    return described if raw else lambda wildcards: [job(name, wildcards, caption)]
+    return described if raw else lambda wildcards: [job(name, wildcards)]
+
+
+def shown_job(name, caption, analysis=lambda wildcards: None, **shares):
+    """Return the params function of a rule that runs one job whose result the report shows.
+
+    Args:
+        name: of the job.
+        caption: of the report; a function of the analysis, if it is that of one.
+        analysis: a function of the wildcards.
+    """
+
+    def described(wildcards):
+        of = analysis(wildcards)
+        text = caption(of) if callable(caption) else caption
+        return ReportedJobs([job(name, wildcards, text, of, **shares)])
+
+    return described
 
 
 def batch(name, inputs, **jobs_of_rule):
@@ -103,11 +129,39 @@ def reads(name):
     return lambda wildcards: as_workflow_error(name, CONFIG, wildcards)
 
 
-def raw_files(kind):
-    """Return a rule's input of raw images or masks."""
-    return reads(
-        lambda config, wildcards: getattr(config, f"raw_{kind}")(wildcards["dataset"])
-    )
+@cache
+def raw_files(kind, dataset):
+    """Return the raw images or masks of a data set, see `classlens.store.raw`."""
+    paths = as_workflow_error(getattr(CONFIG, f"raw_{kind}"), dataset)
+    return as_workflow_error(list_raw, f"{dataset}_{kind}", paths, Store(STORE))
+
+
+def raw_manifest(kind):
+    """Return a rule's input that stands for raw images or masks."""
+    return lambda wildcards: raw_files(kind, wildcards["dataset"]).manifest
+
+
+def raw_job(name, kind):
+    """Return the params function of a rule that runs one job on raw images or masks, its input `raw`.
+
+    Beside what `job` describes: `told`, which says on the console how much is looked over.
+    """
+
+    def described(wildcards):
+        found = raw_files(kind, dataset := wildcards["dataset"])
+        told = f"{dataset}: {len(found.paths):,} raw files of {kind}"
+        if kind == "images":
+            told += "".join(
+                f", {CONFIG.images(dataset, split):,} {split} images ({key}: {CONFIG.datasets[dataset][key]})"
+                for split, key in (
+                    ("evaluation", "per_class"),
+                    ("training", "train_per_class"),
+                )
+            )
+        shares = {"raw": found.digest, "raw_files": {"raw": found.paths}, "told": told}
+        return [job(name, wildcards, **shares)]
+
+    return described
 
 
 def reported(path, section, content, model="{model}"):
@@ -115,7 +169,11 @@ def reported(path, section, content, model="{model}"):
     return report(
         path,
         caption="../report/caption.rst",
-        category=section,
+        category=(
+            (lambda wildcards: numbered(section(wildcards)))
+            if callable(section)
+            else numbered(section)
+        ),
         labels={"model": model, "content": content},
     )
 
@@ -135,16 +193,17 @@ def measured(analyses):
 
 def measures(analyses):
     """Return the params function of a rule that runs the measures of analyses."""
-    return lambda wildcards: [
+    return lambda wildcards: ReportedJobs(
         job(
             analysis.name,
             wildcards,
             analysis.caption if analysis.one_model else "",
+            analysis,
             inputs=list(analysis.inputs),
             outputs=dict(analysis.tables),
         )
         for analysis in analyses
-    ]
+    )
 
 
 def one_of(names):

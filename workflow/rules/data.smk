@@ -3,7 +3,7 @@
 
 rule stimuli:
     input:
-        raw=raw_files("images"),
+        raw=raw_manifest("images"),
     output:
         table="results/datasets/{dataset}/stimuli.csv",
     log:
@@ -12,7 +12,9 @@ rule stimuli:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=jobs("stimuli", raw=[raw_files("images")]),
+        jobs=raw_job("stimuli", "images"),
+    message:
+        "List {params.jobs[0][told]}"
     script:
         "../scripts/run_jobs.py"
 
@@ -20,7 +22,7 @@ rule stimuli:
 rule mask_list:
     input:
         stimuli="results/datasets/{dataset}/stimuli.csv",
-        raw=raw_files("masks"),
+        raw=raw_manifest("masks"),
     output:
         table="results/datasets/{dataset}/masks.csv",
     log:
@@ -29,7 +31,9 @@ rule mask_list:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=jobs("mask_list", raw=[raw_files("masks")]),
+        jobs=raw_job("mask_list", "masks"),
+    message:
+        "List {params.jobs[0][told]}"
     script:
         "../scripts/run_jobs.py"
 

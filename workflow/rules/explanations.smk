@@ -22,6 +22,26 @@ rule explanation:
         "../scripts/run_jobs.py"
 
 
+# What heads, MLPs and the rest write into each image's logit.
+rule attribute_logits:
+    input:
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
+    output:
+        attribution=files.ATTRIBUTION,
+    log:
+        "logs/attribute_logits/{model}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        **gpu_resources("attribute_logits", Gpu(minutes=240, mem_mb=16000)),
+    params:
+        jobs=jobs("attribute_logits"),
+    script:
+        "../scripts/run_jobs.py"
+
+
 rule random_explanation:
     input:
         pixels=reads(files.EVALUATION),
@@ -69,6 +89,50 @@ rule remove_tokens:
         **gpu_resources("remove_tokens", Gpu(minutes=720, mem_mb=16000)),
     params:
         jobs=jobs("remove_tokens"),
+    script:
+        "../scripts/run_jobs.py"
+
+
+rule remove_pixels:
+    input:
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
+        explanation=reads(files.importance),
+    output:
+        curves="results/{model}/faithfulness/{method}_pixels.csv",
+        correct_per_image="results/{model}/faithfulness/{method}_pixels.h5",
+    log:
+        "logs/remove_pixels/{model}/{method}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        **gpu_resources("remove_pixels", Gpu(minutes=240, mem_mb=16000)),
+    params:
+        jobs=jobs("remove_pixels"),
+    script:
+        "../scripts/run_jobs.py"
+
+
+# By the same model with its blocks reset, from the last to the first.
+rule randomised_explanation:
+    input:
+        pixels=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
+        control=reads(files.of_twin(files.WEIGHTS)),
+    output:
+        randomised="results/{model}/randomisation/{method}.h5",
+    log:
+        "logs/randomised_explanation/{model}/{method}.log",
+    wildcard_constraints:
+        method=one_of(name for name, method in METHODS.items() if method.compute),
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        **gpu_resources("randomised_explanation", Gpu(minutes=240, mem_mb=16000)),
+    params:
+        jobs=jobs("randomised_explanation"),
     script:
         "../scripts/run_jobs.py"
 

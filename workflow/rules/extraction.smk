@@ -37,9 +37,9 @@ for depth in DEPTHS:
             model=models_where("depth", depth),
         conda:
             "../../envs/data.yaml"
-        # A million images take hours to compress.
+        threads: CONFIG.extraction["threads"]
         resources:
-            runtime=lambda wildcards, attempt: 240 * attempt,
+            runtime=lambda wildcards, attempt: 60 * attempt,
         params:
             jobs=jobs("gather"),
         script:

@@ -11,6 +11,8 @@ rule weights:
         "logs/weights/{model}.log",
     wildcard_constraints:
         model=one_of(UNTRAINED),
+    # Before data sets are read, which may take hours: what is wrong with a checkpoint or head is told at once.
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     params:

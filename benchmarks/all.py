@@ -1,0 +1,78 @@
+"""Run every benchmark and write what each found, with machine and date, as a page of the docs.
+
+    python benchmarks/all.py docs/benchmarks.md [--only startup planning]
+
+A benchmark's first line says what it measures against which limit; of what it prints, all but single turns is kept.
+With `--only`, the other rows of the page stay as they are, with their dates.
+"""
+
+import argparse
+import os
+import platform
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+FOLDER = Path(__file__).parent
+PAGE = """# Benchmarks
+
+What classlens costs, and against which bare limit: the work that nobody can do without, such as one forward pass.
+Written by `make bench`; `python benchmarks/NAME.py --help` says how each measures. Numbers of a machine that does other
+work at the same time are worth little; each row names its machine and load.
+
+| benchmark | what | found | where and when |
+| --- | --- | --- | --- |
+"""
+ROW = re.compile(r"\| `(?P<name>\w+)` \|.*")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = sorted(path.stem for path in FOLDER.glob("*.py") if path != Path(__file__))
+    options.add_argument("page", type=Path)
+    options.add_argument("--only", nargs="+", choices=names, default=names)
+    given = options.parse_args()
+    rows = {found["name"]: found[0] for line in _lines(given.page) if (found := ROW.fullmatch(line))}
+    failed = False
+    for name in given.only:
+        print(f"{name} ...", flush=True)
+        began, load = datetime.now(UTC), os.getloadavg()[0]
+        ran = subprocess.run([sys.executable, FOLDER / f"{name}.py"], capture_output=True, text=True, check=False)
+        if ran.returncode:
+            print(f"{name} failed:\n{ran.stderr}", file=sys.stderr)
+            failed = True
+            continue
+        found = [line for line in ran.stdout.splitlines() if line.strip() and not re.search(r"\bturn \d", line)]
+        what = re.search(r'^"""(.+?)\n', (FOLDER / f"{name}.py").read_text())
+        cells = (
+            f"`{name}`",
+            what[1] if what else "",
+            "<br>".join(found),
+            f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
+        )
+        rows[name] = "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
+        # After each, as all of them take an hour.
+        given.page.write_text(PAGE + "".join(f"{rows[name]}\n" for name in sorted(rows)))
+    sys.exit(failed)
+
+
+def machine() -> str:
+    """Name processor, cores, GPU and the libraries that matter."""
+    processor = next(
+        (line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{processor}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+if __name__ == "__main__":
+    main()

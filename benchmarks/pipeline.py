@@ -1,0 +1,128 @@
+"""Extraction and gathering with a model that costs nothing: what reading, packing and writing leave of a fast GPU.
+
+    python benchmarks/pipeline.py [--images 8192] [--threads 2] [--turns 3]
+
+The outputs of a batch are ready-made, with the sizes and the spread of ViT-B's: what a network with random weights
+makes of images in which patches resemble each other. Prints the images per second of each turn, then a line per
+architecture with the median, and what a bare copy of the same bytes reaches in the same turns.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from classlens.extraction.extract import run_images
+from classlens.extraction.gather import gather
+from classlens.extraction.recorder import Recorder
+from classlens.models.build import build
+from classlens.models.inputs import Normalise
+
+ARCHITECTURES = {"ViT-B/16": "vit_base_patch16_224", "ViT-B/32": "vit_base_patch32_224"}
+BATCH, SHARD = 64, 1024
+HALF = [0.5, 0.5, 0.5]
+
+
+class Ready:
+    """Stands in for what a model kept of a batch."""
+
+    def __init__(self, arrays):
+        self._arrays = arrays
+
+    def arrays(self):
+        return self._arrays
+
+
+class FreeModel:
+    """A recorder whose network costs nothing: it gives what the real one kept of a first batch, again and again."""
+
+    def __init__(self, recorder, pixels, classes):
+        self._kept = recorder(pixels, classes).arrays()
+        self._recorder, self.num_classes = recorder, recorder.num_classes
+
+    def columns(self):
+        return self._recorder.columns()
+
+    def attributes(self):
+        return self._recorder.attributes()
+
+    def __call__(self, pixels, classes):
+        assert len(pixels) == len(classes) == BATCH
+        return Ready(self._kept)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--images", type=int, default=8192)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--turns", type=int, default=3)
+    given = options.parse_args()
+    torch.set_num_threads(given.threads)
+    for label, architecture in ARCHITECTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            measure(label, architecture, Path(folder), given)
+
+
+def measure(label: str, architecture: str, folder: Path, given: argparse.Namespace) -> None:
+    torch.manual_seed(0)
+    model = build(architecture, {})
+    torch.nn.init.normal_(model.head.weight, std=0.02)
+    random = np.random.default_rng(0)
+    images = smooth_images(random, BATCH)
+    classes = random.integers(0, 1000, given.images)
+    free = FreeModel(Recorder(model, Normalise(HALF, HALF, torch.device("cpu"))), images, classes[:BATCH])
+    pixels = folder / "pixels.h5"
+    with h5py.File(pixels, "w") as file:
+        stored = file.create_dataset("pixels", (given.images, 224, 224, 3), np.uint8, chunks=(6, 224, 224, 3))
+        for start in range(0, given.images, BATCH):
+            stored[start : start + BATCH] = images
+        file["class_index"] = classes.astype(np.uint16)
+    layers = [str(folder / f"block_{block:02d}.h5") for block in range(len(model.blocks))]
+    shards = [str(folder / f"shard_{start}.h5") for start in range(0, given.images, SHARD)]
+    rates: dict[str, list[float]] = {"extraction": [], "gathering": [], "bare copy": []}
+    for turn in range(given.turns):
+        took = {
+            "extraction": seconds(extract, free, pixels, shards, given),
+            "gathering": seconds(gather, shards, layers, str(folder / "output.h5"), threads=given.threads),
+            "bare copy": seconds(copy, shards, folder),
+        }
+        for name, duration in took.items():
+            rates[name].append(given.images / duration)
+        print(f"turn {turn}: " + ", ".join(f"{name} {values[-1]:.0f} images/s" for name, values in rates.items()))
+    size = sum(Path(shard).stat().st_size for shard in shards) / given.images
+    reached = {name: statistics.median(values) for name, values in rates.items()}
+    print(f"{label}: {size / 1000:.1f} kB per image; a bare copy of the files {reached['bare copy']:.0f} images/s")
+    print(f"{label}: extraction {reached['extraction']:.0f} images/s, gathering {reached['gathering']:.0f} images/s")
+
+
+def smooth_images(random: np.random.Generator, count: int) -> np.ndarray:
+    coarse = random.integers(0, 128, (count, 7, 7, 3), np.uint8)
+    return coarse.repeat(32, 1).repeat(32, 2) + random.integers(0, 128, (count, 224, 224, 3), np.uint8)
+
+
+def extract(free: FreeModel, pixels: Path, shards: list[str], given: argparse.Namespace) -> None:
+    for number, shard in enumerate(shards):
+        start = number * SHARD
+        stop = min(start + SHARD, given.images)
+        run_images(free, str(pixels), shard, start=start, stop=stop, batch_size=BATCH, threads=given.threads)
+
+
+def copy(shards: list[str], folder: Path) -> None:
+    for shard in shards:
+        shutil.copyfile(shard, folder / "copy")
+
+
+def seconds(function: object, *arguments: object, **keywords: object) -> float:
+    start = time.perf_counter()
+    function(*arguments, **keywords)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""Attribute the logits of images from Python."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import torch
+
+from classlens.arrays import Array
+from classlens.attribution.decompose import Attribution, LogitAttribution
+from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
+
+
+def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_size: int = 32) -> Attribution:
+    """Attribute the output logit of one class of each image.
+
+    Args:
+        model: a supported timm model; it is left as it was.
+        images: (N, 3, H, W), normalised.
+        classes: (N), classes of the model.
+        batch_size: images per forward pass, at most.
+
+    Returns:
+        contributions, in main memory.
+
+    Raises:
+        InputError: attribution does not apply to the model, see `LogitAttribution`.
+    """
+    device = next(model.parameters()).device
+    found: list[Attribution] = []
+    with frozen_eval_mode(model):
+        attribute = LogitAttribution(model)
+
+        def run(part: slice) -> None:
+            found.append(attribute(images[part].to(device), torch.as_tensor(classes[part], device=device)))
+
+        with_oom_backoff(len(images), min(batch_size, attribute.images_that_fit), run)
+    return Attribution(
+        **{field.name: torch.cat([getattr(one, field.name).cpu() for one in found]) for field in fields(Attribution)}
+    )

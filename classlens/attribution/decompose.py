@@ -1,0 +1,313 @@
+"""The model's output logit of a class as an exact sum: what each head reads where, each MLP, embedding, constants.
+
+Norms behind a branch are frozen at what they see on the image, see `norms`; what is left between a branch and the
+logit is linear, so that a sum of branches is a sum of contributions. After Gandelsman, Efros, Steinhardt, ICLR 2024
+(arXiv 2310.05916), there for CLIP; see docs/method.md, direct logit attribution.
+
+The class's row w of the head is pulled back to the residual stream once, and from there through each block's output
+projection to its heads: u[b, h]. Then what head h writes from token j is A[b, h, dest, j] * (u[b, h] . v[b, h, j]), a
+product of two numbers: no vector (D) is ever made for a head and a token. As every frozen norm is one number per
+destination times a matrix that all share, this holds for an average over many destinations, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+
+from classlens.attribution.norms import FrozenNorm
+from classlens.errors import InputError
+from classlens.explanations.branch import POST_NORM_BLOCKS
+from classlens.inference.activations import site_module
+from classlens.inference.attention import Attention, patch_attention
+
+FEW = 2
+"""Rows of attention that take less memory than the queries and keys that they come from."""
+KEPT_BYTES = 2**31
+"""Memory that queries and keys may take which are kept until the last norm is known."""
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Contributions to the output logit of one class of each image; n images, B blocks, H heads, T tokens.
+
+    Attributes:
+        heads: (n, B, H, T), what a head writes into the logit from each token that it reads.
+        attention_bias: (n, B), what is constant in the attention branch: biases behind the heads.
+        mlp: (n, B), what the MLP branch writes.
+        embedding: (n), of the destination's input to the first block.
+        constant: (n), biases of the last norms and of the head.
+        logit: (n), the model's own output, which all of these sum up to.
+    """
+
+    heads: torch.Tensor
+    attention_bias: torch.Tensor
+    mlp: torch.Tensor
+    embedding: torch.Tensor
+    constant: torch.Tensor
+    logit: torch.Tensor
+
+    def gap(self) -> torch.Tensor:
+        """Return |sum of the parts - logit| as a share of the largest part (n)."""
+        parts = [self.heads.flatten(1), self.attention_bias, self.mlp, self.embedding[:, None], self.constant[:, None]]
+        total = sum(part.sum(1) for part in parts)
+        largest = torch.stack([part.abs().amax(1) for part in parts]).amax(0)
+        return (total - self.logit).abs() / largest.clamp(min=torch.finfo(largest.dtype).tiny)
+
+
+class LogitAttribution:
+    """Attributes the output logits of a model.
+
+    Args:
+        model: a supported timm model in evaluation mode that pools a token or averages tokens.
+
+    Raises:
+        InputError: its attention is gated, it pools in another way, or a norm is none that can be frozen.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._norm = FrozenNorm(model.norm, "the last norm")
+        self._readouts = _readouts(model)
+        self._branches = [_Branch(block, number) for number, block in enumerate(model.blocks)]
+        few = all(readout.count <= FEW for readout in self._readouts)
+        tokens = model.num_prefix_tokens + model.patch_embed.num_patches
+        # Per block queries, keys and values, which lie together; at the end, a block at a time, weights and scores.
+        numbers = tokens * (3 * len(model.blocks) * model.embed_dim + 3 * model.blocks[0].attn.num_heads * tokens)
+        self.images_that_fit: int = sys.maxsize if few else max(1, KEPT_BYTES // (4 * numbers))
+        """How many images go through at once, at most."""
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> Attribution:
+        """Attribute the logit of one class of each image, in one forward pass.
+
+        Args:
+            images: (n, 3, H, W), normalised.
+            classes: (n).
+
+        Returns:
+            contributions in the precision of the model's parameters, float32 at least.
+        """
+        # In full precision whatever autocast does: large parts may cancel.
+        exactly = partial(torch.autocast, images.device.type, enabled=False)
+        with exactly():
+            passes = [_Pass(self._norm, readout, self._branches, classes) for readout in self._readouts]
+
+        def attend(block: int, attention: Attention) -> torch.Tensor:
+            for one in passes:
+                one.read_attention(block, attention)
+            return attention.output()
+
+        with patch_attention(self._model, attend), _reading(self._model, self._branches, passes):
+            output = self._model(images)
+        with exactly():
+            found = [one.contributions() for one in passes]
+        parts = {name: torch.stack([each[name] for each in found]).sum(0) for name in found[0]}
+        return Attribution(**parts, logit=output.gather(1, classes[:, None])[:, 0].to(parts["constant"]))
+
+
+@dataclass(frozen=True)
+class _Readout:
+    """A head and the tokens whose mean it reads."""
+
+    head: Any
+    share: float
+    """Of this head in the output."""
+    tokens: slice
+    count: int
+    pooled_norm: FrozenNorm
+    """Behind the pooling."""
+
+
+def _readouts(model: Any) -> list[_Readout]:
+    distilled = getattr(model, "head_dist", None)
+    if distilled is not None:
+        none = FrozenNorm(None, "")
+        heads = (model.head, distilled)
+        return [_Readout(head, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)]
+    pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm behind the pooling")
+    if model.global_pool == "token":
+        return [_Readout(model.head, 1.0, slice(0, 1), 1, pooled)]
+    if model.global_pool != "avg":
+        raise InputError(
+            f"direct logit attribution does not apply to a model that pools by {model.global_pool!r}, which is no sum "
+            f"over tokens; it takes models that read [CLS] or average their tokens"
+        )
+    first = 0 if getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
+    total = model.num_prefix_tokens + model.patch_embed.num_patches
+    return [_Readout(model.head, 1.0, slice(first, total), total - first, pooled)]
+
+
+class _Branch:
+    """What stands between a block's heads and the residual stream: norm, projection, LayerScale, norm.
+
+    Blocks have some of these at most. The first norm stands inside the attention, the last behind the branch.
+    """
+
+    def __init__(self, block: Any, number: int) -> None:
+        attention = block.attn
+        if getattr(attention, "gate", None) is not None:
+            raise InputError(
+                "direct logit attribution does not apply to a model whose attention is gated, so that the heads' "
+                "outputs alone do not determine what the branch adds; take chefer, rollout or attention"
+            )
+        self.block, self.heads = block, int(attention.num_heads)
+        self.inner = FrozenNorm(getattr(attention, "norm", None), f"the norm inside the attention of block {number}")
+        self.projection = attention.proj
+        scale = getattr(getattr(block, "ls1", None), "gamma", None)
+        self.layer_scale = getattr(block, "gamma_1", None) if scale is None else scale
+        post = block.norm1 if isinstance(block, POST_NORM_BLOCKS) else None
+        self.post = FrozenNorm(post, f"the norm behind the attention of block {number}")
+
+    def pull_back(self, u: torch.Tensor) -> torch.Tensor:
+        """Return for u (n, D) at the residual stream what it is at the heads' outputs, (n, H, d)."""
+        at_heads = self.inner.pull_back(self._behind_projection(u) @ self.projection.weight.to(u.dtype))
+        return at_heads.reshape(len(u), self.heads, -1)
+
+    def constants(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what the branch adds whatever the heads put out, along u (n, D).
+
+        Returns:
+            (n), in front of the post-norm, whose scale it still lacks, and behind it.
+        """
+        behind = self._behind_projection(u)
+        front = self.inner.bias(behind @ self.projection.weight.to(u.dtype))
+        if self.projection.bias is not None:
+            front = front + behind @ self.projection.bias.to(u.dtype)
+        return front, self.post.bias(u)
+
+    def _behind_projection(self, u: torch.Tensor) -> torch.Tensor:
+        pulled = self.post.pull_back(u)
+        return pulled if self.layer_scale is None else pulled * self.layer_scale
+
+
+_Read = Callable[["_Pass", torch.Tensor], None]
+"""Takes note of what a module sees or puts out."""
+
+
+class _Pass:
+    """What one forward pass shows of one readout; Q destinations, its tokens."""
+
+    def __init__(self, norm: FrozenNorm, readout: _Readout, branches: list[_Branch], classes: torch.Tensor) -> None:
+        self._norm, self._readout, self._branches, self.pooled_norm = norm, readout, branches, readout.pooled_norm
+        weight = readout.head.weight
+        self._dtype = torch.promote_types(weight.dtype, torch.float32)
+        w = readout.share * weight[classes].to(self._dtype)
+        bias = readout.head.bias
+        behind_pooling = self.pooled_norm.pull_back(w)
+        self._u = norm.pull_back(behind_pooling)
+        self._constant = self.pooled_norm.bias(w) + (0 if bias is None else readout.share * bias[classes])
+        self._norm_bias = norm.bias(behind_pooling)
+        self._at_heads = [branch.pull_back(self._u) for branch in branches]
+        self._read: list[torch.Tensor] = []
+        self._rows: list[Attention | torch.Tensor] = []
+        ones = self._u.new_ones(len(w), readout.count)
+        self._scales = [ones] * len(branches)
+        self._post_scales = [ones] * len(branches)
+        self._mlp: list[torch.Tensor] = []
+        self._pooled = ones[:, 0]
+
+    def read_attention(self, block: int, attention: Attention) -> None:
+        """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from."""
+        with torch.autocast(attention.value.device.type, enabled=False):
+            # Not as a product of matrices, which would first move the values to where it wants them.
+            self._read.append((attention.value.to(self._dtype) * self._at_heads[block][:, :, None]).sum(-1))
+            if attention.nested:
+                self._rows.append(attention.weights()[:, :, self._readout.tokens])
+                return
+            rows = _rows_of(attention, self._readout.tokens, self._dtype)
+            self._rows.append(rows.weights() if self._readout.count <= FEW else rows)
+
+    def read_inner(self, heads: torch.Tensor, block: int) -> None:
+        """Keep the scale of the norm inside the attention, given what it sees (n, T, D)."""
+        self._scales[block] = self._branches[block].inner.scale(self._destinations(heads))
+
+    def read_post(self, projected: torch.Tensor, block: int) -> None:
+        """Keep the scale of the norm behind the attention, given what it sees (n, T, D)."""
+        self._post_scales[block] = self._branches[block].post.scale(self._destinations(projected))
+
+    def read_mlp(self, added: torch.Tensor) -> None:
+        """Keep u . what the next block's MLP adds at the destinations (n, Q)."""
+        self._mlp.append(self._along_u(added))
+
+    def read_embedding(self, tokens: torch.Tensor) -> None:
+        """Keep u . the destinations' input to the first block (n, Q)."""
+        self._embedding = self._along_u(tokens)
+
+    def read_last(self, residual: torch.Tensor) -> None:
+        """Keep the scale of the last norm at the destinations (n, Q)."""
+        self._last = self._norm.scale(self._destinations(residual))
+
+    def read_pooled(self, pooled: torch.Tensor) -> None:
+        """Keep the scale of the norm behind the pooling (n), given what it sees (n, D)."""
+        self._pooled = self.pooled_norm.scale(pooled.to(self._dtype))
+
+    def contributions(self) -> dict[str, torch.Tensor]:
+        """Return this readout's share of `Attribution`, by name."""
+        weight = self._last * self._pooled[:, None] / self._readout.count
+        heads, biases = [], []
+        for block, branch in enumerate(self._branches):
+            front, behind = branch.constants(self._u)
+            of_post = weight * self._post_scales[block]
+            rows = self._rows[block]
+            attention = rows.weights() if isinstance(rows, Attention) else rows
+            # The mean over destinations, each with its scales, of what they attend to.
+            attended = ((of_post * self._scales[block])[:, None, None] @ attention)[:, :, 0]
+            heads.append(attended * self._read[block])
+            biases.append(of_post.sum(1) * front + weight.sum(1) * behind)
+        return {
+            "heads": torch.stack(heads, dim=1),
+            "attention_bias": torch.stack(biases, dim=1),
+            "mlp": torch.stack([(weight * added).sum(1) for added in self._mlp], dim=1),
+            "embedding": (weight * self._embedding).sum(1),
+            "constant": self._constant + self._pooled * self._norm_bias,
+        }
+
+    def _destinations(self, tokens: torch.Tensor) -> torch.Tensor:
+        return tokens[:, self._readout.tokens].to(self._dtype)
+
+    def _along_u(self, tokens: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(tokens.device.type, enabled=False):
+            return (self._destinations(tokens) @ self._u[..., None])[..., 0]
+
+
+def _rows_of(attention: Attention, rows: slice, dtype: torch.dtype) -> Attention:
+    """Return the attention of some tokens to all."""
+    bias = attention.bias
+    if bias is not None:
+        bias = bias.expand(*attention.query.shape[:-1], attention.key.shape[-2])[:, :, rows].to(dtype)
+    return replace(attention, query=attention.query[:, :, rows].to(dtype), key=attention.key.to(dtype), bias=bias)
+
+
+@contextmanager
+def _reading(model: Any, branches: list[_Branch], passes: list[_Pass]) -> Iterator[None]:
+    """Show the passes what the model computes."""
+
+    def shows(read: _Read) -> Callable[..., None]:
+        def hook(_module: Any, inputs: tuple[torch.Tensor, ...], *output: torch.Tensor) -> None:
+            seen = output[0] if output else inputs[0]
+            for one in passes:
+                read(one, seen)
+
+        return hook
+
+    before: list[tuple[Any, _Read]] = [(model.blocks[0], _Pass.read_embedding)]
+    after: list[tuple[Any, _Read]] = [(model.blocks[-1], _Pass.read_last)]
+    for number, branch in enumerate(branches):
+        after.append((site_module(branch.block, "mlp"), _Pass.read_mlp))
+        before.append((branch.inner.module, partial(_Pass.read_inner, block=number)))
+        before.append((branch.post.module, partial(_Pass.read_post, block=number)))
+    before.append((passes[0].pooled_norm.module, _Pass.read_pooled))
+    handles = [module.register_forward_pre_hook(shows(read)) for module, read in before if module is not None]
+    handles += [module.register_forward_hook(shows(read)) for module, read in after]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

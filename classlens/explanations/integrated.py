@@ -1,0 +1,35 @@
+"""Integrated gradients (Sundararajan, Taly, Yan, ICML 2017, arXiv 1703.01365) of the class's logit, by captum."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from captum.attr import IntegratedGradients
+
+from classlens.explanations.explainer import Explainer
+from classlens.explanations.graph import images_that_fit
+from classlens.explanations.pixels import token_sums
+from classlens.inference.tokens import TokenModel
+
+STEPS = 32
+"""Points between baseline and image; by Gauss-Legendre, as captum's default."""
+
+
+def integrated_gradients(model: Any) -> Explainer:
+    """Explain by integrated gradients from the image that is zero after normalisation.
+
+    Args:
+        model: a supported timm model.
+    """
+    attribution = IntegratedGradients(model)
+
+    def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        # One point of all images at a time, so that a batch takes no more memory than one backward pass.
+        found = attribution.attribute(
+            images, baselines=0, target=classes, n_steps=STEPS, method="gausslegendre", internal_batch_size=len(images)
+        )
+        return token_sums(model, found)
+
+    what = "integrated gradients of the class's logit, summed over the token's pixels"
+    return Explainer(compute, what, images_that_fit=images_that_fit(TokenModel(model)))

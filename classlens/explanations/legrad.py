@@ -1,0 +1,91 @@
+"""How much attention to each token raises the class of interest, block by block.
+
+LeGrad (Bousselham et al., ICCV 2025, arXiv 2404.03214): the gradient of the class's logit, read off the tokens behind a
+block, with respect to its attention weights A. As z = A v, d s / d A[h, i, j] = <d s / d z[h, i], v[h, j]>.
+The gradient is local to a block, so backward passes go through each block alone. See docs/method.md, LeGrad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+
+from classlens.explanations.explainer import Explainer
+from classlens.explanations.graph import images_that_fit
+from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.tokens import TokenModel
+
+Pool = Callable[[torch.Tensor], torch.Tensor]
+"""Makes one vector (n, D) of the tokens behind a block (n, T, D)."""
+
+
+def legrad(model: Any) -> Explainer:
+    """Explain by LeGrad, the class being read off the mean of all tokens.
+
+    Args:
+        model: a supported timm model.
+    """
+    return _explainer(model, lambda tokens: tokens.mean(1), "the mean of all tokens")
+
+
+def legrad_cls(model: Any) -> Explainer:
+    """Explain by LeGrad, the class being read off [CLS].
+
+    Args:
+        model: a supported timm model with [CLS].
+    """
+    return _explainer(model, lambda tokens: tokens[:, 0], "[CLS]")
+
+
+def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
+    tokens = TokenModel(model)
+
+    def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        maps: list[torch.Tensor] = []
+        seen: dict[str, torch.Tensor] = {}
+
+        def attend(_block: int, attention: Attention) -> torch.Tensor:
+            # The graph begins at the heads' outputs, and `behind` ends it with the block.
+            seen["value"] = attention.value.detach()
+            seen["heads"] = attention.output().detach().requires_grad_()
+            return seen["heads"]
+
+        def behind(_module: Any, _inputs: Any, residual: torch.Tensor) -> torch.Tensor:
+            logit = _logits(model, pool(residual)).gather(1, classes[:, None]).sum()
+            [gradient] = torch.autograd.grad(logit, seen["heads"])
+            # In float32 whatever autocast does: these are differences of small numbers.
+            with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+                by_weight = gradient.float() @ seen["value"].float().transpose(-2, -1)
+                maps.append(by_weight.relu_().mean(2) / by_weight.shape[1])
+            return residual.detach()
+
+        with torch.no_grad():
+            embedded = tokens.embed(images)
+        with ExitStack() as stack:
+            for block in model.blocks:
+                stack.callback(block.register_forward_hook(behind).remove)
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(patch_attention(model, attend))
+            tokens.residual(embedded)
+        return torch.stack(maps, dim=1)[..., tokens.prefix :]
+
+    return Explainer(
+        compute,
+        f"the positive part of the gradient of local logits at {where}, mean over heads and tokens, summed over blocks",
+        f"the positive part of the gradient of local logits at {where} with respect to what tokens attend to, mean "
+        f"over tokens, divided by the number of heads: block, head, token",
+        images_that_fit(tokens),
+    )
+
+
+def _logits(model: Any, token: torch.Tensor) -> torch.Tensor:
+    """Return logits (n, C) of vectors (n, D); a distilled model's are the mean of those of both heads."""
+    normed = model.norm(token)
+    fc_norm = getattr(model, "fc_norm", None)
+    normed = normed if fc_norm is None else fc_norm(normed)
+    logits = model.head(normed)
+    distilled = getattr(model, "head_dist", None)
+    return torch.as_tensor(logits if distilled is None else (logits + distilled(normed)) / 2)

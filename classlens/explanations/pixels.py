@@ -1,0 +1,28 @@
+"""From pixels to the image tokens that are made of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers.patch_embed import PatchEmbed
+
+
+def token_sums(model: Any, values: torch.Tensor) -> torch.Tensor:
+    """Sum what pixels have over each token's pixels and channels.
+
+    Args:
+        model: a supported timm model.
+        values: (n, 3, H, W).
+
+    Returns:
+        (n, P) float32. Pixels at the edges that no patch covers belong to no token.
+    """
+    embedding = model.patch_embed
+    rows, columns = embedding.grid_size
+    if isinstance(embedding, PatchEmbed):
+        height, width = embedding.patch_size
+    else:  # A convolutional stem: its cells divide the image.
+        height, width = values.shape[-2] // rows, values.shape[-1] // columns
+    cut = values[..., : rows * height, : columns * width].float().sum(1)
+    return cut.reshape(-1, rows, height, columns, width).sum((2, 4)).flatten(1)

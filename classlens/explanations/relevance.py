@@ -1,0 +1,131 @@
+"""A backward pass that passes relevance on: gradients are changed where the network is not linear.
+
+Input times such a gradient is the relevance of AttnLRP (Achtibat et al., ICML 2024, arXiv 2402.05602), by its epsilon
+rule without epsilon; see docs/method.md, attribution by relevance. Forward passes are as ever, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from timm.layers.norm import RmsNorm, RmsNormFp32
+from timm.layers.patch_embed import PatchEmbed
+
+from classlens.errors import InputError
+from classlens.inference.activations import is_gated
+from classlens.inference.attention import Attention, patch_attention
+
+RMS_NORMS = (torch.nn.RMSNorm, RmsNorm, RmsNormFp32)
+NORMS = (torch.nn.LayerNorm, *RMS_NORMS)
+"""Norms that there is a rule for; timm's own LayerNorms derive from torch's."""
+
+Change = Callable[[torch.Tensor], torch.Tensor]
+"""Returns the gradient that goes to the input, given the one that came to the output."""
+
+
+def require_relevance_rules(model: Any, method: str) -> None:
+    """Check that there is a rule for everything that a model is made of.
+
+    Raises:
+        InputError: there is not; the message says what it is and which explanations apply.
+    """
+
+    def refuse(reason: str) -> InputError:
+        return InputError(f"explanation {method!r} does not apply to a model {reason}; take legrad")
+
+    if any(getattr(block.attn, "gate", None) is not None for block in model.blocks):
+        raise refuse("whose attention is gated: relevance has no rule for the gate, which is no module of its own")
+    if not isinstance(model.patch_embed, PatchEmbed):
+        raise refuse(f"whose patches come from {type(model.patch_embed).__name__} and not from one linear map")
+    for name, module in model.named_modules():
+        is_norm = "norm" in name.rpartition(".")[2] and not isinstance(module, torch.nn.Identity)
+        if is_norm and not isinstance(module, NORMS):
+            raise refuse(f"whose {name} is a {type(module).__name__}: relevance has rules for LayerNorm and RMSNorm")
+    for block in model.blocks:
+        if not (hasattr(block.mlp, "act") and hasattr(block.mlp, "fc2")):
+            raise refuse(f"whose MLP is a {type(block.mlp).__name__} without an activation that can be told apart")
+
+
+@contextmanager
+def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]:
+    """Let backward passes in the context follow the rules.
+
+    - norm: its standard deviation counts as constant;
+    - activation f: counts as x times the constant f(x) / x;
+    - attention: the gradient into queries and keys, and that into values, is multiplied by a number each;
+    - gated MLP: the gradient into both factors is halved.
+
+    Args:
+        model: a supported timm model, see `require_relevance_rules`.
+        query: factor of the gradient into queries and into keys; at 0 the attention weights count as constant.
+        value: factor of the gradient into values.
+    """
+
+    def attend(_block: int, attention: Attention) -> torch.Tensor:
+        asking, asked = (_scaled(x, query) if query else x.detach() for x in (attention.query, attention.key))
+        return replace(attention, query=asking, key=asked, value=_scaled(attention.value, value)).output()
+
+    def halve(_module: Any, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return _scaled(inputs[0], 0.5)
+
+    with ExitStack() as stack:
+        for module in model.modules():
+            if isinstance(module, NORMS):
+                stack.callback(module.register_forward_hook(_linear_norm).remove)
+        for block in model.blocks:
+            stack.callback(block.mlp.act.register_forward_hook(_linear_activation).remove)
+            if is_gated(block.mlp):
+                # What lies between the product and here is linear by now, so it does not matter where one halves.
+                stack.callback(block.mlp.fc2.register_forward_pre_hook(halve).remove)
+        stack.enter_context(patch_attention(model, attend))
+        yield
+
+
+class _Changed(torch.autograd.Function):
+    """Puts out what was computed before; in the backward pass the gradient is changed."""
+
+    @staticmethod
+    def forward(ctx: Any, _x: torch.Tensor, output: torch.Tensor, change: Change) -> torch.Tensor:
+        ctx.change = change
+        return output.view_as(output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return ctx.change(gradients[0]), None, None
+
+
+def _changed(x: torch.Tensor, output: torch.Tensor, change: Change) -> torch.Tensor:
+    found: torch.Tensor = _Changed.apply(x, output.detach(), change)
+    return found
+
+
+def _scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
+    return x if factor == 1 else _changed(x, x, lambda gradient: gradient * factor)
+
+
+def _linear_norm(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    x = inputs[0].detach().float()
+    eps = torch.finfo(torch.float32).eps if module.eps is None else module.eps
+    centred = not isinstance(module, RMS_NORMS)
+    power = x.var(-1, correction=0, keepdim=True) if centred else x.square().mean(-1, keepdim=True)
+    scale = torch.rsqrt(power + eps)
+    weight = None if module.weight is None else module.weight.detach()
+
+    def change(gradient: torch.Tensor) -> torch.Tensor:
+        passed = gradient * scale if weight is None else gradient * weight * scale
+        if centred:
+            passed = passed - passed.mean(-1, keepdim=True)
+        return passed.to(inputs[0].dtype)
+
+    return _changed(inputs[0], output, change)
+
+
+def _linear_activation(_module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    x = inputs[0].detach()
+    # At x = 0 there is no relevance to pass on.
+    ratio = (output.detach() / x).nan_to_num_(nan=0, posinf=0, neginf=0)
+    return _changed(inputs[0], output, lambda gradient: (gradient * ratio).to(x.dtype))

@@ -1,0 +1,149 @@
+"""What is kept of a batch while a model runs: ranks, logits, strongest classes and keys at every site."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+from classlens.extraction.files import OUTPUT, layer_attributes, shard_columns
+from classlens.hdf5 import Column, index_dtype
+from classlens.inference.activations import capture_activations, key_counts
+from classlens.inference.projection import Projection
+from classlens.inference.ranks import faults, strongest_keys, summarise_tokens
+from classlens.models.device import autocast
+from classlens.models.inputs import Normalise, to_device
+from classlens.terms import BRANCHES, TOP, block_name
+
+Arrays = dict[str, Array]
+ORDER = (*BRANCHES, "residual")
+"""A block's sites in the order of the forward pass."""
+
+
+class Recorded:
+    """What is kept of a batch, on its way from the device into host memory.
+
+    Args:
+        blocks: tensors (B, n, ...) by name, in the types of their columns.
+        output: tensors (n, ...) of the output file by name.
+        wrong: bool (B, 3, 2), see `faults`, by the sites in `ORDER`.
+    """
+
+    def __init__(self, blocks: dict[str, torch.Tensor], output: dict[str, torch.Tensor], wrong: torch.Tensor) -> None:
+        self._blocks = {name: _to_host(values) for name, values in blocks.items()}
+        self._output = {name: _to_host(values) for name, values in output.items()}
+        self._wrong, self._arrived = _to_host(wrong), None
+        if wrong.is_cuda:
+            # A thread that waits leaves the processor to others.
+            self._arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            self._arrived.record(torch.cuda.current_stream(wrong.device))
+
+    def arrays(self) -> Arrays:
+        """Wait for the device and return the arrays of a shard, see `classlens.extraction.files.shard_columns`.
+
+        Any thread may call it, once or more often.
+
+        Raises:
+            InputError: logits are not finite or all equal.
+        """
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        self._refuse(self._wrong.numpy())
+        of_blocks = {name: values.numpy() for name, values in self._blocks.items()}
+        return {
+            **{f"{block_name(b)}/{name}": values[b] for name, values in of_blocks.items() for b in range(len(values))},
+            **{f"{OUTPUT}/{name}": values.numpy() for name, values in self._output.items()},
+        }
+
+    def _refuse(self, wrong: npt.NDArray[np.bool_]) -> None:
+        """Raise for the first faulty site of the forward pass."""
+        if not wrong.any():
+            return
+        block, site, fault = (int(index[0]) for index in np.nonzero(wrong))
+        reason = (
+            "logits are not finite; check the weights, or set extraction.precision to float32",
+            "all logits of every token are equal; the model's head is zero or was never trained",
+        )[fault]
+        raise InputError(f"{ORDER[site]} of block {block}: {reason}")
+
+
+class Recorder:
+    """Runs a batch through a model and keeps what docs/method.md names; nothing outlives the batch.
+
+    Args:
+        model: a supported model in evaluation mode, on the device of `normalise`.
+        normalise: makes inputs of stored pixels.
+        precision: see `autocast`.
+    """
+
+    def __init__(self, model: Any, normalise: Normalise, precision: str = "float32") -> None:
+        self._model, self._normalise, self._precision = model, normalise, precision
+        self._project = Projection(model)
+        self._device = next(model.parameters()).device
+        self.key_counts = key_counts(model)
+        """Memories per branch."""
+        self.num_classes: int = model.num_classes
+        self.num_prefix_tokens: int = model.num_prefix_tokens
+        self.tokens: int = model.patch_embed.num_patches + model.num_prefix_tokens
+        self.has_class_token = model.cls_token is not None
+
+    @torch.inference_mode()
+    def __call__(self, pixels: npt.NDArray[np.uint8] | torch.Tensor, classes: npt.NDArray[np.integer[Any]]) -> Recorded:
+        """Extract a batch. On CUDA this returns at once: nothing waits for the device but `Recorded.arrays`.
+
+        Args:
+            pixels: (n, H, W, 3).
+            classes: (n), the correct class of each image.
+        """
+        target = to_device(np.asarray(classes, dtype=np.int64), self._device)
+        kept: dict[str, torch.Tensor] = {}
+
+        def keep(block: int, name: str, values: torch.Tensor) -> None:
+            # Written where they go together and in the stored type: one pass here, one transfer per quantity later.
+            if name not in kept:
+                shape = (len(self._model.blocks), *values.shape)
+                kept[name] = torch.empty(shape, dtype=self._stored_type(name, values), device=values.device)
+            kept[name][block] = values
+
+        def site(block: int, name: str, tokens: torch.Tensor) -> None:
+            for quantity, values in summarise_tokens(self._project, tokens, target).items():
+                keep(block, f"{name}/{quantity}", values)
+
+        def key(block: int, name: str, coefficients: torch.Tensor) -> None:
+            keep(block, f"keys/{name}", strongest_keys(coefficients))
+
+        with capture_activations(self._model, site, key), autocast(self._device, self._precision):
+            logits = self._model(self._normalise(pixels)).float()
+        extremes = [(kept.pop(f"{name}/largest"), kept.pop(f"{name}/smallest")) for name in ORDER]
+        wrong = torch.stack([faults(largest, smallest, self.num_classes) for largest, smallest in extremes], dim=1)
+        top = logits.topk(min(TOP, logits.shape[-1]), dim=-1).indices
+        output = {"class_index": target, "correct": top[:, 0] == target, "top5": top}
+        return Recorded(
+            kept, {name: values.to(self._stored_type(name, values)) for name, values in output.items()}, wrong
+        )
+
+    def columns(self) -> dict[str, Column]:
+        """Return the data sets of a shard."""
+        return shard_columns(len(self._model.blocks), self.tokens, self.num_classes, self.key_counts)
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the facts about a shard."""
+        return layer_attributes(self.num_classes, self.num_prefix_tokens, self.has_class_token)
+
+    def _stored_type(self, name: str, values: torch.Tensor) -> torch.dtype:
+        """Return the type of a column: that of indices, where values are integers."""
+        if values.is_floating_point() or values.dtype == torch.bool:
+            return values.dtype
+        group, _, branch = name.partition("/")
+        count = self.key_counts[branch] if group == "keys" else self.num_classes
+        kind: torch.dtype = getattr(torch, index_dtype(count).name)
+        return kind
+
+
+def _to_host(values: torch.Tensor) -> torch.Tensor:
+    """Copy to host memory; from CUDA into pinned memory, where values have arrived once the stream has come so far."""
+    return values.to("cpu", non_blocking=values.is_cuda)

@@ -1,0 +1,217 @@
+"""Write the lens page of a model from its result files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from classlens.arrays import Array
+from classlens.batching import batches
+from classlens.data.stimulus import class_names
+from classlens.errors import InputError
+from classlens.measures.layers import read_layout
+from classlens.page.pack import packed, picture, rounded
+from classlens.page.sample import even_sample
+from classlens.progress import Progress
+from classlens.terms import SITES
+
+BATCH = 16
+"""Images in memory at once."""
+THUMBNAIL = 80
+"""Side in pixels."""
+MARK = re.compile(r"\{\{(\w+)\}\}")
+"""Where the template takes something in."""
+
+
+def write_lens_page(
+    *,
+    layers: Sequence[str],
+    output: str,
+    pixels: str,
+    stimuli: str,
+    labels: Sequence[str],
+    explanations: Sequence[str],
+    template: str,
+    style: str,
+    scripts: Sequence[str],
+    page: str,
+    images: int,
+    seed: int,
+    methods: Sequence[Sequence[str]],
+    facts: Mapping[str, Any],
+) -> None:
+    """Write the page: one HTML file that asks for nothing else.
+
+    Text of the config and of file names goes into JSON, whose `<` are escaped, and the page's script only ever sets it
+    as text.
+
+    Args:
+        layers: the model's layer files in block order.
+        output: its output file.
+        pixels: pixel file of the evaluation images, for the photos.
+        stimuli: stimuli.csv.
+        labels: its file of token labels, or nothing where the data set has no masks.
+        explanations: its explanation files.
+        template, style, scripts: sources of the page.
+        page: the file to write.
+        images: how many images to show, see `even_sample`.
+        seed: of their choice.
+        methods: name and label of each explanation.
+        facts: what the page says of the model as it is: `model`, `label`, `dataset`, `grid` (rows and columns of image
+            tokens), `prefix` (names of the other tokens), `notes` (what it cannot show), `others` (models on the same
+            data set, each with name and label).
+
+    Raises:
+        InputError: a file has a value that cannot be shown; the message names it.
+    """
+    with h5py.File(output) as file:
+        class_index = file["class_index"][:]
+    chosen = even_sample(class_index, images, seed)
+    source = _Source(layers, pixels, labels, explanations)
+    about = {
+        **facts,
+        "methods": [{"name": name, "label": label} for name, label in methods],
+        "sites": SITES,
+        "blocks": len(layers),
+        "num_classes": source.layout.num_classes,
+        "classes": class_names(stimuli),
+        "sample": {"of": len(class_index), "classes": len(np.unique(class_index)), "seed": seed},
+        "images": _described(chosen, output, stimuli),
+        "arrays": source.arrays(int(chosen[0])),
+    }
+    script = "\n".join(Path(path).read_text() for path in scripts)
+    css = Path(style).read_text()
+    text = {
+        "title": html.escape(str(facts["label"])),
+        "style": css,
+        "style_digest": _digest(css),
+        "script": script,
+        "script_digest": _digest(script),
+        "about": json.dumps(about).replace("<", "\\u003c"),
+    }
+    pieces = source.packed(chosen)
+    with open(page, "w", newline="\n") as file:
+        for position, part in enumerate(MARK.split(Path(template).read_text())):
+            if position % 2 == 0:
+                file.write(part)
+            elif part == "first_image":  # in front of the script, which shows it while the others are still being read
+                file.write(next(pieces))
+            elif part == "other_images":
+                file.writelines(pieces)
+            else:
+                file.write(text[part])
+
+
+def _digest(text: str) -> str:
+    """Return what a content security policy names an inline script or style by."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+class _Source:
+    """The numbers and photos of some images."""
+
+    def __init__(self, layers: Sequence[str], pixels: str, labels: Sequence[str], explanations: Sequence[str]) -> None:
+        self.layout = read_layout(layers[0])
+        self._layers, self._pixels, self._labels, self._explanations = layers, pixels, labels, explanations
+
+    def packed(self, chosen: Array) -> Iterator[str]:
+        """Yield for each image the elements that hold its numbers, its photo and its thumbnail."""
+        with Progress(len(chosen), "lens page") as progress:
+            for part in batches(len(chosen), BATCH):
+                for image, arrays, photo in self._read(chosen[part]):
+                    contents = {
+                        "values": packed(arrays.values()),
+                        "photo": picture(photo),
+                        "thumbnail": picture(photo, THUMBNAIL),
+                    }
+                    progress.advance()
+                    yield "".join(
+                        f'<script type="text/plain" id="{name}-{image}">{content}</script>\n'
+                        for name, content in contents.items()
+                    )
+
+    def arrays(self, image: int) -> list[dict[str, Any]]:
+        """Return name, type and shape of each image's arrays, in the order in which they are packed."""
+        [(_, arrays, _)] = self._read(np.array([image]))
+        return [{"name": name, "type": array.dtype.name, "shape": array.shape} for name, array in arrays.items()]
+
+    def _read(self, images: Array) -> Iterator[tuple[int, dict[str, Array], Array]]:
+        """Yield number, arrays and photo of each image.
+
+        The arrays: `rank` and `top5` of site, token, block (and place); `logit` likewise, in units `logit_unit` of site
+        and block; `importance` of method, image token, in units of its own for each method; `label` of image token.
+        """
+        stacked: dict[str, list[list[Array]]] = {"rank": [], "logit": [], "top5": []}
+        for path in self._layers:
+            with h5py.File(path) as file:
+                for name, parts in stacked.items():
+                    parts.append([_rows(file[f"{site}/{name}"], images) for site in SITES])
+        # (block, site, image, token, ...) to (image, site, token, block, ...): a token keeps its classes over
+        # blocks, so that neighbours are alike.
+        found: dict[str, Array] = {
+            name: np.moveaxis(np.array(parts), (0, 1, 2, 3), (3, 1, 0, 2)) for name, parts in stacked.items()
+        }
+        with ExitStack() as files:
+            importance = [
+                _finite(_rows(files.enter_context(h5py.File(path))["importance"], images), path)
+                for path in self._explanations
+            ]
+            label = [_rows(files.enter_context(h5py.File(path))["label"], images) for path in self._labels]
+            photos = _rows(files.enter_context(h5py.File(self._pixels))["pixels"], images)
+        for place, image in enumerate(images):
+            logit, logit_unit = rounded(found["logit"][place], (1,))
+            arrays = {
+                "rank": found["rank"][place],
+                "top5": found["top5"][place],
+                "logit": logit,
+                "logit_unit": logit_unit,
+            }
+            if importance:
+                arrays["importance"], _ = rounded(np.array([values[place] for values in importance]), (1,))
+            if label:
+                arrays["label"] = label[0][place]
+            yield int(image), arrays, photos[place]
+
+
+def _rows(dataset: Any, images: Array) -> Array:
+    # One by one: the library keeps the chunk that neighbours share, and reads lists of rows slowly.
+    return np.array([dataset[int(image)] for image in images])
+
+
+def _finite(values: Array, path: str) -> Array:
+    if not np.isfinite(values).all():
+        raise InputError(f"{path}: importance has values that are not finite; compute it again")
+    return values
+
+
+def _described(chosen: Array, output: str, stimuli: str) -> list[dict[str, Any]]:
+    """Return number, class, file, verdict and the model's strongest classes of each image."""
+    with open(stimuli, newline="") as table:
+        wanted = set(chosen.tolist())
+        files = {
+            int(row["image"]): row["file"]
+            for row in csv.DictReader(table)
+            if row["split"] == "evaluation" and int(row["image"]) in wanted
+        }
+    with h5py.File(output) as file:
+        return [
+            {
+                "image": int(image),
+                "file": files[int(image)],
+                "class": int(file["class_index"][image]),
+                "correct": bool(file["correct"][image]),
+                "top5": file["top5"][image].tolist(),
+            }
+            for image in chosen
+        ]

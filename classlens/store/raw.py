@@ -1,0 +1,62 @@
+"""Raw files by the thousand, and the one small file that a scheduler watches in their stead.
+
+Snakemake names every input of a job on one line and keeps a checksum of each. So rules that read a data set's files
+have a manifest as input: it counts the files and holds a digest of their contents.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from classlens.cache import CACHE
+from classlens.digest import write_atomically
+from classlens.errors import InputError
+from classlens.store.job import digest_of_raw
+from classlens.store.refusals import explained_refusals
+from classlens.store.store import Store
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Raw files of one kind of a data set."""
+
+    paths: list[str]
+    digest: str
+    """See `classlens.store.job.digest_of_raw`."""
+    manifest: str
+    """Path below the working directory. It gets a new time when a content changes, and no other."""
+
+
+def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
+    """Look over raw files and write their manifest; unchanged files are not read.
+
+    Args:
+        name: of the manifest.
+        paths: the files.
+        store: knows the digests of files that it has seen before.
+
+    Raises:
+        InputError: files are missing or may not be read, or the manifest may not be written.
+    """
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        more = f" and {len(missing) - 1:,} more of {len(paths):,}" if len(missing) > 1 else ""
+        raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
+    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}.txt"
+    with explained_refusals(store.root, manifest.parent):
+        _write(manifest, f"{len(paths):,} files\n{digest}\n", paths)
+    return RawFiles(list(paths), digest, str(manifest))
+
+
+def _write(manifest: Path, text: str, paths: Sequence[str]) -> None:
+    before = manifest.read_text() if manifest.is_file() else None
+    if before == text:
+        return
+    write_atomically(manifest, text)
+    if before is None:
+        # None was there, so nothing is known of a change: as old as what it stands for, or all would look out of date.
+        newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
+        os.utime(manifest, ns=(newest, newest))

@@ -1,0 +1,1 @@
+"""Start a study: a folder with a config to edit."""

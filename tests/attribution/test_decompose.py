@@ -1,0 +1,289 @@
+"""Direct logit attribution: the exact sum for every family, and every part against explicit loops."""
+
+import pytest
+import torch
+from tiny_transformers import (
+    FAMILIES,
+    SMALL,
+    TOKEN,
+    random_images,
+    transformer,
+)
+
+from classlens.attribution import decompose
+from classlens.attribution.decompose import LogitAttribution
+from classlens.errors import InputError
+from classlens.inference.attention import patch_attention
+
+CLASSES = torch.tensor([0, 6, 3])
+AVERAGE = {**SMALL, "global_pool": "avg", "class_token": False}
+TWO_NORMS = {"use_post_transformer_norm": True, "use_fc_norm": True}
+MORE = {
+    "RMSNorm": ("vit_tiny_patch16_224", {**SMALL, "norm_layer": "rmsnorm"}),
+    "RMSNorm, averages after the norm": (
+        "vit_tiny_patch16_224",
+        {**AVERAGE, "fc_norm": False, "norm_layer": "rmsnorm"},
+    ),
+    "norm by standard deviation": ("vit_tiny_patch16_224", {**SMALL, "norm_layer": "simplenorm"}),
+    "averages of all tokens": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "pool_include_prefix": True}),
+    "averages, norms inside branches": ("vit_tiny_patch16_224", {**AVERAGE, "scale_attn_norm": True, "fc_norm": False}),
+    "EVA, norm inside attention": ("eva02_base_patch14_224", {**TOKEN, "scale_attn_inner": True}),
+    "EVA, averages": ("eva02_base_patch14_224", {**SMALL, "global_pool": "avg", "scale_attn_inner": True}),
+    "EVA, averages between two norms": ("eva02_base_patch14_224", {**SMALL, "global_pool": "avg", **TWO_NORMS}),
+    "EVA, two norms": ("eva02_base_patch14_224", {**TOKEN, **TWO_NORMS}),
+    "no biases": ("vit_tiny_patch16_224", {**SMALL, "qkv_bias": False, "proj_bias": False}),
+}
+EVERY = {**FAMILIES, **MORE}
+
+
+@pytest.fixture(autouse=True)
+def _more_families(monkeypatch):
+    monkeypatch.setattr("tiny_transformers.FAMILIES", EVERY)
+
+
+def of(name, dtype=torch.float64):
+    return transformer(name).to(dtype), random_images().to(dtype)
+
+
+def sums(found):
+    return (
+        found.heads.sum((1, 2, 3)) + found.attention_bias.sum(1) + found.mlp.sum(1) + found.embedding + found.constant
+    )
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-12), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("name", EVERY)
+def test_parts_add_up_to_the_output(name, dtype, most):
+    model, images = of(name, dtype)
+    passes = []
+    model.patch_embed.register_forward_hook(lambda *_: passes.append(1))
+    found = LogitAttribution(model)(images, CLASSES)
+    assert len(passes) == 1
+    with torch.no_grad():
+        expected = model(images)[torch.arange(3), CLASSES]
+    largest = max(getattr(found, part).abs().max().item() for part in ("heads", "attention_bias", "mlp", "embedding"))
+    assert (sums(found) - expected).abs().max() < most * largest
+    assert found.gap().max() < most
+    torch.testing.assert_close(found.logit, expected)
+    assert found.heads.dtype == dtype
+    tokens = model.num_prefix_tokens + model.patch_embed.num_patches
+    assert found.heads.shape == (3, 2, 3, tokens)
+    assert found.attention_bias.shape == found.mlp.shape == (3, 2)
+    assert found.heads.abs().amax((0, 3)).min() > 1e-6  # every head says something
+
+
+def frozen(norm, seen):
+    """A norm with the mean and spread that belong to `seen`: D(u) as a function, and its bias."""
+    if isinstance(norm, torch.nn.Identity) or norm is None:
+        return (lambda u: u), 0.0
+    weight = norm.weight
+    if isinstance(norm, torch.nn.LayerNorm):
+        sigma = ((seen - seen.mean()).square().mean() + norm.eps).sqrt()
+        return (lambda u: weight * (u - u.mean()) / sigma), norm.bias
+    if "Rms" in type(norm).__name__:
+        rms = (seen.square().mean() + norm.eps).sqrt()
+        return (lambda u: weight * u / rms), 0.0
+    deviation = (seen.var() + norm.eps).sqrt()
+    return (lambda u: weight * u / deviation), 0.0
+
+
+POST_NORM = ("ResPostBlock", "ResPostRelPosBlock", "EvaBlockPostNorm")
+
+
+def seen_by_timm(model, image):
+    """Inputs and outputs (T, D) of modules by name and block, and A (H, T, T) and v (H, T, d), where timm has them."""
+    seen = {}
+
+    def keep(name, block):
+        def hook(_module, inputs, output):
+            seen[name, block] = (inputs[0][0], output[0])
+
+        return hook
+
+    for number, block in enumerate(model.blocks):
+        modules = {"block": block, "weights": block.attn.attn_drop, "projection": block.attn.proj, "norm1": block.norm1}
+        modules |= {"mlp": block.drop_path2, "inner": getattr(block.attn, "norm", None) or torch.nn.Identity()}
+        for name, module in modules.items():
+            module.register_forward_hook(keep(name, number))
+
+    def attend(block, attention):
+        seen["values", block] = attention.value[0]
+        return attention.output()
+
+    with patch_attention(model, attend):
+        model(image[None])
+    for block in model.blocks:
+        block.attn.fused_attn = False  # so that attention weights are there to be seen
+    model(image[None])
+    return seen
+
+
+def readouts_of(model, tokens):
+    """Heads, the tokens whose mean they read, the norm behind that, and their share."""
+    if getattr(model, "head_dist", None) is not None:
+        return [(model.head, [0], None, 0.5), (model.head_dist, [1], None, 0.5)]
+    if model.global_pool == "token":
+        return [(model.head, [0], model.fc_norm, 1.0)]
+    first = 0 if getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
+    return [(model.head, range(first, tokens), model.fc_norm, 1.0)]
+
+
+def layer_scale_of(block):
+    for found in (getattr(getattr(block, "ls1", None), "gamma", None), getattr(block, "gamma_1", None)):
+        if found is not None:
+            return found
+    return 1.0
+
+
+def scaled_by(scale):
+    return lambda u: scale * u
+
+
+@torch.no_grad()
+def by_loops(model, image, index):
+    """The parts by their definition, a destination, a head and a source token at a time."""
+    seen = seen_by_timm(model, image)
+    last = seen["block", len(model.blocks) - 1][1]
+    zeros, tokens, count = torch.zeros_like(last[0]), len(last), model.blocks[0].attn.num_heads
+    heads = torch.zeros(len(model.blocks), count, tokens).to(last)
+    bias, mlp = torch.zeros(len(model.blocks)).to(last), torch.zeros(len(model.blocks)).to(last)
+    embedding = constant = 0.0
+    for head, destinations, fc_norm, share in readouts_of(model, tokens):
+        pooled = sum(model.norm(last[i]) for i in destinations) / len(destinations)
+        behind, pooled_bias = frozen(fc_norm, pooled)
+        row = share * head.weight[index]
+        constant += row @ (zeros + pooled_bias) + (0 if head.bias is None else share * head.bias[index])
+        row = row / len(destinations)
+        for i in destinations:
+            in_front, last_bias = frozen(model.norm, last[i])
+            constant += row @ behind(zeros + last_bias)
+            embedding += row @ behind(in_front(seen["block", 0][0][i]))
+            for b, block in enumerate(model.blocks):
+                mlp[b] += row @ behind(in_front(seen["mlp", b][1][i]))
+                projection = block.attn.proj
+                at_heads = torch.zeros(projection.in_features).to(last)
+                inner, inner_bias = frozen(None, None)
+                if ("inner", b) in seen:
+                    inner, inner_bias = frozen(block.attn.norm, seen["inner", b][0][i])
+                post, post_bias = scaled_by(layer_scale_of(block)), 0.0
+                if type(block).__name__ in POST_NORM:
+                    post, post_bias = frozen(block.norm1, seen["projection", b][1][i])
+                front = projection.weight @ (at_heads + inner_bias)
+                front = front if projection.bias is None else front + projection.bias
+                bias[b] += row @ behind(in_front(post(front) + post_bias))
+                for h in range(count):
+                    weights, values = seen["weights", b][1][h, i], seen["values", b][h]
+                    width = values.shape[-1]
+                    for j in range(tokens):
+                        read = at_heads.clone()
+                        read[h * width : (h + 1) * width] = weights[j] * values[j]
+                        heads[b, h, j] += row @ behind(in_front(post(projection.weight @ inner(read))))
+    return {"heads": heads, "attention_bias": bias, "mlp": mlp, "embedding": embedding, "constant": constant}
+
+
+LOOPED = [
+    "plain",
+    "LayerScale",
+    "res-post-norm",
+    "norms inside branches",
+    "distilled",
+    "registers",
+    "relative positions",
+    "BEiT",
+    "EVA",
+    "EVA, norm inside attention",
+    "EVA, post-norm",
+    "EVA, averages between two norms",
+    "EVA, two norms",
+    "averages",
+    "averages after the norm",
+    "averages, res-post-norm",
+    "averages, relative positions",
+    "averages, norms inside branches",
+    "averages of all tokens",
+    "RMSNorm, averages after the norm",
+    "norm by standard deviation",
+]
+
+
+@pytest.mark.parametrize("name", LOOPED)
+def test_parts_are_those_of_explicit_loops(name):
+    model, images = of(name)
+    found = LogitAttribution(model)(images, CLASSES)
+    expected = by_loops(model, images[1], int(CLASSES[1]))
+    for part, value in expected.items():
+        torch.testing.assert_close(getattr(found, part)[1], value, rtol=1e-9, atol=1e-12)
+    for part in ("embedding", "constant"):
+        assert abs(expected[part]) > 1e-6
+
+
+@pytest.mark.parametrize("name", ["plain", "res-post-norm", "averages", "averages after the norm", "distilled"])
+def test_images_do_not_depend_on_their_batch(name):
+    model, images = of(name)
+    attribute = LogitAttribution(model)
+    whole = attribute(images, CLASSES)
+    for place in range(3):
+        alone = attribute(images[place : place + 1], CLASSES[place : place + 1])
+        for part in ("heads", "attention_bias", "mlp", "embedding", "constant", "logit"):
+            torch.testing.assert_close(getattr(alone, part)[0], getattr(whole, part)[place], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["plain", "averages", "relative positions"])
+def test_it_holds_under_changed_attention(name):
+    """Weights that a context around takes away are not attributed to anyone."""
+    model, images = of(name)
+
+    def halved(_block, attention):
+        return 0.5 * attention.output()
+
+    intact = LogitAttribution(model)(images, CLASSES)
+    with patch_attention(model, halved):
+        found = LogitAttribution(model)(images, CLASSES)
+    assert found.gap().max() < 1e-12
+    assert not torch.allclose(found.heads, intact.heads)
+
+
+@pytest.mark.parametrize("name", ["plain", "averages after the norm", "EVA, norm inside attention"])
+def test_half_precision_of_the_network_only_rounds(name):
+    model, images = of(name, torch.float32)
+    exact = LogitAttribution(model)(images, CLASSES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = LogitAttribution(model)(images, CLASSES)
+    assert found.heads.dtype == torch.float32
+    assert found.gap().max() < 0.05
+    assert torch.corrcoef(torch.stack([exact.heads.flatten(), found.heads.flatten()]))[0, 1] > 0.99
+
+
+def test_models_that_average_take_as_many_images_as_fit(monkeypatch):
+    assert LogitAttribution(transformer("plain")).images_that_fit > 10**9
+    model = transformer("averages")
+    several = LogitAttribution(model).images_that_fit
+    # Queries, keys and values of two blocks, and three matrices of weights.
+    numbers = 16 * (3 * 2 * 24 + 3 * 3 * 16)
+    assert several == decompose.KEPT_BYTES // (4 * numbers)
+    monkeypatch.setattr(decompose, "KEPT_BYTES", 1)
+    assert LogitAttribution(model).images_that_fit == 1
+
+
+def test_the_model_is_left_as_it_was():
+    model, images = of("EVA, norm inside attention")
+    model.blocks[0].attn.fused_attn = False
+    before = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
+    LogitAttribution(model)(images, CLASSES)
+    assert [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()] == before
+    assert not model.blocks[0].attn.fused_attn
+
+
+def test_what_does_not_apply_says_why_and_what_does():
+    gated = transformer("plain")
+    gated.blocks[1].attn.gate = torch.nn.Linear(24, 24)
+    with pytest.raises(InputError, match=r"attention is gated.*; take chefer, rollout or attention"):
+        LogitAttribution(gated)
+    largest = transformer("averages")
+    largest.global_pool = "max"
+    with pytest.raises(InputError, match=r"pools by 'max'.*models that read \[CLS\] or average"):
+        LogitAttribution(largest)
+    other = transformer("plain")
+    other.norm = torch.nn.BatchNorm1d(24)
+    with pytest.raises(InputError, match=r"the last norm is BatchNorm1d.*takes LayerNorm and RMSNorm"):
+        LogitAttribution(other)

@@ -1,0 +1,193 @@
+"""The attribution file and its table: golden logits, trained models, the explanation that follows, wrong input."""
+
+from functools import cache
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from tiny_transformers import (
+    FOLDER,
+    GOLDEN_NETWORK,
+    RUNNING,
+    WITHOUT_CLASS_TOKEN,
+    golden_pixels,
+    golden_weights,
+    random_images,
+    transformer,
+    write_small,
+)
+
+from classlens.attribution import write
+from classlens.attribution.decompose import LogitAttribution
+from classlens.attribution.direct import direct
+from classlens.attribution.write import write_attribution
+from classlens.csvfile import read_table
+from classlens.errors import InputError
+from classlens.explanations.explain import explain
+from classlens.explanations.heatmaps import heatmaps
+from classlens.explanations.write import write_explanation
+from classlens.measures.logit_attribution import logit_attribution
+from classlens.models.train import train
+from classlens.statistics.resampling import Resampling
+
+PARTS = ("heads", "attention_bias", "mlp", "embedding", "constant")
+
+
+def read(path):
+    with h5py.File(path) as file:
+        return {name: file[name][:] for name in (*PARTS, "logit")}
+
+
+def gap(found):
+    """Largest difference between the sum of an image's parts and its logit, in float64, as a share of its largest."""
+    parts = np.concatenate([found[name].astype(np.float64).reshape(len(found["logit"]), -1) for name in PARTS], axis=1)
+    return (np.abs(parts.sum(1) - found["logit"]) / np.abs(parts).max(1)).max()
+
+
+def test_golden_logits(golden, tmp_path):
+    path = tmp_path / "logit.h5"
+    noted = write_attribution(golden_pixels(), golden_weights(), path, **GOLDEN_NETWORK, **RUNNING, batch_size=7)
+    found = read(path)
+    # At the last block the projection of [CLS] is the model's output.
+    assert found["logit"] == pytest.approx(golden["projection/residual/logit"][-1, :, 0], rel=1e-4, abs=1e-4)
+    assert gap(found) < 1e-4
+    assert noted["device"] == "cpu"
+    assert 0 < noted["largest_gap"] < 1e-4
+    blocks, heads, tokens = 12, 3, 50
+    shapes = {"heads": (30, blocks, heads, tokens), "attention_bias": (30, blocks), "mlp": (30, blocks)}
+    with h5py.File(path) as file:
+        assert dict(file.attrs) == {"num_classes": 1000, "num_prefix_tokens": 1, "has_class_token": True}
+        assert set(file) == set(found)
+        for name, data in file.items():
+            assert (data.shape, data.dtype) == (shapes.get(name, (30,)), np.float32)
+            assert data.attrs["unit"] == "logit"
+            assert data.attrs["description"]
+
+
+DIGITS = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 10}
+POOLS = {"token": {}, "average": {"global_pool": "avg", "class_token": False}}
+
+
+@cache
+def digits():
+    """A pixel file of handwritten digits, 16 pixels wide."""
+    pictures, classes = load_digits(return_X_y=True)
+    grey = (pictures[:400].reshape(-1, 8, 8) / 16 * 255).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
+    path = f"{FOLDER.name}/digits.h5"
+    with h5py.File(path, "w") as file:
+        file["pixels"] = np.stack([grey] * 3, axis=-1)
+        file["class_index"] = classes[:400].astype(np.uint16)
+    return path
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_parts_of_a_trained_model_add_up(pool, tmp_path):
+    network = {"architecture": "vit_tiny_patch16_224", "options": {**DIGITS, **POOLS[pool]}}
+    recipe = {"mean": RUNNING["mean"], "std": RUNNING["std"], "seed": 0, "epochs": 16, "batch_size": 25, "threads": 1}
+    recipe |= {"learning_rate": 3e-3, "weight_decay": 0.05, "device": "cpu"}
+    weights, history = str(tmp_path / "w.safetensors"), str(tmp_path / "history.csv")
+    train(digits(), digits(), weights, history, **network, **recipe)
+    assert pd.read_csv(history)["accuracy"].iloc[-1] > 0.3  # it has learnt something
+    write_attribution(digits(), weights, tmp_path / "logit.h5", **network, **RUNNING, batch_size=64)
+    found = read(tmp_path / "logit.h5")
+    assert gap(found) < 1e-4
+    assert np.abs(found["heads"]).mean() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["plain", "averages, res-post-norm"])
+def test_files_of_different_batches_agree(name, tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, name, [5, 1, 0, 6, 2])
+    files = []
+    for size in (1, 2, 5):
+        path = tmp_path / f"{size}.h5"
+        write_attribution(pixels, weights, path, **{**network, "batch_size": size})
+        files.append(read(path))
+    for other in files[1:]:
+        for part, values in files[0].items():
+            assert other[part] == pytest.approx(values, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["registers", "distilled", "averages", "EVA"])
+def test_the_explanation_is_the_sum_over_heads(name, tmp_path):
+    model, pixels, weights, network = write_small(tmp_path, name, [5, 1, 0])
+    write_attribution(pixels, weights, tmp_path / "logit.h5", **network)
+    write_explanation(pixels, weights, tmp_path / "direct.h5", explain=direct, **network)
+    heads = read(tmp_path / "logit.h5")["heads"][..., model.num_prefix_tokens :]
+    with h5py.File(tmp_path / "direct.h5") as file:
+        assert file["maps"][:] == pytest.approx(heads, rel=1e-5, abs=1e-7)
+        assert file["importance"][:] == pytest.approx(heads.sum((1, 2)), rel=1e-4, abs=1e-6)
+        assert file["importance"].shape == (3, model.patch_embed.num_patches)
+
+
+@pytest.mark.parametrize("name", WITHOUT_CLASS_TOKEN)
+def test_models_that_average_are_explained_from_python(name):
+    model, images = transformer(name), random_images(1)
+    found = explain(model, images, 4, "direct")
+    expected = LogitAttribution(model)(images, torch.tensor([4])).heads[0]
+    assert found.maps == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-7)
+    assert found.heatmap().shape == (4, 4)
+
+
+def test_heat_maps_of_a_model_that_averages(tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "averages", [5, 1, 0])
+    output, table = tmp_path / "output.h5", str(tmp_path / "table.csv")
+    with h5py.File(output, "w") as file:
+        file["top5"] = np.array([[5, 2, 0, 1, 3]] * 3, np.uint16)
+    del network["batch_size"]
+    chosen = {"images": [0, 2], "second_class": None, "block": 1, "head": 2}
+    heatmaps(pixels, weights, output, table, explain=direct, **chosen, **network)
+    numbers = read_table(table)
+    assert len(numbers) == 2 * 2 * 2 * 16
+    assert numbers["importance"].abs().min() > 0
+
+
+RESAMPLING = Resampling(99, 0.95, 0)
+
+
+def test_the_table_adds_up(tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "LayerScale", [5, 1, 0, 6])
+    write_attribution(pixels, weights, tmp_path / "logit.h5", **network)
+    logit_attribution(tmp_path / "logit.h5", str(tmp_path / "table.csv"), RESAMPLING)
+    numbers, found = read_table(str(tmp_path / "table.csv")), read(tmp_path / "logit.h5")
+    assert numbers["images"].unique().tolist() == [4]
+    assert numbers["part"].value_counts().to_dict() == {
+        "attn": 2, "mlp": 2, "embedding": 1, "constant": 1, "logit": 1, "head": 6,
+    }  # fmt: skip
+
+    def means(part):
+        return numbers.loc[numbers["part"] == part, "mean"].to_numpy()
+
+    heads = found["heads"].sum(-1).mean(0)
+    assert means("head").reshape(2, 3) == pytest.approx(heads, rel=1e-4)
+    assert means("attn") == pytest.approx(heads.sum(1) + found["attention_bias"].mean(0), rel=1e-4)
+    assert means("mlp") == pytest.approx(found["mlp"].mean(0), rel=1e-4)
+    assert means("embedding") == pytest.approx([found["embedding"].mean()], rel=1e-4)
+    whole = sum(means(part).sum() for part in ("attn", "mlp", "embedding", "constant"))
+    assert whole == pytest.approx(means("logit")[0], rel=1e-4, abs=1e-4)
+    rows = numbers[numbers["part"] == "head"]
+    assert rows[["block", "head"]].to_numpy().tolist() == [[block, head] for block in range(2) for head in range(3)]
+    assert numbers.loc[numbers["part"] != "head", "head"].isna().all()
+    assert (numbers["ci_low"] <= numbers["mean"]).all()
+    assert (numbers["mean"] <= numbers["ci_high"]).all()
+
+
+def test_bad_input(tmp_path, monkeypatch):
+    def not_finite(model):
+        model.blocks[0].attn.proj.weight.fill_(float("nan"))
+
+    output = tmp_path / "out.h5"
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1], not_finite)
+    with pytest.raises(InputError, match=r"out\.h5: contributions are not finite; check the weights"):
+        write_attribution(pixels, weights, output, **network)
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 7])
+    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
+        write_attribution(pixels, weights, output, **network)
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
+    monkeypatch.setattr(write, "MOST_GAP", 0.0)
+    with pytest.raises(InputError, match=r"out\.h5: the parts of a logit differ from it by .* leave logit_attribution"):
+        write_attribution(pixels, weights, output, **network)
+    # Rounding to half precision is no mistake.
+    write_attribution(pixels, weights, output, **{**network, "precision": "bfloat16"})

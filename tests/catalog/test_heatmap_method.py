@@ -1,0 +1,34 @@
+"""Heat maps show an explanation that applies to the model, or say which one does."""
+
+from dataclasses import replace
+
+import pytest
+
+from classlens.config import load_config
+from classlens.errors import InputError
+
+AVERAGES = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": False, "class_token_pooling": False}
+
+
+def config_of(**explanations):
+    model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "weights": "random"}
+    raw = {"datasets": {"d": {"kind": "digits"}}, "models": {"m": model}, "explanations": explanations}
+    config = load_config(raw)
+    return replace(config, architectures=dict.fromkeys(config.models, AVERAGES))
+
+
+def test_of_models_without_class_token():
+    assert config_of(heatmap_method="legrad").applies("m", "heatmaps")
+    config = config_of()
+    assert not config.applies("m", "heatmaps")
+    with pytest.raises(
+        InputError, match="heatmaps shows the explanation gradient, which does not apply to m; take legrad"
+    ):
+        config.require("m", "what the explanation of heat maps needs", "heatmaps")
+
+
+def test_models_with_reset_blocks_explain_what_runs_a_model():
+    config = config_of(methods=["random", "attn_lrp", "legrad_cls", "probe"])
+    assert config.methods("m") == ["random", "attn_lrp", "probe"]
+    assert config.randomised_methods("m") == ["attn_lrp"]
+    assert config.randomised_methods("m-random") == []  # a twin has none

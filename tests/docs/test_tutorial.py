@@ -1,0 +1,36 @@
+"""The tutorial runs as it stands, is kept with its outputs, and its site page has them."""
+
+import nbformat
+import pytest
+from conftest import CHECKOUT
+from nbclient import NotebookClient
+
+TUTORIAL = CHECKOUT / "docs/tutorial.ipynb"
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    notebook = nbformat.read(TUTORIAL, nbformat.NO_CONVERT)
+    # Away from the checkout, so that nothing of it is taken or written by accident.
+    resources = {"metadata": {"path": str(tmp_path_factory.mktemp("tutorial"))}}
+    return NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+
+
+def test_every_cell_runs_and_gives_what_the_text_is_about(executed):
+    text = "".join(str(cell.outputs) for cell in code_cells(executed))
+    accuracy = float(text.partition("images, accuracy ")[2][:5])
+    assert accuracy > 0.8
+    assert "my.yaml is fine" in text
+    assert text.count("image/png") == 5
+
+
+def test_its_outputs_are_kept(executed):
+    kept = nbformat.read(TUTORIAL, nbformat.NO_CONVERT)
+    assert TUTORIAL.stat().st_size < 1_000_000
+    for stored, fresh in zip(code_cells(kept), code_cells(executed), strict=True):
+        assert [output.output_type for output in stored.outputs] == [output.output_type for output in fresh.outputs]
+    assert not [output for cell in code_cells(kept) for output in cell.outputs if output.output_type == "error"]

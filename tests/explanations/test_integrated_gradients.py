@@ -1,0 +1,62 @@
+"""Integrated gradients, which captum computes, against the sum written out, and in batches that fit."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_transformers import FAMILIES, random_images, transformer, write_small
+
+from classlens.explanations.integrated import STEPS, integrated_gradients
+from classlens.explanations.write import write_explanation
+from classlens.inference.batches import frozen_eval_mode
+
+CLASSES = torch.tensor([0, 6, 3])
+
+
+def written_out(model, images, classes):
+    """Gauss-Legendre on the way from zero to the image, a point at a time."""
+    points, weights = np.polynomial.legendre.leggauss(STEPS)
+    total = torch.zeros_like(images)
+    for point, weight in zip((points + 1) / 2, weights / 2, strict=True):
+        inputs = (float(point) * images).requires_grad_()
+        total += float(weight) * torch.autograd.grad(model(inputs).gather(1, classes[:, None]).sum(), inputs)[0]
+    squares = (images * total).unfold(2, 8, 8).unfold(3, 8, 8)
+    return squares.sum((1, 4, 5)).flatten(1)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_is_the_sum(name):
+    model, images = transformer(name), random_images()
+    with frozen_eval_mode(model):
+        found = integrated_gradients(model)(images, CLASSES)["importance"]
+        expected = written_out(model, images, CLASSES)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    assert found.shape == (3, 16)
+
+
+def test_it_adds_up_to_the_difference_to_the_baseline():
+    model, images = transformer("plain"), random_images() * 0.1
+    with frozen_eval_mode(model):
+        found = integrated_gradients(model)(images, CLASSES)["importance"].sum(1)
+        difference = (model(images) - model(torch.zeros_like(images))).gather(1, CLASSES[:, None])[:, 0]
+    torch.testing.assert_close(found, difference, rtol=1e-2, atol=1e-3)
+
+
+def test_a_batch_that_does_not_fit_is_halved(tmp_path):
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2, 3, 4])
+    network["batch_size"] = 4
+    largest, sizes = 2, []
+
+    def limited(model):
+        explainer = integrated_gradients(model)
+
+        def remember(_module, inputs):
+            if len(inputs[0]) > largest:
+                raise torch.OutOfMemoryError("too many")
+            sizes.append(len(inputs[0]))
+
+        model.patch_embed.register_forward_pre_hook(remember)
+        return explainer
+
+    write_explanation(pixels, weights, tmp_path / "out.h5", explain=limited, **network)
+    assert max(sizes) == largest
+    assert sizes.count(2) >= 2 * STEPS  # never more than one point of each image

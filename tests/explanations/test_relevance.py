@@ -1,0 +1,193 @@
+"""Layer-wise relevance propagation: against rules written out with detached tensors, and against what it conserves."""
+
+import pytest
+import torch
+from tiny_transformers import FAMILIES, random_images, transformer
+from torch.nn.functional import gelu, scaled_dot_product_attention
+
+from classlens.errors import InputError
+from classlens.explanations.lrp import attn_lrp, cp_lrp
+from classlens.inference.batches import frozen_eval_mode
+
+CLASSES = torch.tensor([0, 6, 3])
+ADDED = ("bias", "cls_token", "pos_embed", "reg_token", "dist_token")
+"""Ends of the names of parameters that are added."""
+
+
+def constant(x):
+    return x.detach()
+
+
+def passing(x, share):
+    """x, which takes a share of the gradient."""
+    return share * x + constant(x - share * x)
+
+
+def frozen_norm(module):
+    def forward(x):
+        centred = x - x.mean(-1, keepdim=True) if isinstance(module, torch.nn.LayerNorm) else x
+        y = centred / constant((centred.square().mean(-1, keepdim=True) + module.eps).sqrt())
+        y = y if module.weight is None else y * module.weight
+        return y if getattr(module, "bias", None) is None else y + module.bias
+
+    return forward
+
+
+def frozen_activation(function):
+    return lambda x: x * constant(function(x) / x)
+
+
+def rewritten(model, monkeypatch, attention):
+    """Write the rules into a model: its modules are replaced, and so is the attention function."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm) or "RmsNorm" in type(module).__name__:
+            module.forward = frozen_norm(module)
+    for block in model.blocks:
+        block.mlp.act.forward = frozen_activation(block.mlp.act.forward)
+        if type(block.mlp).__name__ in ("SwiGLU", "GluMlp"):
+            block.mlp.drop1.forward = lambda x: passing(x, 0.5)
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention)
+    return model
+
+
+class WrittenOutAttention:
+    """Attention by AttnLRP or CP-LRP, which keeps what it computes."""
+
+    def __init__(self, query, value):
+        self.query, self.value, self.kept = query, value, []
+
+    def __call__(self, q, k, v, attn_mask=None, **_):
+        q, k, v = passing(q, self.query), passing(k, self.query), passing(v, self.value)
+        bias = torch.zeros(()) if attn_mask is None else attn_mask
+        products = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+        scores = products + bias
+        weights = scores.softmax(-1)
+        self.kept.append((bias, scores, weights))
+        return (weights if self.query else constant(weights)) @ v
+
+
+def sums(values, patch=8):
+    """Sums over squares of pixels, one by one."""
+    rows = range(0, values.shape[-1], patch)
+    return torch.stack([values[..., r : r + patch, c : c + patch].sum((1, 2, 3)) for r in rows for c in rows], 1)
+
+
+@pytest.mark.parametrize(("explain", "query", "value"), [(attn_lrp, 0.25, 0.5), (cp_lrp, 0, 1)])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_rules_and_conservation(name, explain, query, value, monkeypatch):
+    images = random_images()
+    model = transformer(name)
+    with frozen_eval_mode(model):
+        before = model(images)
+        found = explain(model)(images, CLASSES)["importance"]
+        assert torch.equal(model(images), before)
+    attention = WrittenOutAttention(query, value)
+    model, inputs = rewritten(transformer(name), monkeypatch, attention), images.clone().requires_grad_()
+    logits = model(inputs)
+    torch.testing.assert_close(logits, before, rtol=1e-4, atol=1e-5)  # the forward pass is the same
+    logit = logits.gather(1, CLASSES[:, None]).sum()
+    added = [p for key, p in model.named_parameters() if key.endswith(ADDED) and "rel_pos" not in key]
+    kept = attention.kept if query else []
+    [gradient, *gradients] = torch.autograd.grad(
+        logit, [inputs, *(x for _, *pair in kept for x in pair), *added], allow_unused=True
+    )
+    expected = sums((inputs * gradient).detach())
+    largest = expected.abs().max().item()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * largest)
+
+    # What biases and embeddings take, and in AttnLRP half of what the softmax takes and positions add to its input.
+    taken = sum(
+        float((p * g).sum().detach()) for p, g in zip(added, gradients[2 * len(kept) :], strict=True) if g is not None
+    )
+    for (bias, scores, weights), of_scores, of_weights in zip(
+        kept, gradients[: 2 * len(kept) : 2], gradients[1 : 2 * len(kept) : 2], strict=True
+    ):
+        of_softmax = (weights * of_weights).sum() - (scores * of_scores).sum()
+        taken += 0.5 * float((of_softmax + (bias * of_scores).sum()).detach())
+    scale = expected.abs().sum().item() + abs(taken)
+    assert expected.sum().item() + taken == pytest.approx(logit.item(), abs=2e-5 * scale)
+
+
+def test_without_biases_relevance_is_the_logit():
+    """In a network without anything that is added, CP-LRP leaves nothing behind."""
+    model = transformer("averages")
+    with torch.no_grad():
+        for key, parameter in model.named_parameters():
+            if key.endswith(ADDED):
+                parameter.zero_()
+    images = random_images()
+    with frozen_eval_mode(model):
+        logit = model(images).gather(1, CLASSES[:, None])[:, 0]
+        found = cp_lrp(model)(images, CLASSES)["importance"]
+    torch.testing.assert_close(found.sum(1), logit, rtol=1e-4, atol=1e-5)
+
+
+def test_the_model_is_left_as_it_was():
+    model, images = transformer("EVA"), random_images()
+    with frozen_eval_mode(model):
+        explainer = attn_lrp(model)
+        fused = [block.attn.fused_attn for block in model.blocks]
+        with pytest.raises(RuntimeError):
+            explainer(images, torch.tensor([0, 99, 3]))  # it fails inside
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+        assert [block.attn.fused_attn for block in model.blocks] == fused
+
+
+def gated(model):
+    model.blocks[1].attn.gate = torch.nn.Linear(24, 24)
+
+
+def batch_norm(model):
+    model.blocks[0].norm2 = torch.nn.BatchNorm1d(24)
+
+
+def stem(model):
+    model.patch_embed = torch.nn.Conv2d(3, 24, 8, 8)
+
+
+def other_mlp(model):
+    model.blocks[1].mlp = torch.nn.Linear(24, 24)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (gated, "'attn_lrp' does not apply to a model whose attention is gated"),
+        (batch_norm, r"whose blocks\.0\.norm2 is a BatchNorm1d: relevance has rules for"),
+        (stem, "whose patches come from Conv2d"),
+        (other_mlp, "whose MLP is a Linear"),
+    ],
+)
+def test_what_has_no_rule_is_refused(change, message):
+    model = transformer("plain")
+    change(model)
+    with pytest.raises(InputError, match=message):
+        attn_lrp(model)
+
+
+@pytest.mark.parametrize("explain", [attn_lrp, cp_lrp])
+@pytest.mark.parametrize("name", ["plain", "averages", "distilled"])
+def test_published_code_agrees(name, explain, monkeypatch):
+    """The pieces of the LXT package, put into timm's modules."""
+    patches = pytest.importorskip("lxt.efficient.patches", reason="needs the package lxt")
+    rules = pytest.importorskip("lxt.efficient.rules")
+    images = random_images()
+    model = transformer(name)
+    with frozen_eval_mode(model):
+        found = explain(model)(images, CLASSES)["importance"]
+    for module in model.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.forward = lambda x, module=module: patches.layer_norm_forward(module, x)
+    for block in model.blocks:
+        block.mlp.act.forward = lambda x: rules.identity_rule_implicit(gelu, x)
+    wrap = patches.wrap_attention_forward if explain is attn_lrp else patches.cp_wrap_attention_forward
+    wrapped = wrap(lambda _module, *args, **keywords: scaled_dot_product_attention(*args, **keywords))
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *args, **keywords: wrapped(None, *args, attn_mask=None),
+    )
+    inputs = images.clone().requires_grad_()
+    [gradient] = torch.autograd.grad(model(inputs).gather(1, CLASSES[:, None]).sum(), inputs)
+    expected = sums((inputs * gradient).detach())
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())

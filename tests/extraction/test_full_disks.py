@@ -1,0 +1,98 @@
+"""A disk that fills up under real jobs, in the store and under results/: nothing half done stays."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from double_job import job_of, refuse
+from figures.figure_tables import increment_table, written
+from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, golden_weights
+
+from classlens.digest import digest_file
+from classlens.errors import InputError
+from classlens.extraction.extract import extract_shard
+from classlens.extraction.gather import gather
+from classlens.figures.logit_increment import logit_increment
+from classlens.store.job import run_job
+from classlens.store.store import Store
+
+MODELS = {"small": 2, "large": 3}
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of its own, and what gives it another size."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount("size=64m"):
+        pytest.skip("needs to mount a file system")
+    yield folder, lambda size: mount(f"remount,size={size}")
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    path = tmp_path_factory.mktemp("shard") / "0.h5"
+    _extract({}, {"shard": str(path)}, {}, {})
+    return path
+
+
+def _extract(inputs, outputs, config, local):
+    network = {**GOLDEN_NETWORK, **RUNNING}
+    return extract_shard(golden_pixels(), golden_weights(), **outputs, start=0, stop=8, batch_size=4, **network)
+
+
+def _gather(inputs, outputs, config, local):
+    gather([inputs["source"]], outputs["layers"], outputs["output"])
+
+
+def _draw(inputs, outputs, config, local):
+    logit_increment(inputs["source"], **outputs, models=[[name, name] for name in MODELS])
+
+
+@pytest.fixture(params=["extraction", "gathering", "a figure"])
+def real_job(request, project, shard, tmp_path):
+    """A job of the workflow, what computes it, and how much it writes at least, in kB."""
+    table = written(increment_table(MODELS), tmp_path / "table.csv")
+    layers = [f"results/layers/{block:02d}.h5" for block in range(12)]
+    source, outputs, work, size = {
+        "extraction": ("source.txt", {"shard": "results/0.h5"}, _extract, 200),
+        "gathering": (str(shard), {"layers": layers, "output": "results/output.h5"}, _gather, 200),
+        "a figure": (table, {"svg": "results/a.svg", "png": "results/a.png"}, _draw, 20),
+    }[request.param]
+    return replace(job_of(project, source=source), outputs=outputs), work, size
+
+
+def digests():
+    return [digest_file(path) for path in sorted(Path("results").rglob("*")) if path.is_file()]
+
+
+@pytest.mark.parametrize("place", ["the store", "results"])
+def test_a_disk_that_fills_up(real_job, disk, place, tmp_path):
+    job, work, size = real_job
+    folder, resize = disk
+    if place == "the store":
+        store = Store(folder / "store")
+    else:
+        store = Store(tmp_path / "store")
+        (folder / "results").mkdir()
+        Path("results").symlink_to(folder / "results")
+    used = subprocess.run(["du", "-sk", folder], capture_output=True, text=True, check=True).stdout
+    assert resize(f"{int(used.split()[0]) + size // 2}k")
+    with pytest.raises(InputError, match=r"is full: .* make room"):
+        run_job(job, work, store)
+    assert len(list(store.records())) == (place == "results")
+    assert [path for path in Path("results").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
+    assert resize("64m")
+    assert run_job(job, work if place == "the store" else refuse, store) == (place == "the store")
+    assert list((store.root / "work").iterdir()) == []
+    if place == "the store":
+        found = digests()
+        run_job(job, work, Store(tmp_path / "other"))
+        assert digests() == found

@@ -1,0 +1,446 @@
+"""The lens page in a real browser: what it shows is what the files hold, and it asks for nothing else."""
+
+import json
+import re
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from browser import needs_browser, opened
+from lens_files import SOURCES, made
+
+from classlens.errors import InputError
+from classlens.page import write
+from classlens.terms import SITES
+
+MARKUP = "<img src=x onerror=alert(1)></script><script>alert(2)</script><!-- & $x$ \"'`{y}"
+READY = "html[data-ready]"
+
+pytestmark = needs_browser
+
+
+@contextmanager
+def shown(page_file, fragment="", heard=None, **context):
+    """Open a page with a fragment, wait for its first view, and assert that nothing went wrong in it."""
+    notes = [] if heard is None else heard
+    with opened(page_file, notes, **context) as page:
+        page.goto("about:blank")
+        page.goto(page_file.resolve().as_uri() + fragment)
+        page.wait_for_selector(READY, state="attached")
+        yield page
+    if heard is None:
+        assert notes == []
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lens")
+    files = made(folder / "files")
+    return SimpleNamespace(files=files, page=files.write(folder / "vit.html"))
+
+
+def until(page, expression):
+    """Wait until an expression holds; the browser's own way to wait runs text as a script, which the policy forbids."""
+    for _ in range(500):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError(f"{expression} is not so at {page.url}")
+
+
+def texts(page, selector):
+    return [" ".join(text.split()) for text in page.locator(selector).all_inner_texts()]
+
+
+def view(page):
+    return dict(re.findall(r"(\w+)=([^&]*)", page.url.partition("#")[2]))
+
+
+def token(page, number):
+    return page.locator(f"[data-token='{number}']")
+
+
+def test_every_number_of_every_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "BATCH", 3)
+    files = made(tmp_path / "files", classes=70_000, prefix=("[CLS]", "register 1"))
+    page_file = files.write(tmp_path / "vit.html", images=7)
+    with shown(page_file) as page:
+        found = page.evaluate(
+            """async () => Promise.all(ABOUT.images.map(async ({image}) => {
+                 const values = await valuesOf(image);
+                 const each = (read) => ABOUT.sites.map((_, site) => Array.from({length: ABOUT.blocks}, (_, block) =>
+                   Array.from({length: TOKENS}, (_, token) => read(site, block, token))));
+                 return {
+                   image, rank: each(values.rankAt.bind(values)), logit: each(values.logitAt.bind(values)),
+                   top: each(values.classes.bind(values)),
+                   importance: ABOUT.methods.map((_, method) => values.importanceShares(method)),
+                   label: Array.from({length: TOKENS}, (_, token) => values.labelOf(token)),
+                 };
+               }))"""
+        )
+    assert len(found) == 7
+    for one in found:
+        image = one["image"]
+        for place, site in enumerate(SITES):
+            assert np.array_equal(one["rank"][place], files.rank[site][:, image])
+            assert np.array_equal(one["top"][place], files.top[site][:, image])
+            logit = files.logit[site][:, image]
+            step = np.abs(logit).max(1, keepdims=True) / 2000
+            assert (np.abs(np.array(one["logit"][place]) - logit) <= 0.51 * step).all()
+        for place, importance in enumerate(files.importance.values()):
+            share = importance[image] / np.abs(importance[image]).max()
+            assert np.allclose(one["importance"][place], share, atol=1 / 2000)
+        assert one["label"] == [None, None, *files.label[image].tolist()]
+
+
+def test_the_same_numbers_give_the_same_bytes(study, tmp_path):
+    assert study.files.write(tmp_path / "again.html").read_bytes() == study.page.read_bytes()
+    assert study.files.write(tmp_path / "other.html", images=5).read_bytes() != study.page.read_bytes()
+
+
+def test_a_map_that_is_not_finite_is_refused(tmp_path):
+    files = made(tmp_path)
+    with h5py.File(files.arguments["explanations"][1], "r+") as file:
+        file["importance"][2, 3] = np.nan
+    with pytest.raises(InputError, match=r"chefer\.h5: importance"):
+        files.write(tmp_path / "vit.html")
+
+
+def test_opening_from_disk(study):
+    with shown(study.page) as page:
+        assert page.title() == "A model: look through the model"
+        assert view(page) == {}
+        assert page.locator("#grid .token").count() == 12
+        assert texts(page, "#prefix .token") == ["[CLS]"]
+        assert page.locator(".thumbnail").count() == 8
+        assert "All 8 evaluation images" in page.inner_text("#sample")
+        assert page.inner_text("#block-name") == "4 of 4"
+        assert page.locator("#photo").evaluate("photo => photo.naturalWidth") == 24
+        policy = page.locator("meta[http-equiv]").get_attribute("content")
+        assert policy.startswith("default-src 'none'; script-src 'sha256-")
+
+
+def test_the_policy_stops_other_scripts(study, tmp_path):
+    page_file = tmp_path / "vit.html"
+    page_file.write_text(study.page.read_text().replace("<header>", "<header><script>window.bad = 1</script>"))
+    heard = []
+    with shown(page_file, heard=heard) as page:
+        assert page.evaluate("window.bad") is None
+    assert "Content Security Policy" in heard[0]
+
+
+def test_a_sample_is_said(study, tmp_path):
+    with shown(study.files.write(tmp_path / "vit.html", images=5)) as page:
+        assert page.inner_text("#sample") == "5 of 8 evaluation images, chosen evenly over 4 classes (seed 0)."
+        assert page.locator(".thumbnail").count() == 5
+
+
+@pytest.mark.parametrize("number", [0, 7])
+def test_hovering_shows_the_classes_in_order(study, number):
+    site, block, image = "attn", 1, 3
+    with shown(study.page, f"#image={image}&site={site}&block={block}") as page:
+        token(page, number).hover()
+        files = study.files
+        rank = files.rank[site][block, image, number]
+        correct = files.class_index[image]
+        marks = {correct: " ✓ correct"}
+        top = [f"class {index}{marks.get(index, '')}" for index in files.top[site][block, image, number]]
+        assert texts(page, "#top li") == top
+        facts = texts(page, "#facts div")
+        assert f"identifiability {1 - rank / 7:.3f}" in facts
+        assert f"place of the correct class {rank + 1} of 7" in facts
+        mask = {1: "class token", 0: "context token", -1: "ignored"}
+        assert any(mask[files.label[image, number - 1]] in fact for fact in facts) == (number > 0)
+        where = "[CLS]" if number == 0 else "row 2, column 3"
+        assert page.inner_text("#token-name").lower() == f"{where} · attention branch, block 2".lower()
+
+
+def colours(page):
+    return page.locator("#grid .token").evaluate_all("cells => cells.map(cell => cell.style.backgroundColor)")
+
+
+def test_colours(study):
+    files, image, block = study.files, 2, 3
+    with shown(study.page, f"#image={image}&block={block}&colour=identifiability") as page:
+        found = colours(page)
+        rank = files.rank["residual"][block, image, 1:]
+        assert [colour == "rgba(253, 231, 37, 0.7)" for colour in found] == (rank == 0).tolist()
+        assert len(set(found)) == len(set(rank))
+        page.select_option("#colour", "class")
+        top = files.top["residual"][block, image, 1:, 0]
+        until(page, "document.querySelector('#legend').textContent.includes('correct')")
+        assert len(set(zip(colours(page), top, strict=True))) == len(set(top)) == len(set(colours(page)))
+        blue = [colour == "rgba(0, 114, 178, 0.7)" for colour in colours(page)]
+        assert blue == (top == files.class_index[image]).tolist()
+        page.select_option("#colour", "chefer")
+        until(page, "document.querySelector('#legend').textContent.includes('importance')")
+        importance = files.importance["chefer"][image]
+        alphas = [float(re.findall(r"[\d.]+", colour)[3]) if "rgba" in colour else 1 for colour in colours(page)]
+        assert np.argmax(alphas) == np.argmax(np.abs(importance))
+        strongest = colours(page)[int(np.argmax(np.abs(importance)))]
+        red, _, blue, *_ = map(float, re.findall(r"[\d.]+", strongest))
+        assert (red > blue) == (importance[np.argmax(np.abs(importance))] > 0)
+        assert "nothing" in token(page, 0).get_attribute("class")
+
+
+def test_keys_and_slider_run_through_the_blocks(study):
+    with shown(study.page, "#image=1&block=2") as page:
+        page.keyboard.press("ArrowLeft")
+        until(page, "location.hash.includes('block=1')")
+        assert page.inner_text("#block-name") == "2 of 4"
+        for _ in range(6):
+            page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('block=3')")
+        page.locator("#block").fill("0")
+        until(page, "location.hash.includes('block=0')")
+        page.locator("#block").press("ArrowRight")
+        until(page, "location.hash.includes('block=1')")
+        page.locator("#strip .small-map").nth(2).click()
+        until(page, "location.hash.includes('block=2')")
+        expected = 1 - study.files.rank["residual"][2, 1, 0] / 7
+        assert f"identifiability {expected:.3f}" in texts(page, "#facts div")
+
+
+def test_a_click_pins_and_leaves_arrows_to_the_blocks(study):
+    with shown(study.page, "#image=1&block=2&site=mlp") as page:
+        assert page.inner_text("#path-name") == "Click a token to draw its path over depth"
+        token(page, 5).click()
+        page.wait_for_selector("#path-table tr")
+        rows = texts(page, "#path-table tbody tr")
+        expected = 1 - study.files.rank["mlp"][:, 1, 5] / 7
+        tops = study.files.top["mlp"][:, 1, 5, 0]
+        assert [row.split()[:4] for row in rows] == [
+            [str(block + 1), f"{share:.3f}", "class", str(top)]
+            for block, (share, top) in enumerate(zip(expected, tops, strict=True))
+        ]
+        assert page.locator("#chart circle").count() == 4
+        heights = page.locator("#chart circle").evaluate_all("dots => dots.map(dot => Number(dot.getAttribute('cy')))")
+        assert np.corrcoef(heights, expected)[0, 1] == pytest.approx(-1)
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('block=3')")
+        assert view(page)["token"] == "5"
+        token(page, 5).click()
+        until(page, "!location.hash.includes('token')")
+        token(page, 6).click()
+        until(page, "location.hash.includes('token=6')")
+        page.keyboard.press("Escape")
+        until(page, "!location.hash.includes('token')")
+
+
+def test_by_keyboard_alone(study):
+    with shown(study.page) as page:
+        stops = []
+        for _ in range(14):
+            page.keyboard.press("Tab")
+            name = page.evaluate("(({id, className, name}) => id || name || className)(document.activeElement)")
+            stops.append(name.partition(" ")[0])
+        wanted = ["class-filter", "verdict-filter", "thumbnail", "site", "colour", "cover", "token", "token", "block"]
+        assert [stop for stop in stops if stop in wanted][: len(wanted)] == wanted
+        token(page, 1).focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowRight")
+        focused = page.evaluate("document.activeElement.dataset.token")
+        assert focused == "6"
+        assert page.evaluate("document.activeElement.ariaLabel").startswith("row 2, column 2: identifiability")
+        page.keyboard.press("PageUp")
+        until(page, "location.hash.includes('block=2')")
+        page.keyboard.press("Enter")
+        until(page, "location.hash.includes('token=6')")
+        page.locator(".thumbnail[tabindex='0']").focus()
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('image=1')")
+        page.keyboard.press("End")
+        until(page, "location.hash.includes('image=7')")
+        assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+
+
+def test_by_class_and_verdict(study):
+    files = study.files
+    with shown(study.page) as page:
+        page.select_option("#class-filter", "2")
+        assert page.locator(".thumbnail:visible").count() == 2
+        page.select_option("#class-filter", "")
+        page.select_option("#verdict-filter", "wrong")
+        wrong = np.flatnonzero(~files.correct)
+        found = page.locator(".thumbnail:visible").evaluate_all("all => all.map(one => Number(one.dataset.image))")
+        assert found == wrong.tolist()
+        page.locator(".thumbnail:visible").last.click()
+        until(page, f"location.hash.includes('image={wrong[-1]}')")
+        own = files.class_index[wrong[-1]]
+        assert f"class {own}, but the model says class {own + 1} ✗ wrong" in page.inner_text("#caption")
+        page.select_option("#class-filter", "2")
+        assert page.inner_text("#image-count") == "no such image"
+
+
+def test_a_link_shows_the_same(study):
+    fragment = "#image=5&site=mlp&block=1&colour=gradient&token=9&cover=40"
+    with shown(study.page, fragment) as page:
+        parts = [page.inner_text("#caption"), texts(page, "#details"), colours(page)]
+        assert page.locator("#sites input:checked").get_attribute("value") == "mlp"
+        assert "pinned" in token(page, 9).get_attribute("class")
+        page.keyboard.press("ArrowLeft")
+        until(page, "location.hash.includes('block=0')")
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('block=1')")
+        assert page.url.endswith(fragment)
+        assert [page.inner_text("#caption"), texts(page, "#details"), colours(page)] == parts
+        page.evaluate("location.hash = '#image=6&block=2'")
+        until(page, "document.querySelector('#block-name').textContent === '3 of 4'")
+        assert "Image 6" in page.inner_text("#caption")
+
+
+def test_a_link_to_what_is_not_there(study):
+    fragment = "#image=99&site=__proto__&block=77&token=-1&colour=legrad&cover=1000&beside=..%2Fx"
+    with shown(study.page, fragment) as page:
+        assert page.inner_text("#trouble") == (
+            "Image 99 is not one of the 8 on this page; another one is shown. "
+            "This page has no such map of this model; identifiability is shown."
+        )
+        assert "Image 0" in page.inner_text("#caption")
+        page.keyboard.press("ArrowLeft")
+        until(page, "location.hash.includes('block=2')")
+        assert view(page) == {"image": "0", "site": "residual", "block": "2", "colour": "identifiability"}
+        assert page.locator("#trouble").is_hidden()
+
+
+def test_texts_are_shown_as_typed(tmp_path):
+    escaped = MARKUP.replace("{", "{{").replace("}", "}}")
+    files = made(
+        tmp_path / "files",
+        names=escaped + " {}",
+        files=escaped + "/{}.png",
+        label=MARKUP,
+        dataset=MARKUP,
+        prefix=("[CLS]", MARKUP),
+        notes=[MARKUP],
+        others=[{"model": "other", "label": MARKUP}],
+        methods=(("gradient", MARKUP),),
+    )
+    with shown(files.write(tmp_path / "vit.html"), "#token=4&colour=class&beside=other", heard := []) as page:
+        assert page.title() == f"{MARKUP}: look through the model"
+        assert page.inner_text("#label") == MARKUP
+        assert MARKUP in page.inner_text("#caption")
+        assert f"{MARKUP} 0" in page.inner_text("#legend")
+        assert MARKUP in page.inner_text("#path-table")
+        assert MARKUP in page.inner_text("#notes")
+        assert MARKUP in page.locator("#prefix .token").last.inner_text()
+        assert MARKUP in page.locator("#colour option").last.inner_text()
+        assert MARKUP in page.locator("#class-filter option").last.inner_text()
+        page.wait_for_selector("#other-trouble:visible")
+        assert MARKUP in page.inner_text("#other-trouble")
+        assert page.locator("img[src=x]").count() == 0
+    assert [note for note in heard if "other.html" not in note and "ERR_FILE" not in note] == []
+
+
+def test_a_model_without_cls_masks_and_explanations(tmp_path):
+    notes = ["No explanations.", "No masks."]
+    files = made(tmp_path / "files", prefix=(), masks=False, methods=(), notes=notes)
+    with shown(files.write(tmp_path / "vit.html"), "#token=0") as page:
+        assert page.locator("#prefix").is_hidden()
+        assert texts(page, "#notes li") == notes
+        assert page.locator("#colour option").count() == 2
+        assert page.inner_text("#token-name").lower().startswith("row 1, column 1")
+        assert "mask" not in page.inner_text("#facts")
+        assert page.locator("#beside-choice").is_hidden()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_contrast(study, scheme):
+    with shown(study.page, color_scheme=scheme) as page:
+        names = ("back", "card", "text", "quiet", "accent", "right", "wrong", "now")
+        found = page.evaluate(
+            "names => { const style = getComputedStyle(document.documentElement);"
+            "return names.map(name => style.getPropertyValue(`--${name}`).trim()); }",
+            names,
+        )
+    colour = dict(zip(names, map(luminance, found), strict=True))
+    assert (colour["back"] > 0.5) == (scheme == "light")
+    for back in ("back", "card"):
+        assert all(
+            contrast(colour[back], colour[name]) >= 4.5 for name in ("text", "quiet", "accent", "right", "wrong")
+        )
+    assert all(contrast(colour["now"], colour[name]) >= 4.5 for name in ("text", "right"))
+
+
+def luminance(colour):
+    channels = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(first, second):
+    return (max(first, second) + 0.05) / (min(first, second) + 0.05)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two models on the same images; the second has other tokens and fewer blocks, and no explanation."""
+    folder = tmp_path_factory.mktemp("pair")
+    other = [{"model": "gap", "label": "Average"}, {"model": "missing", "label": "Not made"}]
+    made(folder / "first", others=other).write(folder / "vit.html")
+    changes = {"grid": (6, 8), "blocks": 2, "prefix": (), "methods": (), "label": "Average", "model": "gap"}
+    made(folder / "second", seed=1, others=[{"model": "vit", "label": "A model"}], **changes).write(folder / "gap.html")
+    return folder / "vit.html"
+
+
+def test_two_models_side_by_side(pair):
+    heard = []
+    with shown(pair, "#image=3&block=3&token=1&beside=gap", heard) as page:
+        other = page.frame_locator("#other iframe")
+        other.locator("#caption:has-text('Image 3')").wait_for()
+        assert other.locator("#own-name").inner_text() == "Average"
+        assert other.locator("#images").is_hidden()
+        assert other.locator("#block-name").inner_text() == "2 of 2"
+        pinned = other.locator(".token.pinned").get_attribute("data-token")
+        assert pinned == "9"  # the middle of the first of 3 x 4 tokens lies in row 2, column 2 of 6 x 8
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        other.locator("#block-name:has-text('1 of 2')").wait_for()
+        token(page, 12).hover()
+        other.locator("[data-token='47'].hovered").wait_for()
+        page.select_option("#colour", "gradient")
+        other.locator("#trouble:has-text('no such map')").wait_for()
+        page.select_option("#colour", "class")
+        page.locator("[value=mlp]").check()
+        other.locator("#token-name:has-text('MLP branch')").wait_for()
+        # And back: what is done in the frame moves this page.
+        other.locator("[data-token='0']").click()
+        until(page, "location.hash.includes('token=1')")
+        other.locator("#strip .small-map").nth(1).click()
+        until(page, "location.hash.includes('block=3')")
+        page.locator(".thumbnail").last.click()
+        other.locator("#caption:has-text('Image 7')").wait_for()
+        frame = page.locator("#other iframe")
+        assert frame.evaluate("frame => frame.clientHeight") > 600
+        page.select_option("#beside", "")
+        until(page, "!document.querySelector('iframe')")
+    assert [note.partition("#")[0] for note in heard] == [f"request: {(pair.parent / 'gap.html').as_uri()}"]
+
+
+def test_a_page_that_is_not_there_is_told(pair):
+    with shown(pair, "#beside=missing", []) as page:
+        page.wait_for_selector("#other-trouble:visible")
+        told = page.inner_text("#other-trouble")
+        assert told == "The page of Not made is not beside this one. Make it with: snakemake results/lens/missing.html"
+
+
+def test_what_other_windows_say_is_not_heard(study):
+    with shown(study.page, "#block=1") as page:
+        page.evaluate("window.postMessage({classlens: 1, say: 'view', image: 5, depth: 0}, '*')")
+        page.wait_for_timeout(200)
+        assert view(page) == {"block": "1"}
+        assert "Image 0" in page.inner_text("#caption")
+
+
+def test_sources_hold_no_end_of_script():
+    for path in SOURCES.glob("*.js"):
+        assert "</script" not in path.read_text().lower()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", path.read_text())
+
+
+def test_what_is_embedded_is_data(study):
+    about = re.search(r'id="about">(.*?)</script>', study.page.read_text(), re.DOTALL)[1]
+    assert [one["image"] for one in json.loads(about)["images"]] == list(range(8))

@@ -1,0 +1,217 @@
+"""Jobs that are killed at every step of the store, several runs at once, and clocks that jump."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from double_job import compute, job_of, refuse
+
+from classlens.digest import digest_file
+from classlens.errors import InputError
+from classlens.store import gc, memory
+from classlens.store.job import run_job
+from classlens.store.store import Store
+from classlens.store.workdir import verify_workdir
+
+STEPS = ("replace", "rename", "link", "utime", "chmod", "fsync", "mkdir", "unlink", "rmdir")
+"""Calls by which the store, its locks and temporary folders change a file system."""
+FORK = multiprocessing.get_context("fork")
+
+
+@pytest.fixture(autouse=True)
+def _no_git(monkeypatch):
+    monkeypatch.setattr("classlens.store.job._commit", lambda root: None)
+
+
+@pytest.fixture
+def fresh(tmp_path, monkeypatch):
+    """Makes working directories, each on its first call."""
+
+    def go_to(name):
+        folder = tmp_path / f"{name}"
+        folder.mkdir()
+        (folder / "source.txt").write_text("ab")
+        monkeypatch.chdir(folder)
+        return folder
+
+    return go_to
+
+
+def killed_at(step, function):
+    """Call a function in a process that is killed as it comes to its step-th call of the above; tell whether it was."""
+
+    def play():
+        left = iter(range(step))
+        for name in STEPS:
+            setattr(os, name, counted(getattr(os, name), left))
+        function()
+        os._exit(0)
+
+    def counted(call, left):
+        def counting(*arguments, **options):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*arguments, **options)
+
+        return counting
+
+    child = FORK.Process(target=play)
+    child.start()
+    child.join(30)
+    assert child.exitcode in (0, -signal.SIGKILL)
+    return child.exitcode != 0
+
+
+def require_sound(store, project):
+    """Nothing half done counts: results and store are whole, and a rerun has the same bytes."""
+    out = Path("results/out.txt")
+    assert not out.exists() or out.read_text() == "abab"
+    for blob in store.files("blobs"):
+        assert digest_file(blob) == blob.name
+    for record in store.records():
+        assert all(store.blob(output.digest).is_file() for output in record.outputs)
+    verify_workdir(store.root, Path.cwd())
+    run_job(job_of(project), compute, store)
+    assert out.read_text() == "abab"
+    assert not run_job(job_of(project), refuse, store)
+    gc.collect(store)
+    assert list((store.root / "work").iterdir()) == []
+    assert [path.name for path in out.parent.iterdir()] == [out.name]
+
+
+def test_a_job_killed_at_any_step_is_made_again(project, fresh):
+    for step in range(1000):
+        store = Store(fresh(step) / "store")
+        if not killed_at(step, lambda store=store: run_job(job_of(project), compute, store)):
+            break
+        require_sound(store, project)
+    assert 20 < step < 1000
+
+
+def test_a_hit_killed_at_any_step_is_placed_again(project, store, fresh):
+    run_job(job_of(project), compute, store)
+    for step in range(1000):
+        fresh(step)
+        if not killed_at(step, lambda: run_job(job_of(project), refuse, store)):
+            break
+        require_sound(store, project)
+    assert 5 < step < 1000
+
+
+def test_jobs_killed_at_random_moments(project, store):
+    """Several in a row on one store, whose parts they share."""
+
+    def work(inputs, outputs, config, local):
+        for _ in range(20):
+            with Path(outputs["result"]).open("a") as file:
+                file.write("half a result")
+            time.sleep(0.001)
+        compute(inputs, outputs, config, local)
+
+    draw = random.Random(0)
+    for _ in range(8):
+        child = FORK.Process(target=lambda: run_job(job_of(project), work, store))
+        child.start()
+        time.sleep(draw.uniform(0, 0.05))
+        os.kill(child.pid, signal.SIGKILL)
+        child.join()
+    require_sound(store, project)
+
+
+@pytest.mark.parametrize("runs", [2, 4])
+def test_runs_and_collections_at_once(project, store, runs):
+    """Every run has jobs of its own and jobs that the others have, too, while one collects without end."""
+    stop, answers = FORK.Event(), FORK.SimpleQueue()
+
+    def collect():
+        while not stop.is_set():
+            gc.collect(store, older_than=0)
+
+    def run(own):
+        computed = []
+        for times in [*range(1, 7), 10 + own]:
+            job = job_of(project, times=times, result=f"results/{own}/{times}.txt")
+            for attempt in range(5):
+                try:
+                    computed.append(run_job(job, compute, store))
+                    break
+                except InputError as error:
+                    if attempt == 4 or "vanished" not in str(error):  # collected between its record and its place
+                        raise
+        answers.put(computed)
+
+    collector = FORK.Process(target=collect)
+    children = [FORK.Process(target=run, args=(own,)) for own in range(runs)]
+    for child in (collector, *children):
+        child.start()
+    for child in children:
+        child.join(60)
+    stop.set()
+    collector.join(30)
+    assert [child.exitcode for child in children] == [0] * runs
+    for own in range(runs):
+        for times in [*range(1, 7), 10 + own]:
+            assert Path(f"results/{own}/{times}.txt").read_text() == "ab" * times
+    assert gc.verify(store) == []
+
+
+# Clocks
+
+
+class Clock:
+    """The time, so many seconds ahead."""
+
+    def __init__(self, monkeypatch):
+        self.ahead = 0.0
+        now, now_ns = time.time, time.time_ns
+        monkeypatch.setattr(time, "time", lambda: now() + self.ahead)
+        monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(self.ahead * 1e9))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize("jump", [-400 * gc.DAY, -3600.0, 3600.0, 400 * gc.DAY])
+def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
+    def work(*arguments):
+        clock.ahead = jump  # while the job runs
+        return compute(*arguments)
+
+    assert run_job(job_of(project), work, store)
+    assert Path("results/out.txt").read_text() == "abab"
+    assert not run_job(job_of(project), refuse, store)
+    assert verify_workdir(store.root, Path.cwd()) == []
+    clock.ahead = -jump
+    assert not run_job(job_of(project), refuse, store)
+    gc.collect(store)
+    assert not run_job(job_of(project), refuse, store)
+    Path("source.txt").write_text("cd")  # of the same size
+    assert run_job(job_of(project), compute, store)
+    assert Path("results/out.txt").read_text() == "cdcd"
+
+
+def test_a_collection_under_a_clock_that_is_ahead_takes_nothing_that_results_show(project, store, clock):
+    run_job(job_of(project), compute, store)
+    run_job(job_of(project, times=3, result="gone.txt"), compute, store)
+    Path("gone.txt").unlink()
+    clock.ahead = 400 * gc.DAY
+    assert gc.collect(store).records == 1
+    assert not run_job(job_of(project), refuse, store)
+
+
+def test_a_clock_that_is_behind_remembers_no_digest_of_the_future(tmp_path, clock):
+    """A file whose change lies ahead may change again without a sign of it; it is read again each time."""
+    file, known = tmp_path / "file", memory.DigestMemory(tmp_path / "memory.sqlite")
+    file.write_text("a")
+    clock.ahead = -3600
+    first = known.digest(file)
+    stat = file.stat()
+    file.write_text("b")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert known.digest(file) != first

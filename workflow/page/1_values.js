@@ -1,0 +1,114 @@
+"use strict";
+// What the page holds, and the numbers of one image, unpacked when it is shown.
+
+const ABOUT = JSON.parse(document.getElementById("about").textContent);
+const IMAGES = new Map(ABOUT.images.map((one) => [one.image, one]));
+const [ROWS, COLUMNS] = ABOUT.grid;
+const PREFIX = ABOUT.prefix.length;
+const TOKENS = PREFIX + ROWS * COLUMNS;
+const CHANCE = (ABOUT.num_classes + 1) / (2 * ABOUT.num_classes);
+const TYPES = { uint16: Uint16Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, float32: Float32Array };
+const KEPT_IMAGES = 8;
+
+function className(index) {
+  return ABOUT.classes[index] ?? `class ${index}`;
+}
+
+function tokenName(token) {
+  if (token < PREFIX) return ABOUT.prefix[token];
+  const place = token - PREFIX;
+  return `row ${Math.floor(place / COLUMNS) + 1}, column ${(place % COLUMNS) + 1}`;
+}
+
+/** Return text that the page holds under a name and an image's number; it may still be on its way from the disk. */
+async function held(name, image) {
+  for (;;) {
+    const all = document.readyState !== "loading";
+    const found = document.getElementById(`${name}-${image}`);
+    // What something stands behind has been read to its end.
+    if (found && (all || found.nextSibling)) return found.textContent;
+    if (all) throw new Error(`the file ends before image ${image}`);
+    await new Promise((done) => setTimeout(done, 10));
+  }
+}
+
+/** One image's numbers by site, block and token; classlens/page/write.py says how they are laid out. */
+class Values {
+  constructor(image, arrays, photo) {
+    Object.assign(this, arrays);
+    this.photo = photo;
+    this.correctClass = IMAGES.get(image).class;
+    this.places = this.top5.length / (ABOUT.sites.length * TOKENS * ABOUT.blocks);
+  }
+
+  index(site, block, token) {
+    return (site * TOKENS + token) * ABOUT.blocks + block;
+  }
+
+  rankAt(site, block, token) {
+    return this.rank[this.index(site, block, token)];
+  }
+
+  identifiability(site, block, token) {
+    return 1 - this.rankAt(site, block, token) / ABOUT.num_classes;
+  }
+
+  logitAt(site, block, token) {
+    return this.logit[this.index(site, block, token)] * this.logit_unit[site * ABOUT.blocks + block];
+  }
+
+  /** Classes with the largest logits, largest first. */
+  classes(site, block, token) {
+    const start = this.index(site, block, token) * this.places;
+    return Array.from(this.top5.subarray(start, start + this.places));
+  }
+
+  topClass(site, block, token) {
+    return this.top5[this.index(site, block, token) * this.places];
+  }
+
+  /** Importance of each image token, as a share of the image's largest: -1 to 1. */
+  importanceShares(method) {
+    const codes = this.importance.subarray(method * ROWS * COLUMNS, (method + 1) * ROWS * COLUMNS);
+    const largest = codes.reduce((most, code) => Math.max(most, Math.abs(code)), 0);
+    return Array.from(codes, (code) => (largest ? code / largest : 0));
+  }
+
+  /** 1 class, 0 context, -1 ignored by the mask; null where there is no mask. */
+  labelOf(token) {
+    return this.label && token >= PREFIX ? this.label[token - PREFIX] : null;
+  }
+}
+
+const unpacked = new Map();
+
+async function valuesOf(image) {
+  if (!unpacked.has(image)) {
+    const numbers = unpack(image);
+    numbers.catch(() => unpacked.delete(image));
+    unpacked.set(image, numbers);
+    if (unpacked.size > KEPT_IMAGES) unpacked.delete(unpacked.keys().next().value);
+  }
+  return unpacked.get(image);
+}
+
+async function unpack(image) {
+  const binary = atob(await held("values", image));
+  const compressed = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) compressed[i] = binary.charCodeAt(i);
+  const stream = new Blob([compressed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const planes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const arrays = {};
+  let start = 0;
+  for (const { name, type, shape } of ABOUT.arrays) {
+    const count = shape.reduce((product, size) => product * size, 1);
+    const width = TYPES[type].BYTES_PER_ELEMENT;
+    const bytes = new Uint8Array(count * width);
+    for (let byte = 0; byte < width; byte++) {
+      for (let i = 0; i < count; i++) bytes[i * width + byte] = planes[start + byte * count + i];
+    }
+    arrays[name] = new TYPES[type](bytes.buffer);
+    start += count * width;
+  }
+  return new Values(image, arrays, await held("photo", image));
+}

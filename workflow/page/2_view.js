@@ -1,0 +1,51 @@
+// The view: what is looked at. It stands in the URL's fragment, so that a link shows the same.
+
+const IDENTIFIABILITY = "identifiability";
+const TOP_CLASS = "class";
+const COLOURS = [
+  { name: IDENTIFIABILITY, label: "identifiability" },
+  { name: TOP_CLASS, label: "top class" },
+  ...ABOUT.methods.map((method) => ({ name: method.name, label: `explanation: ${method.label}` })),
+];
+const STRENGTH = 70;
+
+/** Return a view from what a fragment or another page says: what is not possible here is replaced, never shown. */
+function possibleView(said) {
+  const whole = (value, count) => (/^\d{1,9}$/.test(value) && Number(value) < count ? Number(value) : null);
+  const one = (value, names) => (names.includes(value) ? value : null);
+  const image = Number(said.image ?? NaN);
+  return {
+    image: IMAGES.has(image) ? image : ABOUT.images[0].image,
+    site: one(said.site, ABOUT.sites) ?? ABOUT.sites[0],
+    block: whole(said.block, ABOUT.blocks) ?? ABOUT.blocks - 1,
+    token: whole(said.token, TOKENS),
+    colour: one(said.colour, COLOURS.map((colour) => colour.name)) ?? IDENTIFIABILITY,
+    cover: whole(said.cover, 101) ?? STRENGTH,
+    beside: one(said.beside, ABOUT.others.map((other) => other.model)),
+  };
+}
+
+/** Return what a link or another page asks for and this page does not have. */
+function lacks(said) {
+  const found = [];
+  if (said.image !== undefined && !IMAGES.has(Number(said.image))) {
+    found.push(`Image ${said.image} is not one of the ${ABOUT.images.length} on this page; another one is shown.`);
+  }
+  if (said.colour !== undefined && !COLOURS.some((colour) => colour.name === said.colour)) {
+    found.push("This page has no such map of this model; identifiability is shown.");
+  }
+  return found.join(" ");
+}
+
+function saidByFragment() {
+  return Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+}
+
+function fragmentOf(view) {
+  const { cover, token, beside, ...always } = view;
+  const parts = new URLSearchParams(always);
+  if (token !== null) parts.set("token", token);
+  if (cover !== STRENGTH) parts.set("cover", cover);
+  if (beside !== null) parts.set("beside", beside);
+  return `#${parts}`;
+}

@@ -1,0 +1,77 @@
+// Colours of tokens. All palettes can be told apart with any kind of colour vision.
+
+// viridis, of matplotlib.
+const SEQUENTIAL = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
+// Blue to red over white, ColorBrewer's RdBu.
+const DIVERGING = ["#2166ac", "#4393c3", "#92c5de", "#f7f7f7", "#f4a582", "#d6604d", "#b2182b"];
+// Okabe & Ito 2008; the first is the correct class's.
+const CATEGORIES = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442"];
+const OTHERS = "#8c8c8c";
+
+const rgb = (hex) => [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
+const css = ([red, green, blue], alpha = 1) => `rgb(${red} ${green} ${blue} / ${alpha})`;
+
+/** Return a table of 256 colours through the given ones. */
+function ramp(hexes) {
+  const stops = hexes.map(rgb);
+  return Array.from({ length: 256 }, (_, step) => {
+    const place = (step / 255) * (stops.length - 1);
+    const before = Math.min(Math.floor(place), stops.length - 2);
+    return stops[before].map((value, channel) => Math.round(value + (stops[before + 1][channel] - value) * (place - before)));
+  });
+}
+
+const SEQUENTIAL_RAMP = ramp(SEQUENTIAL);
+const DIVERGING_RAMP = ramp(DIVERGING);
+const OTHERS_RGB = rgb(OTHERS);
+
+/** Return the classes of an image that get a colour: the correct one, then those most often on top at any site and block. */
+function colouredClasses(values) {
+  const counts = new Map();
+  for (let place = 0; place < values.top5.length; place += values.places) {
+    const top = values.top5[place];
+    counts.set(top, (counts.get(top) ?? 0) + 1);
+  }
+  counts.delete(values.correctClass);
+  const often = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([index]) => index);
+  return [values.correctClass, ...often].slice(0, CATEGORIES.length);
+}
+
+let classesBeside = [];
+
+/** Take over the coloured classes of the page that this one stands beside, so that classes that both show look alike. */
+function matchClasses(classes) {
+  classesBeside = Array.isArray(classes) ? classes.filter(Number.isInteger).slice(0, CATEGORIES.length) : [];
+}
+
+/** Return the colours of an image's classes, by class. */
+function classColours(values) {
+  if (values.matched !== classesBeside) {
+    const own = colouredClasses(values);
+    const places = own.map((index) => classesBeside.indexOf(index));
+    const free = CATEGORIES.map((_, place) => place).filter((place) => !places.includes(place));
+    values.matched = classesBeside;
+    values.colours = new Map(own.map((index, order) => [index, rgb(CATEGORIES[places[order] < 0 ? free.shift() : places[order]])]));
+  }
+  return values.colours;
+}
+
+/** Return what colours a token: [[red, green, blue], opacity], or null where there is nothing to show. */
+function painter(values, view) {
+  const site = ABOUT.sites.indexOf(view.site);
+  const cover = view.cover / 100;
+  if (view.colour === IDENTIFIABILITY) {
+    return (block, token) => [SEQUENTIAL_RAMP[Math.round(255 * values.identifiability(site, block, token))], cover];
+  }
+  if (view.colour === TOP_CLASS) {
+    const colours = classColours(values);
+    return (block, token) => [colours.get(values.topClass(site, block, token)) ?? OTHERS_RGB, cover];
+  }
+  const shares = values.importanceShares(ABOUT.methods.findIndex((method) => method.name === view.colour));
+  return (_, token) => {
+    if (token < PREFIX) return null;
+    const share = shares[token - PREFIX];
+    // Little importance lets the photo through, as in the figure of heat maps.
+    return [DIVERGING_RAMP[Math.round(255 * (share + 1) / 2)], Math.min(1, 1.3 * cover) * Math.sqrt(Math.abs(share))];
+  };
+}

@@ -1,0 +1,161 @@
+// Draws the page, and redraws what a change of the view touches.
+
+const at = (id) => document.getElementById(id);
+let view = null;
+let values = null;
+let hovered = null;
+let beside = null;
+let selectThumbnail = null;
+let asked = 0;
+
+function shownToken() {
+  return hovered ?? view.token ?? 0;
+}
+
+/** Change the view; `said` is the message of another page that asked for it, which then need not be told. */
+async function change(changes, said = null) {
+  view = possibleView({ ...view, ...changes });
+  history.replaceState(null, "", EMBEDDED ? `${fragmentOf(view)}&embedded=1` : fragmentOf(view));
+  tell(lacks(said ?? {}));
+  await draw(said === null);
+}
+
+function followFragment() {
+  const said = saidByFragment();
+  view = possibleView(said);
+  tell(lacks(said));
+}
+
+function tell(text) {
+  at("trouble").textContent = text;
+  at("trouble").hidden = text === "";
+}
+
+async function draw(told = false) {
+  const mine = ++asked;
+  const found = await valuesOf(view.image);
+  if (mine !== asked) return; // The view changed while numbers were unpacked.
+  if (found !== values) {
+    values = found;
+    showImage(view.image, values.photo);
+    selectThumbnail(view.image);
+  }
+  const paint = painter(values, view);
+  const byBlock = [IDENTIFIABILITY, TOP_CLASS].includes(view.colour);
+  paintTokens(paint, view);
+  const mapChanged = [view.image, view.site, view.colour, ...classesBeside].join();
+  if (draw.map !== mapChanged) {
+    draw.map = mapChanged;
+    paintStrip(paint);
+    paintLegend(values, view);
+  }
+  document.querySelectorAll("#strip .small-map").forEach((map, block) => map.classList.toggle("now", block === view.block));
+  at("strip").hidden = !byBlock;
+  at("photo").classList.toggle("covered", view.cover > 0);
+  at("photo").classList.toggle("muted", view.cover > 0 && byBlock);
+  showControls();
+  showToken(values, view, shownToken());
+  showPath(values, view);
+  beside.open(view.beside);
+  if (told) beside.send(messageOf(view, values));
+}
+
+function showControls() {
+  at("block").value = view.block;
+  at("block").setAttribute("aria-valuetext", `block ${view.block + 1} of ${ABOUT.blocks}`);
+  at("block-name").textContent = `${view.block + 1} of ${ABOUT.blocks}`;
+  at("colour").value = view.colour;
+  at("cover").value = view.cover;
+  at("beside").value = view.beside ?? "";
+  for (const radio of document.querySelectorAll("#sites input")) radio.checked = radio.value === view.site;
+}
+
+function hover(token, quietly = false) {
+  if (token === hovered) return;
+  hovered = token;
+  markHovered(token);
+  if (values) showToken(values, view, shownToken());
+  if (!quietly) beside.send({ say: "hover", place: placeOf(token) });
+}
+
+function nextBlock(step) {
+  change({ block: Math.min(ABOUT.blocks - 1, Math.max(0, view.block + step)) });
+}
+
+function onKey(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const inWidget = event.target.closest("input, select, button, summary, [role=option]");
+  const step = { PageDown: 1, PageUp: -1, ...(inWidget ? {} : { ArrowRight: 1, ArrowLeft: -1 }) }[event.key];
+  const onToken = event.target.closest(".token");
+  if (event.key === "Escape" && view.token !== null) change({ token: null });
+  else if (step && (onToken || !event.key.startsWith("Page"))) nextBlock(step);
+  else return;
+  event.preventDefault();
+}
+
+function makeControls() {
+  for (const site of ABOUT.sites) {
+    const radio = element("input", { type: "radio", name: "site", value: site });
+    radio.addEventListener("change", () => change({ site }));
+    const label = element("label", {}, [radio, element("span", { textContent: SITE_LABELS[site] })]);
+    // A click of the mouse (not one that a key makes) leaves arrow keys to the blocks.
+    label.addEventListener("click", (event) => event.detail > 0 && setTimeout(() => radio.blur()));
+    at("sites").append(label);
+  }
+  at("colour").append(...COLOURS.map((colour) => element("option", { value: colour.name, textContent: colour.label })));
+  at("colour").addEventListener("change", () => change({ colour: at("colour").value }));
+  at("cover").addEventListener("input", () => change({ cover: Number(at("cover").value) }));
+  at("beside").append(element("option", { value: "", textContent: "nothing" }));
+  at("beside").append(...ABOUT.others.map((other) => element("option", { value: other.model, textContent: other.label })));
+  at("beside").addEventListener("change", () => change({ beside: at("beside").value || null }));
+  at("beside-choice").hidden = ABOUT.others.length === 0;
+  at("block").max = ABOUT.blocks - 1;
+  at("block").addEventListener("input", () => change({ block: Number(at("block").value) }));
+  at("unpin").addEventListener("click", () => change({ token: null }));
+  at("controls").addEventListener("submit", (event) => event.preventDefault());
+}
+
+function makeTexts() {
+  const { of, classes, seed } = ABOUT.sample;
+  const shown = ABOUT.images.length;
+  const right = ABOUT.images.filter((one) => one.correct).length;
+  at("label").textContent = ABOUT.label;
+  at("own-name").textContent = ABOUT.label;
+  at("summary").textContent = `Every token of ${ABOUT.model}, projected onto ${ABOUT.num_classes} classes after each of its ${ABOUT.blocks} blocks. `
+    + `Data set ${ABOUT.dataset}; the model is right for ${right} of the ${shown} images on this page.`;
+  at("sample").textContent = shown < of
+    ? `${shown} of ${of} evaluation images, chosen evenly over ${classes} classes (seed ${seed}).`
+    : `All ${of} evaluation images.`;
+  at("notes").append(...ABOUT.notes.map((note) => element("li", { textContent: note })));
+}
+
+function start() {
+  followFragment();
+  makeTexts();
+  const on = {
+    hover,
+    pin: (token) => change({ token: token === view.token ? null : token }),
+  };
+  makePrefix(on);
+  makeGrid(at("grid"), PREFIX, ROWS, COLUMNS, on);
+  at("depth").style.setProperty("--blocks", ABOUT.blocks);
+  makeStrip((block) => change({ block }));
+  makeControls();
+  selectThumbnail = makeThumbnails((image) => change({ image }));
+  beside = new Beside({
+    hello: () => beside.send(messageOf(view, values)),
+    follow: (said) => change({ ...changesOf(said), beside: view.beside }, said),
+    hover: (token) => hover(token, true),
+  });
+  document.addEventListener("keydown", onKey);
+  window.addEventListener("hashchange", () => { followFragment(); draw(true); });
+  return draw();
+}
+
+start().then(
+  () => requestAnimationFrame(() => { performance.mark("first view"); document.documentElement.dataset.ready = "yes"; }),
+  (error) => {
+    tell(`The page could not be drawn (${error}). It needs a browser of 2023 or later.`);
+    throw error;
+  },
+);
