@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -13,6 +14,9 @@ from classlens.extraction.files import OUTPUT
 from classlens.hdf5 import Column, RowWriter, chunk_rows_of, packed
 from classlens.progress import Progress
 from classlens.terms import block_name
+
+SMALL = 2**28
+"""Bytes below which starting processes takes longer than what they would do."""
 
 
 def gather(shards: Sequence[str], layers: Sequence[str], output: str, *, threads: int = 1) -> None:
@@ -32,8 +36,9 @@ def gather(shards: Sequence[str], layers: Sequence[str], output: str, *, threads
     """
     files = {block_name(block): (path, {"block": block}) for block, path in enumerate(layers)} | {OUTPUT: (output, {})}
     jobs = (delayed(_gather_file)(shards, group, path, own) for group, (path, own) in files.items())
+    large = sum(Path(shard).stat().st_size for shard in shards) > SMALL
     with Progress(len(files), "gathering", "file") as progress:
-        for _ in Parallel(n_jobs=min(threads, len(files)), return_as="generator")(jobs):
+        for _ in Parallel(n_jobs=min(threads, len(files)) if large else 1, return_as="generator")(jobs):
             progress.advance()
 
 

@@ -86,7 +86,8 @@ def test_shards_of_different_models_are_refused(golden_recorder, tmp_path):
         gathered(shards, tmp_path / "files")
 
 
-def test_bytes_do_not_depend_on_threads(golden_recorder, tmp_path):
+def test_bytes_do_not_depend_on_threads(golden_recorder, tmp_path, monkeypatch):
+    monkeypatch.setattr("classlens.extraction.gather.SMALL", 0)
     whole, packed = extract(golden_recorder, tmp_path / "0.h5"), tmp_path / "1.h5"
     run_images(golden_recorder, golden_pixels(), packed, start=0, stop=30, batch_size=8, threads=3)
     assert packed.read_bytes() == whole.read_bytes()

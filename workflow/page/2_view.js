@@ -2,11 +2,8 @@
 
 const IDENTIFIABILITY = "identifiability";
 const TOP_CLASS = "class";
-const COLOURS = [
-  { name: IDENTIFIABILITY, label: "identifiability" },
-  { name: TOP_CLASS, label: "top class" },
-  ...ABOUT.methods.map((method) => ({ name: method.name, label: `explanation: ${method.label}` })),
-];
+const OF_BLOCKS = [{ name: IDENTIFIABILITY, label: "identifiability" }, { name: TOP_CLASS, label: "top class" }];
+const COLOURS = [...OF_BLOCKS, ...ABOUT.methods];
 const STRENGTH = 70;
 
 /** Return a view from what a fragment or another page says: what is not possible here is replaced, never shown. */

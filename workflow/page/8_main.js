@@ -41,7 +41,7 @@ async function draw(told = false) {
     selectThumbnail(view.image);
   }
   const paint = painter(values, view);
-  const byBlock = [IDENTIFIABILITY, TOP_CLASS].includes(view.colour);
+  const byBlock = OF_BLOCKS.some((colour) => colour.name === view.colour);
   paintTokens(paint, view);
   const mapChanged = [view.image, view.site, view.colour, ...classesBeside].join();
   if (draw.map !== mapChanged) {
@@ -102,7 +102,9 @@ function makeControls() {
     label.addEventListener("click", (event) => event.detail > 0 && setTimeout(() => radio.blur()));
     at("sites").append(label);
   }
-  at("colour").append(...COLOURS.map((colour) => element("option", { value: colour.name, textContent: colour.label })));
+  const options = (all) => all.map(({ name, label }) => element("option", { value: name, textContent: label }));
+  at("colour").append(...options(OF_BLOCKS));
+  if (ABOUT.methods.length) at("colour").append(element("optgroup", { label: "explanations" }, options(ABOUT.methods)));
   at("colour").addEventListener("change", () => change({ colour: at("colour").value }));
   at("cover").addEventListener("input", () => change({ cover: Number(at("cover").value) }));
   at("beside").append(element("option", { value: "", textContent: "nothing" }));
