@@ -131,6 +131,7 @@ def copy_checkout(destination: Path) -> Path:
     return destination
 
 
+@pytest.hookimpl(tryfirst=True)  # before groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep a file's tests on one worker, and those that share the pristine workflow; begin with what takes long."""
     for item in items:

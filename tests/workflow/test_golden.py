@@ -47,7 +47,10 @@ CONFIG = {
     # Two shards, so that gathering is tested; batches that do not divide them.
     "extraction": {"shard_size": 17, "batch_size": 7},
     "statistics": {"resamples": 199},
-    "explanations": {"methods": ["gradient_double_softmax", "gradient_logit", "chefer", "random"]},
+    "explanations": {
+        "methods": ["gradient_double_softmax", "gradient_logit", "chefer", "random"],
+        "randomised_images": 4,
+    },
     "faithfulness": {"random_seeds": 1},
 }
 BRANCHES = ("attn", "mlp")
