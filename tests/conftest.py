@@ -131,12 +131,8 @@ def copy_checkout(destination: Path) -> Path:
     return destination
 
 
-@pytest.hookimpl(tryfirst=True)  # before groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests on one worker, and those that share the pristine workflow; begin with what takes long."""
-    for item in items:
-        shares = "pristine" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("pristine" if shares else str(item.path)))
+    """Begin with what takes long."""
     items.sort(key=lambda item: item.get_closest_marker("workflow") is None)
 
 
