@@ -146,7 +146,7 @@ def test_check_in_this_process(workflow, monkeypatch, tmp_path):
     (tmp_path / "photos/emu/1.png").write_bytes(b"")
     problems = check("config.yaml").problems
     assert any("emu/1.png" in problem for problem in problems)
-    assert any("datasets.cifar.root" in problem for problem in problems)
+    assert any("datasets.cifar: missing in" in problem for problem in problems)
     assert check("nothing.yaml").problems
 
 
