@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 
 from classlens.errors import InputError
-from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.attention import EVERY, Attention, patch_attention
 
 
 class TokenModel:
@@ -69,7 +69,7 @@ class TokenModel:
             the last block's output (n, prefix + K, D), in the order of `kept`; padding holds numbers without meaning.
         """
         if kept is None:
-            return self._run(tokens, self._keywords)
+            return self.run(tokens)
         positions = torch.cat(
             [torch.arange(self.prefix, device=kept.device).expand(len(kept), -1), kept + self.prefix], dim=1
         )
@@ -77,7 +77,7 @@ class TokenModel:
         keywords = [_pick_rotary(keyword, kept) for keyword in self._keywords]
         padded = None if lengths is None else _padding(positions.shape[1], lengths + self.prefix)
         if not self._biased and padded is None:
-            return self._run(tokens, keywords)
+            return self.run(tokens, keywords=keywords)
 
         def attend(_block: int, attention: Attention) -> torch.Tensor:
             bias = None if attention.bias is None else _pick_bias(attention.bias, positions)
@@ -87,7 +87,7 @@ class TokenModel:
             return Attention(attention.query, attention.key, attention.value, bias, attention.scale).output()
 
         with patch_attention(self.model, attend):
-            return self._run(tokens, keywords)
+            return self.run(tokens, keywords=keywords)
 
     def logits(self, residual: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Return the model's output (n, C) for the last residual (n, prefix + K, D), pooling no padding."""
@@ -102,8 +102,18 @@ class TokenModel:
             result[chosen] = self.model.forward_head(normed[chosen, : self.prefix + length]).float()
         return result
 
-    def _run(self, tokens: torch.Tensor, keywords: list[dict[str, Any]]) -> torch.Tensor:
-        for block, keyword in zip(self.model.blocks, keywords, strict=True):
+    def run(
+        self, tokens: torch.Tensor, blocks: slice = EVERY, keywords: list[dict[str, Any]] | None = None
+    ) -> torch.Tensor:
+        """Run some blocks on what enters the first of them, and return what leaves the last one, (n, T, D).
+
+        Args:
+            tokens: (n, T, D).
+            blocks: which; none return the tokens as they are.
+            keywords: what every block of the model is handed besides; None: that of all tokens.
+        """
+        given = self._keywords if keywords is None else keywords
+        for block, keyword in zip(list(self.model.blocks)[blocks], given[blocks], strict=True):
             tokens = block(tokens, **keyword)
         return tokens
 
