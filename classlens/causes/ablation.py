@@ -6,7 +6,7 @@ replacement at a block starts from what entered that block, so that no block in 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,9 +47,11 @@ def mean_residuals(loaded: LoadedModel, pixels: str, batch_size: int) -> torch.T
     return _mean(loaded, pixels, batch_size, "averaging tokens", of_batch)
 
 
-def _mean(loaded: LoadedModel, pixels: str, batch_size: int, what: str, of_batch: Any) -> torch.Tensor:
-    total: torch.Tensor | float = 0.0
-    count = 0
+def _mean(
+    loaded: LoadedModel, pixels: str, batch_size: int, what: str, of_batch: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Return the mean over stored images of what `of_batch` sums in float64 over a batch, as float32."""
+    total, count = torch.zeros((), dtype=torch.float64, device=loaded.device), 0
 
     @torch.inference_mode()
     def run(images: torch.Tensor, _part: slice) -> None:
@@ -59,8 +61,7 @@ def _mean(loaded: LoadedModel, pixels: str, batch_size: int, what: str, of_batch
         total, count = total + summed, count + len(images)
 
     over_images(loaded, pixels, batch_size, what, run)
-    mean: torch.Tensor = (total / count).float()  # type: ignore[union-attr]
-    return mean
+    return (total / count).float()
 
 
 def _residuals(model: TokenModel, tokens: torch.Tensor) -> list[torch.Tensor]:
@@ -95,7 +96,6 @@ class Ablation:
 
     def __init__(self, model: Any) -> None:
         self.tokens = TokenModel(model)
-        self._model, self._depth = model, len(model.blocks)
 
     @torch.inference_mode()
     def heads(self, images: torch.Tensor, classes: torch.Tensor, means: torch.Tensor) -> Effects:
@@ -111,7 +111,7 @@ class Ablation:
         def ablated() -> Iterator[torch.Tensor]:
             for block, of_heads in enumerate(means):
                 for head, mean in enumerate(of_heads):
-                    with patch_attention(self._model, ablate_heads({(block, head): mean})):
+                    with patch_attention(self.tokens.model, ablate_heads({(block, head): mean})):
                         changed = self.tokens.run(residuals[block], slice(block, block + 1))
                     yield self.tokens.run(changed, slice(block + 1, None))
 

@@ -12,7 +12,7 @@ from classlens import Lens
 from classlens.causes.ablation import Ablation, mean_heads, mean_residuals
 from classlens.inference.network import load_network
 
-FIVE = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")
+TRIED = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")
 CLASSES = torch.tensor([2, 3, 4])
 
 
@@ -47,7 +47,7 @@ def outputs(model, images):
     return torch.stack(found)
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", TRIED)
 @torch.inference_mode()
 def test_heads_are_as_by_hooks(name):
     model, images = transformer(name), random_images()
@@ -77,7 +77,7 @@ def test_heads_are_as_by_hooks(name):
     assert found.effect.abs().max() > 0.01
 
 
-@pytest.mark.parametrize("name", FIVE)
+@pytest.mark.parametrize("name", TRIED)
 @torch.inference_mode()
 def test_tokens_are_as_by_hooks(name):
     model, images = transformer(name), random_images()
