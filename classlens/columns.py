@@ -10,3 +10,11 @@ LABELS = {"context": 0, "class": 1}
 """Values of `label` in token label files; -1 (ignored) belongs to neither."""
 SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
 """Segmentation scores."""
+TOKEN_SETS = (
+    "most_identifiable", "least_identifiable", "random", "class", "context", "outliers", "not_outliers",
+)  # fmt: skip
+"""Image tokens that are replaced together, see `classlens.causes.sets`."""
+DRAWS = 5
+"""Of random sets of tokens."""
+MODEL, TWIN = "model", "twin"
+"""Whose a row is, where a table has a model's and its random twin's."""

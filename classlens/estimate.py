@@ -14,6 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from classlens.attribution.decompose import LogitAttribution
 from classlens.batching import batches
+from classlens.catalog.job import MASKS
+from classlens.causes.ablation import Ablation
+from classlens.causes.sets import set_names
 from classlens.config import Config
 from classlens.data.stimulus import Stimulus
 from classlens.declared import load
@@ -185,7 +188,8 @@ def _stages(
         perturbed = AttentionPerturbation(network, "self_only")
         yield "perturbations", evaluation * kinds, lambda count: perturbed(images[:count], classes[:count])
 
-    if model in config.runs("logit_attribution"):
+    caused = {group: _with_twins(config, group) for group in ("head_causes", "token_causes")}
+    if model in {*config.runs("logit_attribution"), *caused["head_causes"]}:
 
         def attribute(count: int) -> None:
             with frozen_eval_mode(network), loaded.autocast():
@@ -194,6 +198,28 @@ def _stages(
                     attribution(images[part], classes[part])
 
         yield "logit attribution", evaluation, attribute
+
+    ablation, depth = Ablation(network), facts["depth"]
+    if model in caused["head_causes"]:
+        mean_heads = torch.zeros(
+            depth, facts["heads"], facts["tokens"], facts["width"] // facts["heads"], device=device
+        )
+
+        def ablate(count: int) -> None:
+            with loaded.autocast():
+                ablation.heads(images[:count], classes[:count], mean_heads)
+
+        yield "causes, heads", evaluation, ablate
+    if model in caused["token_causes"]:
+        mean_tokens = torch.zeros(depth, facts["tokens"], facts["width"], device=device)
+        names = set_names(has_labels=config.has(model, MASKS))
+        sets = torch.ones(TRIAL_IMAGES, depth, len(names), patches, dtype=torch.bool, device=device)
+
+        def replace(count: int) -> None:
+            with loaded.autocast():
+                ablation.image_tokens(images[:count], classes[:count], mean_tokens, sets[:count])
+
+        yield "causes, tokens", evaluation, replace
 
     removed = model in config.runs("faithfulness")
     rated = model in config.runs("explanation_quality")
@@ -253,6 +279,12 @@ def _stages(
                 ridge.solve(1.0)
 
         yield "linear probes, solving", ridges, solve
+
+
+def _with_twins(config: Config, group: str) -> set[str]:
+    """Return the models of a group of analyses, and the random twins that they are compared with."""
+    models = config.runs(group)
+    return {*models, *filter(None, map(config.twin, models))}
 
 
 def _duration(seconds: float) -> str:

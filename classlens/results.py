@@ -104,6 +104,10 @@ class Results:
         """Return 1 - rank / C: (N, T), or (B, N, T)."""
         return 1 - self.rank(model, site, block) / self.num_classes(model)
 
+    def norm(self, model: str, block: Block = None) -> Array:
+        """Return the Euclidean norm of each block's output: (N, T), or (B, N, T)."""
+        return self._layers(model, "residual/norm", block)
+
     def keys(self, model: str, branch: str, block: Block = None) -> Array:
         """Return the indices of the five largest key coefficients, largest first: (N, T, 5), or (B, N, T, 5)."""
         return self._layers(model, f"keys/{branch}", block)
@@ -137,6 +141,26 @@ class Results:
         """
         return self._read(f"{model}/attribution/logit.h5", name)
 
+    def head_effects(self, model: str, name: str = "effect") -> Array:
+        """Return what heads do to the correct class's output logit.
+
+        Args:
+            name: effect (N, B, H; the logit minus what it becomes with the head at its mean over images), direct (N, B,
+                H; what the head itself writes into the logit), or logit (N).
+        """
+        return self._read(f"{model}/causes/heads.h5", name)
+
+    def token_effects(self, model: str, name: str = "effect") -> dict[str, Array]:
+        """Return what replacing image tokens behind each block does, by the name of the set of tokens.
+
+        Args:
+            name: effect (N, B; on the correct class's output logit, NaN where an image has no such tokens), or correct
+                (N, B; the model is still right).
+        """
+        path = f"{model}/causes/tokens.h5"
+        values, names = self._read(path, name), self._attribute(path, "sets")
+        return {str(one): values[..., place] for place, one in enumerate(names)}
+
     def faithfulness(self, model: str, method: str) -> pd.DataFrame:
         """Return the removal curves of an explanation: direction, n_removed, accuracy."""
         self._model(model)
@@ -148,15 +172,15 @@ class Results:
 
     def num_classes(self, model: str) -> int:
         """Return C."""
-        return int(self._attribute(model, "num_classes"))
+        return int(self._attribute(f"{model}/output.h5", "num_classes"))
 
     def num_prefix_tokens(self, model: str) -> int:
         """Return T - P: where image tokens begin."""
-        return int(self._attribute(model, "num_prefix_tokens"))
+        return int(self._attribute(f"{model}/output.h5", "num_prefix_tokens"))
 
     def has_class_token(self, model: str) -> bool:
         """Tell whether token 0 is [CLS]."""
-        return bool(self._attribute(model, "has_class_token"))
+        return bool(self._attribute(f"{model}/output.h5", "has_class_token"))
 
     def tokens(self, model: str, site: str = "residual", block: int = -1) -> pd.DataFrame:
         """Return one site of one block as a tidy frame, a row per image and token.
@@ -204,9 +228,9 @@ class Results:
             raise InputError(f"{model} has the blocks 0 to {depth - 1}, no block {block}")
         return self._read(f"{model}/{folder}/{block_name(block % depth)}.h5", name)
 
-    def _attribute(self, model: str, name: str) -> Any:
-        self._model(model)
-        with h5py.File(self._there(f"{model}/output.h5")) as file:
+    def _attribute(self, path: str, name: str) -> Any:
+        self._model(path.partition("/")[0])
+        with h5py.File(self._there(path)) as file:
             return file.attrs[name]
 
     def _read(self, path: str, name: str) -> Array:

@@ -108,7 +108,7 @@ def test_all_stages_of_a_model_that_runs_everything(working):
     complete = with_architectures(load_config(text))
     notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     stages = [note.partition(":")[0] for note in notes]
-    expected = ["data", "extraction", "perturbations", "logit attribution", "explanations", "removal curves"]
+    expected = ["data", "extraction", "perturbations", "logit attribution", "causes", "explanations", "removal curves"]
     expected += ["linear probes", "together"]
     assert stages == expected
 

@@ -29,6 +29,7 @@ def results(tmp_path):
                 file[f"{site}/rank"] = (RANKS[block] + number) % C
                 file[f"{site}/logit"] = LOGITS[block] + number
                 file[f"{site}/top5"] = TOP5[block]
+            file["residual/norm"] = LOGITS[block] + 9
             for branch in BRANCHES:
                 file[f"keys/{branch}"] = TOP5[block]
     with h5py.File(folder / "m/output.h5", "w") as file:
@@ -57,6 +58,7 @@ def test_layers_by_site_and_block(results):
     assert np.array_equal(results.rank("m", "mlp", 1), (RANKS[1] + 2) % C)
     assert np.array_equal(results.rank("m", block=-1), RANKS[-1])
     assert np.array_equal(results.logit("m"), LOGITS)
+    assert np.array_equal(results.norm("m", 1), LOGITS[1] + 9)
     assert np.array_equal(results.top5("m", "attn", 0), TOP5[0])
     assert np.array_equal(results.keys("m", "mlp", 1), TOP5[1])
     assert np.allclose(results.identifiability("m", block=0), 1 - RANKS[0] / C)
@@ -64,7 +66,7 @@ def test_layers_by_site_and_block(results):
 
 def test_what_belongs_to_memories_perturbations_explanations_and_probes(results):
     model = results.folder / "m"
-    for folder in ("memories/mlp", "probes/attn", "perturbation", "explanation", "faithfulness"):
+    for folder in ("memories/mlp", "probes/attn", "perturbation", "explanation", "causes", "faithfulness"):
         (model / folder).mkdir(parents=True)
     for block in range(B):
         with h5py.File(model / f"memories/mlp/{block_name(block)}.h5", "w") as file:
@@ -76,6 +78,10 @@ def test_what_belongs_to_memories_perturbations_explanations_and_probes(results)
             file[key] = RANKS[0]
     with h5py.File(model / "explanation/gradient.h5", "w") as file:
         file["importance"], file["maps"] = LOGITS[0, :, 2:], np.zeros((N, B, 1, 4))
+    with h5py.File(model / "causes/heads.h5", "w") as file:
+        file["direct"] = LOGITS[:, :, 0].T
+    with h5py.File(model / "causes/tokens.h5", "w") as file:
+        file["effect"], file.attrs["sets"] = np.moveaxis(LOGITS, 0, 1), [f"set {place}" for place in range(T)]
     (model / "faithfulness/gradient.csv").write_text("direction,n_removed,accuracy\nnegative,0,0.5\n")
     assert np.array_equal(results.memories("m", "agreement", "mlp"), RANKS > 2)
     assert np.array_equal(results.probe("m", "accuracy", "attn", -1), np.full(T, 0.5))
@@ -83,6 +89,10 @@ def test_what_belongs_to_memories_perturbations_explanations_and_probes(results)
     assert np.array_equal(results.token_perturbation("m", "no_class", "correct"), RANKS[0])
     assert np.array_equal(results.importance("m", "gradient"), LOGITS[0, :, 2:])
     assert results.maps("m", "gradient").shape == (N, B, 1, 4)
+    assert np.array_equal(results.head_effects("m", "direct"), LOGITS[:, :, 0].T)
+    effects = results.token_effects("m")
+    assert list(effects) == [f"set {place}" for place in range(T)]
+    assert np.array_equal(effects["set 3"], LOGITS[:, :, 3].T)
     assert results.faithfulness("m", "gradient")["accuracy"].tolist() == [0.5]
 
 
@@ -126,6 +136,7 @@ def test_tables_and_figures(results):
         (lambda r: r.rank("m", "residuals"), "no site 'residuals'; take one of residual, attn, mlp"),
         (lambda r: r.rank("m", block=B), f"blocks 0 to {B - 1}, no block {B}"),
         (lambda r: r.keys("m", "residual", 0), "has no keys/residual"),
+        (lambda r: r.token_effects("m"), r"results/m/causes/tokens\.h5"),
         (lambda r: r.stimuli("e"), r"results/datasets/e/stimuli\.csv"),
         (lambda r: r.table("none"), r"results/tables/none\.csv is not there; there are rates"),
         (lambda r: r.table("rate"), r"did you mean rates\?$"),

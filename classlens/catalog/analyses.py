@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from classlens.catalog import explanations, identifiability, memories
+from classlens.catalog import causes, explanations, identifiability, memories
 from classlens.catalog.job import Analysis
 
 ANALYSES: dict[str, Analysis] = {
-    analysis.name: analysis for analysis in (*identifiability.ANALYSES, *memories.ANALYSES, *explanations.ANALYSES)
+    analysis.name: analysis for part in (identifiability, memories, causes, explanations) for analysis in part.ANALYSES
 }
 GROUPS: dict[str, Analysis] = {analysis.group: analysis for analysis in ANALYSES.values()}
 """What a config may list as `analyses`, with one analysis of each: what a model must have is the same in a group."""

@@ -20,6 +20,8 @@ TOKEN_LABELS = "results/{model}/token_labels.h5"
 MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
 MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
 ATTRIBUTION = "results/{model}/attribution/logit.h5"
+HEAD_EFFECTS = "results/{model}/causes/heads.h5"
+TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
 
 

@@ -76,6 +76,13 @@ OTHER_JOBS = (
         settings.RUNNING,
         plugins=settings.explain,
     ),
+    Job("head_effects", "classlens.causes.heads:head_effects", (settings.network,), settings.RUNNING),
+    Job(
+        "token_effects",
+        "classlens.causes.tokens:token_effects",
+        (settings.network, settings.outlier_norm, settings.seed),
+        settings.RUNNING,
+    ),
     Job("attribute_logits", "classlens.attribution.write:write_attribution", (settings.network,), settings.RUNNING),
     Job(
         "random_explanation",

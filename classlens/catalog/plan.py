@@ -129,6 +129,7 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
         "correction": {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}[config.statistics["correction"]],
         "heatmap_method": _described(METHODS[config.explanations["heatmap_method"]]),
         "randomised": config.explanations["randomised_images"],
+        "outlier_rule": _outlier_rule(config.outliers["norm"]),
     }
     if "model" in wildcards:
         values["model"] = wildcards["model"]
@@ -137,6 +138,10 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
     others = any(config.architecture(model)["num_prefix_tokens"] > 1 for model in models)
     values["registers"] = REGISTERS if others else ""
     return text.format(**values) + (_sample(config, models, analysis) if analysis else "")
+
+
+def _outlier_rule(norm: float | None) -> str:
+    return "the median of its block's image tokens + 6 median absolute deviations" if norm is None else f"{norm:g}"
 
 
 def _described(method: Method) -> str:

@@ -194,7 +194,12 @@ def twins(config: Config, _wildcards: Wildcards) -> Slice:
     return {"twins": [name for name in config.models if config.is_twin(name)]}
 
 
-# Memories, perturbations, explanations, probes
+def twin_of(config: Config, _wildcards: Wildcards) -> Slice:
+    """The random twin of every model that has one."""
+    return {"twin_of": {name: twin for name in config.models if (twin := config.twin(name))}}
+
+
+# Memories, perturbations, causes, explanations, probes
 
 
 def branch(_config: Config, wildcards: Wildcards) -> Slice:
@@ -226,6 +231,11 @@ def token_kind(_config: Config, wildcards: Wildcards) -> Slice:
 def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
     """The attention perturbations of a model, in the order of their files."""
     return {"kinds": config.attention_kinds(wildcards["model"])}
+
+
+def outlier_norm(config: Config, _wildcards: Wildcards) -> Slice:
+    """The norm from which on an image token is an outlier, None where each block has its own."""
+    return {"outlier_norm": config.outliers["norm"]}
 
 
 def explain(config: Config, wildcards: Wildcards) -> dict[str, str]:

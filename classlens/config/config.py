@@ -72,6 +72,7 @@ class Config:
     explanations: dict[str, Any]
     faithfulness: dict[str, Any]
     probes: dict[str, Any]
+    outliers: dict[str, Any]
     lens_page: dict[str, Any]
     figures: list[str] | None
     store: str | None

@@ -44,6 +44,7 @@ def layer_columns(tokens: int, num_classes: int, key_counts: Mapping[str, int]) 
         columns[f"{site}/top5"] = Column(
             (tokens, top), classes, f"classes with the largest logits, largest first, at {where}", "class index"
         )
+    columns["residual/norm"] = Column((tokens,), np.float32, f"Euclidean norm, at {SITE_NAMES['residual']}")
     for branch in BRANCHES:
         count = key_counts[branch]
         columns[f"keys/{branch}"] = Column(

@@ -112,6 +112,8 @@ class Recorder:
         def site(block: int, name: str, tokens: torch.Tensor) -> None:
             for quantity, values in summarise_tokens(self._project, tokens, target).items():
                 keep(block, f"{name}/{quantity}", values)
+            if name == "residual":
+                keep(block, "residual/norm", torch.linalg.vector_norm(tokens, dim=-1, dtype=torch.float32))
 
         def key(block: int, name: str, coefficients: torch.Tensor) -> None:
             keep(block, f"keys/{name}", strongest_keys(coefficients))

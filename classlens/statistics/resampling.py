@@ -7,6 +7,7 @@ as a product of matrices, so that 4,550 images and dozens of blocks take seconds
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,32 +33,36 @@ class Resampling:
     seed: int
 
 
-def bootstrap_interval(values: Array, resampling: Resampling) -> tuple[Array, Array]:
-    """Return the percentile bootstrap interval of the mean over images.
+def bootstrap_interval(
+    values: Array, resampling: Resampling, of: Callable[[Array], Array] = lambda means: means
+) -> tuple[Array, Array]:
+    """Return the percentile bootstrap interval of the mean over images, or of what is computed from means.
 
     Args:
         values: (N, K).
         resampling: how often the images are drawn, with replacement, and the level of the interval.
+        of: takes means (K, resamples) and returns (L, resamples).
 
     Returns:
-        Lower and upper end, (K) each; NaN where fewer than two images leave nothing to resample.
+        Lower and upper end, (L) each, (K) by default; NaN where fewer than two images leave nothing to resample.
     """
     count, quantities = values.shape
-    if count < 2 or not quantities:
-        return np.full(quantities, np.nan), np.full(quantities, np.nan)
     exact = values.astype(np.float64)
+    if count < 2 or not quantities:
+        nothing = np.full(len(of(np.full((quantities, 1), np.nan))), np.nan)
+        return nothing, nothing.copy()
 
-    def means(drawn: Array, axis: int) -> Array:
-        """Return the means (K, resamples) over the images `drawn` (resamples, N)."""
+    def statistic(drawn: Array, axis: int) -> Array:
+        """Return (L, resamples) of the images `drawn` (resamples, N); (L) of images (N)."""
         single = np.atleast_2d(drawn)
         cells = single + count * np.arange(len(single))[:, None]
         times = np.bincount(cells.ravel(), minlength=single.size).reshape(single.shape)
-        result: Array = (times.astype(np.float64) @ exact).T / count
+        result = of((times.astype(np.float64) @ exact).T / count)
         return result if drawn.ndim > 1 else result[:, 0]
 
     interval = bootstrap(
         (np.arange(count),),
-        means,
+        statistic,
         n_resamples=resampling.resamples,
         batch=_batch(count),
         vectorized=True,

@@ -13,7 +13,7 @@ from conftest import CHECKOUT
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from classlens.catalog import explanations, identifiability, memories
+from classlens.catalog import causes, explanations, identifiability, memories
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
 from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
@@ -82,7 +82,7 @@ def test_plug_ins_exist():
 
 
 def test_names_are_unique_and_groups_need_the_same():
-    declared = [*identifiability.ANALYSES, *memories.ANALYSES, *explanations.ANALYSES]
+    declared = [*identifiability.ANALYSES, *memories.ANALYSES, *causes.ANALYSES, *explanations.ANALYSES]
     assert len(declared) == len(ANALYSES)
     assert len(JOBS) == len(OTHER_JOBS) + 1 + len(declared) + len(FIGURES)
     tables = [table for analysis in declared for table in analysis.tables.values()]
@@ -153,6 +153,7 @@ def test_captions_are_shown_as_typed(caption):
             heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
             randomised=CONFIG.explanations["randomised_images"],
             heatmap_images=4,
+            outlier_rule="the median of its block's image tokens + 6 median absolute deviations",
             registers="",
         )
     )

@@ -25,6 +25,7 @@ class Extracted:
     rank: dict[str, np.ndarray]
     logit: dict[str, np.ndarray]
     top: dict[str, np.ndarray]
+    norm: np.ndarray
     correct: np.ndarray
     classes: int
     prefix: int
@@ -64,6 +65,8 @@ def extracted(
         site: generator.permuted(np.broadcast_to(np.arange(classes), (*shape, classes)), axis=-1)[..., :5]
         for site in SITES
     }
+    # Some far above the others.
+    norm = (generator.integers(20, 30, shape) * generator.choice([1, 1, 1, 1, 4], shape)).astype(np.float32)
     attributes = layer_attributes(classes, prefix, has_cls)
     columns = {
         name: column
@@ -73,7 +76,7 @@ def extracted(
     layers = [str(folder / f"{block_name(block)}.h5") for block in range(blocks)]
     for block, path in enumerate(layers):
         with RowWriter(path, images, columns, attributes) as writer:
-            rows: dict[str, Any] = {}
+            rows: dict[str, Any] = {"residual/norm": norm[block]}
             for site in SITES:
                 rows[f"{site}/rank"] = rank[site][block]
                 rows[f"{site}/logit"] = logit[site][block]
@@ -84,7 +87,7 @@ def extracted(
     with RowWriter(output, images, output_columns(classes), attributes) as writer:
         shown = np.zeros((images, min(5, classes)), int)
         writer.append({"class_index": np.zeros(images, int), "correct": correct, "top5": shown})
-    return Extracted(layers, output, rank, logit, top, correct, classes, prefix)
+    return Extracted(layers, output, rank, logit, top, norm, correct, classes, prefix)
 
 
 def write_labels(path: Path, label: np.ndarray) -> str:

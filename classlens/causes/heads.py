@@ -1,0 +1,83 @@
+"""Write what replacing each head by its mean does to every image's correct class."""
+
+from __future__ import annotations
+
+from typing import Any, Unpack
+
+import h5py
+import numpy as np
+import torch
+
+from classlens.causes.ablation import Ablation, mean_heads
+from classlens.errors import InputError
+from classlens.hdf5 import Column, RowWriter
+from classlens.inference.batches import over_images
+from classlens.inference.network import Network, load_network, read_classes
+
+
+def head_effects(
+    pixels: str, weights: str, attribution: str, effects: str, *, batch_size: int, **network: Unpack[Network]
+) -> dict[str, Any]:
+    """Replace every head's output, at all tokens, by its mean over the images at that token (docs/method.md, causes).
+
+    Args:
+        pixels: pixel file of the evaluation images.
+        weights: canonical weights.
+        attribution: the model's attribution file, whose `heads` are summed over tokens.
+        effects: the file to write: effect (N, B, H), direct (N, B, H), logit (N).
+        batch_size: images per forward pass, at most.
+        network: see `inference.network.Network`.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: a class is none of the model's, or an effect is not finite.
+    """
+    loaded = load_network(weights, **network)
+    classes = read_classes(pixels, loaded.model.num_classes)
+    means = mean_heads(loaded, pixels, batch_size)
+    ablation = Ablation(loaded.model)
+    columns = {
+        "effect": Column(
+            tuple(means.shape[:2]),
+            np.float32,
+            "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean over "
+            "images: block, head",
+            "logit",
+            compress=False,
+        ),
+        "direct": Column(
+            tuple(means.shape[:2]),
+            np.float32,
+            "what a head writes into that logit, from all tokens: block, head",
+            "logit",
+            compress=False,
+        ),
+        "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
+    }
+    with (
+        h5py.File(attribution, "r") as attributed,
+        RowWriter(effects, len(classes), columns, loaded.attributes()) as writer,
+    ):
+
+        def run(images: torch.Tensor, part: slice) -> None:
+            with loaded.autocast():
+                found = ablation.heads(images, torch.from_numpy(classes[part]).to(loaded.device), means)
+            effect = found.effect.cpu().numpy()
+            require_finite(effect, effects)
+            direct = attributed["heads"][part].sum(-1, dtype=np.float64)
+            writer.append({"effect": effect, "direct": direct.astype(np.float32), "logit": found.logit.cpu().numpy()})
+
+        over_images(loaded, pixels, batch_size, "ablating heads", run)
+    return loaded.provenance()
+
+
+def require_finite(effect: Any, path: str) -> None:
+    """Refuse effects that are no numbers.
+
+    Raises:
+        InputError: one is not finite.
+    """
+    if not np.isfinite(effect).all():
+        raise InputError(f"{path}: logits are not finite; check the weights, or set extraction.precision to float32")

@@ -1,0 +1,150 @@
+"""Files of effects: what ablation says of each image, whatever the batch; directs are those of the attribution file."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from layer_files import write_labels
+from tiny_transformers import write_small
+
+from classlens.attribution.write import write_attribution
+from classlens.causes.ablation import Ablation, mean_heads, mean_residuals
+from classlens.causes.heads import head_effects
+from classlens.causes.outliers import norm_thresholds
+from classlens.causes.sets import set_names, token_sets
+from classlens.causes.tokens import token_effects
+from classlens.errors import InputError
+from classlens.extraction.extract import extract_shard
+from classlens.extraction.gather import gather
+from classlens.inference.network import load_network
+from classlens.measures.layers import read_layout
+
+CLASSES = [2, 3, 4, 5, 6]
+
+
+class Study:
+    """A small model with its weights, images, layer files, attribution and labels."""
+
+    def __init__(self, folder, name):
+        self.model, self.pixels, self.weights, self.network = write_small(folder, name, CLASSES)
+        files = self.pixels, self.weights
+        shard, self.attribution = folder / "shard.h5", folder / "attribution.h5"
+        extract_shard(*files, shard, start=0, stop=len(CLASSES), **self.network)
+        self.layers = [str(folder / f"{block}.h5") for block in range(2)]
+        gather([shard], self.layers, folder / "output.h5")
+        write_attribution(*files, self.attribution, **self.network)
+        self.layout = read_layout(self.layers[0])
+        patches = self.layout.tokens - self.layout.num_prefix_tokens
+        self.label = np.random.default_rng(3).choice([-1, 0, 1], (len(CLASSES), patches))
+        self.label[1] = 0
+        self.labels = write_labels(folder / "labels.h5", self.label)
+        self.loaded = load_network(
+            self.weights, **{key: value for key, value in self.network.items() if key != "batch_size"}
+        )
+        with h5py.File(self.pixels) as file:
+            self.images = self.loaded.normalise(file["pixels"][:])
+
+    def stacked(self, name):
+        """Of the layer files (N, B, P), image tokens."""
+        found = []
+        for layer in self.layers:
+            with h5py.File(layer) as file:
+                found.append(file[name][:, self.layout.image_tokens])
+        return np.stack(found, axis=1)
+
+    def tokens(self, effects, labels, **changed):
+        options = {"outlier_norm": None, "seed": 4, **self.network, **changed}
+        return token_effects(self.pixels, self.weights, self.layers, labels, effects, **options)
+
+    def heads(self, effects, **changed):
+        return head_effects(self.pixels, self.weights, self.attribution, effects, **{**self.network, **changed})
+
+
+@pytest.fixture(scope="module", params=["registers", "averages"])
+def study(request, tmp_path_factory):
+    return Study(tmp_path_factory.mktemp("study"), request.param)
+
+
+def contents(path):
+    with h5py.File(path) as file:
+        return {name: file[name][:] for name in file}, dict(file.attrs)
+
+
+def test_norms_are_those_of_what_leaves_each_block(study):
+    found = []
+    handles = [block.register_forward_hook(lambda *passed: found.append(passed[2])) for block in study.model.blocks]
+    with torch.inference_mode():
+        study.model(study.images)
+    for handle in handles:
+        handle.remove()
+    norms = np.stack([np.sqrt((tokens.double().numpy() ** 2).sum(-1)) for tokens in found], axis=1)
+    assert study.stacked("residual/norm") == pytest.approx(norms[:, :, study.layout.image_tokens], rel=1e-5)
+
+
+def test_files_of_heads(study, tmp_path):
+    study.heads(tmp_path / "heads.h5")
+    found, _ = contents(tmp_path / "heads.h5")
+    means = mean_heads(study.loaded, study.pixels, 5)
+    expected = Ablation(study.model).heads(study.images, torch.tensor(CLASSES), means)
+    assert found["effect"] == pytest.approx(expected.effect.numpy(), abs=1e-5)
+    assert found["logit"] == pytest.approx(expected.logit.numpy(), abs=1e-5)
+    parts, _ = contents(study.attribution)
+    assert found["direct"] == pytest.approx(parts["heads"].astype(float).sum(-1), abs=1e-6)
+    # What a head does itself is not all that comes of it.
+    assert not np.allclose(found["effect"], found["direct"], atol=1e-2)
+
+
+def test_files_of_tokens(study, tmp_path):
+    study.tokens(tmp_path / "tokens.h5", [study.labels])
+    found, attributes = contents(tmp_path / "tokens.h5")
+    names = set_names(has_labels=True)
+    assert list(attributes["sets"]) == names
+    thresholds = norm_thresholds(study.layers, study.layout, None)
+    ranks, norms = study.stacked("residual/rank"), study.stacked("residual/norm")
+    sets = token_sets(ranks, norms, thresholds, 0, 4, study.label)
+    means = mean_residuals(study.loaded, study.pixels, 5)
+    expected = Ablation(study.model).image_tokens(study.images, torch.tensor(CLASSES), means, torch.from_numpy(sets))
+    there = sets.any(-1)
+    assert found["effect"][there] == pytest.approx(expected.effect.numpy()[there], abs=1e-5)
+    assert np.array_equal(found["correct"], expected.correct.numpy())
+    # The second image has no class token.
+    assert np.isnan(found["effect"][1, :, names.index("class")]).all()
+    assert np.array_equal(np.isnan(found["effect"]), ~there)
+
+
+def test_without_masks_class_and_context_are_left_out(study, tmp_path):
+    study.tokens(tmp_path / "with.h5", [study.labels])
+    study.tokens(tmp_path / "without.h5", [])
+    (with_masks, _), (without, attributes) = (contents(tmp_path / f"{name}.h5") for name in ("with", "without"))
+    names = set_names(has_labels=True)
+    left = [place for place, name in enumerate(names) if name not in ("class", "context")]
+    assert list(attributes["sets"]) == [names[place] for place in left]
+    assert np.array_equal(without["effect"], with_masks["effect"][:, :, left], equal_nan=True)
+
+
+def test_a_threshold_of_the_config_takes_the_place_of_the_blocks_own(study, tmp_path):
+    norms = study.stacked("residual/norm")
+    study.tokens(tmp_path / "tokens.h5", [], outlier_norm=float(np.median(norms)))
+    found, attributes = contents(tmp_path / "tokens.h5")
+    effect = found["effect"][:, :, list(attributes["sets"]).index("outliers")]
+    assert np.array_equal(np.isfinite(effect), (norms > np.median(norms)).any(-1))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_other_batches_change_rounding_alone(study, tmp_path, batch_size):
+    for kind, write in (("heads", study.heads), ("tokens", lambda path, **way: study.tokens(path, [], **way))):
+        write(tmp_path / f"{kind}.h5", batch_size=len(CLASSES))
+        write(tmp_path / f"{kind}-other.h5", batch_size=batch_size)
+        expected, found = contents(tmp_path / f"{kind}.h5")[0], contents(tmp_path / f"{kind}-other.h5")[0]
+        for name, values in expected.items():
+            assert found[name] == pytest.approx(values, abs=1e-5, nan_ok=True), name
+
+
+def test_weights_that_give_no_numbers_are_refused(study, tmp_path, monkeypatch):
+    for write in (study.heads, lambda path: study.tokens(path, [])):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "classlens.inference.tokens.TokenModel.logits", lambda _, residual: residual[:, 0, :7] * float("nan")
+            )
+            with pytest.raises(InputError, match=r"effects\.h5: logits are not finite"):
+                write(tmp_path / "effects.h5")
