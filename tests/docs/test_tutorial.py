@@ -25,7 +25,7 @@ def test_every_cell_runs_and_gives_what_the_text_is_about(executed):
     accuracy = float(text.partition("images, accuracy ")[2][:5])
     assert accuracy > 0.8
     assert "my.yaml is fine" in text
-    assert text.count("image/png") == 5
+    assert text.count("image/png") == 6
 
 
 def test_its_outputs_are_kept(executed):

@@ -1,0 +1,67 @@
+"""Replacing each head of each block by its mean against the bare blocks that must run, in turns, on the CPU.
+
+    python benchmarks/causes.py [--architecture vit_base_patch32_224] [--batch 4] [--turns 3]
+
+The bare limit: all blocks once, then for every head of block b the blocks from b on. Prints seconds of both and their
+ratio, turn by turn, then the medians.
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from attribution import seconds
+
+from classlens.causes.ablation import Ablation
+from classlens.inference.batches import frozen_eval_mode
+from classlens.models.build import build
+
+WANTED = 1.1
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--architecture", default="vit_base_patch32_224")
+    options.add_argument("--batch", type=int, default=4)
+    options.add_argument("--turns", type=int, default=3)
+    options.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = options.parse_args()
+    torch.set_num_threads(given.threads)
+    torch.manual_seed(0)
+    model = build(given.architecture, {})
+    images = torch.randn(given.batch, 3, *model.patch_embed.img_size)
+    classes = torch.randint(0, model.num_classes, (given.batch,))
+    ablation, blocks = Ablation(model), len(model.blocks)
+    attention = model.blocks[0].attn
+    tokens = ablation.tokens.embed(images)
+    means = torch.zeros(blocks, attention.num_heads, tokens.shape[1], attention.head_dim)
+
+    def bare() -> None:
+        model.blocks(tokens)
+        for block in range(blocks):
+            for _ in range(attention.num_heads):
+                model.blocks[block:](tokens)
+
+    ratios = []
+    with frozen_eval_mode(model), torch.inference_mode():
+        model(images)
+        for turn in range(given.turns):
+            # The machine may slow down meanwhile, so the limit is taken before and after.
+            before = seconds(bare)
+            measured = seconds(lambda: ablation.heads(images, classes, means))
+            limit = (before + seconds(bare)) / 2
+            ratios.append(measured / limit)
+            print(
+                f"turn {turn}: bare blocks {limit[0]:6.2f} s, all heads {measured[0]:6.2f} s, "
+                f"ratio {ratios[-1][0]:.3f}, of processor time {ratios[-1][1]:.3f}",
+                flush=True,
+            )
+    wall, processor = np.median(ratios, axis=0)
+    print(
+        f"{given.architecture}, {blocks * attention.num_heads} heads, {given.batch} images: median ratio {wall:.3f}, "
+        f"of processor time {processor:.3f}; at most {WANTED} wanted"
+    )
+
+
+if __name__ == "__main__":
+    main()
