@@ -27,8 +27,10 @@ from classlens.extraction.recorder import Recorder
 from classlens.faithfulness.pixels import PixelRemoval
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import removal_counts
+from classlens.inference.activations import residuals
 from classlens.inference.batches import frozen_eval_mode
 from classlens.inference.network import LoadedModel
+from classlens.inference.projection import Projection
 from classlens.models.architecture import model_options
 from classlens.models.build import build
 from classlens.models.device import choose_device
@@ -40,6 +42,9 @@ from classlens.probes.fit import GIBIBYTE
 from classlens.probes.plan import Part, bytes_per_token, plan
 from classlens.probes.ridge import RidgeSums
 from classlens.progress import Progress
+from classlens.tuned_lens.fit import HELD_OUT
+from classlens.tuned_lens.ridge import AffineSums
+from classlens.tuned_lens.steps import Descent
 
 TRIAL_IMAGES = 32
 REPEATS = 3
@@ -279,6 +284,40 @@ def _stages(
                 ridge.solve(1.0)
 
         yield "linear probes, solving", ridges, solve
+
+    fitted = config.runs("tuned_lens")
+    if facts["depth"] > 1 and (model in fitted or model in map(config.twin, fitted)):
+        yield from _tuned_lens(config, loaded, images, training, evaluation)
+
+
+def _tuned_lens(
+    config: Config, loaded: LoadedModel, images: torch.Tensor, training: int, evaluation: int
+) -> Iterator[tuple[str, float, Callable[[int], object]]]:
+    """Yield the parts of fitting a tuned lens and of looking through it, as `_stages` does."""
+    recipe, network, project = config.tuned_lens, loaded.model, Projection(loaded.model)
+    device = torch.device("cpu") if loaded.device.type == "mps" else loaded.device
+    sums = AffineSums(len(network.blocks) - 1, network.embed_dim, device)
+
+    def look(count: int) -> list[torch.Tensor]:
+        with torch.no_grad(), loaded.autocast():
+            return residuals(network, images[:count])
+
+    def see(count: int) -> None:
+        with torch.no_grad():
+            for tokens in look(count):
+                project(tokens).log_softmax(-1)
+
+    yield "tuned lens, sums", training, lambda count: sums.add([one.to(device) for one in look(count)])
+    with frozen_eval_mode(network):
+        sums.add([one.to(device) for one in look(TRIAL_IMAGES)])
+        descent = Descent(loaded, *sums.solve(recipe["penalty"]), recipe["learning_rate"])
+        yield (
+            "tuned lens, steps",
+            recipe["steps"] * recipe["images_per_step"],
+            lambda count: descent.gradients(images[:count], count),
+        )
+    # Both lenses at every block; on held-out training images three maps.
+    yield "tuned lens, evaluation", 2 * evaluation + 3 * training / HELD_OUT, see
 
 
 def _with_twins(config: Config, group: str) -> set[str]:

@@ -170,6 +170,17 @@ class Results:
         """Return `accuracy` (T) or `rank` (N, T) of linear probes, or all blocks'."""
         return self._blocks(model, f"probes/{self._site(site)}", name, block)
 
+    def tuned_lens(self, model: str, name: str = "rank", block: Block = None) -> Array:
+        """Return what the tuned lens sees at a block's residual, or its map; of a block, or of all.
+
+        Args:
+            model: its name.
+            name: rank (N, T), top5 (N, T, 5); kl and kl_logit_lens (N, T), the KL divergence in nats of the class
+                distribution at the last block from either lens; weight (D, D) or bias (D).
+            block: from 0.
+        """
+        return self._blocks(model, "tuned_lens", name, block)
+
     def num_classes(self, model: str) -> int:
         """Return C."""
         return int(self._attribute(f"{model}/output.h5", "num_classes"))

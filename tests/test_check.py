@@ -109,7 +109,7 @@ def test_all_stages_of_a_model_that_runs_everything(working):
     notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     stages = [note.partition(":")[0] for note in notes]
     expected = ["data", "extraction", "perturbations", "logit attribution", "causes", "explanations", "removal curves"]
-    expected += ["linear probes", "together"]
+    expected += ["linear probes", "tuned lens", "together"]
     assert stages == expected
 
 

@@ -66,13 +66,23 @@ def test_layers_by_site_and_block(results):
 
 def test_what_belongs_to_memories_perturbations_explanations_and_probes(results):
     model = results.folder / "m"
-    for folder in ("memories/mlp", "probes/attn", "perturbation", "explanation", "causes", "faithfulness"):
+    for folder in (
+        "memories/mlp",
+        "probes/attn",
+        "tuned_lens",
+        "perturbation",
+        "explanation",
+        "causes",
+        "faithfulness",
+    ):
         (model / folder).mkdir(parents=True)
     for block in range(B):
         with h5py.File(model / f"memories/mlp/{block_name(block)}.h5", "w") as file:
             file["agreement"] = RANKS[block] > 2
         with h5py.File(model / f"probes/attn/{block_name(block)}.h5", "w") as file:
             file["accuracy"] = np.full(T, block / 2)
+        with h5py.File(model / f"tuned_lens/{block_name(block)}.h5", "w") as file:
+            file["rank"], file["weight"] = RANKS[block] + 1, np.full((3, 3), block)
     for name, key in (("attention_no_cls", "rank"), ("tokens_no_class", "correct")):
         with h5py.File(model / f"perturbation/{name}.h5", "w") as file:
             file[key] = RANKS[0]
@@ -85,6 +95,8 @@ def test_what_belongs_to_memories_perturbations_explanations_and_probes(results)
     (model / "faithfulness/gradient.csv").write_text("direction,n_removed,accuracy\nnegative,0,0.5\n")
     assert np.array_equal(results.memories("m", "agreement", "mlp"), RANKS > 2)
     assert np.array_equal(results.probe("m", "accuracy", "attn", -1), np.full(T, 0.5))
+    assert np.array_equal(results.tuned_lens("m"), RANKS + 1)
+    assert np.array_equal(results.tuned_lens("m", "weight", -1), np.full((3, 3), B - 1))
     assert np.array_equal(results.attention_perturbation("m", "no_cls"), RANKS[0])
     assert np.array_equal(results.token_perturbation("m", "no_class", "correct"), RANKS[0])
     assert np.array_equal(results.importance("m", "gradient"), LOGITS[0, :, 2:])

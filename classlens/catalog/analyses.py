@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from classlens.catalog import causes, explanations, identifiability, memories
+from classlens.catalog import causes, explanations, identifiability, memories, tuned_lens
 from classlens.catalog.job import Analysis
 
 ANALYSES: dict[str, Analysis] = {
-    analysis.name: analysis for part in (identifiability, memories, causes, explanations) for analysis in part.ANALYSES
+    analysis.name: analysis
+    for part in (identifiability, memories, causes, tuned_lens, explanations)
+    for analysis in part.ANALYSES
 }
 GROUPS: dict[str, Analysis] = {analysis.group: analysis for analysis in ANALYSES.values()}
 """What a config may list as `analyses`, with one analysis of each: what a model must have is the same in a group."""

@@ -40,6 +40,7 @@ def of_blocks(folder: str) -> ManyFiles:
 LAYERS = of_blocks("layers")
 ATTN_MEMORIES, MLP_MEMORIES = of_blocks("memories/attn"), of_blocks("memories/mlp")
 RESIDUAL_PROBES = of_blocks("probes/residual")
+TUNED_LENS = of_blocks("tuned_lens")
 
 
 def last_layer(config: Config, wildcards: Wildcards) -> str:
@@ -113,6 +114,11 @@ def of_randomised(folder: str) -> ManyFiles:
     return lambda config, wildcards: [
         f"results/{wildcards['model']}/{folder}/{method}.h5" for method in config.randomised_methods(wildcards["model"])
     ]
+
+
+def shown_tuned_lens(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the files of a model's tuned lens, nothing where the config does not run it."""
+    return TUNED_LENS(config, wildcards) if wildcards["model"] in config.runs("tuned_lens") else []
 
 
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:

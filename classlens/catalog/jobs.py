@@ -83,6 +83,13 @@ OTHER_JOBS = (
         (settings.network, settings.outlier_norm, settings.seed),
         settings.RUNNING,
     ),
+    Job(
+        "fit_tuned_lens",
+        "classlens.tuned_lens.write:fit_tuned_lens",
+        (settings.network, settings.tuned_lens, settings.seed),
+        settings.RUNNING,
+        needs=(TRAINING_IMAGES,),
+    ),
     Job("attribute_logits", "classlens.attribution.write:write_attribution", (settings.network,), settings.RUNNING),
     Job(
         "random_explanation",

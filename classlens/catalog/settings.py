@@ -233,6 +233,11 @@ def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
     return {"kinds": config.attention_kinds(wildcards["model"])}
 
 
+def tuned_lens(config: Config, _wildcards: Wildcards) -> Slice:
+    """How a tuned lens is fitted."""
+    return dict(config.tuned_lens)
+
+
 def outlier_norm(config: Config, _wildcards: Wildcards) -> Slice:
     """The norm from which on an image token is an outlier, None where each block has its own."""
     return {"outlier_norm": config.outliers["norm"]}

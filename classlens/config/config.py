@@ -72,6 +72,7 @@ class Config:
     explanations: dict[str, Any]
     faithfulness: dict[str, Any]
     probes: dict[str, Any]
+    tuned_lens: dict[str, Any]
     outliers: dict[str, Any]
     lens_page: dict[str, Any]
     figures: list[str] | None
@@ -155,7 +156,8 @@ class Config:
             InputError: there is none.
         """
         own = self.runs(analysis.group) or [name for name in self.models if self._compares(name, analysis.group)]
-        names = [name for name in self.models if name in own or (analysis.twins and self.is_twin(name))]
+        shown = {*own, *(twin_name(name) for name in own if analysis.twins)}
+        names = [name for name in self.models if name in shown]
         if not own:
             raise InputError(f"{analysis.name} applies to no model of the config")
         return names

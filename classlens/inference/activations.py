@@ -38,6 +38,24 @@ def capture_activations(model: Any, site: Reader, key: Reader) -> Iterator[None]
             handle.remove()
 
 
+def residuals(model: Any, images: torch.Tensor) -> list[torch.Tensor]:
+    """Return every block's output (n, T, D) of one forward pass.
+
+    Args:
+        model: a supported timm model.
+        images: (n, 3, H, W), normalised.
+    """
+    found: list[torch.Tensor] = []
+
+    def site(_block: int, name: str, tokens: torch.Tensor) -> None:
+        if name == "residual":
+            found.append(tokens)
+
+    with capture_activations(model, site, lambda *_: None):
+        model.forward_features(images)
+    return found
+
+
 def site_module(block: Any, site: str) -> Any:
     """Return the module of a block whose output is a site.
 

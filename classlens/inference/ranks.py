@@ -103,6 +103,19 @@ def faults(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> t
     return torch.stack([~finite, flat], dim=-1)
 
 
+def require_sound(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> None:
+    """Refuse a site's logits that say nothing; see `faults`.
+
+    Raises:
+        InputError: logits are not finite or all equal.
+    """
+    not_finite, flat = faults(largest, smallest, num_classes).tolist()
+    if not_finite:
+        raise InputError("logits are not finite; check the weights, or set extraction.precision to float32")
+    if flat:
+        raise InputError("all logits of every token are equal; the model's head is zero or was never trained")
+
+
 def strongest_keys(coefficients: torch.Tensor) -> torch.Tensor:
     """Return the indices (n, T, min(5, M)) of the largest key coefficients (n, T, M), largest first."""
     tiles = _tiles(coefficients.device)
@@ -166,11 +179,7 @@ def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tens
         InputError: logits are not finite or all equal.
     """
     logits = project(residual)
-    not_finite, flat = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
-    if not_finite:
-        raise InputError("logits are not finite; check the weights, or set extraction.precision to float32")
-    if flat:
-        raise InputError("all logits of every token are equal; the model's head is zero or was never trained")
+    require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1])
     return rank_of(logits, logits.gather(-1, classes[:, None, None].expand(-1, logits.shape[1], 1)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +31,7 @@ from classlens.models.pictures import Picture, as_inputs
 from classlens.perturbation.attention import restrict
 from classlens.perturbation.kinds import require_attention_kind
 from classlens.terms import SITES
+from classlens.tuned_lens.maps import read_maps
 
 KEPT_BYTES = 2**33
 """Memory that the tokens of a view may take."""
@@ -52,17 +54,30 @@ class Lens:
         model: a vision transformer of timm that classlens supports, on any device.
         class_names: of the model's C classes; None: timm's names where the classes are those of ImageNet.
         batch_size: images per forward pass, at most.
+        tuned: the folder `results/{model}/tuned_lens` of a run of this model, or its files in block order. Then views
+            read the site residual through the tuned lens: an affine map of the block's output in front of norms and
+            head, at every block but the last (docs/method.md, tuned lens). The sites attn and mlp are read as ever;
+            tokens themselves, output, explanations and attributions stay the model's own. None: the logit lens.
 
     Raises:
-        InputError: the model is not supported, or there are not C names. Every method raises it for what is not there.
+        InputError: the model is not supported, there are not C names, or `tuned` is not of this model. Every method
+            raises it for what is not there.
     """
 
-    def __init__(self, model: Any, class_names: Sequence[str] | None = None, *, batch_size: int = 32) -> None:
+    def __init__(
+        self,
+        model: Any,
+        class_names: Sequence[str] | None = None,
+        *,
+        batch_size: int = 32,
+        tuned: str | Path | Sequence[str | Path] | None = None,
+    ) -> None:
         self._name = model_name(model)
         require_supported(model, self._name)
         self.model, self.classes, self._batch_size = model, Classes(model, class_names), batch_size
         self._depth, self._tokens = len(model.blocks), model.num_prefix_tokens + model.patch_embed.num_patches
         self._active: tuple[Intervention, ...] = ()
+        self._maps = None if tuned is None else read_maps(tuned, self._depth, model.embed_dim, model.num_classes)
 
     def __call__(self, images: Picture | Sequence[Picture]) -> View:
         """Look at images.
@@ -94,7 +109,14 @@ class Lens:
 
         self._forward(inputs, run)
         return View(
-            model, self.classes, inputs, tokens, output, batch_size=self._batch_size, perturbed=bool(self._active)
+            model,
+            self.classes,
+            inputs,
+            tokens,
+            output,
+            batch_size=self._batch_size,
+            perturbed=bool(self._active),
+            maps=self._maps,
         )
 
     def heads(self, images: Picture | Sequence[Picture], block: int) -> Array:

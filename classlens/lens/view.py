@@ -21,6 +21,7 @@ from classlens.inference.ranks import faults, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.models.pictures import photos
+from classlens.tuned_lens.maps import Maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class View:
 
     All indices count from 0; -1 is the last. Sites are residual, attn and mlp, see docs/method.md, projection. Where a
     method takes `block`, None stacks all blocks along a new first axis. Tokens are kept in main memory; logits are
-    computed when they are asked for, a block at a time.
+    computed when they are asked for, a block at a time; at residual by the tuned lens, where the lens has one.
 
     Made by `Lens`. Methods raise InputError for what is not there, and where logits are not finite or all equal.
 
@@ -52,10 +53,11 @@ class View:
         *,
         batch_size: int,
         perturbed: bool,
+        maps: Maps | None = None,
     ) -> None:
         self.output: Array = output.numpy()
         self._model, self._classes, self._inputs, self._tokens = model, classes, inputs, tokens
-        self._batch_size, self._perturbed = batch_size, perturbed
+        self._batch_size, self._perturbed, self._maps = batch_size, perturbed, maps
         self._depth, self._project = len(model.blocks), Projection(model)
 
     def __len__(self) -> int:
@@ -246,6 +248,7 @@ class View:
             output,
             batch_size=self._batch_size,
             perturbed=self._perturbed,
+            maps=self._maps,
         )
 
     def _indices(self, chosen: Chosen) -> Array:
@@ -280,7 +283,10 @@ class View:
         kept: dict[str, list[Array]] = {}
 
         def run(part: slice) -> None:
-            logits = self._project(self._tokens[site][place, part].to(next(self._model.parameters()).device))
+            tokens = self._tokens[site][place, part].to(next(self._model.parameters()).device)
+            if self._maps is not None and site == "residual":
+                tokens = self._maps(place, tokens)
+            logits = self._project(tokens)
             wrong = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
             if wrong[0]:
                 raise InputError(f"{site} of block {place}: logits are not finite; check the model's weights")

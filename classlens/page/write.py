@@ -42,6 +42,7 @@ def write_lens_page(
     stimuli: str,
     labels: Sequence[str],
     explanations: Sequence[str],
+    tuned: Sequence[str] = (),
     template: str,
     style: str,
     scripts: Sequence[str],
@@ -63,6 +64,7 @@ def write_lens_page(
         stimuli: stimuli.csv.
         labels: its file of token labels, or nothing where the data set has no masks.
         explanations: its explanation files.
+        tuned: its files of the tuned lens in block order; none make a page without the switch between lenses.
         template, style, scripts: sources of the page.
         page: the file to write.
         images: how many images to show, see `even_sample`.
@@ -78,7 +80,7 @@ def write_lens_page(
     with h5py.File(output) as file:
         class_index = file["class_index"][:]
     chosen = even_sample(class_index, images, seed)
-    source = _Source(layers, pixels, labels, explanations)
+    source = _Source(layers, pixels, labels, explanations, tuned)
     about = {
         **facts,
         "methods": [{"name": name, "label": label} for name, label in methods],
@@ -121,9 +123,17 @@ def _digest(text: str) -> str:
 class _Source:
     """The numbers and photos of some images."""
 
-    def __init__(self, layers: Sequence[str], pixels: str, labels: Sequence[str], explanations: Sequence[str]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[str],
+        pixels: str,
+        labels: Sequence[str],
+        explanations: Sequence[str],
+        tuned: Sequence[str],
+    ) -> None:
         self.layout = read_layout(layers[0])
         self._layers, self._pixels, self._labels, self._explanations = layers, pixels, labels, explanations
+        self._tuned = tuned
 
     def packed(self, chosen: Array) -> Iterator[str]:
         """Yield for each image the elements that hold its numbers, its photo and its thumbnail."""
@@ -150,7 +160,8 @@ class _Source:
         """Yield number, arrays and photo of each image.
 
         The arrays: `rank` and `top5` of site, token, block (and place); `logit` likewise, in units `logit_unit` of site
-        and block; `importance` of method, image token, in units of its own for each method; `label` of image token.
+        and block; `tuned_rank` and `tuned_top5` of token, block (and place), where there is a tuned lens; `importance`
+        of method, image token, in units of its own for each method; `label` of image token.
         """
         stacked: dict[str, list[list[Array]]] = {"rank": [], "logit": [], "top5": []}
         for path in self._layers:
@@ -162,6 +173,7 @@ class _Source:
         found: dict[str, Array] = {
             name: np.moveaxis(np.array(parts), (0, 1, 2, 3), (3, 1, 0, 2)) for name, parts in stacked.items()
         }
+        tuned = self._read_tuned(images)
         with ExitStack() as files:
             importance = [
                 _finite(_rows(files.enter_context(h5py.File(path))["importance"], images), path)
@@ -176,12 +188,24 @@ class _Source:
                 "top5": found["top5"][place],
                 "logit": logit,
                 "logit_unit": logit_unit,
+                **{name: values[place] for name, values in tuned.items()},
             }
             if importance:
                 arrays["importance"], _ = rounded(np.array([values[place] for values in importance]), (1,))
             if label:
                 arrays["label"] = label[0][place]
             yield int(image), arrays, photos[place]
+
+    def _read_tuned(self, images: Array) -> dict[str, Array]:
+        """Return what the tuned lens sees by image, token, block (and place); nothing where there is none."""
+        if not self._tuned:
+            return {}
+        stacked: dict[str, list[Array]] = {"rank": [], "top5": []}
+        for path in self._tuned:
+            with h5py.File(path) as file:
+                for name, parts in stacked.items():
+                    parts.append(_rows(file[name], images))
+        return {f"tuned_{name}": np.moveaxis(np.array(parts), 0, 2) for name, parts in stacked.items()}
 
 
 def _rows(dataset: Any, images: Array) -> Array:

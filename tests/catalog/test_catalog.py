@@ -13,7 +13,7 @@ from conftest import CHECKOUT
 from docutils import nodes
 from docutils.core import publish_doctree
 
-from classlens.catalog import causes, explanations, identifiability, memories
+from classlens.catalog import causes, explanations, identifiability, memories, tuned_lens
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
 from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
@@ -82,7 +82,8 @@ def test_plug_ins_exist():
 
 
 def test_names_are_unique_and_groups_need_the_same():
-    declared = [*identifiability.ANALYSES, *memories.ANALYSES, *causes.ANALYSES, *explanations.ANALYSES]
+    parts = (identifiability, memories, causes, tuned_lens, explanations)
+    declared = [analysis for part in parts for analysis in part.ANALYSES]
     assert len(declared) == len(ANALYSES)
     assert len(JOBS) == len(OTHER_JOBS) + 1 + len(declared) + len(FIGURES)
     tables = [table for analysis in declared for table in analysis.tables.values()]

@@ -99,10 +99,18 @@ def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
                 config.compared_models(analysis)
 
 
-def test_probes_need_training_images():
+@pytest.mark.parametrize("group", ["linear_probes", "tuned_lens"])
+def test_what_is_fitted_needs_training_images(group):
     for count in (0, 1):
         config = load_config(changed("datasets", "d", "train_per_class", value=count))
-        assert config.runs("linear_probes") == ["m"] * count
+        assert config.runs(group) == ["m"] * count
+
+
+def test_twins_are_shown_beside_models_that_run():
+    text = changed("models", "n", value={**MINIMAL["models"]["m"], "analyses": ["identifiability"]})
+    config = load_config(text)
+    assert {"m-random", "n-random"} <= set(config.models)
+    assert config.compared_models(ANALYSES["tuned_lens"]) == ["m", "m-random"]
 
 
 def test_names_that_the_config_lists_come_from_where_they_are_declared():

@@ -31,6 +31,7 @@ class Made:
     label: np.ndarray
     pixels: np.ndarray
     class_index: np.ndarray
+    tuned: dict[str, np.ndarray]
     correct: np.ndarray
     arguments: dict[str, Any]
 
@@ -56,6 +57,7 @@ def made(
     names="class {}",
     files="{}.png",
     side=SIDE,
+    tuned=False,
     **facts: Any,
 ) -> Made:
     """Write the files of a model whose values are random; images are of four classes, in order."""
@@ -75,7 +77,7 @@ def made(
     columns = {
         name: column
         for name, column in layer_columns(shape[2], classes, {"attn": 8, "mlp": 8}).items()
-        if not name.startswith("keys/")
+        if not name.startswith("keys/") and name != "residual/norm"
     }
 
     def write(name: str, columns: dict[str, Column], rows: dict[str, np.ndarray]) -> str:
@@ -100,6 +102,15 @@ def made(
     ]
     extra = Stimulus("training", 0, "id0", names.format(0), files.format("training"))
     write_stimuli([*listed, extra], ["0" * 64] * (images + 1), folder / "stimuli.csv")
+    seen = {
+        "rank": random.integers(0, classes, shape),
+        "top5": np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP],
+    }
+    of_lens = {name: columns[f"residual/{name}"] for name in seen}
+    maps = [
+        write(f"tuned_{block_name(block)}.h5", of_lens, {name: values[block] for name, values in seen.items()})
+        for block in range(blocks)
+    ]
     labels = write("labels.h5", {"label": Column((patches,), np.int8, "")}, {"label": label})
     arguments = {
         "layers": layers,
@@ -111,6 +122,7 @@ def made(
             write(f"{name}.h5", {"importance": Column((patches,), np.float32, "")}, {"importance": importance[name]})
             for name, _ in methods
         ],
+        "tuned": maps if tuned else [],
         "template": str(SOURCES / "page.html"),
         "style": str(SOURCES / "page.css"),
         "scripts": sorted(map(str, SOURCES.glob("*.js"))),
@@ -128,4 +140,4 @@ def made(
             **facts,
         },
     }
-    return Made(rank, logit, top, importance, label, pixels, class_index, correct, arguments)
+    return Made(rank, logit, top, importance, label, pixels, class_index, seen, correct, arguments)

@@ -9,6 +9,9 @@ const TOKENS = PREFIX + ROWS * COLUMNS;
 const CHANCE = (ABOUT.num_classes + 1) / (2 * ABOUT.num_classes);
 const TYPES = { uint16: Uint16Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, float32: Float32Array };
 const KEPT_IMAGES = 8;
+// What the tuned lens sees of the residual stream lies behind the sites, as if it were one more; only some pages have it.
+const TUNED_SITE = ABOUT.sites.length;
+const TUNED = ABOUT.arrays.some((array) => array.name === "tuned_rank");
 
 function className(index) {
   return ABOUT.classes[index] ?? `class ${index}`;
@@ -39,6 +42,10 @@ class Values {
     this.photo = photo;
     this.correctClass = IMAGES.get(image).class;
     this.places = this.top5.length / (ABOUT.sites.length * TOKENS * ABOUT.blocks);
+    if (TUNED) {
+      this.rank = joined(this.rank, this.tuned_rank);
+      this.top5 = joined(this.top5, this.tuned_top5);
+    }
   }
 
   index(site, block, token) {
@@ -78,6 +85,13 @@ class Values {
   labelOf(token) {
     return this.label && token >= PREFIX ? this.label[token - PREFIX] : null;
   }
+}
+
+function joined(first, second) {
+  const both = new first.constructor(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
 }
 
 const unpacked = new Map();

@@ -5,6 +5,8 @@ const TOP_CLASS = "class";
 const OF_BLOCKS = [{ name: IDENTIFIABILITY, label: "identifiability" }, { name: TOP_CLASS, label: "top class" }];
 const COLOURS = [...OF_BLOCKS, ...ABOUT.methods];
 const STRENGTH = 70;
+const [LOGIT_LENS, TUNED_LENS] = ["logit", "tuned"];
+const LENSES = TUNED ? [LOGIT_LENS, TUNED_LENS] : [LOGIT_LENS];
 
 /** Return a view from what a fragment or another page says: what is not possible here is replaced, never shown. */
 function possibleView(said) {
@@ -14,12 +16,23 @@ function possibleView(said) {
   return {
     image: IMAGES.has(image) ? image : ABOUT.images[0].image,
     site: one(said.site, ABOUT.sites) ?? ABOUT.sites[0],
+    lens: one(said.lens, LENSES) ?? LOGIT_LENS,
     block: whole(said.block, ABOUT.blocks) ?? ABOUT.blocks - 1,
     token: whole(said.token, TOKENS),
     colour: one(said.colour, COLOURS.map((colour) => colour.name)) ?? IDENTIFIABILITY,
     cover: whole(said.cover, 101) ?? STRENGTH,
     beside: one(said.beside, ABOUT.others.map((other) => other.model)),
   };
+}
+
+/** Tell whether a view looks through the tuned lens: it is fitted to the residual stream, branches have none. */
+function isTuned(view) {
+  return view.lens === TUNED_LENS && view.site === "residual";
+}
+
+/** Return where the numbers of a view's site and lens lie. */
+function siteOf(view) {
+  return isTuned(view) ? TUNED_SITE : ABOUT.sites.indexOf(view.site);
 }
 
 /** Return what a link or another page asks for and this page does not have. */
@@ -31,6 +44,9 @@ function lacks(said) {
   if (said.colour !== undefined && !COLOURS.some((colour) => colour.name === said.colour)) {
     found.push("This page has no such map of this model; identifiability is shown.");
   }
+  if (said.lens === TUNED_LENS && !TUNED) {
+    found.push("This page has no tuned lens of this model; the logit lens is shown.");
+  }
   return found.join(" ");
 }
 
@@ -39,8 +55,9 @@ function saidByFragment() {
 }
 
 function fragmentOf(view) {
-  const { cover, token, beside, ...always } = view;
+  const { cover, token, beside, lens, ...always } = view;
   const parts = new URLSearchParams(always);
+  if (lens !== LOGIT_LENS) parts.set("lens", lens);
   if (token !== null) parts.set("token", token);
   if (cover !== STRENGTH) parts.set("cover", cover);
   if (beside !== null) parts.set("beside", beside);

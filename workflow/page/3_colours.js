@@ -58,7 +58,7 @@ function classColours(values) {
 
 /** Return what colours a token: [[red, green, blue], opacity], or null where there is nothing to show. */
 function painter(values, view) {
-  const site = ABOUT.sites.indexOf(view.site);
+  const site = siteOf(view);
   const cover = view.cover / 100;
   if (view.colour === IDENTIFIABILITY) {
     return (block, token) => [SEQUENTIAL_RAMP[Math.round(255 * values.identifiability(site, block, token))], cover];

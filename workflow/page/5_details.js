@@ -4,8 +4,12 @@ const SITE_LABELS = { residual: "residual stream", attn: "attention branch", mlp
 const LABELS = { 1: "class token, by the mask", 0: "context token, by the mask", "-1": "ignored by the mask" };
 const SVG = "http://www.w3.org/2000/svg";
 
+function siteLabel(view) {
+  return SITE_LABELS[view.site] + (isTuned(view) ? ", tuned lens" : "");
+}
+
 function describeToken(values, view, token) {
-  const site = ABOUT.sites.indexOf(view.site);
+  const site = siteOf(view);
   const share = values.identifiability(site, view.block, token).toFixed(3);
   return `${tokenName(token)}: identifiability ${share}, top class ${className(values.topClass(site, view.block, token))}`;
 }
@@ -17,16 +21,17 @@ function classEntry(values, index) {
 }
 
 function showToken(values, view, token) {
-  const site = ABOUT.sites.indexOf(view.site);
+  const site = siteOf(view);
   CELLS[token].setAttribute("aria-label", describeToken(values, view, token));
   document.getElementById("token-name").textContent =
-    `${tokenName(token)} · ${SITE_LABELS[view.site]}, block ${view.block + 1}`;
+    `${tokenName(token)} · ${siteLabel(view)}, block ${view.block + 1}`;
   const rank = values.rankAt(site, view.block, token);
   const facts = [
     ["identifiability", values.identifiability(site, view.block, token).toFixed(3)],
     ["place of the correct class", `${rank + 1} of ${ABOUT.num_classes}`],
-    ["logit of the correct class", values.logitAt(site, view.block, token).toPrecision(3)],
   ];
+  // Files of the tuned lens have no logits.
+  if (!isTuned(view)) facts.push(["logit of the correct class", values.logitAt(site, view.block, token).toPrecision(3)]);
   ABOUT.methods.forEach((method, place) => {
     if (method.name === view.colour && token >= PREFIX) {
       facts.push(["importance", `${values.importanceShares(place)[token - PREFIX].toFixed(2)} of the largest`]);
@@ -61,8 +66,8 @@ function showPath(values, view) {
     name.textContent = "Click a token to draw its path over depth";
     return;
   }
-  name.textContent = `Path of ${tokenName(view.token)} · ${SITE_LABELS[view.site]}`;
-  const site = ABOUT.sites.indexOf(view.site);
+  name.textContent = `Path of ${tokenName(view.token)} · ${siteLabel(view)}`;
+  const site = siteOf(view);
   const blocks = Array.from({ length: ABOUT.blocks }, (_, block) => block);
   const shares = blocks.map((block) => values.identifiability(site, block, view.token));
   const tops = blocks.map((block) => values.topClass(site, block, view.token));

@@ -24,9 +24,9 @@ function tokenAt(place) {
 }
 
 function messageOf(view, values) {
-  const { image, site, colour, cover } = view;
+  const { image, site, lens, colour, cover } = view;
   const depth = ABOUT.blocks > 1 ? view.block / (ABOUT.blocks - 1) : 1;
-  return { say: "view", image, site, depth, place: placeOf(view.token), colour, cover, classes: [...classColours(values).keys()] };
+  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, classes: [...classColours(values).keys()] };
 }
 
 /** Return the view that a message asks for, in this page's blocks and tokens. */

@@ -43,7 +43,7 @@ async function draw(told = false) {
   const paint = painter(values, view);
   const byBlock = OF_BLOCKS.some((colour) => colour.name === view.colour);
   paintTokens(paint, view);
-  const mapChanged = [view.image, view.site, view.colour, ...classesBeside].join();
+  const mapChanged = [view.image, siteOf(view), view.colour, ...classesBeside].join();
   if (draw.map !== mapChanged) {
     draw.map = mapChanged;
     paintStrip(paint);
@@ -68,6 +68,8 @@ function showControls() {
   at("cover").value = view.cover;
   at("beside").value = view.beside ?? "";
   for (const radio of document.querySelectorAll("#sites input")) radio.checked = radio.value === view.site;
+  for (const radio of document.querySelectorAll("#lenses input")) radio.checked = radio.value === view.lens;
+  at("lenses").disabled = view.site !== "residual";
 }
 
 function hover(token, quietly = false) {
@@ -93,15 +95,22 @@ function onKey(event) {
   event.preventDefault();
 }
 
-function makeControls() {
-  for (const site of ABOUT.sites) {
-    const radio = element("input", { type: "radio", name: "site", value: site });
-    radio.addEventListener("change", () => change({ site }));
-    const label = element("label", {}, [radio, element("span", { textContent: SITE_LABELS[site] })]);
+/** Make radio buttons of a part of the view, with the text of each of its values. */
+function makeRadios(container, part, texts) {
+  for (const [value, text] of Object.entries(texts)) {
+    const radio = element("input", { type: "radio", name: part, value });
+    radio.addEventListener("change", () => change({ [part]: value }));
+    const label = element("label", {}, [radio, element("span", { textContent: text })]);
     // A click of the mouse (not one that a key makes) leaves arrow keys to the blocks.
     label.addEventListener("click", (event) => event.detail > 0 && setTimeout(() => radio.blur()));
-    at("sites").append(label);
+    container.append(label);
   }
+}
+
+function makeControls() {
+  makeRadios(at("sites"), "site", Object.fromEntries(ABOUT.sites.map((site) => [site, SITE_LABELS[site]])));
+  if (TUNED) makeRadios(at("lenses"), "lens", { [LOGIT_LENS]: "logit lens", [TUNED_LENS]: "tuned lens" });
+  at("lenses").hidden = !TUNED;
   const options = (all) => all.map(({ name, label }) => element("option", { value: name, textContent: label }));
   at("colour").append(...options(OF_BLOCKS));
   if (ABOUT.methods.length) at("colour").append(element("optgroup", { label: "explanations" }, options(ABOUT.methods)));

@@ -13,6 +13,7 @@ rule lens_page:
         stimuli=reads(files.STIMULI),
         labels=reads(files.token_labels),
         explanations=reads(files.explanations),
+        tuned=reads(files.shown_tuned_lens),
         template=lambda wildcards: str(PAGE / "page.html"),
         style=lambda wildcards: str(PAGE / "page.css"),
         scripts=lambda wildcards: sorted(map(str, PAGE.glob("*.js"))),

@@ -1,0 +1,176 @@
+"""Fit a model's tuned lens on training images: ridge maps, then KL steps, and of each block the best on held-out ones.
+
+No residual outlives its batch: memory is bounded by a batch and by the sums of `AffineSums`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+import torch
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+from classlens.inference.activations import residuals
+from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.network import LoadedModel
+from classlens.inference.projection import Projection
+from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
+from classlens.tuned_lens.divergence import divergence
+from classlens.tuned_lens.maps import Maps
+from classlens.tuned_lens.ridge import AffineSums
+from classlens.tuned_lens.steps import Descent, seeded_batches
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = 10
+"""One in so many training images is held out."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a tuned lens is fitted; see the config's `tuned_lens`."""
+
+    steps: int
+    images_per_step: int
+    learning_rate: float
+    penalty: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model's tuned lens and how it came about.
+
+    Attributes:
+        maps: of all B blocks, that of the last one being none.
+        chosen: for each block `logit_lens`, `ridge` or `kl_steps`.
+        held_out: by what was tried, the mean KL (B) in nats over the tokens of held-out images.
+        training_images: that the maps were fitted to.
+        held_out_images: that decided between them.
+    """
+
+    maps: Maps
+    chosen: Sequence[str]
+    held_out: dict[str, Array]
+    training_images: int
+    held_out_images: int
+
+
+def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int) -> Fitted:
+    """Fit the maps of all blocks but the last one (docs/method.md, tuned lens).
+
+    Args:
+        loaded: the model.
+        training: pixel file of training images; their labels are not looked at.
+        recipe: how.
+        batch_size: images per forward pass, at most.
+
+    Raises:
+        InputError: there are no training images, or residuals or logits are not finite.
+    """
+    with h5py.File(training, "r") as file:
+        images = len(file["pixels"])
+    if not images:
+        raise InputError("there are no training images; raise the data set's key `train_per_class`")
+    blocks, width = len(loaded.model.blocks), int(loaded.model.embed_dim)
+    held_out = held_out_images(images, recipe.seed)
+    fitted_to = np.setdiff1d(np.arange(images), held_out)
+    nothing = Maps(torch.zeros(blocks, width, width), torch.zeros(blocks, width))
+    if blocks == 1 or not len(held_out):
+        if blocks > 1:
+            log.warning("a single training image leaves none to hold out: the tuned lens is the logit lens")
+        return Fitted(nothing, [LENS] * blocks, {}, len(fitted_to), len(held_out))
+    tried = {LENS: nothing}
+    with ExitStack() as stack:
+        stack.enter_context(frozen_eval_mode(loaded.model))
+        sums = _sums(loaded, training, fitted_to, batch_size)
+        weight, bias, scale = sums.solve(recipe.penalty)
+        del sums
+        tried[RIDGE] = _of_all_blocks(*scale.of_residual(weight, bias))
+        if recipe.steps:
+            descent = Descent(loaded, weight, bias, scale, recipe.learning_rate)
+            pixels = stack.enter_context(h5py.File(training, "r"))["pixels"]
+            drawn = seeded_batches(fitted_to, recipe.steps, recipe.images_per_step, recipe.seed)
+            descent.run(pixels, drawn, batch_size)
+            tried[STEPS] = _of_all_blocks(*descent.found())
+        divergences = _held_out(loaded, training, held_out, list(tried.values()), batch_size)
+    found = dict(zip(tried, divergences, strict=True))
+    chosen = [_best({name: float(values[block]) for name, values in found.items()}) for block in range(blocks)]
+    for block, name in enumerate(chosen[:-1]):
+        if name == LENS:
+            log.warning("block %d: no map is better than the logit lens on held-out images, so it stays", block)
+    picked = [(tried[name].weight[block], tried[name].bias[block]) for block, name in enumerate(chosen)]
+    maps = Maps(torch.stack([one for one, _ in picked]), torch.stack([one for _, one in picked]))
+    return Fitted(maps, chosen, found, len(fitted_to), len(held_out))
+
+
+def held_out_images(images: int, seed: int) -> Array:
+    """Return which of the training images are held out, ascending: a tenth, at least one, none of a single one."""
+    count = 0 if images < 2 else max(1, round(images / HELD_OUT))
+    return np.sort(np.random.default_rng(seed).permutation(images)[:count])
+
+
+def _best(divergences: dict[str, float]) -> str:
+    """Return what has the smallest divergence; of equals the first. What is not a number is no candidate."""
+    return min(divergences, key=lambda name: np.nan_to_num(divergences[name], nan=np.inf))
+
+
+def _of_all_blocks(weight: torch.Tensor, bias: torch.Tensor) -> Maps:
+    """Return maps of K blocks in the type of files, and none for the last block."""
+    return Maps(*(torch.cat([part, torch.zeros_like(part[:1])]).float().cpu() for part in (weight, bias)))
+
+
+def _sums(loaded: LoadedModel, training: str, chosen: Array, batch_size: int) -> AffineSums:
+    # Apple's GPUs have no float64.
+    device = torch.device("cpu") if loaded.device.type == "mps" else loaded.device
+    sums = AffineSums(len(loaded.model.blocks) - 1, loaded.model.embed_dim, device)
+
+    @torch.no_grad()
+    def run(images: torch.Tensor, part: slice) -> None:
+        some = images[_inside(chosen, part)]
+        if len(some):
+            with loaded.autocast():
+                outputs = residuals(loaded.model, some)
+            if not all(bool(torch.isfinite(output).all()) for output in outputs):
+                raise InputError("residuals are not finite; check the weights, or set extraction.precision to float32")
+            sums.add([output.to(device) for output in outputs])
+
+    over_images(loaded, training, batch_size, "sums of the tuned lens", run)
+    return sums
+
+
+def _held_out(loaded: LoadedModel, training: str, chosen: Array, tried: Sequence[Maps], batch_size: int) -> list[Array]:
+    """Return the mean divergence (B) over the tokens of some images for each of several maps."""
+    project = Projection(loaded.model)
+    tried = [maps.to(loaded.device) for maps in tried]
+    blocks, total, count = len(loaded.model.blocks), np.zeros((len(tried), len(loaded.model.blocks))), 0
+
+    @torch.no_grad()
+    def run(images: torch.Tensor, part: slice) -> None:
+        nonlocal total, count
+        some = images[_inside(chosen, part)]
+        if not len(some):
+            return
+        with loaded.autocast():
+            outputs = residuals(loaded.model, some)
+            target = project(outputs[-1]).log_softmax(-1)
+            found = [
+                [divergence(target, project(maps(block, outputs[block]))).sum().item() for block in range(blocks)]
+                for maps in tried
+            ]
+        total, count = total + np.array(found), count + target[..., 0].numel()
+
+    over_images(loaded, training, batch_size, "choosing the tuned lens", run)
+    return list(total / count)
+
+
+def _inside(chosen: Array, part: slice) -> Array:
+    """Return the places within a part of the images of those that are chosen."""
+    places: Array = chosen[(chosen >= part.start) & (chosen < part.stop)] - part.start
+    return places

@@ -1,0 +1,65 @@
+"""Training and evaluation images, a small model, and its tuned lens as files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from tiny_transformers import write_small
+
+from classlens.tuned_lens.write import fit_tuned_lens
+
+RECIPE = {"steps": 20, "images_per_step": 8, "learning_rate": 0.01, "penalty": 0.001, "seed": 3}
+
+
+@dataclass
+class Study:
+    """A family's model with images to fit its tuned lens to."""
+
+    folder: Path
+    model: Any
+    training: Path
+    evaluation: Path
+    weights: Path
+    network: dict[str, Any]
+
+    def fit(self, name="maps", **changes):
+        """Fit a tuned lens and return its files; `changes` are to the recipe, the network or the images."""
+        folder = self.folder / name
+        folder.mkdir()
+        paths = [str(folder / f"block_{block:02d}.h5") for block in range(len(self.model.blocks))]
+        files = {"training": self.training, "evaluation": self.evaluation}
+        given = {**files, **RECIPE, **self.network, **changes}
+        given |= {key: str(given[key]) for key in files}
+        fit_tuned_lens(weights=str(self.weights), maps=paths, **given)
+        return paths
+
+    def recipe_of_network(self):
+        return {key: value for key, value in self.network.items() if key != "batch_size"}
+
+
+def write_images(path, count, seed, classes=7):
+    draw = np.random.default_rng(seed)
+    with h5py.File(path, "w") as file:
+        # Blobs, so that images differ in more than noise.
+        coarse = draw.integers(0, 256, (count, 4, 4, 3))
+        file["pixels"] = np.repeat(np.repeat(coarse, 8, 1), 8, 2).astype(np.uint8)
+        file["class_index"] = draw.integers(0, classes, count).astype(np.uint16)
+    return path
+
+
+def made(folder, family="plain", training=40, change=None):
+    """Write the files of a study into an empty folder."""
+    model, evaluation, weights, network = write_small(folder, family, [2, 3, 4, 5, 6], change)
+    write_images(evaluation, 5, seed=6)
+    fitted_to = write_images(folder / "training.h5", training, seed=5)
+    return Study(folder, model, fitted_to, evaluation, weights, {**network, "batch_size": 16})
+
+
+def read(path):
+    """Return data sets and attributes of a file."""
+    with h5py.File(path) as file:
+        return {name: values[:] for name, values in file.items()}, dict(file.attrs)
