@@ -45,6 +45,8 @@ def test_numbers_are_those_of_plain_reads(name):
         expected[f"block_{block:02d}/{where}/rank"] = (logits > own[..., None]).sum(-1)
         expected[f"block_{block:02d}/{where}/logit"] = own
         expected[f"block_{block:02d}/{where}/top5"] = logits.topk(5).indices
+        if where == "residual":
+            expected[f"block_{block:02d}/residual/norm"] = tokens.norm(dim=-1)
 
     def key(block, branch, coefficients):
         expected[f"block_{block:02d}/keys/{branch}"] = coefficients.topk(5).indices
