@@ -23,7 +23,7 @@ def site(tmp_path_factory):
 def test_the_tutorial_is_a_page_with_its_pictures(site):
     page = (site / "tutorial.html").read_text()
     pictures = re.findall(r'src="(tutorial_files/[^"]+)"', page)
-    assert len(pictures) == 5
+    assert len(pictures) == 6
     assert all((site / picture).stat().st_size for picture in pictures)
     assert "images, accuracy" in page
 
