@@ -8,9 +8,8 @@ ratio, turn by turn, then the medians.
 
 import argparse
 
-import numpy as np
 import torch
-from attribution import seconds
+from explanations import compare
 
 from classlens.causes.ablation import Ablation
 from classlens.inference.batches import frozen_eval_mode
@@ -42,25 +41,9 @@ def main() -> None:
             for _ in range(attention.num_heads):
                 model.blocks[block:](tokens)
 
-    ratios = []
+    what = f"{given.architecture}, {blocks * attention.num_heads} heads, {given.batch} images"
     with frozen_eval_mode(model), torch.inference_mode():
-        model(images)
-        for turn in range(given.turns):
-            # The machine may slow down meanwhile, so the limit is taken before and after.
-            before = seconds(bare)
-            measured = seconds(lambda: ablation.heads(images, classes, means))
-            limit = (before + seconds(bare)) / 2
-            ratios.append(measured / limit)
-            print(
-                f"turn {turn}: bare blocks {limit[0]:6.2f} s, all heads {measured[0]:6.2f} s, "
-                f"ratio {ratios[-1][0]:.3f}, of processor time {ratios[-1][1]:.3f}",
-                flush=True,
-            )
-    wall, processor = np.median(ratios, axis=0)
-    print(
-        f"{given.architecture}, {blocks * attention.num_heads} heads, {given.batch} images: median ratio {wall:.3f}, "
-        f"of processor time {processor:.3f}; at most {WANTED} wanted"
-    )
+        compare(what, given.turns, WANTED, bare, lambda: ablation.heads(images, classes, means))
 
 
 if __name__ == "__main__":

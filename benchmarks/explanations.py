@@ -44,27 +44,25 @@ def main() -> None:
     classes = torch.randint(0, model.num_classes, (given.batch,))
     with frozen_eval_mode(model):
         for part in given.parts:
-            compare(part, given, *MAKERS[part](model, images, classes, given.steps))
+            bare, ours = MAKERS[part](model, images, classes, given.steps)
+            compare(f"{given.architecture}, {part}", given.turns, PARTS[part], bare, ours)
 
 
-def compare(part: str, given: argparse.Namespace, bare: object, ours: object) -> None:
+def compare(what: str, turns: int, wanted: float, bare: object, ours: object) -> None:
     bare(), ours()
     ratios = []
-    for turn in range(given.turns):
+    for turn in range(turns):
         # The machine may slow down meanwhile, so the limit is taken before and after.
         before, measured, after = seconds(bare), seconds(ours), seconds(bare)
         limit = (before + after) / 2
         ratios.append(measured / limit)
         print(
-            f"{part}, turn {turn}: limit {limit[0]:7.2f} s, ours {measured[0]:7.2f} s, "
+            f"{what}, turn {turn}: limit {limit[0]:7.2f} s, ours {measured[0]:7.2f} s, "
             f"ratio {ratios[-1][0]:.3f}, of processor time {ratios[-1][1]:.3f}",
             flush=True,
         )
     wall, processor = np.median(ratios, axis=0)
-    print(
-        f"{given.architecture}, {part}: median ratio {wall:.3f}, of processor time {processor:.3f}; "
-        f"at most {PARTS[part]} wanted"
-    )
+    print(f"{what}: median ratio {wall:.3f}, of processor time {processor:.3f}; at most {wanted} wanted")
 
 
 def seconds(run: object) -> np.ndarray:
