@@ -253,7 +253,7 @@ def test_by_keyboard_alone(study):
         until(page, "location.hash.includes('image=1')")
         page.keyboard.press("End")
         until(page, "location.hash.includes('image=7')")
-        assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+        until(page, "document.activeElement.getAttribute('aria-selected') === 'true'")
 
 
 def test_by_class_and_verdict(study):
