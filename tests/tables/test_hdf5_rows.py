@@ -1,8 +1,11 @@
 """HDF5 files that are written row by row."""
 
 import itertools
+import subprocess
+import sys
 import tempfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -47,6 +50,28 @@ def test_bytes_do_not_depend_on_the_batches(sizes, chunk_rows):
         with h5py.File(f"{folder}/b.h5") as file:
             for name, array in values.items():
                 assert np.array_equal(file[name], array)
+
+
+PACK_MANY = """
+import hashlib
+import numpy as np
+from classlens.hdf5 import pack
+generator, found = np.random.default_rng(3), hashlib.sha256()
+for size in (*range(10, 200, 2), 400, 5000, 100_000):
+    for share in (0.5, 0.3, 0.1):
+        found.update(pack(generator.random(size) < share))
+print(found.hexdigest())
+"""
+
+
+def test_bytes_do_not_depend_on_the_addresses_of_a_process():
+    """ISA-L alone makes other bytes of these in a sixth of all processes."""
+
+    def fresh_process(_):
+        return subprocess.run([sys.executable, "-c", PACK_MANY], capture_output=True, text=True, check=True).stdout
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(fresh_process, range(24)))) == 1
 
 
 def test_bytes_do_not_depend_on_the_batches_of_a_file_beyond_hdf5_s_cache(tmp_path):
