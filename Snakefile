@@ -30,6 +30,7 @@ include: "workflow/rules/pages.smk"
 onstart:
     keep_config(config, workflow.configfiles)
     note_run()
+    warm_start()
     print(
         f"What jobs do, from another terminal: {watch_command()}", file=sys.stderr
     )

@@ -42,6 +42,7 @@ from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
 from classlens.terms import BRANCHES, SITES
+from classlens.warm import WarmStart
 
 
 def as_workflow_error(function, *arguments, **options):
@@ -63,6 +64,12 @@ if workflow.is_main_process:
     notice = lock_notice(Path.cwd())
     if notice and "--unlock" not in sys.argv:
         print(notice, file=sys.stderr)
+
+
+def warm_start():
+    """Let jobs that run beside this process start without importing large libraries."""
+    if workflow.local_exec and sys.platform == "linux":
+        WarmStart([1, min(CONFIG.extraction["threads"], workflow.cores or 1)])
 
 
 def watch_command():

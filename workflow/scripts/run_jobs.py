@@ -3,28 +3,37 @@
 import sys
 from pathlib import Path
 
-from classlens.catalog.run import claim_device, computing
-from classlens.errors import InputError
-from classlens.logs import job_log
-from classlens.store.job import job_of, run_job
-from classlens.store.key import code_key
-from classlens.store.store import Store, store_path
+from classlens.warm import run_warm
 
-ROOT = Path(__file__).resolve().parents[2]
 
-described = snakemake.params.jobs
-jobs = [job_of(params, snakemake.input, snakemake.output, ROOT) for params in described]
-# Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
-codes = [code_key(job.functions, ROOT) for job in jobs]
-store = Store(store_path(snakemake.config.get("store")))
-failed = False
-for job, code, path in zip(jobs, codes, snakemake.log, strict=True):
-    if "threads" in job.local:
-        job.local["threads"] = snakemake.threads
-    with job_log(path) as log:
-        try:
-            run_job(job, computing(job.functions), store, code, claim_device)
-        except InputError as error:  # said in its log; the other jobs do not need it
-            log.error("%s", error)
-            failed = True
-sys.exit(failed)
+def run_jobs(snakemake):
+    """Run what a rule describes; return the exit status."""
+    # Not above: a process that hands itself over imports nothing.
+    from classlens.catalog.run import claim_device, computing
+    from classlens.errors import InputError
+    from classlens.logs import job_log
+    from classlens.store.job import job_of, run_job
+    from classlens.store.key import code_key
+    from classlens.store.store import Store, store_path
+
+    root = Path(__file__).resolve().parents[2]
+    described = snakemake.params.jobs
+    jobs = [job_of(params, snakemake.input, snakemake.output, root) for params in described]
+    # Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
+    codes = [code_key(job.functions, root) for job in jobs]
+    store = Store(store_path(snakemake.config.get("store")))
+    failed = False
+    for job, code, path in zip(jobs, codes, snakemake.log, strict=True):
+        if "threads" in job.local:
+            job.local["threads"] = snakemake.threads
+        with job_log(path) as log:
+            try:
+                run_job(job, computing(job.functions), store, code, claim_device)
+            except InputError as error:  # said in its log; the other jobs do not need it
+                log.error("%s", error)
+                failed = True
+    return int(failed)
+
+
+status = run_warm(sys.argv[0])
+sys.exit(run_jobs(snakemake) if status is None else status)
