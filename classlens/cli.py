@@ -1,4 +1,4 @@
-"""The command line: `classlens init`, `check`, `watch`, `store ...` and `config-reference`."""
+"""The command line: `classlens init`, `check`, `run`, `snakefile`, `watch`, `store ...` and `config-reference`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ import typer
 
 from classlens.config import read_config
 from classlens.config.reference import reference
-from classlens.configfile import find_config
+from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
+from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc
 from classlens.store.key import JobKey
 from classlens.store.refusals import explained_refusals
 from classlens.store.store import STORE_VARIABLE, Store, store_path
 from classlens.store.workdir import CHANGED_SUFFIX
-
-PROJECT = Path(__file__).resolve().parents[1]
 
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
 store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
@@ -112,6 +111,35 @@ def config_reference() -> None:
 
 
 @app.command()
+def snakefile() -> None:
+    """Print where the workflow's Snakefile lies, for `snakemake --snakefile` and for modules."""
+    typer.echo(workflow_folder() / "Snakefile")
+
+
+HOW_MANY = frozenset({"--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile", "--workflow-profile"})
+"""Options of Snakemake that say how many jobs run at once."""
+CONFIG_FILES = frozenset({"--configfile", "--configfiles"})
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def run(context: typer.Context) -> None:
+    """Run the workflow here: `snakemake` with its Snakefile, all cores, and config.yaml where there is one.
+
+    Takes targets and every option of Snakemake, in any order; what is given replaces these defaults.
+    """
+    given = context.args
+    options = {word.partition("=")[0] for word in given}
+    command = [sys.executable, "-P", str(workflow_folder() / "workflow/command.py")]
+    command += ["--snakefile", str(workflow_folder() / "Snakefile")]
+    if not options & HOW_MANY:
+        command += ["--cores", "all"]
+    own = next((path for path in PLACES if path.is_file()), None)
+    if own and not options & {*CONFIG_FILES, "--directory", "-d"}:
+        command += ["--configfile", str(own)]
+    raise typer.Exit(subprocess.run([*command, *given], check=False).returncode)
+
+
+@app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The study's folder; made where it is missing.")] = Path(),
     own_model: Annotated[bool, typer.Option("--own-model", help="Your own weights, on your own images.")] = False,
@@ -172,7 +200,7 @@ def watch(
 
 def _planned_jobs(config: Path, store: Path | None) -> str:
     """Say how many jobs a run would start now, as the scheduler itself counts them."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "Snakefile"), "--dry-run"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow_folder() / "Snakefile"), "--dry-run"]
     ran = subprocess.run(
         [*command, "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
         env={**os.environ, **({STORE_VARIABLE: str(store)} if store else {})},
@@ -279,7 +307,7 @@ def _key_now(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
     from classlens.models.architecture import with_architectures
 
     config = with_architectures(read_config(configfile))
-    now = key_now(config, PROJECT)
+    now = key_now(config, PACKAGE.parent)
 
     def key(job: str, wildcards: dict[str, str]) -> JobKey:
         for kind, known in (("model", config.models), ("dataset", config.datasets)):

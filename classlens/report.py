@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from classlens.shipped import workflow_folder
 from classlens.store.job import JobParams
 
 MOST_ROWS = 200
@@ -22,7 +23,7 @@ MOST_ROWS = 200
 MOST_FIGURES = 3
 """Figures that the report opens with."""
 LENS_PAGES = Path("results/lens")
-STYLE = Path(__file__).resolve().parents[1] / "workflow/report/report.css"
+STYLE = workflow_folder() / "workflow/report/report.css"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 

@@ -20,11 +20,12 @@ from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
 from classlens.groups import token_groups
 from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
+from classlens.shipped import workflow_folder
 from classlens.terms import SITES, block_name
 
 Block = int | None
 
-SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+SNAKEFILE = workflow_folder() / "Snakefile"
 NOT_MODELS = ("datasets", "tables", "figures")
 
 

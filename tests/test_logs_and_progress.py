@@ -11,7 +11,8 @@ import warnings
 import pytest
 from conftest import CHECKOUT
 
-from classlens import progress
+from classlens import checkout, progress
+from classlens.cache import CACHE
 from classlens.catalog.jobs import JOBS
 from classlens.checkout import PYTHON_PATH, import_in_jobs
 from classlens.logs import job_log
@@ -178,14 +179,37 @@ def test_no_job_but_those_of_figures_imports_a_plotting_library(name):
     assert not fingerprint([JOBS[name].function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
 
 
+def lies_in(folder, monkeypatch, workflow="."):
+    """Make a checkout, or an installed package, the one that plans."""
+    monkeypatch.setattr(checkout, "PACKAGE", folder / "classlens")
+    monkeypatch.setattr(checkout, "workflow_folder", lambda: folder / workflow)
+
+
 @pytest.mark.parametrize(("given", "rest"), [(None, ""), ("", ""), ("/a:/b", ":/a:/b"), ("/a:ROOT", ":/a")])
 def test_jobs_import_the_checkout_first_and_then_what_was_given(tmp_path, monkeypatch, given, rest):
     monkeypatch.setenv(PYTHON_PATH, (given or "").replace("ROOT", str(tmp_path)))
     if given is None:
         monkeypatch.delenv(PYTHON_PATH)
+    lies_in(tmp_path, monkeypatch)
     for _ in range(2):
-        import_in_jobs(tmp_path)
+        import_in_jobs()
         assert os.environ[PYTHON_PATH] == f"{tmp_path}:{tmp_path}/workflow/scripts{rest}"
+
+
+def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setenv(PYTHON_PATH, "")
+    monkeypatch.chdir(tmp_path)
+    for name in ("old", "new"):
+        (tmp_path / name / "classlens").mkdir(parents=True)
+        (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
+        (tmp_path / name / "beside.py").touch()
+        lies_in(tmp_path / name, monkeypatch, "classlens/_workflow")
+        import_in_jobs()
+    first = os.environ[PYTHON_PATH].split(":")[0]
+    assert first == str(tmp_path / CACHE / "library")
+    assert os.listdir(first) == ["classlens"]
+    program = "import classlens; print(classlens.name)"
+    assert subprocess.check_output([sys.executable, "-c", program], cwd="/", text=True) == "new\n"
 
 
 def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatch):
@@ -195,7 +219,8 @@ def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatc
         (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
         (tmp_path / name / "workflow" / "scripts").mkdir(parents=True)
         (tmp_path / name / "workflow" / "scripts" / "beside.py").touch()
-        import_in_jobs(tmp_path / name)
+        lies_in(tmp_path / name, monkeypatch)
+        import_in_jobs()
     program = "import classlens, beside; print(classlens.name, beside.__file__)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert ran.stdout.split() == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]

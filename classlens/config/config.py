@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
 
@@ -105,6 +105,10 @@ class Config:
     def raw_masks(self, dataset: str) -> list[str]:
         """Return the raw files that the masks of a data set's evaluation images come from."""
         return self.source(dataset).mask_files(self.stimuli(dataset))
+
+    def known_classes(self, counts: Mapping[str, int]) -> None:
+        """Take numbers of classes, by data set, as known, so that the data sets are not asked."""
+        self._known.update({("classes", dataset): count for dataset, count in counts.items()})
 
     def _once(self, question: str, dataset: str, answer: Callable[[], Answer]) -> Answer:
         if (question, dataset) not in self._known:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import csv
 import gzip
-import site
-import sysconfig
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-from PIL import Image
+from typing import TYPE_CHECKING, Any
 
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
-from classlens.errors import InputError
+from classlens.shipped import DIGITS
 
-FILE = "sklearn/datasets/data/digits.csv.gz"
+if TYPE_CHECKING:  # numpy and Pillow are for decoding alone: a workflow is planned without them
+    import numpy.typing as npt
+    from PIL import Image
+
 SIDE = 8
 FULL = 16
 """Value of a pixel full of ink."""
@@ -46,7 +42,7 @@ class Digits(Source):
             index = row[-1]
             split = "evaluation" if seen[index] % HELD_OUT_EVERY == 0 else "training"
             seen[index] += 1
-            found.append(Stimulus(split, index, str(index), NAMES[index], f"{Path(FILE).name}#{number}"))
+            found.append(Stimulus(split, index, str(index), NAMES[index], f"{DIGITS.name}#{number}"))
         return sorted(found, key=lambda item: item.class_index)
 
     def class_count(self) -> int:
@@ -55,7 +51,7 @@ class Digits(Source):
 
     def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
         """Return the one file that holds all digits."""
-        return [str(_path())]
+        return [str(DIGITS)]
 
     mask_files = image_files
 
@@ -65,6 +61,9 @@ class Digits(Source):
 
     def decode(self, content: bytes, file: str) -> Image.Image:
         """Return a digit, bright on black."""
+        import numpy as np
+        from PIL import Image
+
         return Image.fromarray(np.round(_ink(content) * (255 / FULL)).astype(np.uint8)).convert("RGB")
 
     def mask_content(self, file: str, class_id: str) -> bytes:
@@ -73,24 +72,19 @@ class Digits(Source):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Return where there is ink: pixels at least half full."""
+        import numpy as np
+
         return np.where(_ink(content) >= FULL / 2, CLASS, CONTEXT).astype(np.uint8)
-
-
-def _path() -> Path:
-    """Return the file that scikit-learn installs, without importing scikit-learn, which takes long."""
-    folders = (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), site.getusersitepackages())
-    path = next((path for folder in folders if (path := Path(folder, FILE)).is_file()), None)
-    if path is None:
-        raise InputError("data sets of kind digits come with scikit-learn; install it (pip install scikit-learn)")
-    return path
 
 
 @cache
 def _rows() -> tuple[tuple[int, ...], ...]:
     """Return every image as 64 pixels and its class."""
-    with gzip.open(_path(), "rt", newline="") as file:
+    with gzip.open(DIGITS, "rt", newline="") as file:
         return tuple(tuple(int(float(value)) for value in row) for row in csv.reader(file))
 
 
-def _ink(content: bytes) -> npt.NDArray[np.uint8]:
+def _ink(content: bytes) -> npt.NDArray[Any]:
+    import numpy as np
+
     return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)

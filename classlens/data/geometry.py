@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from PIL import Image
-
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+if TYPE_CHECKING:  # Pillow is for decoding alone: a workflow is planned without it
+    from PIL import Image
 
 
 @dataclass(frozen=True)
@@ -44,13 +39,15 @@ class Geometry:
 
     def image(self, image: Image.Image) -> Image.Image:
         """Transform an image."""
-        return self._apply(image, FILTERS[self.interpolation])
+        return self._apply(image, self.interpolation)
 
     def mask(self, mask: Image.Image) -> Image.Image:
         """Transform a mask; no value is mixed with another."""
-        return self._apply(mask, FILTERS["nearest"])
+        return self._apply(mask, "nearest")
 
-    def _apply(self, image: Image.Image, resample: Image.Resampling) -> Image.Image:
+    def _apply(self, image: Image.Image, interpolation: str) -> Image.Image:
+        from PIL import Image
+
         side = math.floor(self.size / self.crop)
         if self.resize == "squash":
             target = (side, side)
@@ -60,7 +57,7 @@ class Geometry:
             scaled = int(side * long / short)
             target = (side, scaled) if image.width <= image.height else (scaled, side)
         if image.size != target:
-            image = image.resize(target, resample)
+            image = image.resize(target, Image.Resampling[interpolation.upper()])
         return self._crop(image)
 
     def _crop(self, image: Image.Image) -> Image.Image:

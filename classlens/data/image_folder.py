@@ -11,14 +11,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from classlens.data.images import open_nonzero
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.raw import ImageFiles, is_plain_name, read_text, require_text
 from classlens.data.stimulus import Stimulus
@@ -26,6 +21,13 @@ from classlens.errors import InputError
 
 CLASSES = "classes.txt"
 PARTITIONS = {"evaluation": "validation", "training": "train"}
+OPENED = """
+.apng .avif .avifs .blp .bmp .bufr .bw .cur .dcx .dds .dib .emf .eps .fit .fits .flc .fli .ftc .ftu .gbr .gif .grib .h5
+.hdf .icb .icns .ico .iim .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpeg .mpg .msp .pbm .pcd .pcx .pfm
+.pgm .png .pnm .ppm .ps .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .wmf .xbm .xpm
+"""
+SUFFIXES = frozenset(OPENED.split())
+"""Of what Pillow opens; listing images needs no Pillow."""
 
 
 class ImageFolder(ImageFiles):
@@ -75,6 +77,10 @@ class ImageFolder(ImageFiles):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Decode the mask file."""
+        import numpy as np  # for decoding alone, as Pillow
+
+        from classlens.data.images import open_nonzero
+
         return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
 
     def _is_split(self) -> bool:
@@ -119,14 +125,9 @@ class ImageFolder(ImageFiles):
             # Entries of a scan know what is a folder; asking the disk about every file takes long on a network.
             for entry in sorted(os.scandir(self.root / folder), key=lambda entry: entry.name):
                 suffix = Path(entry.name).suffix.lower()
-                if suffix in _suffixes() and not entry.name.startswith(".") and not entry.is_dir():
+                if suffix in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir():
                     yield f"{folder}/{entry.name}"
 
 
 def _is_class(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith(".")
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    return frozenset(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)

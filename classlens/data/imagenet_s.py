@@ -18,9 +18,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from classlens.data.images import open_mask
 from classlens.data.mask import CLASS, CONTEXT, IGNORE, Mask
 from classlens.data.raw import LONGEST_NAME, ImageFiles, is_plain_name, read_text
 from classlens.data.stimulus import Stimulus
@@ -102,6 +99,10 @@ class ImageNetS(ImageFiles):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Decode the mask file: a pixel's category is R + 256 G."""
+        import numpy as np  # for decoding alone, as Pillow
+
+        from classlens.data.images import open_mask
+
         own, _, encoded = content.partition(b" ")
         channels = open_mask(encoded, self.mask_path(file)).astype(np.uint16)
         category = channels[..., 0] + 256 * channels[..., 1]

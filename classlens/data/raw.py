@@ -6,14 +6,14 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from PIL import Image
-
-from classlens.data.images import open_image
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def read_bytes(path: Path) -> bytes:
@@ -98,6 +98,8 @@ class ImageFiles(Source):
 
     def decode(self, content: bytes, file: str) -> Image.Image:
         """Decode the image file."""
+        from classlens.data.images import open_image  # Pillow is for decoding alone
+
         return open_image(content, self.folder / file)
 
     def mask_content(self, file: str, class_id: str) -> bytes:

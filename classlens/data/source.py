@@ -6,13 +6,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NotRequired, TypedDict
-
-from PIL import Image
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from classlens.data.mask import Mask
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class Place(TypedDict):

@@ -8,20 +8,19 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classlens.cache import CACHE
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
-from classlens.models.head import head_shape
+from classlens.shipped import ARCHITECTURES, PACKAGE
 
 if TYPE_CHECKING:
     from classlens.config import Config
 
-HERE = Path(__file__).resolve().parent
-PACKAGE_ROOT = HERE.parents[1]
+HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
@@ -36,6 +35,8 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     entry = config.models[model]
     options = dict(entry["options"])
     if entry["head"]:
+        from classlens.models.head import head_shape  # which looks at its numbers, by numpy
+
         options["num_classes"] = head_shape(entry["head"])[0]
     elif entry["weights"] != "pretrained":
         options.setdefault("num_classes", config.classes(entry["dataset"]))
@@ -45,16 +46,22 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
 
-    What the working directory does not hold yet is found in one subprocess, because importing timm takes seconds.
+    What neither comes with the project nor lies in the working directory is found in one subprocess, because importing
+    timm takes seconds.
 
     Raises:
         InputError: naming every model that timm does not know, that is not supported, or whose transform or head does
             not fit it.
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
-    maker = [*(digest_file(HERE / name) for name in ("describe.py", "build.py")), version("timm"), version("torch")]
+    maker = [*(digest_file(HERE / name) for name in ("describe.py", "build.py")), _version("timm"), _version("torch")]
     files = {name: FOLDER / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
-    known = {file: facts for file in set(files.values()) if (facts := _kept(file))}
+    shipped = _shipped()
+    known = {
+        file: facts
+        for name, file in files.items()
+        if (facts := shipped.get(digest_json(requests[name])) or _kept(file))
+    }
     missing = {file: requests[name] for name, file in files.items() if file not in known}
     problems = []
     for (file, _), found in zip(missing.items(), _describe(list(missing.values())), strict=True):
@@ -73,6 +80,19 @@ def with_architectures(config: Config) -> Config:
     return complete
 
 
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _shipped() -> dict[str, Any]:
+    """Return the facts that come with the project, by digest of the request; none where timm has another version."""
+    shipped = json.loads(ARCHITECTURES.read_text())
+    return shipped["facts"] if _version("timm") in (None, shipped["timm"]) else {}
+
+
 def _kept(file: Path) -> Any:
     """Return the facts that a file keeps, None where there are none or it is damaged."""
     try:
@@ -85,13 +105,21 @@ def _kept(file: Path) -> Any:
 def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
     if not requests:
         return []
+    lacking = [library for library in ("torch", "timm") if _version(library) is None]
+    if lacking:
+        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        raise InputError(
+            f"the depth and width of {named} are asked from timm, but the environment of {sys.executable} lacks "
+            f"{' and '.join(lacking)}; install them there (pip install {' '.join(lacking)}), or run Snakemake in the "
+            f"environment of classlens"
+        )
     try:
         run = subprocess.run(
             [sys.executable, "-m", "classlens.models.describe", str(os.getpid())],
             input=json.dumps(requests),
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": f"{PACKAGE_ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+            env={**os.environ, "PYTHONPATH": f"{PACKAGE.parent}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
             check=False,
             timeout=MOST_SECONDS * len(requests),
         )
@@ -110,16 +138,20 @@ def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, A
 def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
     entry, facts = config.models[model], config.architecture(model)
-    found = []
+    found: list[str] = []
     size, expected = config.transform(model)["size"], facts["image_size"]
     if size != expected:
         found.append(
             f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
             f"set options.img_size or transform.size"
         )
-    if entry["head"] and facts["distilled"]:
+    if not entry["head"]:
+        return found
+    from classlens.models.head import head_shape
+
+    if facts["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    elif entry["head"] and (shape := head_shape(entry["head"]))[1] != facts["width"]:
+    elif (shape := head_shape(entry["head"]))[1] != facts["width"]:
         found.append(
             f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {facts['width']} "
             f"wide; make the head for {entry['architecture']}"

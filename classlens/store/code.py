@@ -19,7 +19,7 @@ from typing import NamedTuple
 from classlens.errors import InputError
 
 PROJECT = "classlens"
-UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "classlens.logs")
+UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "classlens.logs", "classlens.shipped")
 """Modules, with all below them, that move bytes or talk to the user, and shape no result."""
 
 RUNS = "runs code that cannot be followed; import what is needed by name"

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-from filelock import FileLock
+from typing import TYPE_CHECKING
 
 from classlens.digest import write_atomically
 from classlens.store.refusals import DENIED
 from classlens.store.trust import is_digest, is_plain_file, is_trusted, require_plain_folder, results_of
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +157,8 @@ class Roots:
         write_atomically(self._file, "".join(f"{line}\n" for line in lines))
 
     def _lock(self) -> FileLock:
+        from filelock import FileLock  # planning in a new folder does without
+
         return FileLock(f"{self._file}.lock", mode=0o666)
 
 

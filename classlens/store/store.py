@@ -26,8 +26,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from classlens.cache import CACHE
 from classlens.digest import digest_file, write_atomically
 from classlens.store.memory import DigestMemory
@@ -246,6 +244,8 @@ class Store:
 
         The lock falls with its process, however that ends.
         """
+        from filelock import FileLock, Timeout  # planning does without
+
         self.make_folder(self.root / "locks")
         lock = FileLock(self.root / "locks" / f"{require_digest(key)}.lock", mode=0o666)
         try:

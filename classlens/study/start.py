@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.errors import InputError
+from classlens.shipped import workflow_folder
 
 HERE = Path(__file__).resolve().parent
-CHECKOUT = HERE.parents[1]
 CONFIG = "config.yaml"
 
 
@@ -31,7 +31,7 @@ TEMPLATES = {
     "images": Template(HERE / "images.yaml", (IMAGES,)),
     "model": Template(HERE / "model.yaml", (IMAGES, "model.pth: its weights, torch.save(model.state_dict(), ...)")),
     "paper": Template(
-        CHECKOUT / "config/paper.yaml",
+        workflow_folder() / "config/paper.yaml",
         ("data/ and checkpoints/: `classlens check` names each missing file and where it is published",),
     ),
 }
@@ -73,5 +73,5 @@ def start(folder: Path, template: str) -> list[str]:
 
 
 def _snakemake(config: Path) -> list[str]:
-    places = {"--snakefile": CHECKOUT / "Snakefile", "--directory": config.parent, "--configfile": config}
+    places = {"--snakefile": workflow_folder() / "Snakefile", "--directory": config.parent, "--configfile": config}
     return ["snakemake", "all", *(word for option, path in places.items() for word in (option, str(path)))]

@@ -65,10 +65,7 @@ def test_digests_tell_digits_apart(listed):
         DIGITS.image("digits.csv.gz#0", DIGITS.digest("digits.csv.gz#1"))
 
 
-def test_all_digits_come_from_one_file(listed, monkeypatch):
+def test_all_digits_come_from_one_file(listed):
     assert DIGITS.image_files(listed) == DIGITS.mask_files(listed)
     (path,) = DIGITS.image_files(listed)
     assert Path(path).is_file()
-    monkeypatch.setattr("classlens.data.digits.FILE", "nowhere")
-    with pytest.raises(InputError, match="pip install scikit-learn"):
-        DIGITS.image_files(listed)

@@ -10,7 +10,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 
-from classlens.data.geometry import FILTERS, Geometry
+from classlens.config.load import schema
+from classlens.data.geometry import Geometry
 
 MODES = {
     "nearest": InterpolationMode.NEAREST,
@@ -44,7 +45,8 @@ def expected(image, geometry, interpolation):
 
 
 def test_every_filter_is_compared():
-    assert set(FILTERS) == set(MODES)
+    models = schema()["properties"]["models"]["additionalProperties"]["properties"]
+    assert set(models["transform"]["properties"]["interpolation"]["enum"]) == set(MODES)
 
 
 @settings(deadline=None, max_examples=200)

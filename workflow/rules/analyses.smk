@@ -26,7 +26,7 @@ for rule_name, analyses in rules_of_analyses().items():
         params:
             jobs=measures(analyses),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS
 
 
 # Tables that put the measures of all models side by side.
@@ -61,7 +61,7 @@ rule comparison_table:
             lambda wildcards: STACKED[wildcards.comparison],
         ),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule overview:
@@ -88,7 +88,7 @@ rule overview:
             "classes of the head, blocks, heads, width, and tokens.",
         ),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule published_comparison:
@@ -114,7 +114,7 @@ rule published_comparison:
             "their reproduction.",
         ),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 for analysis in filter(lambda one: one.figure, ANALYSES.values()):
@@ -158,4 +158,4 @@ for analysis in filter(lambda one: one.figure, ANALYSES.values()):
                 opening=analysis.figure.opening,
             ),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS

@@ -18,7 +18,7 @@ rule head_effects:
     params:
         jobs=jobs("head_effects"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule token_effects:
@@ -39,4 +39,4 @@ rule token_effects:
     params:
         jobs=jobs("token_effects"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

@@ -1,5 +1,6 @@
 """What all rules share: the config, what travels in params, and input functions."""
 
+import os
 import re
 import shlex
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-ROOT = Path(workflow.basedir)
-# This checkout's library, also where another one is installed, here and in every job.
-sys.path.insert(0, str(ROOT))
+# The library beside these rules, also where another one is installed; rules that were fetched without it take that one.
+CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+if (CHECKOUT / "classlens").is_dir():
+    sys.path.insert(0, str(CHECKOUT))
 
+from classlens import __version__
 from classlens.catalog import files
 from classlens.catalog.analyses import ANALYSES, STACKED, numbered
 from classlens.catalog.analyses import rules as rules_of_analyses
@@ -37,12 +40,22 @@ from classlens.perturbation.kinds import (
 )
 from classlens.report import ReportedJobs
 from classlens.runs import lock_notice, note_run
+from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.job import digest_of_raw
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
 from classlens.terms import BRANCHES, SITES
 from classlens.warm import WarmStart
+
+# Of `--sdm apptainer`: what the Dockerfile makes, of the version that plans.
+IMAGE = os.environ.get(
+    "CLASSLENS_IMAGE", f"docker://classlens/classlens:v{__version__}"
+)
+# Relative, but for a repository on this machine, to which Snakemake 9.27 cannot join it.
+RUN_JOBS = "../scripts/run_jobs.py"
+if "git+file:" in (FOLDER := workflow.current_basedir).get_path_or_uri(True):
+    RUN_JOBS = FOLDER.join(RUN_JOBS).get_path_or_uri(secret_free=True)
 
 
 def as_workflow_error(function, *arguments, **options):
@@ -51,9 +64,15 @@ def as_workflow_error(function, *arguments, **options):
         return function(*arguments, **options)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    except ModuleNotFoundError as error:
+        missing = f"this config cannot be planned without {error.name}, which {sys.executable} lacks"
+        raise WorkflowError(
+            f"{missing}; run Snakemake in an environment with classlens"
+        ) from None
 
 
-import_in_jobs(ROOT)
+ROOT = PACKAGE.parent
+import_in_jobs()
 CONFIG = as_workflow_error(load_config, config)
 STORE = store_path(CONFIG.store)
 CONFIG = as_workflow_error(with_architectures, CONFIG)
@@ -67,8 +86,9 @@ if workflow.is_main_process:
 
 
 def warm_start():
-    """Let jobs that run beside this process start without importing large libraries."""
-    if workflow.local_exec and sys.platform == "linux":
+    """Let jobs that run beside this process, in its environment, start without importing large libraries."""
+    elsewhere = workflow.deployment_settings.deployment_method
+    if workflow.local_exec and not elsewhere and sys.platform == "linux":
         WarmStart([1, min(CONFIG.extraction["threads"], workflow.cores or 1)])
 
 

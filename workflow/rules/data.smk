@@ -16,7 +16,7 @@ rule stimuli:
     message:
         "List {params.jobs[0][told]}"
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule mask_list:
@@ -35,7 +35,7 @@ rule mask_list:
     message:
         "List {params.jobs[0][told]}"
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule pixels:
@@ -51,7 +51,7 @@ rule pixels:
     params:
         jobs=jobs("pixels"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule masks:
@@ -68,7 +68,7 @@ rule masks:
     params:
         jobs=jobs("masks"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule token_labels:
@@ -85,4 +85,4 @@ rule token_labels:
     params:
         jobs=jobs("token_labels"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

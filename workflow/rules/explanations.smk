@@ -19,7 +19,7 @@ rule explanation:
     params:
         jobs=jobs("explanation"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 # What heads, MLPs and the rest write into each image's logit.
@@ -39,7 +39,7 @@ rule attribute_logits:
     params:
         jobs=jobs("attribute_logits"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule random_explanation:
@@ -54,7 +54,7 @@ rule random_explanation:
     params:
         jobs=jobs("random_explanation"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule probe_explanation:
@@ -69,7 +69,7 @@ rule probe_explanation:
     params:
         jobs=jobs("probe_explanation"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule remove_tokens:
@@ -90,7 +90,7 @@ rule remove_tokens:
     params:
         jobs=jobs("remove_tokens"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule remove_pixels:
@@ -111,7 +111,7 @@ rule remove_pixels:
     params:
         jobs=jobs("remove_pixels"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 # By the same model with its blocks reset, from the last to the first.
@@ -134,7 +134,7 @@ rule randomised_explanation:
     params:
         jobs=jobs("randomised_explanation"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 # All blocks of a site in one job, since they share the forward passes.
@@ -164,4 +164,4 @@ for depth in DEPTHS:
         params:
             jobs=jobs("linear_probe"),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS

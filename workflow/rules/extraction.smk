@@ -17,7 +17,7 @@ rule extract:
     params:
         jobs=jobs("extract"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 # The number of layer files differs with depth, so each depth has its rule.
@@ -43,7 +43,7 @@ for depth in DEPTHS:
         params:
             jobs=jobs("gather"),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS
 
 
 rule identifiability:
@@ -61,7 +61,7 @@ rule identifiability:
     params:
         jobs=jobs("identifiability"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule memory_parameters:
@@ -76,7 +76,7 @@ rule memory_parameters:
     params:
         jobs=jobs("memory_parameters"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule block_memories:
@@ -102,4 +102,4 @@ rule block_memories:
             **{branch: ("memories", {"branch": branch}) for branch in BRANCHES},
         ),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

@@ -18,7 +18,7 @@ rule weights:
     params:
         jobs=jobs("weights", raw=[reads(files.checkpoint), reads(files.head)]),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS
 
 
 rule train:
@@ -39,4 +39,4 @@ rule train:
     params:
         jobs=jobs("train"),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

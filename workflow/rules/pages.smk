@@ -1,6 +1,6 @@
 """Pages to look through a model in a browser."""
 
-PAGE = ROOT / "workflow/page"
+PAGE = workflow_folder() / "workflow/page"
 
 
 # The sources of the page are inputs, so they are part of its key. Functions name them: braces in a checkout's path are no
@@ -28,4 +28,4 @@ rule lens_page:
     params:
         jobs=jobs("lens_page", raw=[lambda wildcards: sorted(map(str, PAGE.iterdir()))]),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

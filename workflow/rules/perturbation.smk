@@ -33,7 +33,7 @@ for has_class_token in (True, False):
                 **{kind: ("perturbed", {"kind": kind}) for kind in kinds},
             ),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS
 
 
 # Asked for by name: says why there is no such file.
@@ -76,4 +76,4 @@ rule perturb_tokens:
             **{kind: ("perturbed", {"kind": kind}) for kind in TOKEN_KINDS},
         ),
     script:
-        "../scripts/run_jobs.py"
+        RUN_JOBS

@@ -24,4 +24,4 @@ for depth in DEPTHS:
         params:
             jobs=jobs("fit_tuned_lens"),
         script:
-            "../scripts/run_jobs.py"
+            RUN_JOBS

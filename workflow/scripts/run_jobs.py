@@ -1,7 +1,6 @@
 """Run the jobs of a rule through the store, one after the other: the one place where jobs meet Snakemake."""
 
 import sys
-from pathlib import Path
 
 from classlens.warm import run_warm
 
@@ -12,11 +11,12 @@ def run_jobs(snakemake):
     from classlens.catalog.run import claim_device, computing
     from classlens.errors import InputError
     from classlens.logs import job_log
+    from classlens.shipped import PACKAGE
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
     from classlens.store.store import Store, store_path
 
-    root = Path(__file__).resolve().parents[2]
+    root = PACKAGE.parent
     described = snakemake.params.jobs
     jobs = [job_of(params, snakemake.input, snakemake.output, root) for params in described]
     # Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
