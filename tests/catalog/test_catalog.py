@@ -8,10 +8,10 @@ import sys
 from dataclasses import replace
 
 import pytest
-import yaml
 from conftest import CHECKOUT
 from docutils import nodes
 from docutils.core import publish_doctree
+from pinned import pinned
 
 from classlens.catalog import causes, explanations, identifiability, memories, tuned_lens
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
@@ -116,11 +116,10 @@ def test_environments_hold_what_their_jobs_import():
     assert set(environments) == set(JOBS)
     everything = {"source": list(KINDS.values()), "explain": [one.compute for one in METHODS.values() if one.compute]}
     for name, environment in environments.items():
-        pins = yaml.safe_load((CHECKOUT / f"envs/{environment}.yaml").read_text())["dependencies"][-1]["pip"]
         functions = described(name)["functions"]
         called = [one for keyword in functions for one in everything.get(keyword, [functions[keyword]])]
         libraries = fingerprint([function.partition(":")[0] for function in called], CHECKOUT).libraries
-        held = {pin.partition("==")[0].lower() for pin in pins}
+        held = set(pinned(CHECKOUT / f"envs/{environment}.yaml"))
         assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, (name, environment)
 
 

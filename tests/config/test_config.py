@@ -6,8 +6,8 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-import yaml
 from conftest import CHECKOUT
+from pinned import pinned
 
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS
 from classlens.catalog.job import CLASS_TOKEN, MASKS
@@ -229,7 +229,5 @@ def test_environments_project_and_lock_agree():
     environments = sorted((CHECKOUT / "envs").glob("*.yaml"))
     assert environments
     for path in environments:
-        pins = yaml.safe_load(path.read_text())["dependencies"][-1]["pip"]
-        for pin in pins:
-            name, version = requirement(pin)
-            assert lock[name] == version, f"{path}: {pin}"
+        for name, version in pinned(path).items():
+            assert lock[name] == version, f"{path}: {name}"
