@@ -30,7 +30,7 @@ from classlens.inference.attention import Attention, patch_attention
 FEW = 2
 """Rows of attention that take less memory than the queries and keys that they come from."""
 KEPT_BYTES = 2**31
-"""Memory that queries and keys may take which are kept until the last norm is known."""
+"""Memory that may be taken by attention which is kept until the last norm is known."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,12 @@ class LogitAttribution:
         self._branches = [_Branch(block, number) for number, block in enumerate(model.blocks)]
         few = all(readout.count <= FEW for readout in self._readouts)
         tokens = model.num_prefix_tokens + model.patch_embed.num_patches
-        # Per block queries, keys and values, which lie together; at the end, a block at a time, weights and scores.
-        numbers = tokens * (3 * len(model.blocks) * model.embed_dim + 3 * model.blocks[0].attn.num_heads * tokens)
+        # Per block weights, or queries, keys and values, which lie together; a block at a time, weights and scores.
+        weights = model.blocks[0].attn.num_heads * tokens**2
+        numbers = (len(model.blocks) + 2) * weights
+        self._keeps_weights = not few and 4 * numbers <= KEPT_BYTES
+        if not self._keeps_weights:
+            numbers = tokens * 3 * len(model.blocks) * model.embed_dim + 3 * weights
         self.images_that_fit: int = sys.maxsize if few else max(1, KEPT_BYTES // (4 * numbers))
         """How many images go through at once, at most."""
 
@@ -96,13 +100,21 @@ class LogitAttribution:
         """
         # In full precision whatever autocast does: large parts may cancel.
         exactly = partial(torch.autocast, images.device.type, enabled=False)
+        dtype = torch.promote_types(self._readouts[0].head.weight.dtype, torch.float32)
         with exactly():
             passes = [_Pass(self._norm, readout, self._branches, classes) for readout in self._readouts]
 
         def attend(block: int, attention: Attention) -> torch.Tensor:
+            if attention.nested or not self._keeps_weights:
+                for one in passes:
+                    one.read_attention(block, attention, attention.weights() if attention.nested else None)
+                return attention.output()
+            # Fused attention would not show its weights, and they are not computed twice.
+            with exactly():
+                weights = replace(attention, query=attention.query.to(dtype), key=attention.key.to(dtype)).weights()
             for one in passes:
-                one.read_attention(block, attention)
-            return attention.output()
+                one.read_attention(block, attention, weights)
+            return weights.to(attention.value.dtype) @ attention.value
 
         with patch_attention(self._model, attend), _reading(self._model, self._branches, passes):
             output = self._model(images)
@@ -213,13 +225,19 @@ class _Pass:
         self._mlp: list[torch.Tensor] = []
         self._pooled = ones[:, 0]
 
-    def read_attention(self, block: int, attention: Attention) -> None:
-        """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from."""
+    def read_attention(self, block: int, attention: Attention, weights: torch.Tensor | None) -> None:
+        """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from.
+
+        Args:
+            block: its number.
+            attention: of the block.
+            weights: (n, H, T, T), where they are known.
+        """
         with torch.autocast(attention.value.device.type, enabled=False):
             # Not as a product of matrices, which would first move the values to where it wants them.
             self._read.append((attention.value.to(self._dtype) * self._at_heads[block][:, :, None]).sum(-1))
-            if attention.nested:
-                self._rows.append(attention.weights()[:, :, self._readout.tokens])
+            if weights is not None:
+                self._rows.append(weights[:, :, self._readout.tokens])
                 return
             rows = _rows_of(attention, self._readout.tokens, self._dtype)
             self._rows.append(rows.weights() if self._readout.count <= FEW else rows)

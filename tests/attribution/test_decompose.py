@@ -256,13 +256,16 @@ def test_half_precision_of_the_network_only_rounds(name):
 
 def test_models_that_average_take_as_many_images_as_fit(monkeypatch):
     assert LogitAttribution(transformer("plain")).images_that_fit > 10**9
-    model = transformer("averages")
-    several = LogitAttribution(model).images_that_fit
-    # Queries, keys and values of two blocks, and three matrices of weights.
-    numbers = 16 * (3 * 2 * 24 + 3 * 3 * 16)
-    assert several == decompose.KEPT_BYTES // (4 * numbers)
+    model, images = of("averages")
+    attribute = LogitAttribution(model)
+    # Weights of two blocks, and two more matrices of that size.
+    assert attribute.images_that_fit == decompose.KEPT_BYTES // (4 * 3 * 16**2 * (2 + 2))
+    expected = attribute(images, CLASSES)
+    # Of many tokens, queries and keys are smaller than weights, which are then computed at the end.
     monkeypatch.setattr(decompose, "KEPT_BYTES", 1)
-    assert LogitAttribution(model).images_that_fit == 1
+    attribute = LogitAttribution(model)
+    assert attribute.images_that_fit == 1
+    torch.testing.assert_close(attribute(images, CLASSES).heads, expected.heads, rtol=1e-9, atol=1e-12)
 
 
 def test_the_model_is_left_as_it_was():
