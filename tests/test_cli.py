@@ -429,7 +429,7 @@ def test_explain_a_change_of_a_library(runner, store, monkeypatch):
 @pytest.mark.usefixtures("keys")
 def test_explain_a_change_of_code(runner, working, tmp_path, monkeypatch):
     checkout = copy_checkout(tmp_path / "checkout")
-    monkeypatch.setattr(cli, "PROJECT", checkout)
+    monkeypatch.setattr(cli, "PACKAGE", checkout / "classlens")
     Path("raw.txt").write_text("raw")
     make(Store(working / ".classlens"), checkout)
     assert explained(runner, TABLE)[0].endswith("no part of its key changed")
