@@ -8,7 +8,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,11 +184,20 @@ def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
         store: knows the digests of files that it has seen before.
         code: the code part of the key; found anew if it is not given.
     """
-    inputs = {
-        name: store.memory.digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()
-    }
+    return key_with(job, code or code_key(job.functions, job.root), store.memory.digests)
+
+
+def key_with(job: Job, code: JobKey, digests: Callable[[Sequence[str]], list[str]]) -> JobKey:
+    """Return a job's key.
+
+    Args:
+        job: the job.
+        code: the code part of the key.
+        digests: returns the digests of input files, which need not be there.
+    """
+    inputs = {name: digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()}
     outputs = [name + Path(path).suffix for name, path in flatten(job.outputs).items()]
-    return replace(code or code_key(job.functions, job.root), config=job.config, inputs=inputs, outputs=outputs)
+    return replace(code, config=job.config, inputs=inputs, outputs=outputs)
 
 
 def flatten(files: Files) -> dict[str, str]:

@@ -39,8 +39,45 @@ def resources(printed, rule):
     return [re.search(r"resources: (.*)", block)[1] for block in blocks]
 
 
-def test_a_result_of_the_store_asks_for_no_gpu(workflow):
+def without_weights(workflow):
+    """Let the store forget weights: what follows from them cannot be known before they are there."""
     shutil.rmtree(workflow.folder / "results")
+    store = workflow.opened_store()
+    for record in store.records():
+        if record.job == "weights":
+            store.action(record.key).unlink()
+
+
+def test_a_stored_result_is_no_job(workflow):
+    shutil.rmtree(workflow.folder / "results")
+    planned = workflow.run("-n", "all")
+    assert "From the store: " in planned
+    assert "Nothing to be done" in planned
+    workflow.config["models"]["second"]["label"] = "Number two"
+    planned = workflow.run("-n", "all")
+    assert "Will compute: " in planned
+    assert "ay compute, which" not in planned  # figures and tables alone, which nothing is made from
+    without_weights(workflow)
+    planned = workflow.run("-n", "results/first/layers/block_01.h5")
+    assert "Will compute: weights\n" in planned
+    assert re.search(r"May compute, .*: extract, gather_2\n", planned)
+
+
+def test_restored_results_know_what_they_are_of(workflow):
+    """In a new folder Snakemake has noted nothing; it sees changes all the same, and reports when results were made."""
+    for folder in ("results", ".snakemake"):
+        shutil.rmtree(workflow.folder / folder)
+    assert "Nothing to be done" in workflow.run("all")
+    assert "Missing metadata for file results/figures" not in workflow.run("--report", "report.html")
+    workflow.config["statistics"]["resamples"] += 1
+    assert "Nothing to be done" not in workflow.run("-n", "all")
+    assert workflow.computes()
+    workflow.config["statistics"]["resamples"] -= 1
+    assert "Nothing to be done" in workflow.run("all")
+
+
+def test_a_result_of_the_store_asks_for_no_gpu(workflow):
+    without_weights(workflow)
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert all("gpu=0" in one and "runtime=5" in one for one in asked)
@@ -56,7 +93,7 @@ def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
     asked = resources(workflow.run("-n", "all"), "extract")
     assert asked
     assert all("gpu=0" in one and "gres=gpu:1" in one for one in asked)
-    shutil.rmtree(workflow.folder / "results")
+    without_weights(workflow)
     edit(workflow.checkout / "classlens/extraction/extract.py", SAME, "")
     asked = resources(workflow.run("all"), "extract")
     assert asked

@@ -1,0 +1,237 @@
+"""Link what the store has before a run is planned, so that a stored result is no job.
+
+A key holds the digests of inputs, and a record those of outputs. So where a chain of jobs is stored, every key in it
+follows from the records and the raw files, and no job needs to run for its result to be known.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from classlens.store.job import Job, flatten, key_with
+from classlens.store.key import JobKey
+from classlens.store.refusals import explained_refusals
+from classlens.store.roots import Root
+from classlens.store.store import Record, Store
+
+MOST_PASSES = 9
+"""Over the times of results. One is the rule, and one more for equal results at several places."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a scheduler plans at once: a rule with its wildcards, which runs one job or several.
+
+    Attributes:
+        rule: its name.
+        inputs, outputs: paths; among the inputs is a stand-in for raw files.
+        temporary: outputs that are deleted when they were read.
+        jobs: returns its jobs, each with the code part of its key.
+        note: tells the scheduler that an output, a path, was linked, and of which record it is.
+    """
+
+    rule: str
+    inputs: list[str]
+    outputs: list[str]
+    temporary: frozenset[str]
+    jobs: Callable[[], Iterable[tuple[Job, JobKey]]]
+    note: Callable[[str, Record], None]
+
+
+@dataclass
+class Foreseen:
+    """What a run will do.
+
+    Attributes:
+        linked: results that were linked, by their paths.
+        compute: rules of the tasks that compute, as often as they do.
+        may_compute: the same of tasks whose keys depend on what others will have computed.
+    """
+
+    linked: list[str] = field(default_factory=list)
+    compute: Counter[str] = field(default_factory=Counter)
+    may_compute: Counter[str] = field(default_factory=Counter)
+
+
+def foresee(targets: Sequence[str], producer: Callable[[str], Task | None], store: Store, newest: int = 0) -> Foreseen:
+    """Link the stored results that targets are made from, and tell what is left to compute.
+
+    Results of the working directory are expected to be as the store placed them (`classlens.store.workdir`).
+
+    Args:
+        targets: paths below the working directory.
+        producer: returns what makes a path, None for a raw file; for every output of a task the same one.
+        store: the store.
+        newest: time (ns) that results must not be older than, beside those of their inputs.
+
+    Raises:
+        InputError: a result may not be written, or its disk is full.
+    """
+    with explained_refusals(store.root):
+        shown = _Shown(store)
+        chain = _Chain(producer, store, shown)
+        for path in targets:
+            chain.digest(path)
+        read = chain.read_by_others()
+        linked = [path for task in chain.records for path in _link(task, chain, read, shown, store)]
+        if linked:
+            shown = _Shown(store)
+        _order_times(chain, shown, store, newest)
+    found = Foreseen(linked)
+    for task in _running(targets, chain, shown):
+        (found.compute if task in chain.keys else found.may_compute)[task.rule] += 1
+    return found
+
+
+class _Chain:
+    """The tasks that targets are made by, and the records of those that are stored, from raw files on."""
+
+    def __init__(self, producer: Callable[[str], Task | None], store: Store, shown: _Shown) -> None:
+        self._producer, self._store, self._shown = producer, store, shown
+        self.makers: dict[str, Task | None] = {}
+        self._digests: dict[str, str | None] = {}
+        self.order: list[Task] = []
+        """Tasks, each behind those that it reads from."""
+        self.keys: dict[Task, dict[str, str]] = {}
+        """Of tasks whose inputs are known: the key of each output."""
+        self.records: dict[Task, list[tuple[Job, Record]]] = {}
+        """Of tasks that are stored as a whole."""
+
+    def digest(self, path: str) -> str | None:
+        """Return the digest of a file as it will be, None where that cannot be known; "" for a raw file."""
+        if path in self._digests:
+            return self._digests[path]
+        task = self.makers[path] = self._producer(path)
+        if task is None:
+            self._digests[path] = "" if os.path.exists(path) else None
+            return self._digests[path]
+        for output in task.outputs:
+            self.makers[output], self._digests[output] = task, None
+        known = [self.digest(name) is not None for name in task.inputs]
+        self.order.append(task)
+        if all(known):
+            self._look_up(task)
+        return self._digests[path]
+
+    def read_by_others(self) -> set[str]:
+        """Return what tasks read that are not stored."""
+        return {path for task in self.order if task not in self.records for path in task.inputs}
+
+    def _look_up(self, task: Task) -> None:
+        keys: dict[str, str] = {}
+        records = []
+        for job, code in task.jobs():
+            key = key_with(job, code, self._contents).digest
+            keys |= dict.fromkeys(flatten(job.outputs).values(), key)
+            record = self._store.find(key)
+            if record and self._is_whole(job, record):
+                records.append((job, record))
+        self.keys[task] = keys
+        if len({record.key for _, record in records}) < len(set(keys.values())):
+            return
+        self.records[task] = records
+        for job, record in records:
+            self._digests |= {flatten(job.outputs)[output.name]: output.digest for output in record.outputs}
+
+    def _is_whole(self, job: Job, record: Record) -> bool:
+        """Tell whether all outputs are in the working directory or in the store."""
+        paths = flatten(job.outputs)
+        return {output.name for output in record.outputs} == set(paths) and all(
+            self._shown.root(paths[output.name]) == Root(record.key, output.digest) or self._store.intact(output.digest)
+            for output in record.outputs
+        )
+
+    def _contents(self, paths: Sequence[str]) -> list[str]:
+        raw = [path for path in paths if not self._digests.get(path)]
+        read = dict(zip(raw, self._store.memory.digests(raw), strict=True))
+        return [read[path] if path in read else self._digests[path] or "" for path in paths]
+
+
+class _Shown:
+    """What the working directory shows of the store."""
+
+    def __init__(self, store: Store) -> None:
+        self._placed = store.roots().all()
+
+    def root(self, path: str) -> Root | None:
+        """Return what is shown at a path, None where nothing of the store is."""
+        return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
+
+    def all_of(self, keys: dict[str, str]) -> bool:
+        """Tell whether every one of these paths shows what was made under its key."""
+        return all((root := self.root(path)) is not None and root.key == key for path, key in keys.items())
+
+    def another(self, keys: dict[str, str]) -> bool:
+        """Tell whether one of these paths shows what was made under another key."""
+        return any((root := self.root(path)) is not None and root.key != key for path, key in keys.items())
+
+
+def _link(task: Task, chain: _Chain, read: set[str], shown: _Shown, store: Store) -> list[str]:
+    """Link what is missing of a stored task's results, and return what was linked."""
+    # What is deleted when it was read is of use to tasks that may compute alone.
+    if task.temporary and task.temporary.isdisjoint(read):
+        return []
+    linked: list[str] = []
+    for job, record in chain.records[task]:
+        paths = flatten(job.outputs)
+        if shown.all_of(dict.fromkeys(paths.values(), record.key)):
+            continue
+        if store.restore(record, {name: Path(path) for name, path in paths.items()}):
+            for path in paths.values():
+                task.note(path, record)
+            linked += paths.values()
+    return linked
+
+
+def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int) -> None:
+    """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
+
+    Equal results are one file, with one time, so a link may have made inputs newer than what was made from them.
+    """
+    now = time.time_ns()
+    for _ in range(MOST_PASSES):
+        times: dict[str, int] = {}
+        changed = False
+        for task in chain.order:
+            oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
+            if task in chain.records:
+                for path in task.outputs:
+                    root = shown.root(path)
+                    if root and root.key == chain.keys[task][path] and _time(path) < oldest:
+                        os.utime(path, ns=(max(now, oldest),) * 2)
+                        store.memory.remember(path, root.digest)
+                        changed = True
+            # What is not there is as old as what it would be made from.
+            times |= {path: _time(path) or oldest for path in task.outputs}
+        if not changed:
+            return
+
+
+def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[Task]:
+    """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
+    outdated: set[Task] = set()
+    for task in chain.order:
+        if shown.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
+            outdated.add(task)
+    running: dict[Task, None] = {}
+    waiting = list(targets)
+    while waiting:
+        path = waiting.pop()
+        maker = chain.makers.get(path)
+        if maker is not None and maker not in running and (maker in outdated or not os.path.exists(path)):
+            running[maker] = None
+            waiting += maker.inputs
+    return list(running)
+
+
+def _time(path: str) -> int:
+    """Return a file's modification time (ns), 0 where it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except FileNotFoundError:
+        return 0

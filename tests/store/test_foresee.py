@@ -1,0 +1,196 @@
+"""What the store has is linked before a run, and what is left is told."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from classlens.digest import digest_file
+from classlens.store.foresee import Foreseen, Task, foresee
+from classlens.store.job import Job, run_job
+from classlens.store.key import code_key
+from classlens.store.store import Store
+from classlens.store.workdir import verify_workdir
+
+ROOT = Path(__file__).resolve().parents[2]
+FUNCTIONS = {"": "classlens.digest:digest_file"}
+"""Whose code is the jobs' code; what they compute is given by the tests."""
+FIRST, SHARD, SECOND, FIGURE = (f"results/{name}.txt" for name in ("first", "shard", "second", "figure"))
+
+
+def job(name, inputs, output, config=0):
+    wanted = {str(index): path for index, path in enumerate(inputs)}
+    return Job(name, FUNCTIONS, ROOT, {"config": config}, {}, wanted, {"made": output})
+
+
+class Chain:
+    """raw -> first -> shard (deleted when it was read) -> second -> figure."""
+
+    def __init__(self):
+        self.config = dict.fromkeys(("first", "shard", "second", "figure"), 0)
+        self.computed, self.noted = [], []
+
+    def jobs(self):
+        inputs = {"first": ["raw.txt"], "shard": [FIRST], "second": [SHARD], "figure": [SECOND]}
+        return {
+            f"results/{name}.txt": job(name, read, f"results/{name}.txt", self.config[name])
+            for name, read in inputs.items()
+        }
+
+    def producer(self):
+        tasks = {path: self.task(path, one) for path, one in self.jobs().items()}
+        return tasks.get
+
+    def task(self, path, one):
+        temporary = frozenset({path} & {SHARD})
+        return Task(one.name, list(one.inputs.values()), [path], temporary, lambda: [(one, CODE)], self.note)
+
+    def note(self, path, record):
+        self.noted.append((record.job, path))
+
+    def compute(self, store):
+        """Run every job, as a scheduler would."""
+        for one in self.jobs().values():
+
+            def write(inputs, outputs, config, _local, name=one.name):
+                self.computed.append(name)
+                Path(outputs["made"]).write_text(
+                    "".join(Path(read).read_text() for read in inputs.values()) + name + str(config)
+                )
+
+            run_job(one, write, store)
+        os.unlink(SHARD)
+
+    def foresee(self, store, target=FIGURE, **more):
+        return foresee([target], self.producer(), store, **more)
+
+
+CODE = code_key(FUNCTIONS, ROOT)
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("raw.txt").write_text("raw ")
+    return Chain()
+
+
+@pytest.fixture
+def store(chain, tmp_path):
+    store = Store(tmp_path / "store")
+    chain.compute(store)
+    return store
+
+
+def empty():
+    for path in Path("results").iterdir():
+        path.unlink()
+
+
+def test_a_chain_of_hits_needs_no_job(chain, store):
+    before = {path: digest_file(path) for path in (FIRST, SECOND, FIGURE)}
+    empty()
+    found = chain.foresee(store)
+    assert found == Foreseen([FIRST, SECOND, FIGURE])  # no shard, which nobody would read
+    assert {path: digest_file(path) for path in before} == before
+    assert os.stat(FIRST).st_mtime_ns <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
+    assert chain.foresee(store) == Foreseen()
+    assert verify_workdir(store.root, Path.cwd()) == []
+
+
+def test_what_computes_and_what_may(chain, store):
+    empty()
+    chain.config["second"] = 1
+    found = chain.foresee(store)
+    assert found.linked == [FIRST, SHARD]  # which the second reads
+    assert found.compute == {"second": 1}
+    assert found.may_compute == {"figure": 1}
+    assert not Path(SECOND).exists()
+
+
+def test_an_empty_store(chain, tmp_path):
+    assert chain.foresee(Store(tmp_path / "none")) == Foreseen([], {"first": 1}, {"shard": 1, "second": 1, "figure": 1})
+
+
+def test_a_missing_raw_file(chain, store):
+    Path("raw.txt").unlink()
+    assert chain.foresee(store) == Foreseen()  # results are there, so a scheduler asks for nothing
+    empty()
+    assert set(chain.foresee(store).may_compute) == {"first", "shard", "second", "figure"}
+
+
+def test_only_what_is_asked_for(chain, store):
+    empty()
+    assert chain.foresee(store, FIRST).linked == [FIRST]
+    assert sorted(os.listdir("results")) == ["first.txt"]
+
+
+def test_outdated_results_are_left_to_the_scheduler(chain, store):
+    chain.config["second"] = 1
+    found = chain.foresee(store)
+    assert found.linked == [SHARD]
+    assert found.compute == {"second": 1}
+    assert found.may_compute == {"figure": 1}
+    chain.config["second"] = 0
+    assert chain.foresee(store) == Foreseen()
+
+
+def test_equal_results_are_one_file_with_one_time(chain, store):
+    """Linking one of them makes the other newer than what was made from it."""
+    os.link(SECOND, "twin")
+    later = os.stat(FIGURE).st_mtime_ns + 1
+    os.utime("twin", ns=(later, later))
+    assert chain.foresee(store) == Foreseen()
+    assert os.stat(FIGURE).st_mtime_ns >= later
+    assert verify_workdir(store.root, Path.cwd()) == []  # a time alone is no change
+
+
+def test_back_to_a_config_that_was_computed(chain, store):
+    text = Path(SECOND).read_text()
+    chain.config["second"] = 1
+    chain.compute(store)
+    chain.config["second"] = 0
+    found = chain.foresee(store)
+    assert found == Foreseen([SECOND, FIGURE])
+    assert chain.noted == [("second", SECOND), ("figure", FIGURE)]
+    assert Path(SECOND).read_text() == text
+    assert os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
+
+
+def age(store, path):
+    os.utime(path, (5, 5))
+    store.memory.remember(path, digest_file(path))
+
+
+def test_results_get_times_in_order(chain, store):
+    for path in (FIRST, SECOND, FIGURE):
+        age(store, path)
+    assert chain.foresee(store) == Foreseen()
+    times = [os.stat(path).st_mtime_ns for path in ("raw.txt", FIRST, SECOND, FIGURE)]
+    assert times == sorted(times)
+    assert verify_workdir(store.root, Path.cwd()) == []
+
+
+def test_results_get_times_behind_that_of_their_script(chain, store):
+    age(store, FIGURE)
+    script = os.stat(SECOND).st_mtime_ns
+    os.utime(SECOND, ns=(script - 5, script - 5))
+    store.memory.remember(SECOND, digest_file(SECOND))
+    assert chain.foresee(store, newest=script) == Foreseen()
+    assert script <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
+
+
+def test_a_blob_that_is_gone(chain, store):
+    [blob] = [store.blob(record.outputs[0].digest) for record in store.records() if record.job == "second"]
+    empty()
+    blob.unlink()
+    found = chain.foresee(store)
+    assert found.linked == [FIRST, SHARD]
+    assert found.compute == {"second": 1}
+    assert found.may_compute == {"figure": 1}  # or a scheduler would find the work complete
+
+
+def test_a_changed_raw_file(chain, store):
+    Path("raw.txt").write_text("other")
+    found = chain.foresee(store)
+    assert found == Foreseen([], {"first": 1}, {"shard": 1, "second": 1, "figure": 1})

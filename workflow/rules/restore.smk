@@ -1,0 +1,122 @@
+"""What the store has is linked before jobs are planned, so that it is no job."""
+
+import os
+
+from datetime import datetime
+
+from snakemake.io import is_flagged
+from snakemake.iocontainers import Wildcards
+from snakemake.output_index import OutputIndex
+from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+from snakemake.persistence.file import FilePersistence
+from snakemake.settings.types import PersistenceBackend
+
+from classlens.catalog.plan import key_without_inputs
+from classlens.store.foresee import Task, foresee
+from classlens.store.job import job_of
+from classlens.store.store import Store
+
+# Calls that plan nothing.
+ELSE = {"--lint", "--list", "--list-rules", "--list-target-rules", "-l", "--unlock"}
+ELSE |= {"--cleanup-metadata", "--delete-all-output", "--delete-temp-output"}
+
+
+def tasks():
+    """Return what tells which task makes a path, None for a raw file."""
+    index = OutputIndex(list(workflow.rules))
+    known = {}
+
+    @cache
+    def producer(path):
+        makers = [maker for maker in index.match_producers(path) if maker.params]
+        if len(makers) != 1:  # raw, or for Snakemake to say
+            return None
+        wildcards = makers[0].get_wildcards(path)
+        name = (makers[0].name, tuple(wildcards.items()))
+        if name not in known:
+            known[name] = task(makers[0], Wildcards(fromdict=wildcards))
+        return known[name]
+
+    return producer
+
+
+def task(maker, wildcards):
+    """Return what Snakemake would plan of a rule."""
+    inputs, outputs = (
+        filled(wildcards)[0] for filled in (maker.expand_input, maker.expand_output)
+    )
+    described = cache(lambda: dict(maker.params.items())["jobs"](wildcards))
+
+    def jobs_of_task():
+        for one in described():
+            code = key_without_inputs(one["functions"], one["config"], ROOT)
+            yield job_of(one, inputs, outputs, ROOT), code
+
+    return Task(
+        maker.name,
+        list(map(str, inputs)),
+        list(map(str, outputs)),
+        frozenset(str(path) for path in outputs if is_flagged(path, "temp")),
+        jobs_of_task,
+        lambda path, record: note(
+            path, record, maker.name, described(), sorted(map(str, inputs))
+        ),
+    )
+
+
+def asked_for():
+    """Return the files that the command line asks for, else those of `all`, unless another workflow has these rules."""
+    words = [os.path.relpath(word) for word in sys.argv[1:] if "/" in word]
+    named = [word for word in words if word.startswith("results/")]
+    own = Path(workflow.main_snakefile).resolve().is_relative_to(CHECKOUT.resolve())
+    return named or (WANTED if own else [])
+
+
+@cache
+def snakemake_s_notes():
+    """Return what Snakemake keeps in files about results."""
+    return FilePersistence()
+
+
+def note(path, record, rule_name, described, inputs):
+    """Note of a linked result what Snakemake notes of those that a job of its own made.
+
+    By params and input it sees later that the result is of another key; its report shows when the result was made.
+    """
+    started = datetime.fromisoformat(record.provenance["started"]).timestamp()
+    noted = {
+        "record_format_version": RECORD_FORMAT_VERSION,
+        "rule": rule_name,
+        "params": [repr(described)],
+        "input": inputs,
+        "starttime": started,
+        "endtime": started + record.provenance["seconds"],
+        "job_hash": hash((rule_name, record.key)),
+        "incomplete": False,
+    }
+    snakemake_s_notes()._write_record(path, MetadataRecord(**noted))
+
+
+def restore():
+    """Link what the store has, and say what is left."""
+    # Snakemake takes results that are older than their script for outdated.
+    script = CHECKOUT / "workflow/scripts/run_jobs.py"
+    newest = script.stat().st_mtime_ns if script.is_file() else 0
+    found = foresee(asked_for(), tasks(), Store(STORE), newest)
+    if found.linked:
+        print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
+    for what, rules_of in (
+        ("Will compute", found.compute),
+        ("May compute, which shows when their inputs are there", found.may_compute),
+    ):
+        if rules_of:
+            names = ", ".join(
+                name + (f" ({count})" if count > 1 else "")
+                for name, count in sorted(rules_of.items())
+            )
+            print(f"{what}: {names}", file=sys.stderr)
+
+
+in_files = workflow.workflow_settings.persistence_backend == PersistenceBackend.FILE
+if workflow.is_main_process and in_files and ELSE.isdisjoint(sys.argv):
+    as_workflow_error(restore)
