@@ -98,7 +98,8 @@ class RowWriter:
     ) -> None:
         self._rows, self._written = rows, 0
         # Sorted, because the order in which data sets are made shows in the file's bytes.
-        self._columns = dict(sorted(columns.items()))
+        self.columns = dict(sorted(columns.items()))
+        """In the order of the file."""
         self._chunk_rows = max(1, min(chunk_rows, rows))
         self._pending: dict[str, list[Array]] = {name: [] for name in columns}
         self._pending_rows = 0
@@ -106,7 +107,7 @@ class RowWriter:
         self._file = h5py.File(path, "w")
         self._datasets: dict[str, h5py.Dataset] = {}
         self._file.attrs.update(sorted((attributes or {}).items()))
-        for name, column in self._columns.items():
+        for name, column in self.columns.items():
             packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
             dataset = self._file.create_dataset(
                 name,
@@ -120,16 +121,16 @@ class RowWriter:
 
     def append(self, batch: Mapping[str, Array]) -> None:
         """Add rows: for every column an array (rows, *shape)."""
-        sizes = {len(batch[name]) for name in self._columns}
+        sizes = {len(batch[name]) for name in self.columns}
         if len(sizes) != 1:
             raise ValueError(f"columns of one batch differ in length: {sorted(sizes)}")
-        for name, column in self._columns.items():
+        for name, column in self.columns.items():
             if batch[name].shape[1:] != column.shape:
                 raise ValueError(f"{name} has rows of shape {batch[name].shape[1:]} instead of {column.shape}")
         came = self._written + self._pending_rows + max(sizes)
         if came > self._rows:
             raise ValueError(f"{self._rows} rows were promised, {came} came")
-        for name in self._columns:
+        for name in self.columns:
             self._pending[name].append(batch[name])
         self._pending_rows += sizes.pop()
         if self._pending_rows >= self._chunk_rows:
@@ -144,14 +145,14 @@ class RowWriter:
         """
         equal = all(
             column.compress and datasets[name].chunks == self._datasets[name].chunks
-            for name, column in self._columns.items()
+            for name, column in self.columns.items()
         )
         whole = rows == self._chunk_rows or self._written + rows == self._rows
         return equal and whole and not self._pending_rows
 
     def append_packed(self, rows: int, chunks: Mapping[str, bytes]) -> None:
         """Add a packed chunk to every column; see `takes_packed` and `packed`."""
-        for name in self._columns:
+        for name in self.columns:
             self._store(name, self._written, chunks[name])
         self._written += rows
 
@@ -160,7 +161,7 @@ class RowWriter:
             name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in self._pending.items()
         }
         # Chunk by chunk, not column by column: the order in which chunks are made shows in the file's bytes.
-        chunks = [(name, part) for part in batches(rows, self._chunk_rows) for name in self._columns]
+        chunks = [(name, part) for part in batches(rows, self._chunk_rows) for name in self.columns]
         stored = self._pool.map(lambda name, part: self._stored(name, pending[name][part]), *zip(*chunks, strict=True))
         for (name, part), chunk in zip(chunks, stored, strict=True):
             first = self._written + part.start
@@ -174,7 +175,7 @@ class RowWriter:
 
     def _stored(self, name: str, values: Array) -> bytes | Array:
         """Return a chunk as it is stored; one that is not full is filled up with zeros, as HDF5 does."""
-        column = self._columns[name]
+        column = self.columns[name]
         if not column.compress:
             return values
         values = values.astype(column.dtype, copy=False)
@@ -182,7 +183,7 @@ class RowWriter:
         return pack(np.concatenate([values, np.zeros((missing, *column.shape), column.dtype)]) if missing else values)
 
     def _store(self, name: str, first: int, chunk: bytes) -> None:
-        self._datasets[name].id.write_direct_chunk((first, *(0 for _ in self._columns[name].shape)), chunk)
+        self._datasets[name].id.write_direct_chunk((first, *(0 for _ in self.columns[name].shape)), chunk)
 
     def __enter__(self) -> RowWriter:
         return self

@@ -18,7 +18,14 @@ MOST_GAP = 1e-3
 
 
 def write_attribution(
-    pixels: str, weights: str, attribution: str, *, batch_size: int, **network: Unpack[Network]
+    pixels: str,
+    weights: str,
+    attribution: str,
+    *,
+    batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
+    **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Attribute the output logit of the correct class of every image.
 
@@ -28,6 +35,7 @@ def write_attribution(
         attribution: the file to write: heads (N, B, H, T), attention_bias (N, B), mlp (N, B), embedding (N), constant
             (N), logit (N), see `Attribution`.
         batch_size: images per forward pass, at most.
+        start, stop: first and last + 1 image of a shard; by default of all.
         network: see `inference.network.Network`.
 
     Returns:
@@ -40,13 +48,14 @@ def write_attribution(
     loaded = load_network(weights, **network)
     model = loaded.model
     classes = read_classes(pixels, model.num_classes)
+    numbers = range(len(classes))[start:stop]
     attribute = LogitAttribution(model)
     exact = network["precision"] == "float32"
     gaps = []
     columns = _columns(model)
     with (
         frozen_eval_mode(model),
-        RowWriter(attribution, len(classes), columns, loaded.attributes()) as writer,
+        RowWriter(attribution, len(numbers), columns, loaded.attributes()) as writer,
     ):
 
         def run(images: torch.Tensor, part: slice) -> None:
@@ -56,7 +65,7 @@ def write_attribution(
             writer.append({name: getattr(found, name).float().cpu().numpy() for name in columns})
             gaps.append(gap)
 
-        over_images(loaded, pixels, min(batch_size, attribute.images_that_fit), "attributing", run)
+        over_images(loaded, pixels, min(batch_size, attribute.images_that_fit), "attributing", run, numbers)
     return {**loaded.provenance(), "largest_gap": max(gaps)}
 
 

@@ -22,6 +22,9 @@ MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
 ATTRIBUTION = "results/{model}/attribution/logit.h5"
 HEAD_EFFECTS = "results/{model}/causes/heads.h5"
 TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
+EXTRACTED = "results/{model}/shards/{shard}.h5"
+CAUSE_SUMS = "results/{model}/shards/sums/{summed}/{shard}.h5"
+CAUSE_MEANS = "results/{model}/shards/means/{summed}.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
 
 
@@ -77,10 +80,16 @@ STIMULI, MASK_LIST = of_dataset("stimuli.csv"), of_dataset("masks.csv")
 EVALUATION, TRAINING, PIXEL_MASKS = pixels("evaluation"), pixels("training"), pixels("masks")
 
 
-def shards(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the shards of a model's extraction."""
-    count = len(config.shard_bounds(wildcards["model"]))
-    return [f"results/{wildcards['model']}/shards/{shard}.h5" for shard in range(count)]
+def shard_of(path: str) -> str:
+    """Return where the shards of a model's file lie, a path with the wildcard `shard`."""
+    return path.replace("{model}/", "{model}/shards/").removesuffix(".h5") + "/{shard}.h5"
+
+
+def all_shards(path: str) -> ManyFiles:
+    """Return what names the shards of a model, whose paths have the wildcard `shard`, in the order of their images."""
+    return lambda config, wildcards: [
+        path.format(**wildcards, shard=shard) for shard in range(config.shards(wildcards["model"]))
+    ]
 
 
 def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:

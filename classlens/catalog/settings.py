@@ -141,8 +141,10 @@ RUNNING = (device, batches, threads)
 
 
 def shard(config: Config, wildcards: Wildcards) -> Slice:
-    """First and last + 1 image of a shard."""
-    start, stop = config.shard_bounds(wildcards["model"])[int(wildcards["shard"])]
+    """First and last + 1 image of a shard; nothing where a job takes all images."""
+    if "shard" not in wildcards:
+        return {}
+    start, stop = config.shard_bounds(wildcards["model"], int(wildcards["shard"]))
     return {"start": start, "stop": stop}
 
 
@@ -236,6 +238,12 @@ def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
 def tuned_lens(config: Config, _wildcards: Wildcards) -> Slice:
     """How a tuned lens is fitted."""
     return dict(config.tuned_lens)
+
+
+def summed(_config: Config, wildcards: Wildcards) -> dict[str, str]:
+    """What sums what heads, or blocks at tokens, put out."""
+    name = {"heads": "head_sums", "tokens": "residual_sums"}[wildcards["summed"]]
+    return {"sums": f"classlens.causes.ablation:{name}"}
 
 
 def outlier_norm(config: Config, _wildcards: Wildcards) -> Slice:

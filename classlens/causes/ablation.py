@@ -1,7 +1,7 @@
 """Replace what heads or tokens hold by its mean over images, and see what becomes of the correct class's logit.
 
-Means are accumulated over all images in one pass. Then a batch goes through the model once as it is, and every
-replacement at a block starts from what entered that block, so that no block in front of it runs again.
+Sums over images, from which the means follow, take one pass. Then a batch goes through the model once as it is, and
+every replacement at a block starts from what entered that block, so that no block in front of it runs again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from classlens.inference.interventions import ablate_heads
 from classlens.inference.network import LoadedModel
 from classlens.inference.tokens import TokenModel
 
+Sums = Callable[[LoadedModel, str, int, range], torch.Tensor]
+"""sums(loaded, pixels, batch_size, numbers of stored images) -> float64."""
 
-def mean_heads(loaded: LoadedModel, pixels: str, batch_size: int) -> torch.Tensor:
-    """Return what each head of each block puts out at each token, averaged over stored images: (B, H, T, d)."""
+
+def head_sums(loaded: LoadedModel, pixels: str, batch_size: int, numbers: range) -> torch.Tensor:
+    """Return what each head of each block puts out at each token, summed over stored images: (B, H, T, d)."""
     model = TokenModel(loaded.model)
 
     def of_batch(images: torch.Tensor) -> torch.Tensor:
@@ -34,34 +37,39 @@ def mean_heads(loaded: LoadedModel, pixels: str, batch_size: int) -> torch.Tenso
             model.run(model.embed(images))
         return torch.stack([output.double().sum(0) for output in outputs])
 
-    return _mean(loaded, pixels, batch_size, "averaging heads", of_batch)
+    return _summed(loaded, pixels, batch_size, "averaging heads", of_batch, numbers)
 
 
-def mean_residuals(loaded: LoadedModel, pixels: str, batch_size: int) -> torch.Tensor:
-    """Return every block's output at each token, averaged over stored images: (B, T, D)."""
+def residual_sums(loaded: LoadedModel, pixels: str, batch_size: int, numbers: range) -> torch.Tensor:
+    """Return every block's output at each token, summed over stored images: (B, T, D)."""
     model = TokenModel(loaded.model)
 
     def of_batch(images: torch.Tensor) -> torch.Tensor:
         return torch.stack([tokens.double().sum(0) for tokens in _residuals(model, model.embed(images))[1:]])
 
-    return _mean(loaded, pixels, batch_size, "averaging tokens", of_batch)
+    return _summed(loaded, pixels, batch_size, "averaging tokens", of_batch, numbers)
 
 
-def _mean(
-    loaded: LoadedModel, pixels: str, batch_size: int, what: str, of_batch: Callable[[torch.Tensor], torch.Tensor]
+def _summed(
+    loaded: LoadedModel,
+    pixels: str,
+    batch_size: int,
+    what: str,
+    of_batch: Callable[[torch.Tensor], torch.Tensor],
+    numbers: range,
 ) -> torch.Tensor:
-    """Return the mean over stored images of what `of_batch` sums in float64 over a batch, as float32."""
-    total, count = torch.zeros((), dtype=torch.float64, device=loaded.device), 0
+    """Return the sum over stored images of what `of_batch` sums in float64 over a batch."""
+    total = torch.zeros((), dtype=torch.float64, device=loaded.device)
 
     @torch.inference_mode()
     def run(images: torch.Tensor, _part: slice) -> None:
-        nonlocal total, count
+        nonlocal total
         with loaded.autocast():
             summed = of_batch(images)
-        total, count = total + summed, count + len(images)
+        total = total + summed
 
-    over_images(loaded, pixels, batch_size, what, run)
-    return (total / count).float()
+    over_images(loaded, pixels, batch_size, what, run, numbers)
+    return total
 
 
 def _residuals(model: TokenModel, tokens: torch.Tensor) -> list[torch.Tensor]:
@@ -104,7 +112,7 @@ class Ablation:
         Args:
             images: (n, 3, H, W), normalised.
             classes: (n), the correct ones.
-            means: (B, H, T, d), see `mean_heads`.
+            means: (B, H, T, d), means of `head_sums`.
         """
         residuals = _residuals(self.tokens, self.tokens.embed(images))
 
@@ -126,7 +134,7 @@ class Ablation:
         Args:
             images: (n, 3, H, W), normalised.
             classes: (n), the correct ones.
-            means: (B, T, D), see `mean_residuals`.
+            means: (B, T, D), means of `residual_sums`.
             sets: bool (n, B, S, P), the image tokens that are replaced together.
         """
         residuals = _residuals(self.tokens, self.tokens.embed(images))

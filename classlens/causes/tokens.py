@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import torch
 
-from classlens.causes.ablation import Ablation, mean_residuals
+from classlens.causes.ablation import Ablation, residual_sums
 from classlens.causes.heads import require_finite
+from classlens.causes.means import read_means
 from classlens.causes.outliers import norm_thresholds
 from classlens.causes.sets import set_names, token_sets
 from classlens.hdf5 import Column, RowWriter
@@ -26,10 +27,13 @@ def token_effects(
     layers: Sequence[str],
     labels: Sequence[str],
     effects: str,
+    means: str | None = None,
     *,
     outlier_norm: float | None,
     seed: int,
     batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Behind every block, replace sets of image tokens by their means over the images (docs/method.md, causes).
@@ -41,9 +45,11 @@ def token_effects(
         labels: its token labels in a list; an empty list where there are no masks.
         effects: the file to write: effect (N, B, S), NaN where an image has no such tokens, and correct (N, B, S);
             attribute `sets`: their S names.
+        means: file of `means.token_means`, which a shard needs; None: they are taken over all images here.
         outlier_norm: see `norm_thresholds`.
         seed: of random sets.
         batch_size: images per forward pass, at most.
+        start, stop: first and last + 1 image of a shard; by default of all.
         network: see `inference.network.Network`.
 
     Returns:
@@ -54,8 +60,13 @@ def token_effects(
     """
     loaded = load_network(weights, **network)
     classes, layout = read_classes(pixels, loaded.model.num_classes), read_layout(layers[0])
-    thresholds = norm_thresholds(layers, layout, outlier_norm)
-    means = mean_residuals(loaded, pixels, batch_size)
+    numbers = range(len(classes))[start:stop]
+    if means is None:
+        thresholds = norm_thresholds(layers, layout, outlier_norm)
+        mean = (residual_sums(loaded, pixels, batch_size, numbers) / len(numbers)).float()
+    else:
+        found = read_means(means)
+        thresholds, mean = found["threshold"], torch.from_numpy(found["mean"]).to(loaded.device)
     ablation, names = Ablation(loaded.model), set_names(has_labels=bool(labels))
     shape = (len(layers), len(names))
     columns = {
@@ -73,7 +84,7 @@ def token_effects(
         files = [stack.enter_context(h5py.File(layer, "r")) for layer in layers]
         labelled = [stack.enter_context(h5py.File(path, "r")) for path in labels]
         attributes = {**loaded.attributes(), "sets": names}
-        writer = stack.enter_context(RowWriter(effects, len(classes), columns, attributes))
+        writer = stack.enter_context(RowWriter(effects, len(numbers), columns, attributes))
 
         def read(name: str, part: slice) -> Any:
             return np.stack([file[f"residual/{name}"][part][:, layout.image_tokens] for file in files], axis=1)
@@ -83,11 +94,11 @@ def token_effects(
             sets = token_sets(read("rank", part), read("norm", part), thresholds, part.start, seed, of_images)
             target, chosen = torch.from_numpy(classes[part]), torch.from_numpy(sets)
             with loaded.autocast():
-                found = ablation.image_tokens(images, target.to(loaded.device), means, chosen.to(loaded.device))
+                found = ablation.image_tokens(images, target.to(loaded.device), mean, chosen.to(loaded.device))
             effect = found.effect.cpu().numpy()
             require_finite(effect, effects)
             effect[~sets.any(-1)] = np.nan
             writer.append({"effect": effect, "correct": found.correct.cpu().numpy()})
 
-        over_images(loaded, pixels, batch_size, "replacing tokens", run)
+        over_images(loaded, pixels, batch_size, "replacing tokens", run, numbers)
     return loaded.provenance()

@@ -225,10 +225,14 @@ class Config:
             f"{self.source(dataset).more_training}"
         )
 
-    def shard_bounds(self, model: str) -> list[tuple[int, int]]:
-        """Return first and last + 1 image of every shard of a model's evaluation images."""
+    def shards(self, model: str) -> int:
+        """Return the number of shards of a model's evaluation images."""
+        return -(-self.images(self.models[model]["dataset"]) // int(self.extraction["shard_size"]))
+
+    def shard_bounds(self, model: str, shard: int) -> tuple[int, int]:
+        """Return first and last + 1 image of a shard of a model's evaluation images."""
         count, size = self.images(self.models[model]["dataset"]), self.extraction["shard_size"]
-        return [(start, min(start + size, count)) for start in range(0, count, size)]
+        return shard * size, min((shard + 1) * size, count)
 
     def attention_kinds(self, model: str) -> list[str]:
         """Return the attention perturbations that apply to a model."""

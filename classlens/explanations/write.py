@@ -22,6 +22,8 @@ def write_explanation(
     *,
     explain: Callable[[Any], Explainer],
     batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Explain the correct class of every image.
@@ -32,6 +34,7 @@ def write_explanation(
         explanation: the file to write.
         explain: makes an explainer of the model, see `methods.Method.compute`.
         batch_size: images per forward pass, at most.
+        start, stop: first and last + 1 image of a shard; by default of all.
         network: see `inference.network.Network`.
 
     Returns:
@@ -43,13 +46,14 @@ def write_explanation(
     loaded = load_network(weights, **network)
     model, patches = loaded.model, loaded.model.patch_embed.num_patches
     classes = read_classes(pixels, model.num_classes)
+    numbers = range(len(classes))[start:stop]
     explainer = explain(model)
     columns = {"importance": Column((patches,), np.float32, f"importance of each image token: {explainer.importance}")}
     if explainer.maps is not None:
         shape = (len(model.blocks), model.blocks[0].attn.num_heads, patches)
         # Mantissas of gradients do not compress; packing them would only take time.
         columns["maps"] = Column(shape, np.float32, explainer.maps, compress=False)
-    with frozen_eval_mode(model), RowWriter(explanation, len(classes), columns) as writer:
+    with frozen_eval_mode(model), RowWriter(explanation, len(numbers), columns) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             with loaded.autocast():
@@ -62,5 +66,5 @@ def write_explanation(
                 )
             writer.append(arrays)
 
-        over_images(loaded, pixels, min(batch_size, explainer.images_that_fit), "explaining", run)
+        over_images(loaded, pixels, min(batch_size, explainer.images_that_fit), "explaining", run, numbers)
     return loaded.provenance()

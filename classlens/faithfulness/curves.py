@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-import pandas as pd
 import torch
 
-from classlens.arrays import Array
-from classlens.csvfile import write_table
 from classlens.errors import InputError
+from classlens.faithfulness.joined import join_removal_curves
 from classlens.faithfulness.orders import batch_importance
 from classlens.faithfulness.removal import TokenRemoval
-from classlens.faithfulness.steps import DIRECTIONS, importance_order, removal_counts
-from classlens.hdf5 import Column, RowWriter
+from classlens.faithfulness.right import right_columns, right_rows
+from classlens.faithfulness.steps import importance_order, removal_counts
+from classlens.hdf5 import RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes
 
@@ -55,6 +55,41 @@ def removal_curves(
         InputError: the explanation does not fit the images or holds NaN, a count is out of range, or a label is no
             class of the model.
     """
+    right = f"{correct_per_image}.right"
+    noted = remove_tokens(
+        pixels, weights, explanation, right, batch_size=batch_size, counts=counts, seeds=seeds, **network
+    )
+    join_removal_curves([right], curves, correct_per_image, seeds=seeds)
+    Path(right).unlink()
+    return noted
+
+
+def remove_tokens(
+    pixels: str,
+    weights: str,
+    explanation: Sequence[str],
+    right: str,
+    *,
+    batch_size: int,
+    counts: Sequence[int] | None = None,
+    seeds: Sequence[int] = (),
+    start: int = 0,
+    stop: int | None = None,
+    **network: Unpack[Network],
+) -> dict[str, Any]:
+    """Write what removal curves are means of: whether the model is right about each image, by order and step.
+
+    Args:
+        pixels, weights, explanation, batch_size, counts, seeds, network: see `removal_curves`.
+        right: the HDF5 file to write, see `right_columns`; attributes `n_removed` (steps) and `image_tokens` (P).
+        start, stop: first and last + 1 image of a shard; by default of all.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: see `removal_curves`.
+    """
     loaded = load_network(weights, **network)
     removal = TokenRemoval(loaded.model)
     patches = removal.tokens.patches
@@ -62,35 +97,20 @@ def removal_curves(
     kept = sorted(set(_checked(counts, patches)), reverse=True)
     removed = [patches - count for count in kept]
     classes = read_classes(pixels, loaded.model.num_classes)
-    importance = batch_importance(explanation, seeds, len(classes), patches)
-    column = Column((len(kept),), np.float32, "share of orders under which the model is right, by step", "fraction")
+    numbers = range(len(classes))[start:stop]
+    importance = batch_importance(explanation, seeds, len(classes), patches, numbers)
     attributes = {"n_removed": np.asarray(removed, np.int32), "image_tokens": patches}
-    sums = np.zeros((len(DIRECTIONS), max(1, len(seeds)), len(kept)), np.int64)
-    with RowWriter(correct_per_image, len(classes), dict.fromkeys(DIRECTIONS, column), attributes) as writer:
+    with RowWriter(right, len(numbers), right_columns(max(1, len(seeds)), len(kept)), attributes) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             orders = torch.from_numpy(importance_order(importance(part))).to(loaded.device)
             target = torch.from_numpy(classes[part]).to(loaded.device)
             with loaded.autocast():
-                right = removal(images, target, orders, kept).cpu().numpy()
-            sums[...] += right.sum(2)
-            means = right.mean(1, dtype=np.float32)
-            writer.append(dict(zip(DIRECTIONS, means, strict=True)))
+                found = removal(images, target, orders, kept).cpu().numpy()
+            writer.append(right_rows(found))
 
-        over_images(loaded, pixels, batch_size, "removing tokens", run)
-    write_table(_table(removed, sums / len(classes), with_extremes=bool(seeds)), curves)
+        over_images(loaded, pixels, batch_size, "removing tokens", run, numbers)
     return loaded.provenance()
-
-
-def _table(removed: Sequence[int], accuracy: Array, *, with_extremes: bool) -> pd.DataFrame:
-    """Return the curves of accuracies (2, S, steps)."""
-    parts = []
-    for direction, of_seeds in zip(DIRECTIONS, accuracy, strict=True):
-        part = pd.DataFrame({"direction": direction, "n_removed": list(removed), "accuracy": of_seeds.mean(0)})
-        if with_extremes:
-            part = part.assign(accuracy_low=of_seeds.min(0), accuracy_high=of_seeds.max(0))
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
 
 
 def _checked(counts: Sequence[int] | None, patches: int) -> Sequence[int]:

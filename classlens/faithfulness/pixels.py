@@ -7,18 +7,18 @@ important ones are painted black, step by step.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
-import pandas as pd
 import torch
 from torch.nn.functional import interpolate
 
-from classlens.arrays import Array
-from classlens.csvfile import write_table
+from classlens.faithfulness.joined import join_pixel_curves
 from classlens.faithfulness.orders import batch_importance
-from classlens.faithfulness.steps import DIRECTIONS, PIXEL_PERCENT, pixel_area
-from classlens.hdf5 import Column, RowWriter
+from classlens.faithfulness.right import right_columns, right_rows
+from classlens.faithfulness.steps import PIXEL_PERCENT
+from classlens.hdf5 import RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes
 
@@ -56,28 +56,57 @@ def pixel_removal(
     Raises:
         InputError: the explanation does not fit the images or holds NaN, or a label is no class of the model.
     """
+    right = f"{correct_per_image}.right"
+    noted = remove_pixels(pixels, weights, explanation, right, batch_size=batch_size, seeds=seeds, **network)
+    join_pixel_curves([right], curves, correct_per_image, seeds=seeds)
+    Path(right).unlink()
+    return noted
+
+
+def remove_pixels(
+    pixels: str,
+    weights: str,
+    explanation: Sequence[str],
+    right: str,
+    *,
+    batch_size: int,
+    seeds: Sequence[int] = (),
+    start: int = 0,
+    stop: int | None = None,
+    **network: Unpack[Network],
+) -> dict[str, Any]:
+    """Write whether the model is right about each image while pixels are painted black, by order and step.
+
+    Args:
+        pixels, weights, explanation, batch_size, seeds, network: see `pixel_removal`.
+        right: the HDF5 file to write, see `right_columns`; attribute `percent_removed` (steps).
+        start, stop: first and last + 1 image of a shard; by default of all.
+
+    Returns:
+        provenance: the device.
+
+    Raises:
+        InputError: see `pixel_removal`.
+    """
     loaded = load_network(weights, **network)
     model = loaded.model
     rows, columns = model.patch_embed.grid_size
     classes = read_classes(pixels, model.num_classes)
-    importance = batch_importance(explanation, seeds, len(classes), rows * columns)
+    numbers = range(len(classes))[start:stop]
+    importance = batch_importance(explanation, seeds, len(classes), rows * columns, numbers)
     removal = PixelRemoval(model, loaded.normalise(np.zeros((1, 1, 1, 3), np.uint8)))
-    steps = len(PIXEL_PERCENT)
-    column = Column((steps,), np.float32, "share of orders under which the model is right, by step", "fraction")
     attributes = {"percent_removed": np.asarray(PIXEL_PERCENT, np.int32)}
-    sums = np.zeros((len(DIRECTIONS), max(1, len(seeds)), steps), np.int64)
-    with RowWriter(correct_per_image, len(classes), dict.fromkeys(DIRECTIONS, column), attributes) as writer:
+    data_sets = right_columns(max(1, len(seeds)), len(PIXEL_PERCENT))
+    with RowWriter(right, len(numbers), data_sets, attributes) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             target = torch.from_numpy(classes[part]).to(loaded.device)
             with loaded.autocast():
                 maps = torch.from_numpy(importance(part)).to(loaded.device)
-                right = torch.stack([removal(images, target, of_seed) for of_seed in maps], dim=1).cpu().numpy()
-            sums[...] += right.sum(2)
-            writer.append(dict(zip(DIRECTIONS, right.mean(1, dtype=np.float32), strict=True)))
+                found = torch.stack([removal(images, target, of_seed) for of_seed in maps], dim=1).cpu().numpy()
+            writer.append(right_rows(found))
 
-        over_images(loaded, pixels, batch_size, "removing pixels", run)
-    write_table(_table(sums / len(classes), with_extremes=bool(seeds)), curves)
+        over_images(loaded, pixels, batch_size, "removing pixels", run, numbers)
     return loaded.provenance()
 
 
@@ -119,16 +148,3 @@ class PixelRemoval:
 
     def _right(self, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self._model(images).argmax(-1) == classes)
-
-
-def _table(accuracy: Array, *, with_extremes: bool) -> pd.DataFrame:
-    """Return the curves of accuracies (2, S, steps)."""
-    parts = []
-    for direction, of_seeds in zip(DIRECTIONS, accuracy, strict=True):
-        mean = of_seeds.mean(0)
-        part = pd.DataFrame({"direction": direction, "percent_removed": PIXEL_PERCENT, "accuracy": mean})
-        if with_extremes:
-            part = part.assign(accuracy_low=of_seeds.min(0), accuracy_high=of_seeds.max(0))
-        auc = float(pixel_area(mean))
-        parts.append(part.assign(auc=auc, auc_ratio=auc / mean[0] if mean[0] > 0 else float("nan")))
-    return pd.concat(parts, ignore_index=True)

@@ -56,8 +56,17 @@ def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int
     return size
 
 
-def over_images(loaded: LoadedModel, pixels: str, batch_size: int, what: str, run: Callable[..., None]) -> None:
-    """Call `run(images, part)` on all stored images in order; batches are halved when memory runs out.
+def over_images(
+    loaded: LoadedModel,
+    pixels: str,
+    batch_size: int,
+    what: str,
+    run: Callable[..., None],
+    numbers: range | None = None,
+) -> None:
+    """Call `run(images, part)` on stored images in order; batches are halved when memory runs out.
+
+    `part` has the numbers that the images have in the file, whichever of them are run.
 
     Args:
         loaded: whose inputs the images become, (n, 3, H, W).
@@ -65,11 +74,14 @@ def over_images(loaded: LoadedModel, pixels: str, batch_size: int, what: str, ru
         batch_size: images per call, at most.
         what: for the progress report.
         run: must have no effect when it raises.
+        numbers: of the images, one after the other; None: all.
     """
     with h5py.File(pixels) as images:
-        total = len(images["pixels"])
-        with Progress(total, what) as progress:
-            parts = list(batches(total, batch_size))
+        chosen = range(len(images["pixels"])) if numbers is None else numbers
+        with Progress(len(chosen), what) as progress:
+            parts = [
+                slice(chosen.start + part.start, chosen.start + part.stop) for part in batches(len(chosen), batch_size)
+            ]
             with closing(ahead(lambda part: images["pixels"][part], parts)) as read:
                 for part, batch in zip(parts, read, strict=True):
 

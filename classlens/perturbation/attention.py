@@ -24,7 +24,15 @@ from classlens.perturbation.kinds import require_attention_kind
 
 
 def perturb_attention(
-    pixels: str, weights: str, perturbed: str, *, kind: str, batch_size: int, **network: Unpack[Network]
+    pixels: str,
+    weights: str,
+    perturbed: str,
+    *,
+    kind: str,
+    batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
+    **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Write what is left of a model under an attention perturbation: `rank` (N, T) and `correct` (N).
 
@@ -34,6 +42,7 @@ def perturb_attention(
         perturbed: the file to write.
         kind: one of `kinds.ATTENTION_KINDS`.
         batch_size: images per forward pass, at most.
+        start, stop: first and last + 1 image of a shard; by default of all.
         network: see `inference.network.Network`.
 
     Returns:
@@ -45,6 +54,7 @@ def perturb_attention(
     loaded = load_network(weights, **network)
     model = AttentionPerturbation(loaded.model, kind, loaded.architecture)
     classes = read_classes(pixels, loaded.model.num_classes)
+    numbers = range(len(classes))[start:stop]
     tokens = model.tokens.prefix + model.tokens.patches
     columns = {
         "rank": Column(
@@ -55,7 +65,7 @@ def perturb_attention(
         ),
         "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
     }
-    with RowWriter(perturbed, len(classes), columns, loaded.attributes()) as writer:
+    with RowWriter(perturbed, len(numbers), columns, loaded.attributes()) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
             target = torch.from_numpy(classes[part]).to(loaded.device)
@@ -63,7 +73,7 @@ def perturb_attention(
                 rank, correct = model(images, target)
             writer.append({"rank": rank.cpu().numpy(), "correct": correct.cpu().numpy()})
 
-        over_images(loaded, pixels, batch_size, f"attention {kind}", run)
+        over_images(loaded, pixels, batch_size, f"attention {kind}", run, numbers)
     return loaded.provenance()
 
 

@@ -29,6 +29,8 @@ def perturb_tokens(
     *,
     kind: str,
     batch_size: int,
+    start: int = 0,
+    stop: int | None = None,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Write what a model makes of the tokens that are left: `rank` (N, T), `correct` (N), `image_tokens_left` (N).
@@ -40,6 +42,7 @@ def perturb_tokens(
         perturbed: the file to write.
         kind: one of `kinds.TOKEN_KINDS`.
         batch_size: images per forward pass, at most.
+        start, stop: first and last + 1 image of a shard; by default of all.
         network: see `inference.network.Network`.
 
     Returns:
@@ -54,6 +57,7 @@ def perturb_tokens(
     model = TokenPerturbation(loaded.model)
     tokens, patches = model.tokens.prefix + model.tokens.patches, model.tokens.patches
     classes = read_classes(pixels, loaded.model.num_classes)
+    numbers = range(len(classes))[start:stop]
     what = f"without {kind.removeprefix('no_')} tokens"
     columns = {
         "rank": Column(
@@ -67,7 +71,7 @@ def perturb_tokens(
             (), index_dtype(patches + 1), "image tokens that were not removed; images with none count for no rate", "1"
         ),
     }
-    with h5py.File(labels) as file, RowWriter(perturbed, len(classes), columns, loaded.attributes()) as writer:
+    with h5py.File(labels) as file, RowWriter(perturbed, len(numbers), columns, loaded.attributes()) as writer:
         if file["label"].shape != (len(classes), patches):
             raise InputError(
                 f"{labels}: labels {file['label'].shape} do not fit {len(classes)} images of {patches} tokens; "
@@ -81,7 +85,7 @@ def perturb_tokens(
             batch = {"rank": rank, "correct": correct, "image_tokens_left": left.sum(1)}
             writer.append({name: values.cpu().numpy() for name, values in batch.items()})
 
-        over_images(loaded, pixels, batch_size, f"tokens {kind}", run)
+        over_images(loaded, pixels, batch_size, f"tokens {kind}", run, numbers)
     return loaded.provenance()
 
 

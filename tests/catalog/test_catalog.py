@@ -45,7 +45,14 @@ def config_of(**keys):
 
 CONFIG = config_of()
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
-WILDCARDS |= {"branch": "attn", "kind": "self_only", "method": "gradient", "site": "residual", "comparison": FIGURES[0]}
+WILDCARDS |= {
+    "summed": "heads",
+    "branch": "attn",
+    "kind": "self_only",
+    "method": "gradient",
+    "site": "residual",
+    "comparison": FIGURES[0],
+}
 FILES = {"comparison_table": ["measures", "table"]}
 """Names of a job's inputs and outputs, where the catalog says them."""
 for name, analysis in ANALYSES.items():
@@ -111,7 +118,7 @@ def test_environments_hold_what_their_jobs_import():
     environments |= {f"{name}_figure": "figures" for name in FIGURES}
     for path in (CHECKOUT / "workflow/rules").glob("*.smk"):
         for rule in re.split(r"\n(?= *rule\b)", path.read_text()):
-            for name in re.findall(r'jobs=(?:jobs|shown_job|raw_job|batch)\(\s*"(\w+)"', rule):
+            for name in re.findall(r'\b(?:jobs|shown_job|raw_job|batch)\(\s*"(\w+)"', rule):
                 [environments[name]] = re.findall(r"envs/(\w+)\.yaml", rule)
     assert set(environments) == set(JOBS)
     everything = {"source": list(KINDS.values()), "explain": [one.compute for one in METHODS.values() if one.compute]}

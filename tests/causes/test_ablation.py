@@ -9,7 +9,7 @@ import torch
 from tiny_transformers import random_images, transformer, write_small
 
 from classlens import Lens
-from classlens.causes.ablation import Ablation, mean_heads, mean_residuals
+from classlens.causes.ablation import Ablation, head_sums, residual_sums
 from classlens.inference.network import load_network
 
 TRIED = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")
@@ -132,9 +132,10 @@ def test_means_are_those_of_all_images_whatever_the_batch(tmp_path):
         images = loaded.normalise(file["pixels"][:])
     of_heads, of_tokens = head_inputs(loaded.model, images).mean(1), outputs(loaded.model, images).mean(1)
     for batch_size in (1, 2, 5):
-        heads = mean_heads(loaded, pixels, batch_size)
+        heads = head_sums(loaded, pixels, batch_size, range(5)).float() / 5
         assert torch.allclose(heads.transpose(1, 2).flatten(2), of_heads, atol=1e-5)
-        assert torch.allclose(mean_residuals(loaded, pixels, batch_size), of_tokens, atol=1e-5)
+        residuals = residual_sums(loaded, pixels, batch_size, range(5)).float() / 5
+        assert torch.allclose(residuals, of_tokens, atol=1e-5)
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ from layer_files import write_labels
 from tiny_transformers import write_small
 
 from classlens.attribution.write import write_attribution
-from classlens.causes.ablation import Ablation, mean_heads, mean_residuals
+from classlens.causes.ablation import Ablation, head_sums, residual_sums
 from classlens.causes.heads import head_effects
 from classlens.causes.outliers import norm_thresholds
 from classlens.causes.sets import set_names, token_sets
@@ -84,7 +84,7 @@ def test_norms_are_those_of_what_leaves_each_block(study):
 def test_files_of_heads(study, tmp_path):
     study.heads(tmp_path / "heads.h5")
     found, _ = contents(tmp_path / "heads.h5")
-    means = mean_heads(study.loaded, study.pixels, 5)
+    means = (head_sums(study.loaded, study.pixels, 5, range(len(CLASSES))) / len(CLASSES)).float()
     expected = Ablation(study.model).heads(study.images, torch.tensor(CLASSES), means)
     assert found["effect"] == pytest.approx(expected.effect.numpy(), abs=1e-5)
     assert found["logit"] == pytest.approx(expected.logit.numpy(), abs=1e-5)
@@ -102,7 +102,7 @@ def test_files_of_tokens(study, tmp_path):
     thresholds = norm_thresholds(study.layers, study.layout, None)
     ranks, norms = study.stacked("residual/rank"), study.stacked("residual/norm")
     sets = token_sets(ranks, norms, thresholds, 0, 4, study.label)
-    means = mean_residuals(study.loaded, study.pixels, 5)
+    means = (residual_sums(study.loaded, study.pixels, 5, range(len(CLASSES))) / len(CLASSES)).float()
     expected = Ablation(study.model).image_tokens(study.images, torch.tensor(CLASSES), means, torch.from_numpy(sets))
     there = sets.any(-1)
     assert found["effect"][there] == pytest.approx(expected.effect.numpy()[there], abs=1e-5)

@@ -4,19 +4,20 @@ import subprocess
 import sys
 from contextlib import suppress
 
+import h5py
 import pytest
 import torch
 from conftest import CHECKOUT
 from tiny_transformers import transformer, write_small
 
 from classlens.errors import InputError
-from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
-from classlens.inference.network import check_classes, read_classes
+from classlens.inference.batches import frozen_eval_mode, over_images, with_oom_backoff
+from classlens.inference.network import check_classes, load_network, read_classes
 
 RUN_NO_MODEL = (
-    "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",
-    "faithfulness.area", "faithfulness.table", "perturbation.kinds", "perturbation.rates", "probes.accuracy",
-    "probes.importance",
+    "causes.means", "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",
+    "faithfulness.area", "faithfulness.joined", "faithfulness.table", "joining", "perturbation.kinds",
+    "perturbation.rates", "probes.accuracy", "probes.importance",
 )  # fmt: skip
 
 
@@ -39,6 +40,25 @@ def test_what_smaller_batches_do_not_help_against_is_an_error(error):
 
     with pytest.raises(type(error), match=str(error)):
         with_oom_backoff(4, 4, run)
+
+
+@pytest.mark.parametrize("numbers", [None, range(2, 5), range(4, 5), range(3, 3)])
+def test_images_keep_their_numbers_whichever_are_run(tmp_path, numbers):
+    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2, 3, 4])
+    batch_size = network.pop("batch_size")
+    loaded = load_network(weights, **network)
+    with h5py.File(pixels) as file:
+        everything = loaded.normalise(file["pixels"][:])
+    seen = []
+
+    def run(images, part):
+        if len(images) > 1:
+            raise torch.OutOfMemoryError("simulated")
+        assert torch.equal(images, everything[part])
+        seen.extend(range(part.start, part.stop))
+
+    over_images(loaded, pixels, max(2, batch_size), "looking", run, numbers)
+    assert seen == list(range(5) if numbers is None else numbers)
 
 
 def test_frozen_eval_mode_leaves_a_model_as_it_was():

@@ -238,13 +238,12 @@ def one_of(names):
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def models_where(fact, value):
-    """Return a wildcard's pattern of the models with a fact about their architecture."""
-    return one_of(
-        name for name in CONFIG.models if CONFIG.architecture(name)[fact] == value
-    )
+def models_where(fact, value, among=CONFIG.models):
+    """Return a wildcard's pattern of the models, of all or some, with a fact about their architecture."""
+    return one_of(name for name in among if CONFIG.architecture(name)[fact] == value)
 
 
 DEPTHS = sorted({facts["depth"] for facts in CONFIG.architectures.values()})
 TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
 UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
+COMPUTED = [name for name, method in METHODS.items() if method.compute]

@@ -1,45 +1,57 @@
 """Explanations, and how long a model stays right while tokens are removed in their order."""
 
+for images in IMAGES:
 
-rule explanation:
-    input:
-        pixels=reads(files.EVALUATION),
-        weights=files.WEIGHTS,
-    output:
-        explanation="results/{model}/explanation/{method}.h5",
-    log:
-        "logs/explanation/{model}/{method}.log",
-    wildcard_constraints:
-        method=one_of(name for name, method in METHODS.items() if method.compute),
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **gpu_resources("explanation", Gpu(minutes=240, mem_mb=16000)),
-    params:
-        jobs=jobs("explanation"),
-    script:
-        RUN_JOBS
+    rule:
+        name:
+            images.rule("explanation")
+        input:
+            pixels=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+        output:
+            explanation=images.output("results/{model}/explanation/{method}.h5"),
+        log:
+            images.log("logs/explanation/{model}/{method}.log"),
+        wildcard_constraints:
+            model=one_of(images.models),
+            method=one_of(COMPUTED),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(images.rule("explanation"), Gpu(minutes=240, mem_mb=16000)),
+        params:
+            jobs=jobs("explanation"),
+        script:
+            RUN_JOBS
 
 
 # What heads, MLPs and the rest write into each image's logit.
-rule attribute_logits:
-    input:
-        pixels=reads(files.EVALUATION),
-        weights=files.WEIGHTS,
-    output:
-        attribution=files.ATTRIBUTION,
-    log:
-        "logs/attribute_logits/{model}.log",
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **gpu_resources("attribute_logits", Gpu(minutes=240, mem_mb=16000)),
-    params:
-        jobs=jobs("attribute_logits"),
-    script:
-        RUN_JOBS
+for images in IMAGES:
+
+    rule:
+        name:
+            images.rule("attribute_logits")
+        input:
+            pixels=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+        output:
+            attribution=images.output(files.ATTRIBUTION),
+        log:
+            images.log("logs/attribute_logits/{model}.log"),
+        wildcard_constraints:
+            model=one_of(images.models),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(
+                images.rule("attribute_logits"), Gpu(minutes=240, mem_mb=16000)
+            ),
+        params:
+            jobs=jobs("attribute_logits"),
+        script:
+            RUN_JOBS
 
 
 rule random_explanation:
@@ -72,46 +84,86 @@ rule probe_explanation:
         RUN_JOBS
 
 
-rule remove_tokens:
-    input:
-        pixels=reads(files.EVALUATION),
-        weights=files.WEIGHTS,
-        explanation=reads(files.importance),
-    output:
-        curves="results/{model}/faithfulness/{method}.csv",
-        correct_per_image="results/{model}/faithfulness/{method}.h5",
-    log:
-        "logs/remove_tokens/{model}/{method}.log",
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **gpu_resources("remove_tokens", Gpu(minutes=720, mem_mb=16000)),
-    params:
-        jobs=jobs("remove_tokens"),
-    script:
-        RUN_JOBS
+for images in IMAGES:
+
+    rule:
+        name:
+            images.rule("remove_tokens")
+        input:
+            pixels=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+            explanation=reads(files.importance),
+        output:
+            **(
+                {"right": images.output("results/{model}/faithfulness/{method}.h5")}
+                if images.in_shards
+                else {
+                    "curves": "results/{model}/faithfulness/{method}.csv",
+                    "correct_per_image": "results/{model}/faithfulness/{method}.h5",
+                }
+            ),
+        log:
+            images.log("logs/remove_tokens/{model}/{method}.log"),
+        wildcard_constraints:
+            model=one_of(images.models),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(
+                images.rule("remove_tokens"), Gpu(minutes=720, mem_mb=16000)
+            ),
+        params:
+            jobs=(
+                jobs("remove_tokens_shard")
+                if images.in_shards
+                else jobs("remove_tokens")
+            ),
+        script:
+            RUN_JOBS
 
 
-rule remove_pixels:
-    input:
-        pixels=reads(files.EVALUATION),
-        weights=files.WEIGHTS,
-        explanation=reads(files.importance),
-    output:
-        curves="results/{model}/faithfulness/{method}_pixels.csv",
-        correct_per_image="results/{model}/faithfulness/{method}_pixels.h5",
-    log:
-        "logs/remove_pixels/{model}/{method}.log",
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **gpu_resources("remove_pixels", Gpu(minutes=240, mem_mb=16000)),
-    params:
-        jobs=jobs("remove_pixels"),
-    script:
-        RUN_JOBS
+for images in IMAGES:
+
+    rule:
+        name:
+            images.rule("remove_pixels")
+        input:
+            pixels=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+            explanation=reads(files.importance),
+        output:
+            **(
+                {
+                    "right": images.output(
+                        "results/{model}/faithfulness/{method}_pixels.h5"
+                    )
+                }
+                if images.in_shards
+                else {
+                    "curves": "results/{model}/faithfulness/{method}_pixels.csv",
+                    "correct_per_image": "results/{model}/faithfulness/{method}_pixels.h5",
+                }
+            ),
+        log:
+            images.log("logs/remove_pixels/{model}/{method}.log"),
+        wildcard_constraints:
+            model=one_of(images.models),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(
+                images.rule("remove_pixels"), Gpu(minutes=240, mem_mb=16000)
+            ),
+        params:
+            jobs=(
+                jobs("remove_pixels_shard")
+                if images.in_shards
+                else jobs("remove_pixels")
+            ),
+        script:
+            RUN_JOBS
 
 
 # By the same model with its blocks reset, from the last to the first.
@@ -125,7 +177,7 @@ rule randomised_explanation:
     log:
         "logs/randomised_explanation/{model}/{method}.log",
     wildcard_constraints:
-        method=one_of(name for name, method in METHODS.items() if method.compute),
+        method=one_of(COMPUTED),
     conda:
         "../../envs/torch.yaml"
     threads: CONFIG.extraction["threads"]

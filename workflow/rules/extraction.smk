@@ -6,7 +6,7 @@ rule extract:
         pixels=reads(files.EVALUATION),
         weights=files.WEIGHTS,
     output:
-        shard=temp("results/{model}/shards/{shard}.h5"),
+        shard=temp(files.EXTRACTED),
     log:
         "logs/extract/{model}/{shard}.log",
     conda:
@@ -27,7 +27,7 @@ for depth in DEPTHS:
         name:
             f"gather_{depth}"
         input:
-            shards=reads(files.shards),
+            shards=reads(files.all_shards(files.EXTRACTED)),
         output:
             layers=files.block_files("results/{model}/layers", depth),
             output=files.OUTPUT,

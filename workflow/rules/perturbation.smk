@@ -1,7 +1,9 @@
 """What is left of a model when attention is restricted or tokens are taken out."""
 
-for has_class_token in (True, False):
-    rule_name = (
+from itertools import product
+
+for has_class_token, images in product((True, False), IMAGES):
+    rule_name = images.rule(
         "perturb_attention" if has_class_token else "perturb_attention_without_cls"
     )
     kinds = applicable_attention_kinds(has_class_token=has_class_token)
@@ -14,13 +16,18 @@ for has_class_token in (True, False):
             weights=files.WEIGHTS,
         output:
             **{
-                kind: f"results/{{model}}/perturbation/attention_{kind}.h5"
+                kind: images.output(
+                    f"results/{{model}}/perturbation/attention_{kind}.h5"
+                )
                 for kind in kinds
             },
         log:
-            [f"logs/perturb_attention/{{model}}/{kind}.log" for kind in kinds],
+            [
+                images.log(f"logs/perturb_attention/{{model}}/{kind}.log")
+                for kind in kinds
+            ],
         wildcard_constraints:
-            model=models_where("has_class_token", has_class_token),
+            model=models_where("has_class_token", has_class_token, images.models),
         conda:
             "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
@@ -55,25 +62,39 @@ rule refused_perturbation:
         ),
 
 
-rule perturb_tokens:
-    input:
-        pixels=reads(files.EVALUATION),
-        weights=files.WEIGHTS,
-        labels=files.TOKEN_LABELS,
-    output:
-        **dict(zip(TOKEN_KINDS, files.TOKEN_PERTURBATIONS)),
-    log:
-        [f"logs/perturb_tokens/{{model}}/{kind}.log" for kind in TOKEN_KINDS],
-    conda:
-        "../../envs/torch.yaml"
-    threads: CONFIG.extraction["threads"]
-    resources:
-        **gpu_resources("perturb_tokens", Gpu(minutes=240, mem_mb=16000)),
-    params:
-        jobs=batch(
-            "perturb_tokens",
-            ["pixels", "weights", "labels"],
-            **{kind: ("perturbed", {"kind": kind}) for kind in TOKEN_KINDS},
-        ),
-    script:
-        RUN_JOBS
+ruleorder: refused_perturbation > join_shards
+
+
+for images in IMAGES:
+
+    rule:
+        name:
+            images.rule("perturb_tokens")
+        input:
+            pixels=reads(files.EVALUATION),
+            weights=files.WEIGHTS,
+            labels=files.TOKEN_LABELS,
+        output:
+            **dict(zip(TOKEN_KINDS, map(images.output, files.TOKEN_PERTURBATIONS))),
+        log:
+            [
+                images.log(f"logs/perturb_tokens/{{model}}/{kind}.log")
+                for kind in TOKEN_KINDS
+            ],
+        wildcard_constraints:
+            model=one_of(images.models),
+        conda:
+            "../../envs/torch.yaml"
+        threads: CONFIG.extraction["threads"]
+        resources:
+            **gpu_resources(
+                images.rule("perturb_tokens"), Gpu(minutes=240, mem_mb=16000)
+            ),
+        params:
+            jobs=batch(
+                "perturb_tokens",
+                ["pixels", "weights", "labels"],
+                **{kind: ("perturbed", {"kind": kind}) for kind in TOKEN_KINDS},
+            ),
+        script:
+            RUN_JOBS
