@@ -25,7 +25,7 @@ import yaml
 CHECKOUT = Path(__file__).resolve().parents[1]
 CLOCKS = ("wall", "cpu")
 CLASSES = 919
-SHARD = 1024
+SHARD = 10_240
 BARE = """
 rule all:
     input: expand("{{name}}.txt", name=range({count}))

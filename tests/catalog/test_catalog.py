@@ -13,7 +13,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from pinned import pinned
 
-from classlens.catalog import causes, explanations, identifiability, memories, tuned_lens
+from classlens.catalog import causes, explanations, files, identifiability, memories, settings, tuned_lens
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
 from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
@@ -98,8 +98,8 @@ def test_names_are_unique_and_groups_need_the_same():
     assert all(analysis.needs == GROUPS[analysis.group].needs for analysis in declared)
 
 
-def named(files):
-    return files(CONFIG, WILDCARDS) if callable(files) else files.format(**WILDCARDS)
+def named(paths):
+    return paths(CONFIG, WILDCARDS) if callable(paths) else paths.format(**WILDCARDS)
 
 
 @pytest.mark.parametrize("rule", rules())
@@ -109,8 +109,8 @@ def test_analyses_of_one_process_fit_together(rule):
     assert len({(analysis.environment, analysis.cluster_group, analysis.gpu) for analysis in analyses}) == 1
     inputs = {}
     for analysis in analyses:
-        for key, files in analysis.inputs.items():
-            assert inputs.setdefault(key, named(files)) == named(files)
+        for key, paths in analysis.inputs.items():
+            assert inputs.setdefault(key, named(paths)) == named(paths)
 
 
 def test_environments_hold_what_their_jobs_import():
@@ -137,6 +137,18 @@ def test_planning_is_light():
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     assert ran.stdout.split() == []
+
+
+@pytest.mark.parametrize(("size", "bounds"), [(10, [(0, 10)]), (4, [(0, 4), (4, 8), (8, 10)]), (5, [(0, 5), (5, 10)])])
+def test_shards_hold_every_image_once(size, bounds):
+    config = config_of(extraction={"shard_size": size})
+    assert config.shards("a_") == len(bounds)
+    assert [config.shard_bounds("a_", shard) for shard in range(len(bounds))] == bounds
+    wildcards = {"model": "a_", "shard": str(len(bounds) - 1)}
+    assert settings.shard(config, wildcards) == dict(zip(("start", "stop"), bounds[-1], strict=True))
+    assert settings.shard(config, {"model": "a_"}) == {}
+    named = files.all_shards(files.shard_of("results/{model}/causes/heads.h5"))(config, {"model": "a_"})
+    assert named == [f"results/a_/shards/causes/heads/{shard}.h5" for shard in range(len(bounds))]
 
 
 CAPTIONS = [analysis.caption for analysis in ANALYSES.values()]

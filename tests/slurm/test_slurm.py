@@ -51,7 +51,7 @@ CONFIG: dict[str, Any] = {
     "extraction": {"shard_size": 8, "threads": 1},
     "statistics": {"resamples": 99},
 }
-GPU_JOBS = ("extract", "perturb_attention")
+GPU_JOBS = ("extract", "perturb_attention", "attribute_logits")
 SHARDS = 4
 SUFFIXES = {".h5", ".csv", ".png", ".svg", ".safetensors"}
 PIXELS = "results/datasets/golden/squash-224-bilinear/evaluation.h5"
@@ -59,7 +59,8 @@ WEIGHTS = "results/golden/weights.safetensors"
 OUTPUT = "results/golden/output.h5"
 """Made together with all layer files, from all shards."""
 TARGETS = ["results/figures/class_building_golden.svg", "results/tables/attention_perturbation.csv"]
-"""Behind them are a job of every group, and every kind of file."""
+TARGETS += ["results/golden/attribution/logit.h5"]
+"""Behind them are a job of every group, every kind of file, and shards of several jobs."""
 
 
 @pytest.fixture(scope="module")
@@ -115,9 +116,10 @@ def test_results_are_those_of_a_local_run(runs: tuple[Workflow, Workflow]) -> No
 def test_shards_ran_on_both_nodes_and_no_two_jobs_at_once_on_one_device(runs: tuple[Workflow, Workflow]) -> None:
     _, remote = runs
     records = gpu_records(remote.opened_store())
-    shards = [record for record in records if record.job == "extract"]
-    assert len(shards) == SHARDS
-    assert {record.provenance["node"] for record in shards} == set(NODES)
+    for job, files in (("extract", 1), ("perturb_attention", 3), ("attribute_logits", 1)):
+        shards = [record for record in records if record.job == job]
+        assert len(shards) == SHARDS * files
+        assert {record.provenance["node"] for record in shards} == set(NODES)
     assert all(record.provenance["visible_devices"] is not None for record in records)
 
     def device(record: Record) -> tuple[str, str]:
