@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from classlens.catalog.job import MASKS, Wildcards
-from classlens.perturbation.kinds import TOKEN_KINDS
+from classlens.perturbation.kinds import TOKEN_KINDS, require_attention_kind
 from classlens.terms import block_name
 
 if TYPE_CHECKING:
@@ -90,6 +90,18 @@ def all_shards(path: str) -> ManyFiles:
     return lambda config, wildcards: [
         path.format(**wildcards, shard=shard) for shard in range(config.shards(wildcards["model"]))
     ]
+
+
+def joined_shards(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the shards of a model's file that rows of shards make.
+
+    Raises:
+        InputError: it is of an attention perturbation that does not apply to the model.
+    """
+    model, kind = wildcards["model"], wildcards["file"].removeprefix("perturbation/attention_")
+    if kind != wildcards["file"]:
+        require_attention_kind(kind, model, has_class_token=config.architecture(model)["has_class_token"])
+    return all_shards(shard_of("results/{model}/{file}.h5"))(config, wildcards)
 
 
 def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:

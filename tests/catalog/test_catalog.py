@@ -151,6 +151,14 @@ def test_shards_hold_every_image_once(size, bounds):
     assert named == [f"results/a_/shards/causes/heads/{shard}.h5" for shard in range(len(bounds))]
 
 
+def test_a_perturbation_that_does_not_apply_has_no_shards():
+    without = replace(CONFIG, architectures=dict.fromkeys(CONFIG.models, FACTS | {"has_class_token": False}))
+    wildcards = {"model": "a_", "file": "perturbation/attention_no_cls"}
+    assert files.joined_shards(CONFIG, wildcards) == ["results/a_/shards/perturbation/attention_no_cls/0.h5"]
+    with pytest.raises(InputError, match="'no_cls' does not apply to a_"):
+        files.joined_shards(without, wildcards)
+
+
 CAPTIONS = [analysis.caption for analysis in ANALYSES.values()]
 CAPTIONS += [ANALYSES[name].figure.caption for name in FIGURES]
 

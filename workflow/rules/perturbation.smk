@@ -62,9 +62,6 @@ rule refused_perturbation:
         ),
 
 
-ruleorder: refused_perturbation > join_shards
-
-
 for images in IMAGES:
 
     rule:

@@ -4,7 +4,7 @@
 # Of files with a row per image and nothing else.
 rule join_shards:
     input:
-        shards=reads(files.all_shards(files.shard_of("results/{model}/{file}.h5"))),
+        shards=reads(files.joined_shards),
     output:
         joined="results/{model}/{file}.h5",
     log:
