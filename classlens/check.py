@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from classlens.config import Config, read_config
+from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
 from classlens.data.select import few_training_images, images_per_class
 from classlens.data.source import Source
@@ -147,7 +148,8 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
             return str(error)
         return None
 
-    looked = in_order(problem, stimuli, THREADS, f"looking at {source.name}")
+    nearby = [stimuli[index] for index in as_stored([item.file for item in stimuli])]
+    looked = in_order(problem, nearby, THREADS, f"looking at {source.name}")
     found = [(item, text) for item, text in looked if text is not None]
     findings.problems += _grouped(found, source.name)
     masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0

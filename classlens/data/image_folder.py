@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from classlens.data.classes import CLASSES, read_classes
 from classlens.data.mask import CLASS, CONTEXT, Mask
-from classlens.data.raw import ImageFiles, is_plain_name, read_text, require_text
+from classlens.data.raw import ImageFiles, is_plain_name, require_text
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
-CLASSES = "classes.txt"
 PARTITIONS = {"evaluation": "validation", "training": "train"}
 OPENED = """
 .apng .avif .avifs .blp .bmp .bufr .bw .cur .dcx .dds .dib .emf .eps .fit .fits .flc .fli .ftc .ftu .gbr .gif .grib .h5
@@ -100,13 +100,10 @@ class ImageFolder(ImageFiles):
         listed = self.root / CLASSES
         if not listed.is_file():
             return {class_id: class_id for class_id in present}
-        lines = [line.strip() for line in read_text(listed).splitlines() if line.strip()]
-        names = {class_id: text or class_id for class_id, _, text in (line.partition(" ") for line in lines)}
+        names = read_classes(listed)
         for class_id in names:
             if not is_plain_name(class_id):
                 raise InputError(f"{listed}: {class_id} is not the plain name of a folder; correct the line")
-        if len(names) < len(lines):
-            raise InputError(f"{listed} names a class twice; each line is a class of its own")
         unlisted = [class_id for class_id in present if class_id not in names]
         if unlisted:
             raise InputError(f"{listed} lacks the class folders {', '.join(unlisted[:5])}; add a line for each")

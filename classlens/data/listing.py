@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
 
+from classlens.data.order import as_stored
 from classlens.data.select import few_training_images, images_per_class, select
 from classlens.data.source import Place, Source
-from classlens.data.stimulus import read_stimuli, write_mask_digests, write_stimuli
+from classlens.data.stimulus import Listed, Stimulus, read_stimuli, write_mask_digests, write_stimuli
 from classlens.data.threads import in_order
+
+Item = TypeVar("Item", Stimulus, Listed)
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +41,7 @@ def list_stimuli(
     log.info("datasets.%s: %s", images.name, images_per_class(images, stimuli, selection))
     if warning := few_training_images(images, stimuli, selection):
         log.warning("%s", warning)
-    listed = in_order(lambda item: images.digest(item.file), stimuli, threads, "listing")
-    write_stimuli(stimuli, (digest for _, digest in listed), table)
+    write_stimuli(stimuli, _digests(lambda item: images.digest(item.file), stimuli, threads, "listing"), table)
 
 
 def list_masks(
@@ -65,5 +67,12 @@ def list_masks(
         InputError: an image has no mask.
     """
     images, masks = read_stimuli(stimuli, "evaluation"), source(**place)
-    listed = in_order(lambda item: masks.mask_digest(item.file, item.class_id), images, threads, "listing masks")
-    write_mask_digests(images, (digest for _, digest in listed), table)
+    digests = _digests(lambda item: masks.mask_digest(item.file, item.class_id), images, threads, "listing masks")
+    write_mask_digests(images, digests, table)
+
+
+def _digests(digest: Callable[[Item], str], items: Sequence[Item], threads: int, what: str) -> list[str]:
+    """Return the digest of each item, found in the order in which they are stored."""
+    order = as_stored([item.file for item in items])
+    found = dict(in_order(lambda index: digest(items[index]), order, threads, what))
+    return [found[index] for index in range(len(items))]

@@ -1,11 +1,11 @@
-"""A memory of digests of files, so that an unchanged file is not read again."""
+"""A memory of what was found in files, such as their digests, so that an unchanged file is not read again."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +19,8 @@ Signature = tuple[str, str, int, int, int, int]
 """File system, inode, size (bytes), modification and change time (ns), number of links."""
 
 
-class DigestMemory:
-    """Remembers digests by file system, inode, size, and the times of modification and change.
+class FileMemory:
+    """Remembers a text about each file by file system, inode, size, and the times of modification and change.
 
     Tools can set a modification time back (`cp -p`, `rsync -a`); the change time is the system's own.
 
@@ -29,13 +29,14 @@ class DigestMemory:
 
     Args:
         path: the SQLite file; made when first needed.
+        find: reads a file and returns the text, always the same of the same content.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, find: Callable[[str], str]) -> None:
+        self._path, self._find = path, find
 
-    def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
-        """Return the digest of each file, reading only those that are new or changed.
+    def texts(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
+        """Return the text of each file, reading only those that are new or changed.
 
         Args:
             paths: the files.
@@ -46,27 +47,19 @@ class DigestMemory:
         files = [str(path) for path in paths]
         stats = [os.stat(file) for file in files]
         known = self._recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
-        unknown = [index for index, digest in enumerate(known) if digest is None]
+        unknown = [index for index, text in enumerate(known) if text is None]
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(digest_file, (files[index] for index in unknown)))
+            found = list(pool.map(self._find, (files[index] for index in unknown)))
         now = time.time_ns()
         settled = []
-        for index, digest in zip(unknown, found, strict=True):
-            known[index] = digest
+        for index, text in zip(unknown, found, strict=True):
+            known[index] = text
             before, after = (_signature(files[index], stat) for stat in (stats[index], os.stat(files[index])))
             # A file that was changed a moment ago may change again within one tick of its clock.
             if after == before and stats[index].st_ctime_ns < now - SETTLED_NS:
-                settled.append((*after, digest))
+                settled.append((*after, text))
         self._store(settled)
-        return [digest for digest in known if digest is not None]
-
-    def digest(self, path: Path | str, *, linked: bool = False) -> str:
-        """Return the digest of one file, see `digests`."""
-        return self.digests([path], linked=linked)[0]
-
-    def remember(self, path: Path | str, digest: str) -> None:
-        """Note the digest of a file that nobody writes to any more."""
-        self._store([(*_signature(str(path), os.stat(path)), digest)])
+        return [text for text in known if text is not None]
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=10)
@@ -98,6 +91,29 @@ class DigestMemory:
                 connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError):
             return
+
+
+class DigestMemory(FileMemory):
+    """Remembers the SHA-256 of files.
+
+    Args:
+        path: the SQLite file; made when first needed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, lambda file: digest_file(file))
+
+    def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
+        """Return the digest of each file, see `texts`."""
+        return self.texts(paths, linked=linked, threads=threads)
+
+    def digest(self, path: Path | str, *, linked: bool = False) -> str:
+        """Return the digest of one file, see `texts`."""
+        return self.digests([path], linked=linked)[0]
+
+    def remember(self, path: Path | str, digest: str) -> None:
+        """Note the digest of a file that nobody writes to any more."""
+        self._store([(*_signature(str(path), os.stat(path)), digest)])
 
 
 def _signature(path: str, stat: os.stat_result) -> Signature:
