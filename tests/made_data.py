@@ -1,8 +1,14 @@
 """Small data sets that tests make."""
 
+import io
+import json
 import pickle
+import tarfile
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
 
 RNG = np.random.default_rng(0)
 NAMES = ("apple", "aquarium_fish", "baby")
@@ -23,3 +29,52 @@ def write_cifar(folder, classes=NAMES, per_class=4):
         (inside / partition).write_bytes(pickle.dumps(content, protocol=2))
     (inside / "meta").write_bytes(pickle.dumps({"fine_label_names": list(classes)}, protocol=2))
     return folder
+
+
+def png(size=(6, 5), rng=RNG):
+    """Return the bytes of a picture of noise."""
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(file, "png")
+    return file.getvalue()
+
+
+def left_half(size=(6, 5)):
+    """Return the bytes of a mask whose left half is class."""
+    shown = np.zeros(size[::-1], np.uint8)
+    shown[:, : size[0] // 2] = 1
+    file = io.BytesIO()
+    Image.fromarray(shown).save(file, "png")
+    return file.getvalue()
+
+
+def write_tar(path, members):
+    """Write a tar file of members by name; bytes are a file's content, anything else is a member's own header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as file:
+        for name, content in members:
+            header = content if isinstance(content, tarfile.TarInfo) else tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                header.size = len(content)
+            file.addfile(header, io.BytesIO(content) if isinstance(content, bytes) else None)
+    return path
+
+
+def write_parquet(path, images, labels, masks=None, names=None, plain=False, **options):
+    """Write a Parquet file as Hugging Face's libraries do, or with plain bytes; options are those of pyarrow."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def column(contents):
+        if plain:
+            return pa.array(contents, pa.binary())
+        fields = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+        return pa.array([{"bytes": content, "path": "x.png"} for content in contents], fields)
+
+    columns = {"image": column(images), "label": pa.array(labels, pa.int64())}
+    if masks is not None:
+        columns["mask"] = column(masks)
+    table = pa.table(columns)
+    if names is not None:
+        features = {"image": {"_type": "Image"}, "label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    pq.write_table(table, path, **options)
+    return path

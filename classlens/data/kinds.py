@@ -13,6 +13,8 @@ KINDS = {
     "imagenet_s": "classlens.data.imagenet_s:ImageNetS",
     "cifar100": "classlens.data.cifar100:Cifar100",
     "image_folder": "classlens.data.image_folder:ImageFolder",
+    "webdataset": "classlens.data.webdataset:WebDataset",
+    "parquet": "classlens.data.parquet:Parquet",
 }
 
 

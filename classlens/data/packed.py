@@ -1,0 +1,299 @@
+"""Data sets packed into shards: thousands of images in a file, so that a million images are some hundred files.
+
+root/validation/*, root/train/*   shards of evaluation images, of training images
+root/validation*, root/train*     instead, by how the shards' names begin
+root/*                            instead: of each class the first per_class images are for evaluation, the next for
+                                  training
+root/classes.txt                  optional, as of image folders: line number = class index
+
+An image's file name in stimuli.csv is SHARD#NAME, such as train/000003.tar#000017.jpg. What a shard holds, and where,
+is its index. It is read once and remembered in the working directory while the shard stays as it is: the workflow asks
+for all images in every process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from abc import abstractmethod
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from classlens.batching import batches
+from classlens.cache import CACHE
+from classlens.data.classes import CLASSES, read_classes
+from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.order import as_stored
+from classlens.data.raw import require_text
+from classlens.data.source import Source
+from classlens.data.stimulus import Stimulus
+from classlens.errors import InputError
+from classlens.store.memory import FileMemory
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+PARTITIONS = {"evaluation": "validation", "training": "train"}
+KEPT = 16
+"""Indices at hand while images are read."""
+LOOKED_OVER = 64
+"""Indices that are asked for at a time."""
+
+
+class Packed(Source):
+    """Images and masks in shards."""
+
+    suffix: ClassVar[str]
+    """Of shards."""
+    version: ClassVar[int]
+    """Raised when an index holds something else, or other shards are refused."""
+
+    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
+        super().__init__(root, mask_root, name)
+        self._kept, self._finding = lru_cache(KEPT)(self._rows), Lock()
+
+    @staticmethod
+    @abstractmethod
+    def look(shard: str) -> dict[str, Any]:
+        """Return a shard's index, as JSON knows it; images themselves are not read.
+
+        Returns:
+            `images`, the names of its images; `labels`, their class indices (at least 0); `masks`, false where it has
+            none; and what else the kind needs.
+
+        Raises:
+            InputError: the shard, or something in it, is wrong; the message names both.
+        """
+
+    @abstractmethod
+    def read(self, shard: Path, index: Mapping[str, Any], row: int, *, mask: bool = False) -> bytes:
+        """Return the content of an image, or of its mask; errors are those of `content`."""
+
+    def named(self, _index: Mapping[str, Any]) -> list[str] | None:
+        """Return the names of classes that a shard brings, None if it brings none."""
+        return None
+
+    def masked(self, index: Mapping[str, Any], _image: str) -> bool:
+        """Tell whether an image of a shard has a mask."""
+        return bool(index["masks"])
+
+    def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
+        """Return all images, class by class, each class's in the order of shards and of images in them."""
+        classes, names, seen = self._classes, self._names, Counter[int]()
+        found = defaultdict[int, list[Stimulus]](list)
+        for split, shards in self._shards.items():
+            for shard, index in self._indices(shards):
+                if names is not None and self.named(index) != names:
+                    raise InputError(
+                        f"{self.root / shard} has other names of classes than the first shard; make them equal"
+                    )
+                for image, label in zip(index["images"], index["labels"], strict=True):
+                    if label >= len(classes):
+                        raise InputError(
+                            f"{self.root / shard}: {image} has the class {label}, but classes are "
+                            f"0..{len(classes) - 1}; correct it, or the list of classes"
+                        )
+                    own = split or ("evaluation" if _wanted(seen[label], selection["per_class"]) else "training")
+                    seen[label] += 1
+                    class_id, text = classes[label]
+                    found[label].append(Stimulus(own, label, class_id, text, f"{shard}#{image}"))
+        return [item for label in sorted(found) for item in found[label]]
+
+    def class_count(self) -> int:
+        """Return the number of classes that are listed, by classes.txt or by a shard; else there are images of each."""
+        return len(self._classes)
+
+    @property
+    def more_training(self) -> str:
+        """How a class gets more training images."""
+        if "training" in self._shards:
+            return f"add shards of {PARTITIONS['training']}"
+        return "lower per_class: training images are those that it leaves (see docs/data.md)"
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the first shard of evaluation images has masks."""
+        first = next(iter(self._shards.values()))[:1]
+        return any(index["masks"] for _, index in self._indices(first))
+
+    def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the shards of the chosen images, and the list of classes; which are chosen follows from these."""
+        shards = {str(self.root / self._split(item.file)[0]) for item in chosen}
+        return [*sorted(shards), *([str(self._listed)] if self._listed.is_file() else [])]
+
+    def mask_files(self, chosen: Sequence[Stimulus]) -> list[str]:
+        """Return the shards of the chosen evaluation images."""
+        if not self.has_masks:
+            raise self.no_masks()
+        files = [item.file for item in chosen if item.split == "evaluation"]
+        for number in as_stored(files):
+            self._find(files[number], mask=True)
+        return sorted({str(self.root / self._split(file)[0]) for file in files})
+
+    def content(self, file: str) -> bytes:
+        """Read an image out of its shard.
+
+        Raises:
+            InputError: it is not there, or cannot be read.
+        """
+        return self._read(file, mask=False)
+
+    def decode(self, content: bytes, file: str) -> Image.Image:
+        """Decode an image."""
+        from classlens.data.images import open_image  # Pillow is for decoding alone
+
+        return open_image(content, Path(self._shown(file)))
+
+    def mask_content(self, file: str, class_id: str) -> bytes:
+        """Read an image's mask out of its shard."""
+        return self._read(file, mask=True)
+
+    def decode_mask(self, content: bytes, file: str) -> Mask:
+        """Decode a mask: pixels that are not zero are class."""
+        import numpy as np  # for decoding alone, as Pillow
+
+        from classlens.data.images import open_nonzero
+
+        return np.where(open_nonzero(content, Path(self._shown(file))), CLASS, CONTEXT).astype(np.uint8)
+
+    @cached_property
+    def _shards(self) -> dict[str, list[str]]:
+        """Return the shards by split, relative to the root; by "" where evaluation and training images share them."""
+        if not self.root.is_dir():
+            raise InputError(
+                f"datasets.{self.name}.root: there is no folder {self.root}"
+                f"{'' if self.root.is_absolute() else f' in {Path.cwd()}'}; point it to the one that holds the shards"
+            )
+        if all((self.root / partition).is_dir() for partition in PARTITIONS.values()):
+            found = {split: self._files(partition) for split, partition in PARTITIONS.items()}
+        else:
+            every = self._files("")
+            named = {split: [one for one in every if one.startswith(name)] for split, name in PARTITIONS.items()}
+            found = named if all(named.values()) else {"": every}
+            if "" in found and any(named.values()) and every not in named.values():
+                raise InputError(
+                    f"datasets.{self.name}.root: {self.root} has shards of some other name beside "
+                    f"{' or '.join(f'{name}*' for name in PARTITIONS.values())}; call shards of evaluation "
+                    f"images {PARTITIONS['evaluation']}*{self.suffix}, of training images "
+                    f"{PARTITIONS['training']}*{self.suffix}"
+                )
+        if not found.get("evaluation", found.get("")):
+            raise InputError(
+                f"datasets.{self.name}.root: {self.root} has no shards of evaluation images (*{self.suffix}); see "
+                f"docs/data.md for where they go"
+            )
+        return found
+
+    def _files(self, folder: str) -> list[str]:
+        """Return the shards of a folder by name."""
+        names = sorted(entry.name for entry in os.scandir(self.root / folder) if not entry.is_dir())
+        shards = [name for name in names if name.lower().endswith(self.suffix) and not name.startswith(".")]
+        for name in shards:
+            require_text(name)
+            if f"{self.suffix}#" in name.lower():
+                raise InputError(f"{self.root / folder / name}: {self.suffix}# ends a shard's name; rename the file")
+        return [f"{folder}/{name}" if folder else name for name in shards]
+
+    @property
+    def _listed(self) -> Path:
+        return self.root / CLASSES
+
+    @cached_property
+    def _classes(self) -> list[tuple[str, str]]:
+        """Return ids and names of classes."""
+        if self._listed.is_file():
+            return list(read_classes(self._listed).items())
+        names = self._names
+        if names is None:
+            names = [str(label) for label in range(self._unlisted())]
+        return [(str(label), name) for label, name in enumerate(names)]
+
+    @cached_property
+    def _names(self) -> list[str] | None:
+        """Return the names of classes that the first shard brings and the others must have, None for none."""
+        if self._listed.is_file():
+            return None
+        return next(self.named(index) for _, index in self._indices(next(iter(self._shards.values()))[:1]))
+
+    def _unlisted(self) -> int:
+        """Return the number of classes that images have; without a list, a class without image may be a wrong label."""
+        shards = [shard for shards in self._shards.values() for shard in shards]
+        labels = {label: (shard, row) for shard, index in self._indices(shards) for row, label in _firsts(index)}
+        highest = max(labels, default=-1)
+        if highest >= len(labels):
+            missing = next(label for label in range(highest) if label not in labels)
+            shard, row = labels[highest]
+            image = next(index for _, index in self._indices([shard]))["images"][row]
+            raise InputError(
+                f"{self.root / shard}: {image} has the class {highest}, but no image has the class {missing}; correct "
+                f"it, or write {self._listed}, a line per class"
+            )
+        return len(labels)
+
+    def _indices(self, shards: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield shards with their indices."""
+        for part in batches(len(shards), LOOKED_OVER):
+            try:
+                texts = self._memory.texts([self.root / shard for shard in shards[part]])
+            except OSError as error:
+                raise InputError(f"{error.filename} cannot be read ({error.strerror}); replace it") from error
+            for shard, text in zip(shards[part], texts, strict=True):
+                yield shard, json.loads(text)
+
+    @cached_property
+    def _memory(self) -> FileMemory:
+        kind = self.suffix.removeprefix(".")
+        return FileMemory(Path.cwd() / CACHE / f"{kind}-{self.version}.sqlite", lambda shard: self._looked(shard))
+
+    def _looked(self, shard: str) -> str:
+        # Opening a named pipe would wait for ever.
+        if not stat.S_ISREG(os.stat(shard).st_mode):
+            raise InputError(f"{shard} is not a regular file; replace it, or take it out of the data set")
+        return json.dumps(self.look(shard))
+
+    def _rows(self, shard: str) -> tuple[dict[str, Any], dict[str, int]]:
+        """Return a shard's index, and the row of each of its images."""
+        [(_, index)] = self._indices([shard])
+        return index, {image: row for row, image in enumerate(index["images"])}
+
+    def _find(self, file: str, *, mask: bool) -> tuple[Path, dict[str, Any], int]:
+        """Return an image's shard, the shard's index, and the image's row there."""
+        shard, image = self._split(file)
+        with self._finding:  # or every thread would read the index that one of them is reading
+            index, rows = self._kept(shard)
+        if image not in rows:
+            raise InputError(f"{self._shown(file)} is gone; restore it, or run again")
+        if mask and not self.masked(index, image):
+            raise InputError(f"{self._shown(file)} has no mask; add it, or take all masks away")
+        return self.root / shard, index, rows[image]
+
+    def _read(self, file: str, *, mask: bool) -> bytes:
+        shard, index, row = self._find(file, mask=mask)
+        try:
+            return self.read(shard, index, row, mask=mask)
+        except OSError as error:
+            raise InputError(f"{shard} cannot be read ({error.strerror or error}); replace it") from error
+
+    def _split(self, file: str) -> tuple[str, str]:
+        """Return shard and name of an image's file name."""
+        end = file.lower().index(f"{self.suffix}#") + len(self.suffix)
+        return file[:end], file[end + 1 :]
+
+    def _shown(self, file: str) -> str:
+        shard, image = self._split(file)
+        return f"{self.root / shard}: {image}"
+
+
+def _wanted(seen: int, wanted: int | None) -> bool:
+    return wanted is None or seen < wanted
+
+
+def _firsts(index: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
+    """Yield the row of an image of each class that a shard has, with the class."""
+    rows = {label: row for row, label in enumerate(index["labels"])}
+    return ((row, label) for label, row in rows.items())
