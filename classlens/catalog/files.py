@@ -104,6 +104,13 @@ def joined_shards(config: Config, wildcards: Wildcards) -> list[str]:
     return all_shards(shard_of("results/{model}/{file}.h5"))(config, wildcards)
 
 
+def parts(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the parts of a packed data set's pixels."""
+    folder = f"results/datasets/{wildcards['dataset']}/{wildcards['geometry']}/parts"
+    count = len(config.part_bounds(wildcards["dataset"], wildcards["split"]))
+    return [f"{folder}/{wildcards['split']}_{part}.h5" for part in range(count)]
+
+
 def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the files of the attention perturbations that apply to a model."""
     model = wildcards["model"]

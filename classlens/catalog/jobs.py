@@ -35,6 +35,14 @@ OTHER_JOBS = (
         RAW,
         plugins=settings.source,
     ),
+    Job(
+        "pixels_part",
+        "classlens.data.pixels:write_pixels",
+        (settings.geometry, settings.split, settings.part),
+        RAW,
+        plugins=settings.source,
+    ),
+    Job("join_pixels", "classlens.data.join:join_pixels", (settings.split,)),
     Job("masks", "classlens.data.pixels:write_masks", (settings.geometry,), RAW, plugins=settings.source),
     Job(
         "token_labels",

@@ -57,6 +57,11 @@ def split(_config: Config, wildcards: Wildcards) -> Slice:
     return {"split": wildcards["split"]}
 
 
+def part(config: Config, wildcards: Wildcards) -> Slice:
+    """Which images of a packed data set a job decodes."""
+    return {"part": list(config.part_bounds(wildcards["dataset"], wildcards["split"])[int(wildcards["part"])])}
+
+
 def labelling(config: Config, wildcards: Wildcards) -> Slice:
     """How masks label tokens."""
     return {"mode": config.dataset(wildcards["model"])["token_labels"]}

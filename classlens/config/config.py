@@ -10,7 +10,8 @@ from typing import Any, TypedDict, TypeVar
 from classlens.catalog.analyses import GROUPS
 from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
-from classlens.data.kinds import open_dataset
+from classlens.data.kinds import kind_of, open_dataset
+from classlens.data.packed import Packed
 from classlens.data.select import select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
@@ -52,6 +53,10 @@ REASONS = {
 
 def _yaml(number: int | None) -> str:
     return "null, which is all" if number is None else str(number)
+
+
+def _bounds(count: int, size: int) -> list[tuple[int, int]]:
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
 
 
 def twin_name(model: str) -> str:
@@ -184,7 +189,8 @@ class Config:
     def has(self, model: str, need: str) -> bool:
         """Tell whether a model has what an analysis needs, see `classlens.catalog.job`."""
         if need == MASKS:
-            return self.source(self.models[model]["dataset"]).has_masks
+            dataset = self.models[model]["dataset"]
+            return self._once(MASKS, dataset, lambda: self.source(dataset).has_masks)
         if need == TRAINING_IMAGES:
             return self.images(self.models[model]["dataset"], "training") > 0
         if need == HEATMAP_METHOD:
@@ -233,6 +239,14 @@ class Config:
         """Return first and last + 1 image of a shard of a model's evaluation images."""
         count, size = self.images(self.models[model]["dataset"]), self.extraction["shard_size"]
         return shard * size, min((shard + 1) * size, count)
+
+    def packed(self, dataset: str) -> bool:
+        """Tell whether a data set's images are packed into shards; they are decoded in parts, by a job each."""
+        return issubclass(kind_of(self.datasets[dataset]), Packed)
+
+    def part_bounds(self, dataset: str, split: str) -> list[tuple[int, int]]:
+        """Return first and last + 1 image of every part of a split, in the order in which images are stored."""
+        return _bounds(self.images(dataset, split), self.datasets[dataset]["images_per_job"])
 
     def attention_kinds(self, model: str) -> list[str]:
         """Return the attention perturbations that apply to a model."""

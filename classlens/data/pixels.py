@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Unpack
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from classlens.data.geometry import Geometry
+from classlens.data.order import as_stored
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import Listed, read_mask_digests, read_stimuli
 from classlens.data.threads import in_order
@@ -26,6 +28,7 @@ def write_pixels(
     geometry: Geometry,
     split: str,
     threads: int,
+    part: Sequence[int] | None = None,
     **place: Unpack[Place],
 ) -> None:
     """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
@@ -39,28 +42,51 @@ def write_pixels(
         geometry: how images are moved.
         split: "evaluation" or "training".
         threads: images that are decoded at a time.
+        part: write some images alone: in the order in which they are stored, the first and the one behind the last.
         place: see `Place`.
 
     Raises:
         InputError: there is no image, or one cannot be read, or changed since it was listed.
     """
-    images, listed = source(**place), read_stimuli(stimuli, split)
+    images, listed = source(**place), read_images(stimuli, split)
+    if part is not None:
+        listed = [listed[index] for index in as_stored([item.file for item in listed])[slice(*part)]]
+
+    def decode(item: Listed) -> npt.NDArray[np.uint8]:
+        return np.asarray(geometry.image(images.image(item.file, item.sha256)))
+
+    with pixel_writer(pixels, listed, geometry.size) as writer:
+        for item, image in in_order(decode, listed, threads, "decoding images"):
+            writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
+
+
+def read_images(stimuli: str, split: str) -> list[Listed]:
+    """Return the images of a split of stimuli.csv.
+
+    Raises:
+        InputError: there is none.
+    """
+    listed = read_stimuli(stimuli, split)
     if not listed:  # the evaluation split always has some
         raise InputError("there are no training images; raise the data set's train_per_class, or lower its per_class")
-    size = geometry.size
+    return listed
+
+
+def pixel_writer(path: str, listed: Sequence[Listed], size: int) -> RowWriter:
+    """Return what writes a file of pixels.
+
+    Args:
+        path: the file.
+        listed: its images.
+        size: of each, width and height (pixels).
+    """
     highest = max(item.class_index for item in listed)
     columns = {
         "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
         "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index"),
     }
-
-    def decode(item: Listed) -> npt.NDArray[np.uint8]:
-        return np.asarray(geometry.image(images.image(item.file, item.sha256)))
-
     rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
-    with RowWriter(pixels, len(listed), columns, chunk_rows=rows) as writer:
-        for item, image in in_order(decode, listed, threads, "decoding images"):
-            writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
+    return RowWriter(path, len(listed), columns, chunk_rows=rows)
 
 
 def write_masks(

@@ -47,6 +47,7 @@ CONFIG = config_of()
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
 WILDCARDS |= {
     "summed": "heads",
+    "part": "0",
     "branch": "attn",
     "kind": "self_only",
     "method": "gradient",

@@ -1,5 +1,7 @@
 """Images and masks of data sets, decoded once."""
 
+PACKED = [name for name in CONFIG.datasets if CONFIG.packed(name)]
+
 
 rule stimuli:
     input:
@@ -45,11 +47,50 @@ rule pixels:
         pixels="results/datasets/{dataset}/{geometry}/{split}.h5",
     log:
         "logs/pixels/{dataset}/{geometry}/{split}.log",
+    wildcard_constraints:
+        dataset=one_of(name for name in CONFIG.datasets if name not in PACKED),
     conda:
         "../../envs/data.yaml"
     threads: 8
     params:
         jobs=jobs("pixels"),
+    script:
+        RUN_JOBS
+
+
+# Packed images are decoded in the order in which they are stored, and brought into that of the classes afterwards.
+rule pixels_part:
+    input:
+        stimuli="results/datasets/{dataset}/stimuli.csv",
+    output:
+        pixels=temp("results/datasets/{dataset}/{geometry}/parts/{split}_{part}.h5"),
+    log:
+        "logs/pixels/{dataset}/{geometry}/{split}_{part}.log",
+    wildcard_constraints:
+        dataset=one_of(PACKED),
+    conda:
+        "../../envs/data.yaml"
+    threads: 8
+    params:
+        jobs=jobs("pixels_part"),
+    script:
+        RUN_JOBS
+
+
+rule join_pixels:
+    input:
+        parts=reads(files.parts),
+        stimuli="results/datasets/{dataset}/stimuli.csv",
+    output:
+        pixels="results/datasets/{dataset}/{geometry}/{split}.h5",
+    log:
+        "logs/pixels/{dataset}/{geometry}/{split}.log",
+    wildcard_constraints:
+        dataset=one_of(PACKED),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        jobs=jobs("join_pixels"),
     script:
         RUN_JOBS
 
