@@ -1,0 +1,113 @@
+"""Packed data sets through the workflow: results of the same images in folders, jobs by part, shards as raw files."""
+
+from __future__ import annotations
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+from conftest import TINY_MODEL, Workflow
+from made_data import left_half, png, write_parquet, write_tar
+
+pytestmark = pytest.mark.workflow
+
+CLASSES = ("cat", "dog", "emu")
+KINDS = ("image_folder", "webdataset", "parquet")
+SIZE = (48, 40)
+
+
+def write_images(folder):
+    """Write images and masks as folders, tar shards and Parquet files; the packed ones lie across classes."""
+    rng = np.random.default_rng(0)
+    for class_id in CLASSES:
+        (folder / "image_folder" / class_id).mkdir(parents=True)
+        (folder / "masks" / class_id).mkdir(parents=True)
+    every = [(number, label, png(SIZE, rng)) for number in range(4) for label in range(3)]
+    for number, label, content in every:
+        (folder / "image_folder" / CLASSES[label] / f"{number}.png").write_bytes(content)
+        (folder / "masks" / CLASSES[label] / f"{number}.png").write_bytes(left_half(SIZE))
+    for shard in range(2):
+        samples = every[6 * shard : 6 * shard + 6]
+        members = [
+            member
+            for number, label, content in samples
+            for member in (
+                (f"{CLASSES[label]}/{number}.png", content),
+                (f"{CLASSES[label]}/{number}.mask.png", left_half(SIZE)),
+                (f"{CLASSES[label]}/{number}.cls", b"%d" % label),
+            )
+        ]
+        write_tar(folder / f"webdataset/{shard:06}.tar", members)
+        contents, labels = [content for *_, content in samples], [label for _, label, _ in samples]
+        masks = [left_half(SIZE)] * 6
+        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, masks, CLASSES)
+    (folder / "webdataset/classes.txt").write_text("\n".join(CLASSES))
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("packed")
+    write_images(folder)
+    common = {"per_class": 3, "train_per_class": 1, "images_per_job": 4}
+    config = {
+        "datasets": {
+            kind: {"kind": kind, "root": kind, **common, **({"masks": "masks"} if kind == "image_folder" else {})}
+            for kind in KINDS
+        },
+        "models": {kind: {**TINY_MODEL, "dataset": kind} for kind in KINDS},
+    }
+    workflow = Workflow(folder, config)
+    workflow.run(*targets())
+    return workflow
+
+
+def targets():
+    names = [f"results/{kind}/{name}.h5" for kind in KINDS for name in ("output", "token_labels")]
+    return [*names, *(f"results/datasets/{kind}/squash-16-bilinear/training.h5" for kind in KINDS)]
+
+
+def pixels(workflow, kind, split):
+    return workflow.result(f"datasets/{kind}/squash-16-bilinear/{split}.h5").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_results_are_those_of_folders(workflow, kind):
+    for split in ("evaluation", "training"):
+        assert pixels(workflow, kind, split) == pixels(workflow, "image_folder", split)
+    for name in ("token_labels", "output"):
+        with (
+            h5py.File(workflow.result(f"{kind}/{name}.h5")) as ours,
+            h5py.File(workflow.result(f"image_folder/{name}.h5")) as theirs,
+        ):
+            assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_jobs_are_by_part_and_raw_files_are_shards(workflow, kind):
+    records = [record for record in workflow.opened_store().records() if record.wildcards.get("dataset") == kind]
+    parts = sorted(record.parts["config"]["part"] for record in records if record.job == "pixels_part")
+    assert parts == [[0, 3], [0, 4], [4, 8], [8, 9]]
+    [listing] = [record for record in records if record.job == "stimuli"]
+    assert len(listing.sources["raw"]) == 2 + (kind == "webdataset")
+    assert not list(workflow.result(f"datasets/{kind}").glob("*/parts/*.h5"))  # gone once they are joined
+    table = workflow.result(f"datasets/{kind}/stimuli.csv").read_text().splitlines()
+    assert table[1].startswith("evaluation,0,0,cat,cat," if kind == "webdataset" else "evaluation,0,0,0,cat,")
+
+
+def test_nothing_is_done_twice(workflow):
+    assert workflow.computes(*targets()) == []
+
+
+def test_what_changes_in_a_shard_is_seen_and_named(workflow, tmp_path):
+    """Last, because it changes a shard, without a change of its size or time."""
+    shard = workflow.folder / "webdataset/000000.tar"
+    stat, content = shard.stat(), shard.read_bytes()
+    start = content.index(b"\x89PNG")
+    shard.write_bytes(content[:start] + b"\x00" * 60 + content[start + 60 :])
+    os.utime(shard, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    workflow.run("results/webdataset/output.h5", ok=False)
+    logs = "".join(path.read_text() for path in workflow.folder.glob("logs/pixels/webdataset/**/*.log"))
+    assert "webdataset/000000.tar: cat/0.png cannot be read as an image" in logs
+    shard.write_bytes(content)
+    assert workflow.computes("results/webdataset/output.h5") == []
