@@ -162,7 +162,8 @@ def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
     """Return problems of images: those that differ in the image's name alone in one line, with the first in full."""
     groups: dict[str, list[tuple[Stimulus, str]]] = {}
     for item, text in found:
-        groups.setdefault(text.replace(item.file.rpartition(".")[0] or item.file, "*"), []).append((item, text))
+        alike = text.replace(item.file.replace("#", ": "), "*")  # as messages call packed images
+        groups.setdefault(alike.replace(item.file.rpartition(".")[0] or item.file, "*"), []).append((item, text))
     lines = []
     for (_, first), *others in groups.values():
         named = ", ".join(item.file for item, _ in others[:MOST_NAMED])

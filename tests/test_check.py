@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, TINY_MODEL
+from made_data import png, write_parquet, write_tar
 from PIL import Image
 
 from classlens import estimate
@@ -171,3 +172,20 @@ def test_missing_training_images_of_a_published_data_set_are_a_note(tmp_path, mo
     findings = check("my.yaml", quick=True)
     assert findings.problems == []
     assert any("data/ImageNetS919/test (training images" in note for note in findings.notes)
+
+
+@pytest.mark.parametrize("kind", ["webdataset", "parquet"])
+def test_broken_images_of_shards_take_one_line(checked, working, kind):
+    cut = png()[:60]
+    if kind == "parquet":
+        write_parquet(working / "photos/0.parquet", [png(), *[cut] * 15], [0] * 16)
+    else:
+        members = [
+            (f"{key:02}.{name}", content) for key in range(16) for name, content in (("png", cut), ("cls", b"0"))
+        ]
+        write_tar(working / "photos/0.tar", [(members[0][0], png()), *members[1:]])
+    [problem] = checked(quick=False, kind=kind, per_class=16, train_per_class=0).problems
+    assert problem.startswith(
+        f"datasets.photos: photos/0.{'tar: 01.png' if kind == 'webdataset' else 'parquet: 01'} cannot"
+    )
+    assert "; 14 more like this: 0." in problem
