@@ -4,7 +4,7 @@
 
 Images are JPEG files of noise, 128 x 128 pixels, 1,000 in a shard, their classes mixed. Each step is a process of its
 own, whose peak memory is told. Bare limits: SHA-256 of the shards for listing, Pillow alone on images in memory for
-decoding. Before and after says what a first look is, and what it is where nothing changed.
+decoding. The first planning asks timm about the model, too.
 """
 
 import argparse
@@ -36,8 +36,9 @@ SETTLED = 2.5
 LAUNCH = """
 import resource, subprocess, sys
 code = subprocess.call(sys.argv[1:])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print()
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
 sys.exit(code)
 """
 """Starts a program from a small process: a peak counts what the process that starts it holds."""
@@ -107,22 +108,22 @@ def measure(kind: str, count: int, folder: Path, contents: Sequence[bytes], thre
         "joining": step(folder, JOIN, threads, "0.h5", "1.h5"),
     }
     print(f"{kind}, {count:,} images, {size / 1e6:,.0f} MB in {len(shards)} shards (bare: SHA-256 {hashed:.1f} s)")
-    for name, (seconds, memory) in steps.items():
-        print(f"{kind}, {count:,}, {name}: {seconds:.1f} s, {memory:,.0f} MB", flush=True)
+    for name, (seconds, cpu, memory) in steps.items():
+        print(f"{kind}, {count:,}, {name}: {seconds:.1f} s, of a processor {cpu:.1f} s, {memory:,.0f} MB", flush=True)
 
 
-def step(folder: Path, program: str, *arguments: object) -> tuple[float, float]:
-    """Run a program on the data set; return its seconds, and its peak of memory (MB)."""
+def step(folder: Path, program: str, *arguments: object) -> tuple[float, float, float]:
+    """Run a program on the data set; return its seconds, those of a processor, and its peak of memory (MB)."""
     return run([sys.executable, "-c", COMMON + program, *map(str, arguments)], folder)
 
 
-def plan(folder: Path) -> tuple[float, float]:
-    """Plan a run on the data set; return seconds and the peak of memory (MB)."""
+def plan(folder: Path) -> tuple[float, float, float]:
+    """Plan a run on the data set; what is returned is that of `step`."""
     command = ["-m", "snakemake", "-n", "--quiet", "rules", "--cores", "2", "--snakefile", str(CHECKOUT / "Snakefile")]
     return run([sys.executable, *command, "--configfile", "config.yaml"], folder)
 
 
-def run(command: Sequence[str], folder: Path) -> tuple[float, float]:
+def run(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
     start = time.perf_counter()
     ran = subprocess.run(
         [sys.executable, "-I", "-S", "-c", LAUNCH, *command],
@@ -134,7 +135,8 @@ def run(command: Sequence[str], folder: Path) -> tuple[float, float]:
     )
     if ran.returncode:
         sys.exit(ran.stdout + ran.stderr)
-    return time.perf_counter() - start, int(ran.stdout.split()[-1]) / 1e3
+    seconds, (cpu, memory) = time.perf_counter() - start, map(float, ran.stdout.split()[-2:])
+    return seconds, cpu, memory / 1e3
 
 
 def make_config(kind: str, folder: Path) -> None:

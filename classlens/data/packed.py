@@ -241,7 +241,9 @@ class Packed(Source):
             try:
                 texts = self._memory.texts([self.root / shard for shard in shards[part]])
             except OSError as error:
-                raise InputError(f"{error.filename} cannot be read ({error.strerror}); replace it") from error
+                raise InputError(
+                    f"{error.filename or self.root} cannot be read ({error.strerror}); replace it"
+                ) from error
             for shard, text in zip(shards[part], texts, strict=True):
                 yield shard, json.loads(text)
 

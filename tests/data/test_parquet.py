@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_data import left_half, png, write_parquet
+from PIL import Image
 from test_image_folder import choose as choose_of_folder
 
 from classlens.data import parquet as kind
@@ -241,6 +242,12 @@ def test_what_is_no_image_inside_is_named(tmp_path, content):
     write_parquet(tmp_path / "data/x.parquet", [png(), content], [0, 1])
     with pytest.raises(InputError, match=r"data/x\.parquet: 1 cannot be read as an image"):
         opened(tmp_path / "data").image("x.parquet#1")
+
+
+def test_an_image_of_too_many_pixels_is_named(root, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(InputError, match=rf"data/{HALVES[0]}: 0 has too many pixels"):
+        opened(root).image(f"{HALVES[0]}#0")
 
 
 def test_an_image_without_bytes_is_named(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import webdataset
 from made_data import left_half, png, write_tar
+from PIL import Image
 from test_image_folder import choose as choose_of_folder
 
 from classlens.data import webdataset as kind
@@ -293,6 +294,12 @@ def test_what_is_no_image_inside_is_named(tmp_path, content):
     file = choose(tmp_path / "wds")[0].file
     with pytest.raises(InputError, match=r"wds/0\.tar: 0\.png cannot be read as an image"):
         opened(tmp_path / "wds").image(file)
+
+
+def test_an_image_of_too_many_pixels_is_named(root, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(InputError, match=r"wds/000000\.tar: 000000\.png has too many pixels"):
+        opened(root).image("000000.tar#000000.png")
 
 
 def test_what_is_not_used_is_left_alone(root):
