@@ -45,7 +45,8 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
     if missing:
         more = f" and {len(missing) - 1:,} more of {len(paths):,}" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
-    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}.txt"
+    # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards.
+    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / name / "manifest.txt"
     with explained_refusals(store.root, manifest.parent):
         _write(manifest, f"{len(paths):,} files\n{digest}\n", paths)
     return RawFiles(list(paths), digest, str(manifest))
