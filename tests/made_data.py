@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from classlens.data.select import digest_of_choice, select
+
 RNG = np.random.default_rng(0)
 NAMES = ("apple", "aquarium_fish", "baby")
 
@@ -29,6 +31,11 @@ def write_cifar(folder, classes=NAMES, per_class=4):
         (inside / partition).write_bytes(pickle.dumps(content, protocol=2))
     (inside / "meta").write_bytes(pickle.dumps({"fine_label_names": list(classes)}, protocol=2))
     return folder
+
+
+def chosen(source, selection, **place):
+    """Return the digest of what a selection chooses."""
+    return digest_of_choice(select(source(**place), selection))
 
 
 def png(size=(6, 5), rng=RNG):

@@ -29,9 +29,12 @@ HEATMAP_IMAGES = 4
 
 
 def selection(config: Config, wildcards: Wildcards) -> Slice:
-    """Which images are chosen."""
+    """Which images are chosen, and under which names: these are no part of the raw files that a job's key holds."""
     dataset = config.datasets[wildcards["dataset"]]
-    return {"selection": {key: dataset[key] for key in SELECTION}}
+    return {
+        "selection": {key: dataset[key] for key in SELECTION},
+        "chosen": config.chosen(wildcards["dataset"]),
+    }
 
 
 def _dataset_name(config: Config, wildcards: Wildcards) -> str:

@@ -12,7 +12,7 @@ from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_I
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.packed import Packed
-from classlens.data.select import select
+from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
@@ -94,6 +94,10 @@ class Config:
     def stimuli(self, dataset: str) -> list[Stimulus]:
         """Return the images of a data set, see `classlens.data.select`."""
         return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.datasets[dataset]))
+
+    def chosen(self, dataset: str) -> str:
+        """Return the digest of which images are chosen of a data set, see `digest_of_choice`."""
+        return self._once("chosen", dataset, lambda: digest_of_choice(self.stimuli(dataset)))
 
     def images(self, dataset: str, split: str = "evaluation") -> int:
         """Return the number of images in a split of a data set."""

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, Unpack
 
 from classlens.data.order import as_stored
-from classlens.data.select import few_training_images, images_per_class, select
+from classlens.data.select import digest_of_choice, few_training_images, images_per_class, select
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import Listed, Stimulus, read_stimuli, write_mask_digests, write_stimuli
 from classlens.data.threads import in_order
+from classlens.errors import InputError
 
 Item = TypeVar("Item", Stimulus, Listed)
 
@@ -23,6 +24,7 @@ def list_stimuli(
     table: str,
     source: type[Source],
     selection: Mapping[str, Any],
+    chosen: str,
     threads: int,
     **place: Unpack[Place],
 ) -> None:
@@ -33,11 +35,17 @@ def list_stimuli(
         table: the table to write.
         source: kind of data set.
         selection: the keys of the data set's config that choose images.
+        chosen: digest of what they choose, see `digest_of_choice`: files tell neither their names nor their folders.
         threads: images that are read at a time.
         place: see `Place`.
+
+    Raises:
+        InputError: other images are chosen than when the job was planned.
     """
     images = source(**place)
     stimuli = select(images, selection)
+    if digest_of_choice(stimuli) != chosen:
+        raise InputError(f"datasets.{images.name}: images or classes changed since the run was planned; run again")
     log.info("datasets.%s: %s", images.name, images_per_class(images, stimuli, selection))
     if warning := few_training_images(images, stimuli, selection):
         log.warning("%s", warning)

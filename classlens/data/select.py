@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,14 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
     if not any(item.split == "evaluation" for item in chosen):
         raise InputError(f"datasets.{source.name} gives no evaluation image; check root, per_class and exclude_classes")
     return chosen
+
+
+def digest_of_choice(chosen: Sequence[Stimulus]) -> str:
+    """Return the SHA-256 (hex) of chosen images' splits, classes and file names, in their order, without contents."""
+    digest = hashlib.sha256()
+    for item in chosen:
+        digest.update(repr((item.split, item.class_index, item.class_id, item.class_name, item.file)).encode())
+    return digest.hexdigest()
 
 
 def few_training_images(source: Source, chosen: Sequence[Stimulus], selection: Mapping[str, Any]) -> str | None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_data import png, write_parquet, write_tar
+from made_data import chosen, png, write_parquet, write_tar
 
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
@@ -57,7 +57,8 @@ def listed(source, root, folder):
     """List a data set; return what writing its pixels takes, and the folder's path of a file."""
     place = {"source": source, "root": str(root), "mask_root": None}
     stimuli = str(folder / f"{root.name}.csv")
-    list_stimuli(raw=[], table=stimuli, selection=CHOICE, threads=2, **place)
+    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **place)}
+    list_stimuli(raw=[], table=stimuli, threads=2, **choice, **place)
     return {**place, "stimuli": stimuli, "geometry": SMALL, "threads": 3}
 
 

@@ -9,6 +9,7 @@ from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from made_data import chosen
 
 from classlens.data.geometry import Geometry
 from classlens.data.imagenet_s import ImageNetS
@@ -100,7 +101,8 @@ def golden_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
     place = {"source": ImageNetS, "root": str(GOLDEN / "imagenet_s"), "mask_root": None}
     stimuli, digests, masks = (str(folder / name) for name in ("stimuli.csv", "masks.csv", "masks.h5"))
-    list_stimuli(raw=[], table=stimuli, selection=CHOICE, threads=2, **place)
+    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **place)}
+    list_stimuli(raw=[], table=stimuli, threads=2, **choice, **place)
     list_masks(stimuli=stimuli, raw=[], table=digests, threads=2, **place)
     listed = {"stimuli": stimuli, "digests": digests, "masks": masks}
     write_masks(**listed, geometry=Geometry(224, "squash", 1.0, "bilinear"), threads=2, **place)

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from conftest import GOLDEN
+from made_data import chosen
 from PIL import Image
 
 from classlens.data.digits import Digits
@@ -77,7 +78,8 @@ def digits(tmp_path):
 
 def photographed(folder, root):
     made = Made(folder, ImageNetS, root)
-    list_stimuli(raw=[], table=made.stimuli, selection=CHOICE, threads=2, **made.place)
+    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **made.place)}
+    list_stimuli(raw=[], table=made.stimuli, threads=2, **choice, **made.place)
     return made
 
 

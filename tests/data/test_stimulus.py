@@ -7,6 +7,7 @@ import re
 
 import pytest
 from conftest import GOLDEN
+from made_data import chosen
 
 from classlens.data.digits import Digits
 from classlens.data.imagenet_s import ImageNetS
@@ -35,7 +36,9 @@ def rows_of(table):
 
 
 def list_images(source, table, root=None, threads=1):
-    list_stimuli(raw=[], table=str(table), source=source, selection=CHOICE, root=root, mask_root=None, threads=threads)
+    place = {"source": source, "root": root, "mask_root": None}
+    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **place)}
+    list_stimuli(raw=[], table=str(table), threads=threads, **choice, **place)
 
 
 def test_the_table_follows_the_file_contract(table):
@@ -99,7 +102,9 @@ def test_how_many_of_how_many_images_are_taken_is_in_the_log(table, caplog):
 def test_too_few_training_images_are_a_warning_in_the_log(table, caplog):
     choice = {**CHOICE, "train_per_class": 200}
     place = {"root": None, "mask_root": None, "name": "mine"}
-    list_stimuli(raw=[], table=str(table), source=Digits, selection=choice, threads=1, **place)
+    place["source"] = Digits
+    choice = {"selection": choice, "chosen": chosen(selection=choice, **place)}
+    list_stimuli(raw=[], table=str(table), threads=1, **choice, **place)
     assert "datasets.mine: 10 of 10 classes have fewer training images than train_per_class = 200" in caplog.text
     assert "8 (139)" in caplog.text
     caplog.clear()

@@ -99,6 +99,20 @@ def test_nothing_is_done_twice(workflow):
     assert workflow.computes(*targets()) == []
 
 
+def test_what_is_renamed_is_listed_anew(workflow, tmp_path):
+    """Names are in none of the raw files."""
+    write_images(tmp_path)
+    other = Workflow(tmp_path, workflow.config)
+    tables = [f"results/datasets/{kind}/stimuli.csv" for kind in KINDS]
+    other.run(*tables)
+    (tmp_path / "image_folder/cat").rename(tmp_path / "image_folder/cow")
+    (tmp_path / "webdataset/classes.txt").write_text("cow\ndog\nemu\n")
+    (tmp_path / "parquet/0.parquet").rename(tmp_path / "parquet/00.parquet")
+    assert other.computes(*tables) == sorted(f"stimuli {kind}" for kind in KINDS)
+    for kind, name in zip(KINDS, ("cow/0.png", "cow,cow,000000.tar#cat/0.png", "00.parquet#0"), strict=True):
+        assert f",{name}," in other.result(f"datasets/{kind}/stimuli.csv").read_text()
+
+
 def test_what_changes_in_a_shard_is_seen_and_named(workflow, tmp_path):
     """Last, because it changes a shard, without a change of its size or time."""
     shard = workflow.folder / "webdataset/000000.tar"
