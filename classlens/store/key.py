@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,13 +71,16 @@ def library_versions(libraries: Iterable[str]) -> dict[str, str]:
     Nothing is imported. A library that is not installed here counts as "missing": the machine that plans jobs need
     not be able to run them.
     """
-    versions = {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
-    for name in libraries:
-        try:
-            versions[name] = metadata.version(DISTRIBUTIONS.get(name, name))
-        except metadata.PackageNotFoundError:
-            versions[name] = "missing"
-    return versions
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return {"python": python, **{name: _version(DISTRIBUTIONS.get(name, name)) for name in libraries}}
+
+
+@cache  # Reading it takes 3 ms, and dozens of rules ask for the same.
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
