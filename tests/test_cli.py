@@ -330,22 +330,23 @@ def test_a_record_that_was_collected(runner, store):
 
 def test_explain_a_change_of_the_config(runner, store):
     write_config(per_class=3)
-    assert explained(runner) == [
+    *lines, chosen, per_class = explained(runner)
+    assert lines == [
         f"{PIXELS} (pixels) would be computed",
         f"  - input {TABLE} would be made again first",
         f"  {TABLE} (stimuli) would be computed",
-        "    - config selection.per_class: 2 -> 3",
     ]
+    assert re.fullmatch(r"    - config chosen: \w{64} -> \w{64}", chosen)
+    assert per_class == "    - config selection.per_class: 2 -> 3"
 
 
 def test_explain_a_change_that_the_store_knows(runner, store):
     write_config(per_class=3)
     make(store)
     write_config(per_class=2)
-    assert explained(runner, TABLE) == [
-        f"{TABLE} (stimuli) would come from the store: its key changed to one that was computed before",
-        "  - config selection.per_class: 3 -> 2",
-    ]
+    first, _, per_class = explained(runner, TABLE)
+    assert first == f"{TABLE} (stimuli) would come from the store: its key changed to one that was computed before"
+    assert per_class == "  - config selection.per_class: 3 -> 2"
     # The table that comes back decides about the pixels; all that can be told is that they are looked at again.
     assert explained(runner)[0].startswith(f"{PIXELS} (pixels) would come from the store")
 

@@ -24,8 +24,8 @@ def list_stimuli(
     table: str,
     source: type[Source],
     selection: Mapping[str, Any],
-    chosen: str,
     threads: int,
+    chosen: str | None = None,
     **place: Unpack[Place],
 ) -> None:
     """Select a data set's images, digest their raw contents in parallel, and write stimuli.csv.
@@ -35,8 +35,9 @@ def list_stimuli(
         table: the table to write.
         source: kind of data set.
         selection: the keys of the data set's config that choose images.
-        chosen: digest of what they choose, see `digest_of_choice`: files tell neither their names nor their folders.
         threads: images that are read at a time.
+        chosen: digest of what they must choose, if given, see `digest_of_choice`: files tell neither their names nor
+            their folders.
         place: see `Place`.
 
     Raises:
@@ -44,7 +45,7 @@ def list_stimuli(
     """
     images = source(**place)
     stimuli = select(images, selection)
-    if digest_of_choice(stimuli) != chosen:
+    if chosen not in (None, digest_of_choice(stimuli)):
         raise InputError(f"datasets.{images.name}: images or classes changed since the run was planned; run again")
     log.info("datasets.%s: %s", images.name, images_per_class(images, stimuli, selection))
     if warning := few_training_images(images, stimuli, selection):
