@@ -16,6 +16,8 @@ for images in IMAGES:
             images.log("logs/head_effects/{model}.log"),
         wildcard_constraints:
             model=one_of(images.models),
+        # Before others: they take longest of all that wait for a model's weights, and tables and figures wait for them.
+        priority: 1
         conda:
             "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
@@ -44,6 +46,7 @@ for images in IMAGES:
             images.log("logs/token_effects/{model}.log"),
         wildcard_constraints:
             model=one_of(images.models),
+        priority: 1
         conda:
             "../../envs/torch.yaml"
         threads: CONFIG.extraction["threads"]
