@@ -107,7 +107,7 @@ def joined_shards(config: Config, wildcards: Wildcards) -> list[str]:
 def parts(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the parts of a packed data set's pixels."""
     folder = f"results/datasets/{wildcards['dataset']}/{wildcards['geometry']}/parts"
-    count = len(config.part_bounds(wildcards["dataset"], wildcards["split"]))
+    count = config.parts(wildcards["dataset"], wildcards["split"])
     return [f"{folder}/{wildcards['split']}_{part}.h5" for part in range(count)]
 
 

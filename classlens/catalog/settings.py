@@ -62,7 +62,7 @@ def split(_config: Config, wildcards: Wildcards) -> Slice:
 
 def part(config: Config, wildcards: Wildcards) -> Slice:
     """Which images of a packed data set a job decodes."""
-    return {"part": list(config.part_bounds(wildcards["dataset"], wildcards["split"])[int(wildcards["part"])])}
+    return {"part": list(config.part_bounds(wildcards["dataset"], wildcards["split"], int(wildcards["part"])))}
 
 
 def labelling(config: Config, wildcards: Wildcards) -> Slice:

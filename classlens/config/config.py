@@ -11,7 +11,6 @@ from classlens.catalog.analyses import GROUPS
 from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import kind_of, open_dataset
-from classlens.data.packed import Packed
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
@@ -55,8 +54,12 @@ def _yaml(number: int | None) -> str:
     return "null, which is all" if number is None else str(number)
 
 
-def _bounds(count: int, size: int) -> list[tuple[int, int]]:
-    return [(start, min(start + size, count)) for start in range(0, count, size)]
+def _pieces(count: int, size: int) -> int:
+    return -(-count // size)
+
+
+def _bounds(count: int, size: int, piece: int) -> tuple[int, int]:
+    return piece * size, min((piece + 1) * size, count)
 
 
 def twin_name(model: str) -> str:
@@ -237,20 +240,23 @@ class Config:
 
     def shards(self, model: str) -> int:
         """Return the number of shards of a model's evaluation images."""
-        return -(-self.images(self.models[model]["dataset"]) // int(self.extraction["shard_size"]))
+        return _pieces(self.images(self.models[model]["dataset"]), self.extraction["shard_size"])
 
     def shard_bounds(self, model: str, shard: int) -> tuple[int, int]:
         """Return first and last + 1 image of a shard of a model's evaluation images."""
-        count, size = self.images(self.models[model]["dataset"]), self.extraction["shard_size"]
-        return shard * size, min((shard + 1) * size, count)
+        return _bounds(self.images(self.models[model]["dataset"]), self.extraction["shard_size"], shard)
 
     def packed(self, dataset: str) -> bool:
         """Tell whether a data set's images are packed into shards; they are decoded in parts, by a job each."""
-        return issubclass(kind_of(self.datasets[dataset]), Packed)
+        return kind_of(self.datasets[dataset]).packed
 
-    def part_bounds(self, dataset: str, split: str) -> list[tuple[int, int]]:
-        """Return first and last + 1 image of every part of a split, in the order in which images are stored."""
-        return _bounds(self.images(dataset, split), self.datasets[dataset]["images_per_job"])
+    def parts(self, dataset: str, split: str) -> int:
+        """Return the number of parts that a split of a packed data set is decoded in."""
+        return _pieces(self.images(dataset, split), self.datasets[dataset]["images_per_job"])
+
+    def part_bounds(self, dataset: str, split: str, part: int) -> tuple[int, int]:
+        """Return first and last + 1 image of a part of a split, in the order in which images are stored."""
+        return _bounds(self.images(dataset, split), self.datasets[dataset]["images_per_job"], part)
 
     def attention_kinds(self, model: str) -> list[str]:
         """Return the attention perturbations that apply to a model."""

@@ -48,6 +48,8 @@ LOOKED_OVER = 64
 class Packed(Source):
     """Images and masks in shards."""
 
+    packed = True
+    holds = "the shards"
     suffix: ClassVar[str]
     """Of shards."""
     version: ClassVar[int]
@@ -164,11 +166,7 @@ class Packed(Source):
     @cached_property
     def _shards(self) -> dict[str, list[str]]:
         """Return the shards by split, relative to the root; by "" where evaluation and training images share them."""
-        if not self.root.is_dir():
-            raise InputError(
-                f"datasets.{self.name}.root: there is no folder {self.root}"
-                f"{'' if self.root.is_absolute() else f' in {Path.cwd()}'}; point it to the one that holds the shards"
-            )
+        self.require_root()
         if all((self.root / partition).is_dir() for partition in PARTITIONS.values()):
             found = {split: self._files(partition) for split, partition in PARTITIONS.items()}
         else:

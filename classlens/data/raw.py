@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
@@ -68,9 +68,6 @@ def require_text(name: str) -> None:
 class ImageFiles(Source):
     """Images in a file each, and masks in another."""
 
-    holds: ClassVar[str]
-    """What `root` holds, for messages."""
-
     @property
     def folder(self) -> Path:
         """Where the file names of stimuli.csv start."""
@@ -105,11 +102,3 @@ class ImageFiles(Source):
     def mask_content(self, file: str, class_id: str) -> bytes:
         """Read the mask file."""
         return read_bytes(self.mask_path(file))
-
-    def require_root(self) -> None:
-        """Refuse a data set that is not there."""
-        if not self.root.is_dir():
-            raise InputError(
-                f"datasets.{self.name}.root: there is no folder {self.root}"
-                f"{'' if self.root.is_absolute() else f' in {Path.cwd()}'}; point it to the one that holds {self.holds}"
-            )

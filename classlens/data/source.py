@@ -34,6 +34,10 @@ class Source(ABC):
     """
 
     needs_root: ClassVar[bool] = True
+    holds: ClassVar[str] = ""
+    """What `root` holds, for messages."""
+    packed: ClassVar[bool] = False
+    """Whether files hold many images each, which are decoded in parts."""
     takes_masks: ClassVar[bool] = False
     """Whether the user may name a folder of masks."""
     without_masks: ClassVar[str] = "the data set has no masks"
@@ -101,6 +105,14 @@ class Source(ABC):
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Return the mask of such a content, in the image's own size; `file` is for messages."""
         raise self.no_masks()
+
+    def require_root(self) -> None:
+        """Refuse a data set that is not there."""
+        if not self.root.is_dir():
+            raise InputError(
+                f"datasets.{self.name}.root: there is no folder {self.root}"
+                f"{'' if self.root.is_absolute() else f' in {Path.cwd()}'}; point it to the one that holds {self.holds}"
+            )
 
     def no_masks(self) -> InputError:
         """Return the error for masks that do not exist."""

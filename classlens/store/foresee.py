@@ -126,16 +126,15 @@ class _Chain:
         return {path for task in self.order if task not in self.records for path in task.inputs}
 
     def _look_up(self, task: Task) -> None:
-        keys: dict[str, str] = {}
-        records = []
-        for job, code in task.jobs():
+        keys = self.keys[task] = {}
+        jobs, records = list(task.jobs()), []
+        for job, code in jobs:
             key = key_with(job, code, self._contents).digest
             keys |= dict.fromkeys(flatten(job.outputs).values(), key)
             record = self._store.find(key)
             if record and self._is_whole(job, record):
                 records.append((job, record))
-        self.keys[task] = keys
-        if len({record.key for _, record in records}) < len(set(keys.values())):
+        if len(records) < len(jobs):
             return
         self.records[task] = records
         for job, record in records:

@@ -21,6 +21,7 @@ from classlens.catalog.analyses import rules as rules_of_analyses
 from classlens.catalog.jobs import overviewed_models
 from classlens.catalog.plan import (
     describe_job,
+    key_without_inputs,
     report_caption,
     wanted_figures,
     wanted_pages,
@@ -41,7 +42,7 @@ from classlens.perturbation.kinds import (
 from classlens.report import ReportedJobs
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
-from classlens.store.job import digest_of_raw
+from classlens.store.job import digest_of_raw, job_of
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
@@ -147,6 +148,13 @@ def batch(name, inputs, **jobs_of_rule):
         job(name, wildcards, extra=extra, inputs=inputs, outputs={own: output})
         for output, (own, extra) in jobs_of_rule.items()
     ]
+
+
+def with_code(described, inputs, outputs):
+    """Yield what a rule's params describe as jobs, each with the code part of its key."""
+    for one in described:
+        code = key_without_inputs(one["functions"], one["config"], ROOT)
+        yield job_of(one, inputs, outputs, ROOT), code
 
 
 def reads(name):

@@ -3,8 +3,7 @@
 import os
 
 from classlens.catalog.job import Gpu
-from classlens.catalog.plan import key_without_inputs
-from classlens.store.job import is_stored, job_of
+from classlens.store.job import is_stored
 from classlens.store.store import Store
 
 STORED = {"gpu": 0, "runtime": 5, "mem_mb": 1000}
@@ -50,12 +49,8 @@ def _stored(rule_name, wildcards, input):
         described = dict(declared.params.items())["jobs"](wildcards)
         store = Store(STORE)
         answer = all(
-            is_stored(
-                job_of(one, input, declared.output, ROOT),
-                store,
-                key_without_inputs(one["functions"], one["config"], ROOT),
-            )
-            for one in described
+            is_stored(one, store, code)
+            for one, code in with_code(described, input, declared.output)
         )
         _latest.update(question=question, answer=answer)
     return _latest["answer"]

@@ -11,10 +11,7 @@ from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 from snakemake.persistence.file import FilePersistence
 from snakemake.settings.types import PersistenceBackend
 
-from classlens.catalog.plan import key_without_inputs
 from classlens.store.foresee import Task, foresee
-from classlens.store.job import job_of
-from classlens.store.store import Store
 
 # Calls that plan nothing.
 ELSE = {"--lint", "--list", "--list-rules", "--list-target-rules", "-l", "--unlock"}
@@ -47,17 +44,12 @@ def task(maker, wildcards):
     )
     described = cache(lambda: dict(maker.params.items())["jobs"](wildcards))
 
-    def jobs_of_task():
-        for one in described():
-            code = key_without_inputs(one["functions"], one["config"], ROOT)
-            yield job_of(one, inputs, outputs, ROOT), code
-
     return Task(
         maker.name,
         list(map(str, inputs)),
         list(map(str, outputs)),
         frozenset(str(path) for path in outputs if is_flagged(path, "temp")),
-        jobs_of_task,
+        lambda: with_code(described(), inputs, outputs),
         lambda path, record: note(
             path, record, maker.name, described(), sorted(map(str, inputs))
         ),
