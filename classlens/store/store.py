@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -319,4 +321,7 @@ def _read_record(path: Path, key: str) -> Record:
         raise ValueError("a name or path in it is no text")
     if not all(isinstance(output.size, int) for output in record.outputs):
         raise ValueError("a size in it is no number")
+    datetime.fromisoformat(record.provenance["started"])
+    if not isinstance(record.provenance["seconds"], int | float) or not math.isfinite(record.provenance["seconds"]):
+        raise ValueError("the seconds in it are no number")
     return record

@@ -4,6 +4,7 @@ All decoys lie in the test's own folder.
 """
 
 import json
+import math
 import os
 import shutil
 from contextlib import suppress
@@ -84,6 +85,17 @@ def test_a_record_with_anything_in_it_is_made_anew(project, store, attacked, par
     gc.verify(store)
     run_job(job_of(project), compute, store)
     assert Path("results/out.txt").read_text() == "abab"
+
+
+@pytest.mark.parametrize(
+    "times", [{"started": "yesterday"}, {"seconds": "long"}, {"seconds": None}, {"seconds": math.nan}]
+)
+def test_a_record_whose_times_are_none_is_made_anew(project, store, attacked, times, caplog):
+    """They are noted of results that are linked before jobs are planned."""
+    edit(attacked, lambda record: record["provenance"].update(times))
+    assert store.find(attacked.stem) is None
+    assert "damaged" in caplog.text
+    assert run_job(job_of(project), compute, store)
 
 
 def test_a_records_key_is_no_file_name(store, decoys, attacked):
