@@ -8,7 +8,8 @@ removal curve is the blocks, norm and head on random tokens, in batches of as ma
 starts from pixels in host memory and ends with arrays there; of its limit there is a second one, with norm and head at
 every site. Prints images per second, the ratio of each turn's times, and the most memory that the device held.
 
-Needs an NVIDIA GPU. Without one it says so and ends with status 1.
+Heads at all sites of ViT-B/16 are 31 % of the forward pass's multiplications, so that 1.2 x is out of reach there where
+both multiply as fast. Needs an NVIDIA GPU. Without one it says so and ends with status 1.
 """
 
 import argparse

@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+
+from classlens.inference.replay import Replayed
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class Explainer:
 
     def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return `importance` (n, P) and, where there are any, `maps` (n, B, H, P), both float32."""
+        return self._replayed(images, classes)
+
+    @cached_property
+    def _replayed(self) -> Replayed:
+        return Replayed(self._explain)
+
+    def _explain(self, images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
         found = self.compute(images, classes)
         if self.maps is None:
             return {"importance": found}

@@ -15,6 +15,7 @@ from classlens.hdf5 import Column, index_dtype
 from classlens.inference.activations import capture_activations, key_counts
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import faults, strongest_keys, summarise_tokens
+from classlens.inference.replay import Replayed
 from classlens.models.device import autocast
 from classlens.models.inputs import Normalise, to_device
 from classlens.terms import BRANCHES, TOP, block_name
@@ -82,7 +83,7 @@ class Recorder:
 
     def __init__(self, model: Any, normalise: Normalise, precision: str = "float32") -> None:
         self._model, self._normalise, self._precision = model, normalise, precision
-        self._project = Projection(model)
+        self._project, self._record = Projection(model), Replayed(self._of_batch)
         self._device = next(model.parameters()).device
         self.key_counts = key_counts(model)
         """Memories per branch."""
@@ -100,6 +101,12 @@ class Recorder:
             classes: (n), the correct class of each image.
         """
         target = to_device(np.asarray(classes, dtype=np.int64), self._device)
+        kept = self._record(to_device(pixels, self._device), target)
+        output = {name: kept.pop(f"{OUTPUT}/{name}") for name in ("class_index", "correct", "top5")}
+        return Recorded(kept, output, wrong=kept.pop("wrong"))
+
+    def _of_batch(self, pixels: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what is kept of a batch: tensors (B, n, ...) by name, those of the output (n, ...), and `wrong`."""
         kept: dict[str, torch.Tensor] = {}
 
         def keep(block: int, name: str, values: torch.Tensor) -> None:
@@ -124,9 +131,8 @@ class Recorder:
         wrong = torch.stack([faults(largest, smallest, self.num_classes) for largest, smallest in extremes], dim=1)
         top = logits.topk(min(TOP, logits.shape[-1]), dim=-1).indices
         output = {"class_index": target, "correct": top[:, 0] == target, "top5": top}
-        return Recorded(
-            kept, {name: values.to(self._stored_type(name, values)) for name, values in output.items()}, wrong
-        )
+        kept |= {f"{OUTPUT}/{name}": values.to(self._stored_type(name, values)) for name, values in output.items()}
+        return {**kept, "wrong": wrong}
 
     def columns(self) -> dict[str, Column]:
         """Return the data sets of a shard."""

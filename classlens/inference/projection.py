@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch.nn import Identity, LayerNorm
 from torch.nn.functional import linear
 
 
@@ -16,11 +17,14 @@ class Projection:
     Attributes:
         head: of all tokens but the distillation token.
         distilled: the distillation token's, which is token 1; None for most models.
+        layer_norm: what stands in front of the heads, where that is a single torch.nn.LayerNorm; else None.
     """
 
     def __init__(self, model: Any) -> None:
         self._norm, self._fc_norm = model.norm, getattr(model, "fc_norm", None)
         self.head, self.distilled = model.head, getattr(model, "head_dist", None)
+        norms = [norm for norm in (self._norm, self._fc_norm) if norm is not None and not isinstance(norm, Identity)]
+        self.layer_norm = norms[0] if len(norms) == 1 and isinstance(norms[0], LayerNorm) else None
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Project tokens (n, T, D) onto the classes: float32 logits (n, T, C)."""

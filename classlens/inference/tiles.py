@@ -1,6 +1,6 @@
 """Kernels for NVIDIA GPUs: what is kept of a token's logits or key coefficients, with no tensor of logits in memory.
 
-Both go through the columns in tiles and keep the five largest so far, sorted. Tile sizes are fixed and rows do not
+These two go through the columns in tiles and keep the five largest so far, sorted. Tile sizes are fixed and rows do not
 mix, so a row's numbers depend neither on the batch nor on timing. Needs triton, which torch brings for CUDA.
 """
 
@@ -15,9 +15,9 @@ from classlens.terms import TOP
 assert TOP == 5  # the kernels spell the five places out
 
 ROWS, CLASSES = 64, 128
-"""Tokens and classes of a tile of logits; a tile must be at least as wide as high, see `_own`."""
-TOKENS, COLUMNS = 16, 256
-"""Tokens and columns of a tile of key coefficients."""
+"""Tokens and classes of a tile of logits."""
+TOKENS, COLUMNS = 1, 256
+"""Tokens and columns of a tile of key coefficients. A token goes on alone: one that has its five waits for no other."""
 
 
 def summarise_tiled(
@@ -40,7 +40,7 @@ def summarise_tiled(
     count, rows = len(weight), images * tokens
     rank, top = _new(x, rows, dtype=torch.int32), _new(x, rows, TOP, dtype=torch.int32)
     logit, largest, smallest = (_new(x, rows, dtype=torch.float32) for _ in range(3))
-    tf32 = x.dtype == torch.float32 and x.is_cuda and torch.backends.cuda.matmul.allow_tf32
+    exact = x.dtype == torch.float32 and not (x.is_cuda and torch.backends.cuda.matmul.allow_tf32)
     with _on_device_of(x):
         _summarise[(triton.cdiv(rows, ROWS),)](
             x.contiguous(),
@@ -60,9 +60,10 @@ def summarise_tiled(
             ROWS=ROWS,
             CLASSES=CLASSES,
             DEPTH=32 if x.dtype == torch.float32 else 64,
-            PRECISION="tf32" if tf32 else "ieee",
+            PRECISION="ieee" if exact or x.dtype != torch.float32 else "tf32",
             WIDEN=not x.is_cuda,  # triton's interpreter cannot multiply bfloat16
-            num_warps=8,  # with four, tiles do not fit into registers
+            IMAGES=triton.next_power_of_2(max(16, (ROWS - 2) // tokens + 2)),
+            num_warps=8 if exact else 4,  # exact products need more registers than four warps have
             num_stages=3,
         )
     found = {"rank": rank, "logit": logit, "largest": largest, "smallest": smallest}
@@ -79,9 +80,38 @@ def strongest_tiled(values: torch.Tensor) -> torch.Tensor:
     top = _new(values, len(flat), TOP, dtype=torch.int32)
     with _on_device_of(values):
         _strongest[(triton.cdiv(len(flat), TOKENS),)](
-            flat, top, len(flat), count, TOKENS=TOKENS, COLUMNS=COLUMNS, num_warps=4
+            flat, top, len(flat), count, TOKENS=TOKENS, COLUMNS=COLUMNS, num_warps=1
         )
     return top.view(*values.shape[:-1], TOP)[..., : min(TOP, count)]
+
+
+def layer_norm_tiled(
+    x: torch.Tensor, weight: torch.Tensor | None, bias: torch.Tensor | None, eps: float, dtype: torch.dtype
+) -> torch.Tensor:
+    """Return LN(x) of x (..., D), computed in float32 and rounded once, to `dtype`.
+
+    Args:
+        x: of any floating-point type.
+        weight, bias: (D), float32; None: one and zero.
+        eps: is added to the variance.
+        dtype: of the result.
+    """
+    flat = x.reshape(-1, x.shape[-1]).contiguous()
+    out = torch.empty(flat.shape, dtype=dtype, device=x.device)
+    with _on_device_of(x):
+        _layer_norm[(len(flat),)](
+            flat,
+            flat if weight is None else weight,
+            flat if bias is None else bias,
+            out,
+            flat.shape[1],
+            eps,
+            SCALED=weight is not None,
+            BIASED=bias is not None,
+            WIDTH=triton.next_power_of_2(flat.shape[1]),
+            num_warps=2,
+        )
+    return out.view(x.shape)
 
 
 def _new(like: torch.Tensor, *shape: int, dtype: torch.dtype) -> torch.Tensor:
@@ -158,16 +188,17 @@ def _merge(
 ):
     """Return each row's five largest values so far and their indices after one more tile, which begins at `start`."""
     lane = tl.arange(0, WIDTH)
-    best, place = tl.max(tile, 1, return_indices=True, return_indices_tie_break_left=True)
+    best = tl.max(tile, 1)
     # The further one is, the fewer rows find anything among their five; as soon as none does, the tile is done.
     while tl.max((best > v4).to(tl.int32), 0) > 0:
+        place = tl.min(tl.where(tile == best[:, None], lane[None, :], WIDTH), 1)
         v0, i0, value, index = _swap(v0, i0, best, start + place)
         v1, i1, value, index = _swap(v1, i1, value, index)
         v2, i2, value, index = _swap(v2, i2, value, index)
         v3, i3, value, index = _swap(v3, i3, value, index)
         v4, i4, value, index = _swap(v4, i4, value, index)
         tile = tl.where(lane[None, :] == place[:, None], float("-inf"), tile)
-        best, place = tl.max(tile, 1, return_indices=True, return_indices_tie_break_left=True)
+        best = tl.max(tile, 1)
     return v0, v1, v2, v3, v4, i0, i1, i2, i3, i4
 
 
@@ -192,17 +223,18 @@ def _summarise(
     DEPTH: tl.constexpr,
     PRECISION: tl.constexpr,
     WIDEN: tl.constexpr,
+    IMAGES: tl.constexpr,
 ):
     first = tl.program_id(0) * ROWS
-    height, lane = tl.arange(0, ROWS), tl.arange(0, CLASSES)
-    rows = first + height
+    lane = tl.arange(0, CLASSES)
+    rows = first + tl.arange(0, ROWS)
     some = rows < total
-    # The logit of each row's own class first. It comes out of a tile of the same shape as all others, whose columns are
-    # the rows' classes, so that sums run in the same order and equal logits are found equal.
-    others = first + lane % ROWS
-    own = tl.load(classes + others // tokens, mask=others < total, other=0)
-    tile = _tile(x, weight, bias, rows, some, own, own < count, width, BIASED, ROWS, CLASSES, DEPTH, PRECISION, WIDEN)
-    score = tl.sum(tl.where(lane[None, :] == height[:, None], tile, 0.0), 1)
+    # The logit of each row's own class first. It comes out of a tile like all others, whose columns are the classes of
+    # the images that the rows belong to, so that sums run in the same order and equal logits are found equal.
+    image = tl.arange(0, IMAGES)
+    own = tl.load(classes + first // tokens + image, mask=(first // tokens + image) * tokens < total, other=0)
+    owns = _tile(x, weight, bias, rows, some, own, own < count, width, BIASED, ROWS, IMAGES, DEPTH, PRECISION, WIDEN)
+    score = tl.sum(tl.where(image[None, :] == (rows // tokens - first // tokens)[:, None], owns, 0.0), 1)
     mine = tl.load(classes + rows // tokens, mask=some, other=0)
 
     above = tl.zeros((ROWS,), dtype=tl.int32)
@@ -256,3 +288,18 @@ def _store(top, rows, some, i0, i1, i2, i3, i4):
     tl.store(places + 2, i2, mask=some)
     tl.store(places + 3, i3, mask=some)
     tl.store(places + 4, i4, mask=some)
+
+
+@triton.jit
+def _layer_norm(x, weight, bias, out, width, eps, SCALED: tl.constexpr, BIASED: tl.constexpr, WIDTH: tl.constexpr):
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.arange(0, WIDTH)
+    inside = columns < width
+    value = tl.load(x + row * width + columns, mask=inside, other=0.0).to(tl.float32)
+    apart = tl.where(inside, value - tl.sum(value, 0) / width, 0.0)
+    value = apart * tl.rsqrt(tl.sum(apart * apart, 0) / width + eps)
+    if SCALED:
+        value *= tl.load(weight + columns, mask=inside, other=0.0)
+    if BIASED:
+        value += tl.load(bias + columns, mask=inside, other=0.0)
+    tl.store(out + row * width + columns, value.to(out.dtype.element_ty), mask=inside)
