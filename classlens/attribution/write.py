@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Unpack
 
 import numpy as np
@@ -51,7 +52,12 @@ def write_attribution(
     classes = read_classes(pixels, model.num_classes)
     numbers = range(len(classes))[start:stop]
     attribute = LogitAttribution(model)
-    replayed = Replayed(lambda images, classes: vars(attribute(images, classes)))
+
+    def parts(images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = attribute(images, classes)
+        return {field.name: getattr(found, field.name) for field in fields(found)}
+
+    replayed = Replayed(parts)
     exact = network["precision"] == "float32"
     gaps = []
     columns = _columns(model)

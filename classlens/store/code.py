@@ -6,41 +6,19 @@ different modules. What a reader of import statements cannot follow is refused.
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
+import os
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
-from classlens.errors import InputError
+from classlens.store.module import UnkeyableCode, read_module
 
 PROJECT = "classlens"
 UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "classlens.logs", "classlens.shipped")
 """Modules, with all below them, that move bytes or talk to the user, and shape no result."""
-
-RUNS = "runs code that cannot be followed; import what is needed by name"
-READS = "finds files that the key does not hold; make them inputs of the job"
-TELLS = "reads docstrings or source text, which do not count"
-REFUSED = {
-    **dict.fromkeys(["__builtins__", "__import__", "builtins", "compile", "eval", "exec", "globals", "locals"], RUNS),
-    **dict.fromkeys(["importlib", "os.popen", "os.system", "pkgutil", "runpy", "subprocess", "vars"], RUNS),
-    **dict.fromkeys(["sys.meta_path", "sys.modules", "sys.path"], RUNS),
-    **dict.fromkeys(["__file__", "__path__", "importlib.resources"], READS),
-    **dict.fromkeys(["__doc__", "inspect.getdoc", "inspect.getsource", "inspect.getsourcelines"], TELLS),
-}
-"""Names of at most two parts, and why code that uses them has no key. `model.eval` and `re.compile` are other names."""
-
-
-class UnkeyableCode(InputError):
-    """Code whose imports do not tell what it runs."""
-
-    def __init__(self, path: Path, line: int, reason: str) -> None:
-        super().__init__(f"{path}, line {line}: {reason}")
-
 
 WITH_TORCH = {"triton"}
 """Libraries that come with torch where they are of use: torch's version tells theirs."""
@@ -56,18 +34,6 @@ class Fingerprint:
     """Short digest of every module, by name."""
     libraries: frozenset[str]
     """Import names of the libraries that these modules import; the standard library is left out."""
-
-
-class _Import(NamedTuple):
-    line: int
-    source: str
-    name: str
-    """What is taken from the source; empty if it is the source itself that gets bound."""
-    bound: str
-
-    @property
-    def full(self) -> str:
-        return f"{self.source}.{self.name}" if self.name else self.source
 
 
 def fingerprint(entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEYED) -> Fingerprint:
@@ -94,7 +60,7 @@ def fingerprint(entries: Iterable[str], root: Path, exclude: Collection[str] = U
         path = _file(root, name)
         if path is None:
             raise UnkeyableCode(importer, line, f"there is no module {name}")
-        digests[name], imports = _read(path, path.read_bytes())
+        digests[name], imports = read_module(path)
         package = name.rpartition(".")[0]
         if "." in package:
             waiting.append((package, path, 1))
@@ -113,54 +79,8 @@ def fingerprint(entries: Iterable[str], root: Path, exclude: Collection[str] = U
 
 
 def _file(root: Path, name: str) -> Path | None:
-    stem = root.joinpath(*name.split("."))
-    return next((path for path in (stem / "__init__.py", Path(f"{stem}.py")) if path.is_file()), None)
-
-
-@cache
-def _read(path: Path, source: bytes) -> tuple[str, list[_Import]]:
-    """Return a module's digest and imports."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError) as error:
-        raise UnkeyableCode(path, getattr(error, "lineno", None) or 0, f"no valid Python: {error}") from error
-    imports = [one for node in ast.walk(tree) for one in _imports(node, path)]
-    bound = {one.bound: one.full for one in imports}
-    uses = [(one.line, one.full) for one in imports]
-    uses += [use for node in ast.walk(tree) for use in _uses(node, bound)]
-    for line, use in uses:
-        parts = use.split(".")
-        for name in (".".join(parts[:2]), parts[0]):
-            if name in REFUSED:
-                raise UnkeyableCode(path, line, f"{name} {REFUSED[name]}")
-    return hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest(), imports
-
-
-def _imports(node: ast.AST, path: Path) -> Iterator[_Import]:
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            source = alias.name if alias.asname else alias.name.partition(".")[0]
-            yield _Import(node.lineno, source, "", alias.asname or source)
-    elif isinstance(node, ast.ImportFrom):
-        if node.level or any(alias.name == "*" for alias in node.names):
-            raise UnkeyableCode(path, node.lineno, "star and relative imports hide what is used; name it in full")
-        for alias in node.names:
-            yield _Import(node.lineno, str(node.module), alias.name, alias.asname or alias.name)
-
-
-def _uses(node: ast.AST, bound: dict[str, str]) -> Iterator[tuple[int, str]]:
-    """Yield line and full name: after `import os as o`, `o.system` is `os.system`."""
-    if isinstance(node, ast.Name):
-        yield node.lineno, bound.get(node.id, node.id)
-    elif isinstance(node, ast.Attribute):
-        if isinstance(node.value, ast.Name):
-            yield node.lineno, f"{bound.get(node.value.id, node.value.id)}.{node.attr}"
-        if node.attr.startswith("__"):
-            yield node.lineno, node.attr
-
-
-class _WithoutDocstrings(ast.NodeTransformer):
-    """Takes away bare strings, which document modules, classes, functions and attributes."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+    # Asked thousands of times before anything is planned, so by plain strings.
+    stem = os.path.join(root, *name.split("."))
+    return next(
+        (Path(path) for path in (os.path.join(stem, "__init__.py"), f"{stem}.py") if os.path.isfile(path)), None
+    )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 
-from classlens.store.code import UNKEYED, Fingerprint, UnkeyableCode, fingerprint
+from classlens.store.code import UNKEYED, Fingerprint, fingerprint
+from classlens.store.module import UnkeyableCode
 
 PROJECT = {
     "__init__": "",
@@ -242,3 +243,37 @@ def test_the_package_itself_imports_nothing_of_the_project():
     tree = ast.parse((CHECKOUT / "classlens/__init__.py").read_text())
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     assert {getattr(node, "module", None) for node in imports} <= {"__future__", "typing"}
+
+
+READ = """
+import sys
+from pathlib import Path
+from classlens.store import module
+from classlens.store.code import fingerprint
+module.remember()
+known = len(module._known)
+found = fingerprint(["classlens.job"], Path(sys.argv[1]))
+print(known, len(module._known), found.digest)
+"""
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"reader": "other", "modules": {}}', '{"reader": 1}', "[]"])
+def test_modules_are_read_once_and_again_where_what_was_kept_is_damaged(tmp_path, damage):
+    def read():
+        command = [sys.executable, "-c", READ, str(root)]
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+        before, after, digest = ran.stdout.split()
+        return int(before), int(after), digest
+
+    root, kept = write(tmp_path / "project", **PROJECT), tmp_path / ".snakemake/classlens/modules.json"
+    kept.parent.mkdir(parents=True)
+    expected, texts = code(root).digest, len({PROJECT.get(name, PROJECT.get(f"{name}/__init__")) for name in COUNTED})
+    assert read() == (0, texts, expected)
+    assert read() == (texts, texts, expected)
+    if damage:
+        kept.write_text(damage)
+        assert read() == (0, texts, expected)
+    write(root, types="T = str\n")
+    assert read() == (texts, texts + 1, code(root).digest)
+    assert code(root).digest != expected

@@ -43,6 +43,7 @@ from classlens.report import ReportedJobs
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.job import digest_of_raw, job_of
+from classlens.store.module import remember
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
@@ -74,6 +75,7 @@ def as_workflow_error(function, *arguments, **options):
 
 ROOT = PACKAGE.parent
 import_in_jobs()
+remember()
 CONFIG = as_workflow_error(load_config, config)
 STORE = store_path(CONFIG.store)
 CONFIG = as_workflow_error(with_architectures, CONFIG)

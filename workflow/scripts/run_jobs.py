@@ -14,11 +14,13 @@ def run_jobs(snakemake):
     from classlens.shipped import PACKAGE
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
+    from classlens.store.module import remember
     from classlens.store.store import Store, store_path
 
     root = PACKAGE.parent
     described = snakemake.params.jobs
     jobs = [job_of(params, snakemake.input, snakemake.output, root) for params in described]
+    remember()
     # Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
     codes = [code_key(job.functions, root) for job in jobs]
     store = Store(store_path(snakemake.config.get("store")))
