@@ -85,3 +85,35 @@ def write_parquet(path, images, labels, masks=None, names=None, plain=False, **o
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path, **options)
     return path
+
+
+ANIMALS = ("cat", "dog", "emu")
+PACKED_SIZE = (48, 40)
+
+
+def write_packed(folder):
+    """Write images and masks as folders, tar shards and Parquet files; the packed ones lie across classes."""
+    rng = np.random.default_rng(0)
+    for class_id in ANIMALS:
+        (folder / "image_folder" / class_id).mkdir(parents=True)
+        (folder / "masks" / class_id).mkdir(parents=True)
+    every = [(number, label, png(PACKED_SIZE, rng)) for number in range(4) for label in range(3)]
+    for number, label, content in every:
+        (folder / "image_folder" / ANIMALS[label] / f"{number}.png").write_bytes(content)
+        (folder / "masks" / ANIMALS[label] / f"{number}.png").write_bytes(left_half(PACKED_SIZE))
+    for shard in range(2):
+        samples = every[6 * shard : 6 * shard + 6]
+        members = [
+            member
+            for number, label, content in samples
+            for member in (
+                (f"{ANIMALS[label]}/{number}.png", content),
+                (f"{ANIMALS[label]}/{number}.mask.png", left_half(PACKED_SIZE)),
+                (f"{ANIMALS[label]}/{number}.cls", b"%d" % label),
+            )
+        ]
+        write_tar(folder / f"webdataset/{shard:06}.tar", members)
+        contents, labels = [content for *_, content in samples], [label for _, label, _ in samples]
+        masks = [left_half(PACKED_SIZE)] * 6
+        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, masks, ANIMALS)
+    (folder / "webdataset/classes.txt").write_text("\n".join(ANIMALS))

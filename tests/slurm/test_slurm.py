@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 from cluster import NODES, Cluster, missing
-from conftest import GOLDEN, Workflow, copy_checkout
+from conftest import GOLDEN, TINY_MODEL, Workflow, copy_checkout
+from made_data import write_packed
 from slurm_run import SlurmRun, through_slurm
 
 from classlens.store.store import Record, Store
@@ -51,6 +52,7 @@ CONFIG: dict[str, Any] = {
     "extraction": {"shard_size": 8, "threads": 1},
     "statistics": {"resamples": 99},
 }
+PACKED = ("webdataset", "parquet")
 GPU_JOBS = ("extract", "perturb_attention", "attribute_logits")
 SHARDS = 4
 SUFFIXES = {".h5", ".csv", ".png", ".svg", ".safetensors"}
@@ -60,7 +62,8 @@ OUTPUT = "results/golden/output.h5"
 """Made together with all layer files, from all shards."""
 TARGETS = ["results/figures/class_building_golden.svg", "results/tables/attention_perturbation.csv"]
 TARGETS += ["results/golden/attribution/logit.h5"]
-"""Behind them are a job of every group, every kind of file, and shards of several jobs."""
+TARGETS += [f"results/datasets/{kind}/squash-16-bilinear/evaluation.h5" for kind in PACKED]
+"""Behind them are a job of every group, every kind of file, shards of several jobs, and data sets decoded in parts."""
 
 
 @pytest.fixture(scope="module")
@@ -72,9 +75,16 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="module")
 def runs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workflow, Workflow]:
     """The same workflow, run locally and through SLURM."""
-    checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
-    local = Workflow(tmp_path_factory.mktemp("local"), CONFIG, checkout)
-    remote = Workflow(tmp_path_factory.mktemp("slurm"), CONFIG, checkout, environment=cluster.environment)
+    checkout, images = copy_checkout(tmp_path_factory.mktemp("checkout")), tmp_path_factory.mktemp("images")
+    write_packed(images)
+    packed = {kind: {"kind": kind, "root": str(images / kind), "per_class": 3, "images_per_job": 5} for kind in PACKED}
+    config = {
+        **CONFIG,
+        "datasets": CONFIG["datasets"] | packed,
+        "models": CONFIG["models"] | {kind: {**TINY_MODEL, "dataset": kind} for kind in PACKED},
+    }
+    local = Workflow(tmp_path_factory.mktemp("local"), config, checkout)
+    remote = Workflow(tmp_path_factory.mktemp("slurm"), config, checkout, environment=cluster.environment)
     with ThreadPoolExecutor(2) as both:
         running = [both.submit(local.run, *TARGETS), both.submit(through_slurm, remote, *TARGETS)]
         for one in running:
@@ -126,6 +136,13 @@ def test_shards_ran_on_both_nodes_and_no_two_jobs_at_once_on_one_device(runs: tu
         return record.provenance["node"], record.provenance["visible_devices"]
 
     assert not [pair for pair in combinations(records, 2) if device(pair[0]) == device(pair[1]) and overlap(*pair)]
+
+
+@needs_slurm
+def test_packed_data_sets_are_decoded_by_several_jobs(runs: tuple[Workflow, Workflow]) -> None:
+    _, remote = runs
+    parts = [record for record in remote.opened_store().records() if record.job == "pixels_part"]
+    assert [record.wildcards["dataset"] for record in parts].count("parquet") == len(parts) // 2 == 2
 
 
 @needs_slurm

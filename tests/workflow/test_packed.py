@@ -8,47 +8,17 @@ import h5py
 import numpy as np
 import pytest
 from conftest import TINY_MODEL, Workflow
-from made_data import left_half, png, write_parquet, write_tar
+from made_data import write_packed
 
 pytestmark = pytest.mark.workflow
 
-CLASSES = ("cat", "dog", "emu")
 KINDS = ("image_folder", "webdataset", "parquet")
-SIZE = (48, 40)
-
-
-def write_images(folder):
-    """Write images and masks as folders, tar shards and Parquet files; the packed ones lie across classes."""
-    rng = np.random.default_rng(0)
-    for class_id in CLASSES:
-        (folder / "image_folder" / class_id).mkdir(parents=True)
-        (folder / "masks" / class_id).mkdir(parents=True)
-    every = [(number, label, png(SIZE, rng)) for number in range(4) for label in range(3)]
-    for number, label, content in every:
-        (folder / "image_folder" / CLASSES[label] / f"{number}.png").write_bytes(content)
-        (folder / "masks" / CLASSES[label] / f"{number}.png").write_bytes(left_half(SIZE))
-    for shard in range(2):
-        samples = every[6 * shard : 6 * shard + 6]
-        members = [
-            member
-            for number, label, content in samples
-            for member in (
-                (f"{CLASSES[label]}/{number}.png", content),
-                (f"{CLASSES[label]}/{number}.mask.png", left_half(SIZE)),
-                (f"{CLASSES[label]}/{number}.cls", b"%d" % label),
-            )
-        ]
-        write_tar(folder / f"webdataset/{shard:06}.tar", members)
-        contents, labels = [content for *_, content in samples], [label for _, label, _ in samples]
-        masks = [left_half(SIZE)] * 6
-        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, masks, CLASSES)
-    (folder / "webdataset/classes.txt").write_text("\n".join(CLASSES))
 
 
 @pytest.fixture(scope="module")
 def workflow(tmp_path_factory):
     folder = tmp_path_factory.mktemp("packed")
-    write_images(folder)
+    write_packed(folder)
     common = {"per_class": 3, "train_per_class": 1, "images_per_job": 4}
     config = {
         "datasets": {
@@ -101,7 +71,7 @@ def test_nothing_is_done_twice(workflow):
 
 def test_what_is_renamed_is_listed_anew(workflow, tmp_path):
     """Names are in none of the raw files."""
-    write_images(tmp_path)
+    write_packed(tmp_path)
     other = Workflow(tmp_path, workflow.config)
     tables = [f"results/datasets/{kind}/stimuli.csv" for kind in KINDS]
     other.run(*tables)
