@@ -2,12 +2,13 @@
 
     python benchmarks/pipeline.py [--images 8192] [--threads 2] [--turns 3]
 
-The outputs of a batch are ready-made, with the sizes and the spread of ViT-B's: what a network with random weights
-makes of images in which patches resemble each other. Prints the images per second of each turn, then a line per
+The outputs of a chunk's images are ready-made, with the sizes and the spread of ViT-B's: what a network with random
+weights makes of images in which patches resemble each other. Prints the images per second of each turn, then a line per
 architecture with the median, and what a bare copy of the same bytes reaches in the same turns.
 """
 
 import argparse
+import itertools
 import shutil
 import statistics
 import tempfile
@@ -21,6 +22,7 @@ import torch
 from classlens.extraction.extract import run_images
 from classlens.extraction.gather import gather
 from classlens.extraction.recorder import Recorder
+from classlens.hdf5 import chunk_rows_of
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 
@@ -40,10 +42,12 @@ class Ready:
 
 
 class FreeModel:
-    """A recorder whose network costs nothing: it gives what the real one kept of a first batch, again and again."""
+    """A recorder whose network costs nothing: it gives what the real one kept of a chunk's images, again and again."""
 
-    def __init__(self, recorder, pixels, classes):
-        self._kept = recorder(pixels, classes).arrays()
+    def __init__(self, recorder, random):
+        chunk = chunk_rows_of(recorder.columns())  # of which no two rows may be equal: they would pack too well
+        batches = [(smooth_images(random, BATCH), random.integers(0, 1000, BATCH)) for _ in range(0, chunk, BATCH)]
+        self._kept = itertools.cycle([recorder(*batch).arrays() for batch in batches])
         self._recorder, self.num_classes = recorder, recorder.num_classes
 
     def columns(self):
@@ -54,7 +58,7 @@ class FreeModel:
 
     def __call__(self, pixels, classes):
         assert len(pixels) == len(classes) == BATCH
-        return Ready(self._kept)
+        return Ready(next(self._kept))
 
 
 def main() -> None:
@@ -76,7 +80,7 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
     random = np.random.default_rng(0)
     images = smooth_images(random, BATCH)
     classes = random.integers(0, 1000, given.images)
-    free = FreeModel(Recorder(model, Normalise(HALF, HALF, torch.device("cpu"))), images, classes[:BATCH])
+    free = FreeModel(Recorder(model, Normalise(HALF, HALF, torch.device("cpu"))), random)
     pixels = folder / "pixels.h5"
     with h5py.File(pixels, "w") as file:
         stored = file.create_dataset("pixels", (given.images, 224, 224, 3), np.uint8, chunks=(6, 224, 224, 3))

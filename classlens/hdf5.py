@@ -3,14 +3,13 @@
 Rows (images) arrive in batches of any size, and a file is written in whole chunks, in a fixed order; so the
 bytes do not depend on the batch size or on the threads that pack, and memory is bounded by a chunk.
 
-Chunks are packed here and stored as they are: HDF5's own filters work on one thread, with zlib. ISA-L packs the same
-format several times as fast, so every program that reads HDF5 reads these files. Small chunks are zlib's all the same.
+Chunks are packed here and stored as they are, since HDF5's own filters work on one thread. The format is Blosc's with
+LZ4 and a shuffle of bits, HDF5's filter 32001; hdf5plugin has it for programs that read, see `classlens.filters`.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,23 +17,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import h5py
+import hdf5plugin
 import numpy as np
 import numpy.typing as npt
-from isal import isal_zlib
 
 from classlens.arrays import Array
 from classlens.batching import batches
+from classlens.filters import h5py
 
 CHUNK_ROWS = 64
 """Images in one chunk of a per-image data set, unless its rows are small."""
 CHUNK_BYTES, MOST_CHUNK_ROWS = 2**17, 512
 """What the largest chunk of a file with small rows may hold: each chunk costs some 50 us beside its bytes."""
-PACKING_LEVEL = 1
-"""Of ISA-L and zlib alike: their first levels make files of about one size."""
-SMALL_CHUNK = 2**12
-"""Bytes below which zlib packs. How ISA-L 2.32 packs up to some 200 bytes depends on the addresses that a process has;
-of 400 bytes and more, 200 processes made one packing."""
+PACKING_LEVEL = 5
+"""Of Blosc; what further levels save is below a hundredth."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +60,14 @@ def chunk_rows_of(columns: Mapping[str, Column]) -> int:
 
 
 def pack(rows: Array) -> bytes:
-    """Pack a chunk as HDF5's filters shuffle and gzip do: all first bytes, all second bytes, ..., deflated."""
-    apart = np.ascontiguousarray(rows).view(np.uint8).reshape(-1, rows.dtype.itemsize).T
-    chunk = apart.tobytes()
-    if len(chunk) < SMALL_CHUNK:
-        return zlib.compress(chunk, PACKING_LEVEL)
-    return isal_zlib.compress(chunk, PACKING_LEVEL)
+    """Pack a contiguous chunk as Blosc does: the first bits of all numbers, the second bits, ..., then LZ4.
+
+    A chunk is one block: several may be shared out among Blosc's own threads, and lie in the order in which these end.
+    """
+    from numcodecs import blosc  # takes a while, and readers do without
+
+    packed: bytes = blosc.compress(rows, b"lz4", PACKING_LEVEL, blosc.BITSHUFFLE, rows.nbytes)
+    return packed
 
 
 class RowWriter:
@@ -108,7 +106,7 @@ class RowWriter:
         self._datasets: dict[str, h5py.Dataset] = {}
         self._file.attrs.update(sorted((attributes or {}).items()))
         for name, column in self.columns.items():
-            packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+            packing = hdf5plugin.Blosc("lz4", PACKING_LEVEL, hdf5plugin.Blosc.BITSHUFFLE)
             dataset = self._file.create_dataset(
                 name,
                 shape=(rows, *column.shape),
@@ -143,10 +141,7 @@ class RowWriter:
             rows: in the chunk.
             datasets: of another file of this module, for every column.
         """
-        equal = all(
-            column.compress and datasets[name].chunks == self._datasets[name].chunks
-            for name, column in self.columns.items()
-        )
+        equal = all(datasets[name].chunks == dataset.chunks for name, dataset in self._datasets.items())
         whole = rows == self._chunk_rows or self._written + rows == self._rows
         return equal and whole and not self._pending_rows
 
@@ -164,11 +159,7 @@ class RowWriter:
         chunks = [(name, part) for part in batches(rows, self._chunk_rows) for name in self.columns]
         stored = self._pool.map(lambda name, part: self._stored(name, pending[name][part]), *zip(*chunks, strict=True))
         for (name, part), chunk in zip(chunks, stored, strict=True):
-            first = self._written + part.start
-            if isinstance(chunk, bytes):
-                self._store(name, first, chunk)
-            else:
-                self._datasets[name][first : first + len(chunk)] = chunk
+            self._store(name, self._written + part.start, chunk)
         self._pending = {name: [values[rows:]] for name, values in pending.items()}
         self._written += rows
         self._pending_rows -= rows
@@ -176,13 +167,13 @@ class RowWriter:
     def _stored(self, name: str, values: Array) -> bytes | Array:
         """Return a chunk as it is stored; one that is not full is filled up with zeros, as HDF5 does."""
         column = self.columns[name]
-        if not column.compress:
-            return values
-        values = values.astype(column.dtype, copy=False)
+        values = np.ascontiguousarray(values, column.dtype)
         missing = self._chunk_rows - len(values)
-        return pack(np.concatenate([values, np.zeros((missing, *column.shape), column.dtype)]) if missing else values)
+        if missing:
+            values = np.concatenate([values, np.zeros((missing, *column.shape), column.dtype)])
+        return pack(values) if column.compress else values
 
-    def _store(self, name: str, first: int, chunk: bytes) -> None:
+    def _store(self, name: str, first: int, chunk: bytes | Array) -> None:
         self._datasets[name].id.write_direct_chunk((first, *(0 for _ in self.columns[name].shape)), chunk)
 
     def __enter__(self) -> RowWriter:
@@ -209,6 +200,11 @@ def describe(dataset: Any, description: str, unit: str = "1") -> None:
     """Say in attributes what a data set holds and in which unit."""
     dataset.attrs["description"] = description
     dataset.attrs["unit"] = unit
+
+
+def is_packed(dataset: h5py.Dataset) -> bool:
+    """Tell whether the chunks of a data set are packed."""
+    return bool(dataset.id.get_create_plist().get_nfilters())
 
 
 def packed(dataset: h5py.Dataset, row: int) -> bytes:

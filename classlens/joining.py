@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 
 from classlens.batching import batches
-from classlens.hdf5 import Column, RowWriter, packed
+from classlens.filters import h5py
+from classlens.hdf5 import Column, RowWriter, is_packed, packed
 from classlens.progress import Progress
 
 
@@ -82,7 +82,7 @@ def _layout(path: str, group: str) -> tuple[dict[str, Column], dict[str, Any], i
         def note(name: str, item: object) -> None:
             if isinstance(item, h5py.Dataset):
                 columns[name] = Column(
-                    item.shape[1:], item.dtype, item.attrs["description"], item.attrs["unit"], bool(item.compression)
+                    item.shape[1:], item.dtype, item.attrs["description"], item.attrs["unit"], is_packed(item)
                 )
                 counts.add(len(item))
 

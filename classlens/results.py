@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -18,6 +17,7 @@ from classlens.configfile import find_config
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
+from classlens.filters import h5py
 from classlens.groups import token_groups
 from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
 from classlens.shipped import workflow_folder

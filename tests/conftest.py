@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hdf5plugin  # noqa: F401  # tests read results with h5py
 import numpy as np
 import pytest
 import yaml

@@ -2,7 +2,7 @@
 
 import yaml
 
-PYPI = {"pytorch": "torch", "python-isal": "isal", "matplotlib-base": "matplotlib"}
+PYPI = {"pytorch": "torch", "matplotlib-base": "matplotlib"}
 """Names of conda-forge that PyPI has otherwise."""
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.columns import MODEL, TWIN
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.statistics.agreement import spearman_of_means
 from classlens.statistics.correction import with_correction
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test

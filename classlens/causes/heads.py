@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.causes.ablation import Ablation, head_sums
 from classlens.causes.means import read_means
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.causes.outliers import norm_thresholds
+from classlens.filters import h5py
 from classlens.hdf5 import describe
 from classlens.measures.layers import read_layout
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
+from classlens.filters import h5py
 from classlens.measures.layers import Layout
 
 DEVIATIONS = 6

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import h5py
-
 from classlens.causes.ablation import Sums
+from classlens.filters import h5py
 from classlens.hdf5 import describe
 from classlens.inference.network import Network, load_network
 

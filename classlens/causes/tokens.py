@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
@@ -15,6 +14,7 @@ from classlens.causes.heads import require_finite
 from classlens.causes.means import read_means
 from classlens.causes.outliers import norm_thresholds
 from classlens.causes.sets import set_names, token_sets
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from itertools import accumulate
 
-import h5py
 import numpy as np
 
 from classlens.batching import batches
 from classlens.data.order import as_stored
 from classlens.data.pixels import pixel_writer, read_images
+from classlens.filters import h5py
 from classlens.progress import Progress
 
 ROWS = 64

@@ -83,7 +83,7 @@ def pixel_writer(path: str, listed: Sequence[Listed], size: int) -> RowWriter:
     highest = max(item.class_index for item in listed)
     columns = {
         "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
-        "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index"),
+        "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index", compress=False),
     }
     rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
     return RowWriter(path, len(listed), columns, chunk_rows=rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
@@ -13,6 +12,7 @@ from classlens.batching import batches
 from classlens.errors import InputError
 from classlens.extraction.files import OUTPUT
 from classlens.extraction.recorder import Recorded, Recorder
+from classlens.filters import h5py
 from classlens.hdf5 import RowWriter, chunk_rows_of
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.network import Network, load_network

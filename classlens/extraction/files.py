@@ -60,10 +60,14 @@ def output_columns(num_classes: int) -> dict[str, Column]:
     """Return the data sets of an output file."""
     classes = index_dtype(num_classes)
     return {
-        "class_index": Column((), classes, "correct class of each image", "class index"),
-        "correct": Column((), np.bool_, "the model's largest logit is the correct class's"),
+        "class_index": Column((), classes, "correct class of each image", "class index", compress=False),
+        "correct": Column((), np.bool_, "the model's largest logit is the correct class's", compress=False),
         "top5": Column(
-            (min(TOP, num_classes),), classes, "the model's strongest classes, strongest first", "class index"
+            (min(TOP, num_classes),),
+            classes,
+            "the model's strongest classes, strongest first",
+            "class index",
+            compress=False,
         ),
     }
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
+from classlens.filters import h5py
 
 
 def batch_importance(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
@@ -14,6 +13,7 @@ from classlens.arrays import Array
 from classlens.csvfile import read_table, write_table
 from classlens.faithfulness.area import area
 from classlens.faithfulness.steps import DIRECTIONS, pixel_area
+from classlens.filters import h5py
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 Row = tuple[Any, ...]

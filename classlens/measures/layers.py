@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
+from classlens.filters import h5py
 from classlens.hdf5 import iterate_rows
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.hdf5 import CHUNK_ROWS, iterate_rows
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 

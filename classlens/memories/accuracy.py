@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.memories.rates import all_files, image_rates
 from classlens.statistics.resampling import Resampling
 

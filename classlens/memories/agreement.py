@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
+from classlens.filters import h5py
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, describe
 from classlens.memories.parameters import DESCRIPTIONS, Memories, read_memories
 from classlens.terms import BRANCHES

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from safetensors import safe_open
 
 from classlens.arrays import Array
+from classlens.filters import h5py
 from classlens.hdf5 import describe, index_dtype
 from classlens.terms import BRANCHES, block_name
 

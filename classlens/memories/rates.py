@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
+from classlens.filters import h5py
 from classlens.hdf5 import iterate_rows
 from classlens.memories.chance import shared_memory
 from classlens.memories.parameters import STRONGEST

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
 from classlens.batching import batches
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.models.build import build
 from classlens.models.canonical import save_weights
 from classlens.models.device import choose_device, device_name

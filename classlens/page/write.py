@@ -13,13 +13,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
 from classlens.data.stimulus import class_names
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.measures.layers import read_layout
 from classlens.page.pack import packed, picture, rounded
 from classlens.page.sample import even_sample

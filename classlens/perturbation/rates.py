@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.columns import LABELS
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.measures.layers import read_layout, token_mean
 from classlens.perturbation.kinds import TOKEN_KINDS
 from classlens.statistics.resampling import Resampling, bootstrap_interval

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter, index_dtype
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes

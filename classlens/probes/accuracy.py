@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.hdf5 import iterate_rows
 from classlens.measures.layers import Layout, read_layout
 from classlens.statistics.resampling import Resampling, bootstrap_interval

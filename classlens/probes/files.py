@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter, describe, index_dtype
 from classlens.inference.sites import SITE_NAMES
 

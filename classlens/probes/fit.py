@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.network import Network, load_network
 from classlens.probes.features import Features

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import h5py
 import numpy as np
 
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter, iterate_rows
 
 

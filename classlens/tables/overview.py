@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 COLUMNS = (

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.inference.activations import residuals
 from classlens.inference.batches import frozen_eval_mode, over_images
 from classlens.inference.network import LoadedModel

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch.nn.functional import linear
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.filters import h5py
 
 
 class Maps:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
+from classlens.filters import h5py
 from classlens.measures.layers import Layout, read_layout
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 from classlens.tuned_lens.choice import LENS

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter, describe, index_dtype
 from classlens.inference.activations import residuals
 from classlens.inference.batches import over_images
