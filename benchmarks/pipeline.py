@@ -1,6 +1,6 @@
 """Extraction and gathering with a model that costs nothing: what reading, packing and writing leave of a fast GPU.
 
-    python benchmarks/pipeline.py [--images 8192] [--threads 2] [--turns 3]
+    python benchmarks/pipeline.py [--images 20480] [--shard 10240] [--threads 2] [--turns 3]
 
 The outputs of a chunk's images are ready-made, with the sizes and the spread of ViT-B's: what a network with random
 weights makes of images in which patches resemble each other. Prints the images per second of each turn, then a line per
@@ -27,7 +27,7 @@ from classlens.models.build import build
 from classlens.models.inputs import Normalise
 
 ARCHITECTURES = {"ViT-B/16": "vit_base_patch16_224", "ViT-B/32": "vit_base_patch32_224"}
-BATCH, SHARD = 64, 1024
+BATCH = 64
 HALF = [0.5, 0.5, 0.5]
 
 
@@ -63,7 +63,8 @@ class FreeModel:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--images", type=int, default=8192)
+    options.add_argument("--images", type=int, default=20480)
+    options.add_argument("--shard", type=int, default=10240)
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--turns", type=int, default=3)
     given = options.parse_args()
@@ -88,7 +89,7 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
             stored[start : start + BATCH] = images
         file["class_index"] = classes.astype(np.uint16)
     layers = [str(folder / f"block_{block:02d}.h5") for block in range(len(model.blocks))]
-    shards = [str(folder / f"shard_{start}.h5") for start in range(0, given.images, SHARD)]
+    shards = [str(folder / f"shard_{start}.h5") for start in range(0, given.images, given.shard)]
     rates: dict[str, list[float]] = {"extraction": [], "gathering": [], "bare copy": []}
     for turn in range(given.turns):
         took = {
@@ -112,8 +113,8 @@ def smooth_images(random: np.random.Generator, count: int) -> np.ndarray:
 
 def extract(free: FreeModel, pixels: Path, shards: list[str], given: argparse.Namespace) -> None:
     for number, shard in enumerate(shards):
-        start = number * SHARD
-        stop = min(start + SHARD, given.images)
+        start = number * given.shard
+        stop = min(start + given.shard, given.images)
         run_images(free, str(pixels), shard, start=start, stop=stop, batch_size=BATCH, threads=given.threads)
 
 

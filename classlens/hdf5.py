@@ -10,6 +10,7 @@ LZ4 and a shuffle of bits, HDF5's filter 32001; hdf5plugin has it for programs t
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ from classlens.filters import h5py
 
 CHUNK_ROWS = 64
 """Images in one chunk of a per-image data set, unless its rows are small."""
-CHUNK_BYTES, MOST_CHUNK_ROWS = 2**17, 512
+CHUNK_BYTES, MOST_CHUNK_ROWS = 2**18, 512
 """What the largest chunk of a file with small rows may hold: each chunk costs some 50 us beside its bytes."""
+PACKED_AT_A_TIME = 8
+"""Columns that a thread packs before it takes the next: handing over each by itself would take a tenth of the time."""
 PACKING_LEVEL = 5
 """Of Blosc; what further levels save is below a hundredth."""
 
@@ -99,11 +102,14 @@ class RowWriter:
         self.columns = dict(sorted(columns.items()))
         """In the order of the file."""
         self._chunk_rows = max(1, min(chunk_rows, rows))
-        self._pending: dict[str, list[Array]] = {name: [] for name in columns}
+        self._pending: deque[Mapping[str, Array]] = deque()
         self._pending_rows = 0
+        names = list(self.columns)
+        self._packed_together = [names[part] for part in batches(len(names), PACKED_AT_A_TIME)]
+        self._corner = {name: (0,) * len(column.shape) for name, column in columns.items()}
         self._pool = ThreadPoolExecutor(threads)
         self._file = h5py.File(path, "w")
-        self._datasets: dict[str, h5py.Dataset] = {}
+        self._datasets: dict[str, h5py.h5d.DatasetID] = {}
         self._file.attrs.update(sorted((attributes or {}).items()))
         for name, column in self.columns.items():
             packing = hdf5plugin.Blosc("lz4", PACKING_LEVEL, hdf5plugin.Blosc.BITSHUFFLE)
@@ -115,7 +121,7 @@ class RowWriter:
                 **(packing if column.compress else {}),
             )
             describe(dataset, column.description, column.unit)
-            self._datasets[name] = dataset
+            self._datasets[name] = dataset.id
 
     def append(self, batch: Mapping[str, Array]) -> None:
         """Add rows: for every column an array (rows, *shape)."""
@@ -128,53 +134,69 @@ class RowWriter:
         came = self._written + self._pending_rows + max(sizes)
         if came > self._rows:
             raise ValueError(f"{self._rows} rows were promised, {came} came")
-        for name in self.columns:
-            self._pending[name].append(batch[name])
+        self._pending.append({name: batch[name] for name in self.columns})
         self._pending_rows += sizes.pop()
-        if self._pending_rows >= self._chunk_rows:
-            self._flush(self._pending_rows - self._pending_rows % self._chunk_rows)
+        while self._pending_rows >= self._chunk_rows:
+            self._flush()
 
-    def takes_packed(self, rows: int, datasets: Mapping[str, h5py.Dataset]) -> bool:
-        """Tell whether the next `rows` rows can be copied as a chunk of other data sets is packed: the chunks line up.
+    def takes_packed(self, datasets: Mapping[str, h5py.Dataset]) -> bool:
+        """Tell whether all rows of other data sets can be copied next as they are packed: their chunks line up.
 
         Args:
-            rows: in the chunk.
             datasets: of another file of this module, for every column.
         """
-        equal = all(datasets[name].chunks == dataset.chunks for name, dataset in self._datasets.items())
-        whole = rows == self._chunk_rows or self._written + rows == self._rows
+        rows = {len(dataset) for dataset in datasets.values()}.pop()
+        whole = rows % self._chunk_rows == 0 or self._written + rows == self._rows
+        equal = all(datasets[name].chunks == (self._chunk_rows, *column.shape) for name, column in self.columns.items())
         return equal and whole and not self._pending_rows
 
-    def append_packed(self, rows: int, chunks: Mapping[str, bytes]) -> None:
-        """Add a packed chunk to every column; see `takes_packed` and `packed`."""
+    def append_packed(self, datasets: Mapping[str, h5py.h5d.DatasetID], part: slice) -> None:
+        """Add rows of other data sets that are a chunk there, as it is packed; see `takes_packed`."""
         for name in self.columns:
-            self._store(name, self._written, chunks[name])
-        self._written += rows
+            self._store(name, datasets[name].read_direct_chunk((part.start, *self._corner[name]))[1])
+        self._written += part.stop - part.start
 
-    def _flush(self, rows: int) -> None:
-        pending = {
-            name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in self._pending.items()
-        }
+    def _flush(self) -> None:
+        """Pack and write a chunk of each column, from what is pending; the file's last one may have fewer rows."""
+        pieces = self._take()
+        stored = self._pool.map(lambda names: self._stored(names, pieces), self._packed_together)
         # Chunk by chunk, not column by column: the order in which chunks are made shows in the file's bytes.
-        chunks = [(name, part) for part in batches(rows, self._chunk_rows) for name in self.columns]
-        stored = self._pool.map(lambda name, part: self._stored(name, pending[name][part]), *zip(*chunks, strict=True))
-        for (name, part), chunk in zip(chunks, stored, strict=True):
-            self._store(name, self._written + part.start, chunk)
-        self._pending = {name: [values[rows:]] for name, values in pending.items()}
-        self._written += rows
-        self._pending_rows -= rows
+        for names, chunks in zip(self._packed_together, stored, strict=True):
+            for name, chunk in zip(names, chunks, strict=True):
+                self._store(name, chunk)
+        self._written += sum(len(piece[names[0]]) for piece in pieces)
 
-    def _stored(self, name: str, values: Array) -> bytes | Array:
-        """Return a chunk as it is stored; one that is not full is filled up with zeros, as HDF5 does."""
-        column = self.columns[name]
-        values = np.ascontiguousarray(values, column.dtype)
-        missing = self._chunk_rows - len(values)
-        if missing:
-            values = np.concatenate([values, np.zeros((missing, *column.shape), column.dtype)])
-        return pack(values) if column.compress else values
+    def _take(self) -> list[Mapping[str, Array]]:
+        """Take the rows of a chunk, or as many as there are, out of what is pending: pieces of batches."""
+        pieces: list[Mapping[str, Array]] = []
+        missing = min(self._chunk_rows, self._pending_rows)
+        self._pending_rows -= missing
+        while missing:
+            batch = self._pending.popleft()
+            rows = len(next(iter(batch.values())))
+            if rows > missing:
+                self._pending.appendleft({name: values[missing:] for name, values in batch.items()})
+                batch = {name: values[:missing] for name, values in batch.items()}
+            pieces.append(batch)
+            missing -= min(rows, missing)
+        return pieces
 
-    def _store(self, name: str, first: int, chunk: bytes | Array) -> None:
-        self._datasets[name].id.write_direct_chunk((first, *(0 for _ in self.columns[name].shape)), chunk)
+    def _stored(self, names: Sequence[str], pieces: Sequence[Mapping[str, Array]]) -> list[bytes | Array]:
+        """Return chunks as they are stored; one that is not full is filled up with zeros, as HDF5 does."""
+        missing = self._chunk_rows - sum(len(piece[names[0]]) for piece in pieces)
+        stored: list[bytes | Array] = []
+        for name in names:
+            column = self.columns[name]
+            parts = [piece[name] for piece in pieces]
+            if missing:
+                parts.append(np.zeros((missing, *column.shape), column.dtype))
+            chunk = parts[0] if len(parts) == 1 else np.concatenate(parts, dtype=column.dtype, casting="unsafe")
+            chunk = np.ascontiguousarray(chunk, column.dtype)
+            stored.append(pack(chunk) if column.compress else chunk)
+        return stored
+
+    def _store(self, name: str, chunk: bytes | Array) -> None:
+        self._datasets[name].write_direct_chunk((self._written, *self._corner[name]), chunk)
 
     def __enter__(self) -> RowWriter:
         return self
@@ -188,7 +210,7 @@ class RowWriter:
         try:
             if kind is None:
                 if self._pending_rows:
-                    self._flush(self._pending_rows)
+                    self._flush()
                 if self._written != self._rows:
                     raise ValueError(f"{self._rows} rows were promised, {self._written} came")
         finally:
@@ -205,12 +227,6 @@ def describe(dataset: Any, description: str, unit: str = "1") -> None:
 def is_packed(dataset: h5py.Dataset) -> bool:
     """Tell whether the chunks of a data set are packed."""
     return bool(dataset.id.get_create_plist().get_nfilters())
-
-
-def packed(dataset: h5py.Dataset, row: int) -> bytes:
-    """Return the packed chunk that begins with a row."""
-    chunk: bytes = dataset.id.read_direct_chunk((row, *(0 for _ in dataset.shape[1:])))[1]
-    return chunk
 
 
 def iterate_rows(path: Path | str, names: Sequence[str], rows: int = 8 * CHUNK_ROWS) -> Iterator[dict[str, Array]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from classlens.batching import batches
 from classlens.filters import h5py
-from classlens.hdf5 import Column, RowWriter, is_packed, packed
+from classlens.hdf5 import Column, RowWriter, is_packed
 from classlens.progress import Progress
 
 
@@ -52,7 +52,7 @@ def append_rows(
 ) -> None:
     """Add all rows of shards in order. Memory holds a chunk of each column.
 
-    Packed chunks are copied as they are where they line up with the file's, else their numbers are.
+    Packed chunks are copied as they are where all of a shard's line up with the file's, else their numbers are.
 
     Args:
         writer: of a file with the shards' columns.
@@ -63,14 +63,15 @@ def append_rows(
     for shard in shards:
         with h5py.File(shard) as file:
             datasets = {name: file[group][name] for name in writer.columns}
+            take_packed = writer.takes_packed(datasets)
+            opened = {name: dataset.id for name, dataset in datasets.items()}
             first = datasets[next(iter(datasets))]
             for part in batches(len(first), first.chunks[0]):
-                rows = part.stop - part.start
-                if writer.takes_packed(rows, datasets):
-                    writer.append_packed(rows, {name: packed(values, part.start) for name, values in datasets.items()})
+                if take_packed:
+                    writer.append_packed(opened, part)
                 else:
                     writer.append({name: values[part] for name, values in datasets.items()})
-                advance(rows)
+                advance(part.stop - part.start)
 
 
 def _layout(path: str, group: str) -> tuple[dict[str, Column], dict[str, Any], int]:

@@ -61,7 +61,7 @@ def run_images(
     """
     rows, columns = stop - start, recorder.columns()
     with (
-        h5py.File(pixels) as images,
+        h5py.File(pixels, rdcc_nbytes=0) as images,  # no pixel is read twice: a cache would only copy them once more
         Progress(rows, "extracting") as progress,
         RowWriter(shard, rows, columns, recorder.attributes(), chunk_rows_of(columns), threads) as writer,
     ):

@@ -127,7 +127,7 @@ def test_chunks_of_files_with_small_rows_are_larger():
     def rows(tokens):
         return chunk_rows_of({"top5": Column((tokens, 5), np.uint16, ""), "rank": Column((tokens,), np.uint16, "")})
 
-    assert [rows(tokens) for tokens in (1000, 197, 65, 50, 1)] == [64, 64, 128, 256, 512]
+    assert [rows(tokens) for tokens in (1000, 197, 65, 50, 1)] == [64, 128, 256, 512, 512]
 
 
 def test_bytes_do_not_depend_on_the_order_of_columns_or_attributes(tmp_path):
