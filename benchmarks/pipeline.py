@@ -4,7 +4,8 @@
 
 The outputs of a chunk's images are ready-made, with the sizes and the spread of ViT-B's: what a network with random
 weights makes of images in which patches resemble each other. Prints the images per second of each turn, then a line per
-architecture with the median, and what a bare copy of the same bytes reaches in the same turns.
+architecture with the median, and what a bare copy of the same bytes reaches in the same turns; of extraction the
+processor time, too, which other programs on the machine disturb less.
 """
 
 import argparse
@@ -91,9 +92,13 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
     layers = [str(folder / f"block_{block:02d}.h5") for block in range(len(model.blocks))]
     shards = [str(folder / f"shard_{start}.h5") for start in range(0, given.images, given.shard)]
     rates: dict[str, list[float]] = {"extraction": [], "gathering": [], "bare copy": []}
+    processor = []
     for turn in range(given.turns):
+        before = time.process_time()
+        extraction = seconds(extract, free, pixels, shards, given)
+        processor.append((time.process_time() - before) / given.images)
         took = {
-            "extraction": seconds(extract, free, pixels, shards, given),
+            "extraction": extraction,
             "gathering": seconds(gather, shards, layers, str(folder / "output.h5"), threads=given.threads),
             "bare copy": seconds(copy, shards, folder),
         }
@@ -103,6 +108,7 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
     size = sum(Path(shard).stat().st_size for shard in shards) / given.images
     reached = {name: statistics.median(values) for name, values in rates.items()}
     print(f"{label}: {size / 1000:.1f} kB per image; a bare copy of the files {reached['bare copy']:.0f} images/s")
+    print(f"{label}: extraction takes {statistics.median(processor) * 1e6:.0f} us of a core per image")
     print(f"{label}: extraction {reached['extraction']:.0f} images/s, gathering {reached['gathering']:.0f} images/s")
 
 
