@@ -140,14 +140,17 @@ class RowWriter:
             self._flush()
 
     def takes_packed(self, datasets: Mapping[str, h5py.Dataset]) -> bool:
-        """Tell whether all rows of other data sets can be copied next as they are packed: their chunks line up.
+        """Tell whether all rows of other data sets can be copied next as they are packed: in chunks that line up.
 
         Args:
             datasets: of another file of this module, for every column.
         """
         rows = {len(dataset) for dataset in datasets.values()}.pop()
         whole = rows % self._chunk_rows == 0 or self._written + rows == self._rows
-        equal = all(datasets[name].chunks == (self._chunk_rows, *column.shape) for name, column in self.columns.items())
+        equal = all(
+            (datasets[name].chunks, packing(datasets[name])) == (own.chunks, packing(own))
+            for name, own in ((name, self._file[name]) for name in self.columns)
+        )
         return equal and whole and not self._pending_rows
 
     def append_packed(self, datasets: Mapping[str, h5py.h5d.DatasetID], part: slice) -> None:
@@ -224,9 +227,10 @@ def describe(dataset: Any, description: str, unit: str = "1") -> None:
     dataset.attrs["unit"] = unit
 
 
-def is_packed(dataset: h5py.Dataset) -> bool:
-    """Tell whether the chunks of a data set are packed."""
-    return bool(dataset.id.get_create_plist().get_nfilters())
+def packing(dataset: h5py.Dataset) -> list[tuple[Any, ...]]:
+    """Return how the chunks of a data set are packed: HDF5's filters with their options, none where they are not."""
+    made = dataset.id.get_create_plist()
+    return [made.get_filter(number) for number in range(made.get_nfilters())]
 
 
 def iterate_rows(path: Path | str, names: Sequence[str], rows: int = 8 * CHUNK_ROWS) -> Iterator[dict[str, Array]]:

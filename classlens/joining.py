@@ -9,7 +9,7 @@ import numpy as np
 
 from classlens.batching import batches
 from classlens.filters import h5py
-from classlens.hdf5 import Column, RowWriter, is_packed
+from classlens.hdf5 import Column, RowWriter, packing
 from classlens.progress import Progress
 
 
@@ -83,7 +83,7 @@ def _layout(path: str, group: str) -> tuple[dict[str, Column], dict[str, Any], i
         def note(name: str, item: object) -> None:
             if isinstance(item, h5py.Dataset):
                 columns[name] = Column(
-                    item.shape[1:], item.dtype, item.attrs["description"], item.attrs["unit"], is_packed(item)
+                    item.shape[1:], item.dtype, item.attrs["description"], item.attrs["unit"], bool(packing(item))
                 )
                 counts.add(len(item))
 

@@ -64,6 +64,18 @@ def test_chunks_that_line_up_are_not_packed_again(tmp_path, monkeypatch):
         assert np.array_equal(file["rank"], rows(PACKED)["rank"])
 
 
+def test_shards_that_are_packed_otherwise_are_packed_anew(tmp_path):
+    parts = shards(tmp_path, [0, 128, 300], PACKED)
+    with h5py.File(parts[0]) as ours, h5py.File(tmp_path / "other.h5", "w") as other:
+        other.attrs.update(ours.attrs)
+        for name in PACKED:
+            made = other.create_dataset(name, data=ours[name][:], chunks=ours[name].chunks, compression="gzip")
+            made.attrs.update(ours[name].attrs)
+    join([str(tmp_path / "other.h5"), parts[1]], str(tmp_path / "joined.h5"))
+    with open(write(tmp_path / "whole.h5", PACKED), "rb") as expected:
+        assert (tmp_path / "joined.h5").read_bytes() == expected.read()
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, chunk_rows_of, index_dtype, is_packed, iterate_rows
+from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, chunk_rows_of, index_dtype, iterate_rows, packing
 
 COLUMNS = {
     "site/rank": Column((3,), np.uint16, "rank", "classes"),
@@ -153,7 +153,7 @@ def test_what_is_in_a_file(tmp_path, rows):
             assert dataset.chunks == (min(rows, CHUNK_ROWS), *column.shape)
             assert dict(dataset.attrs) == {"description": column.description, "unit": column.unit}
             assert list(dataset._filters) == (["32001"] if column.compress else [])
-            assert is_packed(dataset) == column.compress
+            assert bool(packing(dataset)) == column.compress
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 4, 64])
