@@ -49,7 +49,7 @@ class FileMemory:
         known = self._recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
         unknown = [index for index, text in enumerate(known) if text is None]
         with ThreadPoolExecutor(threads) as pool:
-            found = list(pool.map(self._find, (files[index] for index in unknown)))
+            found = list(_with_bar(pool.map(self._find, (files[index] for index in unknown)), len(unknown)))
         now = time.time_ns()
         settled = []
         for index, text in zip(unknown, found, strict=True):
@@ -114,6 +114,16 @@ class DigestMemory(FileMemory):
     def remember(self, path: Path | str, digest: str) -> None:
         """Note the digest of a file that nobody writes to any more."""
         self._store([(*_signature(str(path), os.stat(path)), digest)])
+
+
+def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:
+    """Show on a terminal how many files have been read, once that takes longer than two seconds."""
+    try:
+        from tqdm import tqdm
+    except ModuleNotFoundError:  # planning needs no library
+        return found
+    bar: Iterable[str] = tqdm(found, "reading files", total, unit="file", disable=None, leave=False, delay=2)
+    return bar
 
 
 def _signature(path: str, stat: os.stat_result) -> Signature:
