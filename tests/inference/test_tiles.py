@@ -75,26 +75,13 @@ def test_equal_logits_count_for_nobody_and_the_first_class_comes_first():
     assert torch.equal(found["top5"].long(), logits.sort(dim=-1, descending=True, stable=True).indices[..., :5])
 
 
-@pytest.mark.skipif(DEVICE == "cpu", reason="numpy, which the interpreter takes, rounds by the width of a tile")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("tokens", [1, 5, 197])
-def test_equal_classes_have_equal_logits(tokens, dtype):
-    """A row's own logit comes out of a narrower tile than the others."""
-    generator = torch.Generator().manual_seed(0)
-    x, weight = (torch.randn(*shape, generator=generator).to(dtype) for shape in ((16, tokens, 768), (500, 768)))
-    classes = torch.arange(16) * 30
-    found, twice = (summarise_tiled(x, rows, None, classes) for rows in (weight, torch.cat([weight, weight])))
-    assert torch.equal(twice["rank"], 2 * found["rank"])
-    assert torch.equal(twice["logit"], found["logit"])
-
-
-def test_a_token_has_the_same_numbers_in_any_batch():
+def test_a_token_has_the_same_numbers_in_any_batch_and_part(monkeypatch):
     generator = torch.Generator().manual_seed(0)
     x, weight = torch.randn(4, 37, 48, generator=generator), torch.randn(140, 48, generator=generator)
-    if DEVICE == "cpu":  # numpy, which the interpreter multiplies with, rounds by the place of a row
-        x, weight = (4 * x).round(), (4 * weight).round()
+    x, weight = (4 * x).round(), (4 * weight).round()  # products round by the number of rows
     classes = torch.tensor([3, 139, 128, 0])
     whole = summarise_tiled(x, weight, None, classes)
+    monkeypatch.setattr(tiles, "LOGITS", 140 * 10)
     parts = [summarise_tiled(x[part], weight, None, classes[part]) for part in (slice(0, 3), slice(3, 4))]
     for name, values in whole.items():
         assert torch.equal(values, torch.cat([part[name] for part in parts])), name
@@ -152,16 +139,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from classlens.inference import tiles
 
-SUMS = dict(BIASED=True, ROWS=64, CLASSES=128, DEPTH=64, PRECISION="ieee", WIDEN=False, IMAGES=16)
-POINTERS = dict(x="*bf16", weight="*bf16", bias="*fp32", classes="*i64", rank="*i32", logit="*fp32", top="*i32",
-                largest="*fp32", smallest="*fp32", values="*bf16", out="*bf16", eps="fp32")
-NORM = dict(SCALED=True, BIASED=True, WIDTH=1024)
-KERNELS = (tiles._summarise, SUMS), (tiles._strongest, dict(TOKENS=1, COLUMNS=256)), (tiles._layer_norm, NORM)
+POINTERS = dict(logits="*fp32", bias="*fp32", classes="*i64", rank="*i32", logit="*fp32", top="*i32", largest="*fp32",
+                smallest="*fp32", values="*bf16", x="*bf16", weight="*fp32", out="*bf16", eps="fp32")
+KERNELS = ((tiles._summarise, dict(BIASED=True, CLASSES=128)), (tiles._strongest, dict(COLUMNS=256)),
+           (tiles._layer_norm, dict(SCALED=True, BIASED=True, WIDTH=1024)))
 for kernel, constants in KERNELS:
     names = kernel.arg_names
     signature = {name: "constexpr" if name in constants else POINTERS.get(name, "i32") for name in names}
     source = ASTSource(kernel, signature, {(names.index(name),): value for name, value in constants.items()})
-    triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4, "num_stages": 3})
+    triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 1})
 """
 
 
