@@ -37,7 +37,7 @@ def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
     """Reduce tokens (n, T, D) to what is stored of their logits, see `summarise`; never waits for the device.
 
-    On CUDA a kernel selects, and logits are float32 whatever autocast does, so ranks may differ from those of `summarise`
+    On CUDA a kernel selects, and logits are float32 whatever autocast does: ranks may differ from those of `summarise`
     where logits are equal but for rounding.
     """
     tiles = _tiles(tokens.device)

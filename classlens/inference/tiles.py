@@ -18,7 +18,7 @@ from classlens.terms import TOP
 assert TOP == 5  # the kernels spell the five places out
 
 CLASSES, COLUMNS = 128, 256
-"""Columns of a tile of logits, and of one of key coefficients. It is one token's, which waits for no other to be done."""
+"""Columns of a tile of logits, and of one of key coefficients. A tile is one token's, which waits for no other."""
 LOGITS = 2**26
 """How many logits there are at once, at most: 256 MiB."""
 
