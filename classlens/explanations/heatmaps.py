@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -14,6 +13,7 @@ from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
+from classlens.filters import h5py
 from classlens.inference.batches import frozen_eval_mode
 from classlens.inference.network import Network, check_classes, load_network
 

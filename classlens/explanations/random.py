@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import h5py
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
+from classlens.filters import h5py
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
+from classlens.filters import h5py
 from classlens.hdf5 import describe
 from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
 from classlens.inference.network import LoadedModel, Network, check_classes, load_network

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-import h5py
 import torch
 
 from classlens.arrays import Array
 from classlens.batching import batches
+from classlens.filters import h5py
 from classlens.inference.network import LoadedModel
 from classlens.pipeline import ahead
 from classlens.progress import Progress

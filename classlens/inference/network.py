@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict, Unpack
 
-import h5py
 import numpy as np
 import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
+from classlens.filters import h5py
 from classlens.models.canonical import load_model
 from classlens.models.device import autocast, choose_device, device_name
 from classlens.models.inputs import Normalise
