@@ -265,11 +265,13 @@ def _stages(
     if model in config.runs("linear_probes"):
         features = Features(loaded)
         tokens = config.probes["tokens"] or range(facts["tokens"])
-        blocks, sites = config.probed_blocks(facts["depth"]), config.probes["sites"]
+        blocks, sites = config.probed_blocks(facts["depth"]), config.probed_sites()
         seen = len({item.class_index for item in stimuli if item.split == "training"})
         room = bytes_per_token(facts["width"], seen, extraction["batch_size"])
         limit = int(config.probes["memory_gib"] * GIBIBYTE)
-        passes = sum(len(plan([(site, block) for block in blocks], list(tokens), room, limit)) for site in sites)
+        # Of a block's groups alike, each of which stops behind the block.
+        groups = len(plan([(site, 0) for site in sites], list(tokens), room, limit))
+        passes = groups * sum(block + 1 for block in blocks) / facts["depth"]
         part = [Part("residual", facts["depth"] - 1, (0,))]
         yield "linear probes, passes", passes * (training + evaluation), lambda count: features(pixels[:count], part)
         [found] = features(pixels, part)

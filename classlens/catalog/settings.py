@@ -349,9 +349,8 @@ def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def probed(config: Config, wildcards: Wildcards) -> Slice:
-    """What linear probes read."""
-    blocks = config.probed_blocks(config.architecture(wildcards["model"])["depth"])
-    pairs = [[wildcards["site"], block] for block in blocks]
+    """What the linear probes of a block read."""
+    pairs = [[site, int(wildcards["block"])] for site in config.probed_sites()]
     return {"probed": pairs, "tokens": config.probes["tokens"], "penalty": 1.0}
 
 

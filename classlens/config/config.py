@@ -17,6 +17,7 @@ from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, applicable_methods
 from classlens.perturbation.kinds import applicable_attention_kinds
+from classlens.terms import SITES
 
 TWIN_SUFFIX = "-random"
 
@@ -301,6 +302,13 @@ class Config:
         if max(counts) > tokens:
             raise InputError(f"config: faithfulness.counts: {model} has {tokens} image tokens, not {max(counts)}")
         return sorted(set(counts))
+
+    def probed_sites(self) -> list[str]:
+        """Return the sites that linear probes read: those that are listed, and what the explanation `probe` needs."""
+        listed = set(self.probes["sites"])
+        if "residual" not in listed and any("probe" in self.explained_methods(model) for model in self.models):
+            listed.add("residual")
+        return [site for site in SITES if site in listed]
 
     def probed_blocks(self, depth: int) -> list[int]:
         """Return the blocks that linear probes of a model of this depth read."""

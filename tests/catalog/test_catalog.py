@@ -51,7 +51,7 @@ WILDCARDS |= {
     "branch": "attn",
     "kind": "self_only",
     "method": "gradient",
-    "site": "residual",
+    "block": "00",
     "comparison": FIGURES[0],
 }
 FILES = {"comparison_table": ["measures", "table"]}

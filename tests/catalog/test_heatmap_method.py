@@ -10,10 +10,10 @@ from classlens.errors import InputError
 AVERAGES = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": False, "class_token_pooling": False}
 
 
-def config_of(**explanations):
+def config_of(probes=None, **explanations):
     model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "weights": "random"}
     raw = {"datasets": {"d": {"kind": "digits"}}, "models": {"m": model}, "explanations": explanations}
-    config = load_config(raw)
+    config = load_config(raw | {"probes": probes or {}})
     return replace(config, architectures=dict.fromkeys(config.models, AVERAGES))
 
 
@@ -32,3 +32,15 @@ def test_models_with_reset_blocks_explain_what_runs_a_model():
     assert config.methods("m") == ["random", "attn_lrp", "probe"]
     assert config.randomised_methods("m") == ["attn_lrp"]
     assert config.randomised_methods("m-random") == []  # a twin has none
+
+
+@pytest.mark.parametrize(
+    ("methods", "sites", "probed"),
+    [
+        (["random"], ["mlp", "attn"], ["attn", "mlp"]),
+        (["random"], ["mlp", "residual"], ["residual", "mlp"]),
+        (["random", "probe"], ["attn"], ["residual", "attn"]),
+    ],
+)
+def test_probes_read_what_the_explanation_by_probes_needs(methods, sites, probed):
+    assert config_of({"sites": sites}, methods=methods).probed_sites() == probed

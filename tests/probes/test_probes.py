@@ -104,6 +104,13 @@ def test_bytes_are_the_same_again(images, fitted, tmp_path):
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in fitted]
 
 
+def test_blocks_apart_have_the_bytes_of_blocks_together(images, fitted, tmp_path):
+    """As jobs take them: what a pass does behind a block, and for whom else, changes nothing."""
+    for probe, expected in zip(GOLDEN_PROBES, fitted, strict=True):
+        (found,) = run(images, tmp_path, probes=[probe])
+        assert found.read_bytes() == expected.read_bytes()
+
+
 def test_only_the_tokens_that_are_asked_for(images, fitted, tmp_path):
     (path,) = run(images, tmp_path, probes=[("attn", 5)], tokens=[49, 0, 0])
     accuracy, rank = read(path)

@@ -70,7 +70,7 @@ def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: d
 
 def test_gpu_rules_decide_for_themselves(gpu_rules: set[str], profile: dict[str, Any]) -> None:
     of_shards = {f"{rule}_shard" for rule in ("perturb_attention", "explanation", "remove_tokens", "head_effects")}
-    assert {"extract", "linear_probe_2", "heatmaps", "cause_sums", *of_shards} <= gpu_rules
+    assert {"extract", "linear_probe", "heatmaps", "cause_sums", *of_shards} <= gpu_rules
     assert not gpu_rules & {*profile["set-resources"], *profile.get("set-threads", {})}
 
 

@@ -47,7 +47,7 @@ from classlens.store.module import remember
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import verify_workdir
-from classlens.terms import BRANCHES, SITES
+from classlens.terms import BRANCHES
 from classlens.warm import WarmStart
 
 # Of `--sdm apptainer`: what the Dockerfile makes, of the version that plans.

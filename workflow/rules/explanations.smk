@@ -189,31 +189,25 @@ rule randomised_explanation:
         RUN_JOBS
 
 
-# All blocks of a site in one job, since they share the forward passes.
-for depth in DEPTHS:
-
-    rule:
-        name:
-            f"linear_probe_{depth}"
-        input:
-            training=reads(files.TRAINING),
-            evaluation=reads(files.EVALUATION),
-            weights=files.WEIGHTS,
-        output:
-            probes=[
-                f"results/{{model}}/probes/{{site}}/block_{block:02d}.h5"
-                for block in CONFIG.probed_blocks(depth)
-            ],
-        log:
-            "logs/linear_probe/{model}/{site}.log",
-        wildcard_constraints:
-            model=models_where("depth", depth),
-        conda:
-            "../../envs/torch.yaml"
-        threads: CONFIG.extraction["threads"]
-        resources:
-            **gpu_resources(f"linear_probe_{depth}", Gpu(minutes=720, mem_mb=32000)),
-        params:
-            jobs=jobs("linear_probe"),
-        script:
-            RUN_JOBS
+# A block at a time: its sites share forward passes that end behind it. Sums are too large to be kept in files.
+rule linear_probe:
+    input:
+        training=reads(files.TRAINING),
+        evaluation=reads(files.EVALUATION),
+        weights=files.WEIGHTS,
+    output:
+        probes=[
+            f"results/{{model}}/probes/{site}/block_{{block}}.h5"
+            for site in CONFIG.probed_sites()
+        ],
+    log:
+        "logs/linear_probe/{model}/{block}.log",
+    conda:
+        "../../envs/torch.yaml"
+    threads: CONFIG.extraction["threads"]
+    resources:
+        **gpu_resources("linear_probe", Gpu(minutes=720, mem_mb=32000)),
+    params:
+        jobs=jobs("linear_probe"),
+    script:
+        RUN_JOBS
