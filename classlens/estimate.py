@@ -42,7 +42,7 @@ from classlens.probes.fit import GIBIBYTE
 from classlens.probes.plan import Part, bytes_per_token, plan
 from classlens.probes.ridge import RidgeSums
 from classlens.progress import Progress
-from classlens.tuned_lens.fit import HELD_OUT
+from classlens.tuned_lens.held_out import HELD_OUT
 from classlens.tuned_lens.ridge import AffineSums
 from classlens.tuned_lens.steps import Descent
 

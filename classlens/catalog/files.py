@@ -25,6 +25,9 @@ TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 EXTRACTED = "results/{model}/shards/{shard}.h5"
 CAUSE_SUMS = "results/{model}/shards/sums/{summed}/{shard}.h5"
 CAUSE_MEANS = "results/{model}/shards/means/{summed}.h5"
+LENS_SUMS = "results/{model}/shards/tuned_lens/sums/{shard}.h5"
+LENS_MAPS = "results/{model}/shards/tuned_lens/maps.h5"
+LENS_SEEN = "results/{model}/shards/tuned_lens/{shard}.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
 
 
@@ -85,10 +88,10 @@ def shard_of(path: str) -> str:
     return path.replace("{model}/", "{model}/shards/").removesuffix(".h5") + "/{shard}.h5"
 
 
-def all_shards(path: str) -> ManyFiles:
+def all_shards(path: str, split: str = "evaluation") -> ManyFiles:
     """Return what names the shards of a model, whose paths have the wildcard `shard`, in the order of their images."""
     return lambda config, wildcards: [
-        path.format(**wildcards, shard=shard) for shard in range(config.shards(wildcards["model"]))
+        path.format(**wildcards, shard=shard) for shard in range(config.shards(wildcards["model"], split))
     ]
 
 
@@ -142,6 +145,12 @@ def of_randomised(folder: str) -> ManyFiles:
     return lambda config, wildcards: [
         f"results/{wildcards['model']}/{folder}/{method}.h5" for method in config.randomised_methods(wildcards["model"])
     ]
+
+
+def lens_sums(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the sums of a model's training images, nothing where one job takes them all."""
+    shards = all_shards(LENS_SUMS, "training")(config, wildcards)
+    return shards if len(shards) > 1 else []
 
 
 def shown_tuned_lens(config: Config, wildcards: Wildcards) -> list[str]:

@@ -102,12 +102,26 @@ OTHER_JOBS = (
         settings.RUNNING,
     ),
     Job(
+        "tuned_lens_sums",
+        "classlens.tuned_lens.sums:write_sums",
+        (settings.network, settings.seed, settings.training_shard),
+        settings.RUNNING,
+        needs=(TRAINING_IMAGES,),
+    ),
+    Job(
         "fit_tuned_lens",
         "classlens.tuned_lens.write:fit_tuned_lens",
         (settings.network, settings.tuned_lens, settings.seed),
         settings.RUNNING,
         needs=(TRAINING_IMAGES,),
     ),
+    Job(
+        "look_through_tuned_lens",
+        "classlens.tuned_lens.look:look_through_tuned_lens",
+        (settings.network, settings.shard),
+        settings.RUNNING,
+    ),
+    Job("gather_tuned_lens", "classlens.tuned_lens.gather:gather_tuned_lens"),
     Job(
         "attribute_logits",
         "classlens.attribution.write:write_attribution",

@@ -156,6 +156,12 @@ def shard(config: Config, wildcards: Wildcards) -> Slice:
     return {"start": start, "stop": stop}
 
 
+def training_shard(config: Config, wildcards: Wildcards) -> Slice:
+    """First and last + 1 of a shard of training images."""
+    start, stop = config.shard_bounds(wildcards["model"], int(wildcards["shard"]), "training")
+    return {"start": start, "stop": stop}
+
+
 # Statistics
 
 

@@ -239,13 +239,13 @@ class Config:
             f"{self.source(dataset).more_training}"
         )
 
-    def shards(self, model: str) -> int:
-        """Return the number of shards of a model's evaluation images."""
-        return _pieces(self.images(self.models[model]["dataset"]), self.extraction["shard_size"])
+    def shards(self, model: str, split: str = "evaluation") -> int:
+        """Return the number of shards of a model's images."""
+        return _pieces(self.images(self.models[model]["dataset"], split), self.extraction["shard_size"])
 
-    def shard_bounds(self, model: str, shard: int) -> tuple[int, int]:
-        """Return first and last + 1 image of a shard of a model's evaluation images."""
-        return _bounds(self.images(self.models[model]["dataset"]), self.extraction["shard_size"], shard)
+    def shard_bounds(self, model: str, shard: int, split: str = "evaluation") -> tuple[int, int]:
+        """Return first and last + 1 image of a shard of a model's images."""
+        return _bounds(self.images(self.models[model]["dataset"], split), self.extraction["shard_size"], shard)
 
     def packed(self, dataset: str) -> bool:
         """Tell whether a data set's images are packed into shards; they are decoded in parts, by a job each."""

@@ -22,14 +22,12 @@ from classlens.inference.network import LoadedModel
 from classlens.inference.projection import Projection
 from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
 from classlens.tuned_lens.divergence import divergence
+from classlens.tuned_lens.held_out import fitted_images, held_out_images, inside
 from classlens.tuned_lens.maps import Maps
-from classlens.tuned_lens.ridge import AffineSums
 from classlens.tuned_lens.steps import Descent, seeded_batches
+from classlens.tuned_lens.sums import add_sums, sum_residuals
 
 log = logging.getLogger(__name__)
-
-HELD_OUT = 10
-"""One in so many training images is held out."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class Fitted:
     held_out_images: int
 
 
-def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int) -> Fitted:
+def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int, shards: Sequence[str] = ()) -> Fitted:
     """Fit the maps of all blocks but the last one (docs/method.md, tuned lens).
 
     Args:
@@ -70,6 +68,7 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
         training: pixel file of training images; their labels are not looked at.
         recipe: how.
         batch_size: images per forward pass, at most.
+        shards: files of `sums.write_sums` over all training images; without any, a pass over them makes the sums.
 
     Raises:
         InputError: there are no training images, or residuals or logits are not finite.
@@ -80,7 +79,7 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
         raise InputError("there are no training images; raise the data set's key `train_per_class`")
     blocks, width = len(loaded.model.blocks), int(loaded.model.embed_dim)
     held_out = held_out_images(images, recipe.seed)
-    fitted_to = np.setdiff1d(np.arange(images), held_out)
+    fitted_to = fitted_images(images, recipe.seed)
     nothing = Maps(torch.zeros(blocks, width, width), torch.zeros(blocks, width))
     if blocks == 1 or not len(held_out):
         if blocks > 1:
@@ -89,7 +88,7 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
     tried = {LENS: nothing}
     with ExitStack() as stack:
         stack.enter_context(frozen_eval_mode(loaded.model))
-        sums = _sums(loaded, training, fitted_to, batch_size)
+        sums = add_sums(loaded, shards) if shards else sum_residuals(loaded, training, fitted_to, batch_size)
         weight, bias, scale = sums.solve(recipe.penalty)
         del sums
         tried[RIDGE] = _of_all_blocks(*scale.of_residual(weight, bias))
@@ -110,12 +109,6 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
     return Fitted(maps, chosen, found, len(fitted_to), len(held_out))
 
 
-def held_out_images(images: int, seed: int) -> Array:
-    """Return which of the training images are held out, ascending: a tenth, at least one, none of a single one."""
-    count = 0 if images < 2 else max(1, round(images / HELD_OUT))
-    return np.sort(np.random.default_rng(seed).permutation(images)[:count])
-
-
 def _best(divergences: dict[str, float]) -> str:
     """Return what has the smallest divergence; of equals the first. What is not a number is no candidate."""
     return min(divergences, key=lambda name: np.nan_to_num(divergences[name], nan=np.inf))
@@ -124,25 +117,6 @@ def _best(divergences: dict[str, float]) -> str:
 def _of_all_blocks(weight: torch.Tensor, bias: torch.Tensor) -> Maps:
     """Return maps of K blocks in the type of files, and none for the last block."""
     return Maps(*(torch.cat([part, torch.zeros_like(part[:1])]).float().cpu() for part in (weight, bias)))
-
-
-def _sums(loaded: LoadedModel, training: str, chosen: Array, batch_size: int) -> AffineSums:
-    # Apple's GPUs have no float64.
-    device = torch.device("cpu") if loaded.device.type == "mps" else loaded.device
-    sums = AffineSums(len(loaded.model.blocks) - 1, loaded.model.embed_dim, device)
-
-    @torch.no_grad()
-    def run(images: torch.Tensor, part: slice) -> None:
-        some = images[_inside(chosen, part)]
-        if len(some):
-            with loaded.autocast():
-                outputs = residuals(loaded.model, some)
-            if not all(bool(torch.isfinite(output).all()) for output in outputs):
-                raise InputError("residuals are not finite; check the weights, or set extraction.precision to float32")
-            sums.add([output.to(device) for output in outputs])
-
-    over_images(loaded, training, batch_size, "sums of the tuned lens", run)
-    return sums
 
 
 def _held_out(loaded: LoadedModel, training: str, chosen: Array, tried: Sequence[Maps], batch_size: int) -> list[Array]:
@@ -154,7 +128,7 @@ def _held_out(loaded: LoadedModel, training: str, chosen: Array, tried: Sequence
     @torch.no_grad()
     def run(images: torch.Tensor, part: slice) -> None:
         nonlocal total, count
-        some = images[_inside(chosen, part)]
+        some = images[inside(chosen, part)]
         if not len(some):
             return
         with loaded.autocast():
@@ -168,9 +142,3 @@ def _held_out(loaded: LoadedModel, training: str, chosen: Array, tried: Sequence
 
     over_images(loaded, training, batch_size, "choosing the tuned lens", run)
     return list(total / count)
-
-
-def _inside(chosen: Array, part: slice) -> Array:
-    """Return the places within a part of the images of those that are chosen."""
-    places: Array = chosen[(chosen >= part.start) & (chosen < part.stop)] - part.start
-    return places

@@ -52,8 +52,15 @@ class AffineSums:
 
         self._gram, self._cross = zeros(blocks, width, width), zeros(blocks, width, width)
         self._sums, self._last, self._squares = zeros(blocks, width), zeros(width), zeros(width)
+        self.device = device
+        """Where the sums are."""
         self.count = 0
         """Tokens so far."""
+
+    def totals(self) -> dict[str, torch.Tensor]:
+        """Return all sums by name: those that `add` adds to."""
+        sums = {"sums": self._sums, "last": self._last, "squares": self._squares}
+        return {"gram": self._gram, "cross": self._cross, **sums}
 
     def add(self, residuals: Sequence[torch.Tensor]) -> None:
         """Add a batch of images; all that it needs of memory is taken before the first addition.

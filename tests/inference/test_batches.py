@@ -17,7 +17,7 @@ from classlens.inference.network import check_classes, load_network, read_classe
 RUN_NO_MODEL = (
     "causes.means", "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",
     "faithfulness.area", "faithfulness.joined", "faithfulness.table", "joining", "perturbation.kinds",
-    "perturbation.rates", "probes.accuracy", "probes.importance",
+    "perturbation.rates", "probes.accuracy", "probes.importance", "tuned_lens.gather",
 )  # fmt: skip
 
 

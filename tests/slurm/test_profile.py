@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
     "extraction": {"shard_size": 8},
 }
 ALONE = {"stimuli", "pixels", "mask_list", "masks", "token_labels", "weights", "gather_2", "memory_parameters"} | {
-    *("random_explanation", "probe_explanation"),
+    *("random_explanation", "probe_explanation", "gather_tuned_lens_2"),
     *("join_shards", "join_removal_curves", "join_pixel_curves", "head_means", "token_means"),
 }
 """Jobs without a GPU that GPU jobs or many others wait for."""
@@ -70,6 +70,7 @@ def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: d
 
 def test_gpu_rules_decide_for_themselves(gpu_rules: set[str], profile: dict[str, Any]) -> None:
     of_shards = {f"{rule}_shard" for rule in ("perturb_attention", "explanation", "remove_tokens", "head_effects")}
+    of_shards |= {"tuned_lens_sums", "look_through_tuned_lens"}
     assert {"extract", "linear_probe", "heatmaps", "cause_sums", *of_shards} <= gpu_rules
     assert not gpu_rules & {*profile["set-resources"], *profile.get("set-threads", {})}
 

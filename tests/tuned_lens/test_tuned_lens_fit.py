@@ -18,7 +18,7 @@ from classlens.inference.network import load_network
 from classlens.models.inputs import Normalise
 from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
 from classlens.tuned_lens.divergence import divergence
-from classlens.tuned_lens.fit import held_out_images
+from classlens.tuned_lens.held_out import held_out_images
 from classlens.tuned_lens.ridge import AffineSums, Scale
 from classlens.tuned_lens.steps import Descent, seeded_batches
 
@@ -266,6 +266,28 @@ def test_the_same_gives_the_same_bytes_and_another_seed_does_not(plain):
     )
     assert first == again
     assert first[0] != other[0]
+
+
+@pytest.mark.parametrize("images", [5, 130])
+def test_shards_of_evaluation_images_leave_no_trace(plain, images):
+    """Of files that fill less than a chunk, and more than one."""
+    evaluation = write_images(plain.folder / f"of_{images}.h5", images, seed=9)
+    given = {"evaluation": evaluation, "batch_size": 1}
+    whole = plain.fit(f"whole_{images}", **given)
+    for size in (2, 64):
+        shards = plain.fit(f"shards_{images}_{size}", seen=size, **given)
+        assert [Path(path).read_bytes() for path in shards] == [Path(path).read_bytes() for path in whole]
+
+
+def test_sums_of_shards_make_the_same_maps(plain):
+    """All in one shard to the bit; in several, float64 sums may differ in their last one."""
+    whole, one, several = (plain.fit(f"summed_{size}", summed=size, batch_size=8) for size in (0, 40, 16))
+    assert [Path(path).read_bytes() for path in whole] == [Path(path).read_bytes() for path in one]
+    for expected, found in zip(map(read, whole), map(read, several), strict=True):
+        assert found[1]["training_images"] == expected[1]["training_images"] == 36
+        assert found[1]["chosen"] == expected[1]["chosen"]
+        for name in ("weight", "bias", "kl"):
+            assert found[0][name] == pytest.approx(expected[0][name], abs=1e-4), name
 
 
 def test_evaluation_images_choose_nothing(plain):

@@ -42,7 +42,8 @@ def test_what_all_makes(run):
 def test_an_edit_of_the_recipe_fits_again(run):
     run.config["tuned_lens"]["penalty"] = 0.5
     assert {job.split()[0] for job in run.computes()} == {
-        "fit_tuned_lens", "tuned_lens", "comparison_table", "tuned_lens_figure", "lens_page",
+        "fit_tuned_lens", "look_through_tuned_lens", "gather_tuned_lens",
+        "tuned_lens", "comparison_table", "tuned_lens_figure", "lens_page",
     }  # fmt: skip
 
 

@@ -10,6 +10,9 @@ import h5py
 import numpy as np
 from tiny_transformers import write_small
 
+from classlens.tuned_lens.gather import gather_tuned_lens
+from classlens.tuned_lens.look import look_through_tuned_lens
+from classlens.tuned_lens.sums import write_sums
 from classlens.tuned_lens.write import fit_tuned_lens
 
 RECIPE = {"steps": 20, "images_per_step": 8, "learning_rate": 0.01, "penalty": 0.001, "seed": 3}
@@ -26,16 +29,39 @@ class Study:
     weights: Path
     network: dict[str, Any]
 
-    def fit(self, name="maps", **changes):
-        """Fit a tuned lens and return its files; `changes` are to the recipe, the network or the images."""
+    def fit(self, name="maps", summed=0, seen=None, **changes):
+        """Fit a tuned lens and return its files; `changes` are to the recipe, the network or the images.
+
+        `summed` and `seen` are images of a shard: of training images, for sums, and of evaluation images.
+        """
         folder = self.folder / name
         folder.mkdir()
         paths = [str(folder / f"block_{block:02d}.h5") for block in range(len(self.model.blocks))]
         files = {"training": self.training, "evaluation": self.evaluation}
         given = {**files, **RECIPE, **self.network, **changes}
         given |= {key: str(given[key]) for key in files}
-        fit_tuned_lens(weights=str(self.weights), maps=paths, **given)
+        evaluation, maps = given.pop("evaluation"), str(folder / "maps.h5")
+        running = {"weights": str(self.weights), **{key: given[key] for key in self.network}}
+        sums = self._shards(folder, given["training"], summed, "sums")
+        for path, bounds in sums.items():
+            write_sums(given["training"], shard=path, **bounds, seed=given["seed"], **running)
+        fit_tuned_lens(weights=str(self.weights), shards=list(sums), maps=maps, **given)
+        looks = self._shards(folder, evaluation, seen, "look")
+        for path, bounds in looks.items():
+            look_through_tuned_lens(evaluation, maps=maps, shard=path, **bounds, **running)
+        gather_tuned_lens(list(looks), maps, paths)
         return paths
+
+    @staticmethod
+    def _shards(folder, pixels, size, name):
+        """Return bounds by file, of all images where there is no size; nothing where it is 0."""
+        with h5py.File(pixels) as file:
+            images = len(file["pixels"])
+        size = max(1, images) if size is None else size
+        starts = range(0, images, size) if size else []
+        return {
+            str(folder / f"{name}_{start}.h5"): {"start": start, "stop": min(start + size, images)} for start in starts
+        }
 
     def recipe_of_network(self):
         return {key: value for key, value in self.network.items() if key != "batch_size"}

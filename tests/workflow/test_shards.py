@@ -17,16 +17,18 @@ MODEL = {
 }
 AVERAGES = {**MODEL["options"], "class_token": False, "global_pool": "avg"}
 CONFIG = {
-    "datasets": {"golden": GOLDEN_DATASET},
+    "datasets": {"golden": {**GOLDEN_DATASET, "train_per_class": 5}},
     "models": {"vit": MODEL, "averages": {**MODEL, "options": AVERAGES}},
     "explanations": {"methods": ["gradient", "random"]},
     "faithfulness": {"random_seeds": 2},
+    # Steps may make more of a last bit.
+    "tuned_lens": {"steps": 0},
     "lens_page": {"images": 0},
 }
 RUNNING = {"batch_size": 2, "threads": 1}
 """Shards begin where batches do: other batches may round differently."""
-MEANS = ("causes/heads.h5", "causes/tokens.h5")
-"""Begin with a mean over images, of which sums of shards may differ in the last bit of float64."""
+MEANS = ("causes/heads.h5", "causes/tokens.h5", "tuned_lens/block_00.h5")
+"""Begin with sums over images, of which those of shards may differ in the last bit of float64."""
 FILES = [
     *(f"perturbation/attention_{kind}.h5" for kind in ATTENTION_KINDS),
     *(f"perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS),
@@ -34,6 +36,7 @@ FILES = [
     *(f"faithfulness/{method}_pixels{kind}" for method in ("gradient", "random") for kind in (".csv", ".h5")),
     "attribution/logit.h5",
     "explanation/gradient.h5",
+    "explanation/probe.h5",
     "output.h5",
     *MEANS,
 ]
@@ -41,6 +44,7 @@ TARGETS = [*(f"results/vit/{file}" for file in FILES), "results/averages/perturb
 SHARDS = 4
 LOOKS = {"extract": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 1, "attribute_logits": 1}
 LOOKS |= {"remove_tokens_shard": 2, "remove_pixels_shard": 2, "cause_sums": 2, "head_effects": 1, "token_effects": 1}
+LOOKS |= {"tuned_lens_sums": 1, "look_through_tuned_lens": 1}
 """Files that each job makes of the model `vit`, a shard at a time."""
 
 
@@ -52,7 +56,7 @@ def made(folder, shard_size):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """One shard that takes all 30 images, and four of which the last one is smaller."""
+    """One shard that takes all 30 evaluation or training images, and four of which the last one is smaller."""
     return tuple(made(tmp_path_factory.mktemp(name), size) for name, size in (("whole", 30), ("shards", 8)))
 
 
@@ -63,13 +67,14 @@ def test_bytes_are_those_of_all_images_at_once(runs, target):
 
 
 @pytest.mark.parametrize("name", MEANS)
-def test_effects_are_those_of_all_images_at_once(runs, name):
+def test_numbers_are_those_of_all_images_at_once(runs, name):
     whole, shards = (h5py.File(run.result(f"vit/{name}")) for run in runs)
     with whole, shards:
         assert list(whole) == list(shards)
-        assert {key: str(value) for key, value in whole.attrs.items()} == {
-            key: str(value) for key, value in shards.attrs.items()
-        }
+        assert list(whole.attrs) == list(shards.attrs)
+        for key, value in whole.attrs.items():
+            found = shards.attrs[key]
+            assert found == pytest.approx(value) if isinstance(value, float) else str(found) == str(value), key
         for key, values in whole.items():
             # A last bit of a float64 sum may be one of a float32 mean, and that a few of a logit of about 1.
             assert np.allclose(values, shards[key], rtol=0, atol=1e-6, equal_nan=True), key
@@ -77,12 +82,18 @@ def test_effects_are_those_of_all_images_at_once(runs, name):
 
 def test_all_jobs_over_images_ran_in_shards(runs):
     whole, shards = (list(run.opened_store().records()) for run in runs)
-    assert not [record.job for record in whole if "shard" in record.wildcards and record.job != "extract"]
+    assert {record.job for record in whole if "shard" in record.wildcards} == {"extract", "look_through_tuned_lens"}
     ran = [record for record in shards if "shard" in record.wildcards and record.wildcards["model"] == "vit"]
     assert {name: sum(record.job == name for record in ran) for name in LOOKS} == {
         name: SHARDS * files for name, files in LOOKS.items()
     }
     assert {record.parts["config"]["stop"] for record in ran} == {8, 16, 24, 30}
+
+
+def test_probes_of_each_block_have_a_job(runs):
+    for run in runs:
+        ran = [record.wildcards for record in run.opened_store().records() if record.job == "linear_probe"]
+        assert sorted(wildcards["block"] for wildcards in ran) == ["00", "01"]
 
 
 def test_no_shard_is_left(runs):
