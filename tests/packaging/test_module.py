@@ -28,6 +28,7 @@ rule mean_rank:
         "mean_rank.txt",
     run:
         import h5py
+        import hdf5plugin  # which unpacks
         with h5py.File(input[0]) as file, open(output[0], "w") as text:
             text.write(str(file["residual/rank"][:].mean()))
 """
