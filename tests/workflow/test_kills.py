@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 
 FORK = multiprocessing.get_context("fork")
 DIGITS = {"root": None, "mask_root": None, "name": "digits"}
-RUNNING = {"device": "cpu", "batch_size": 2, "threads": 1}
+RUNNING = {"device": "cpu", "batch_size": 2, "threads": 1, "memory_gib": 4}
 
 
 def config(batch_size=64):
@@ -73,11 +73,12 @@ def again(record, folder, checkout, place=DIGITS):
         name: paths if "Sequence" in str(parameters[name].annotation) else paths[0]
         for name, paths in record.sources.items()
     }
-    local = {name: value for name, value in RUNNING.items() if name in parameters}
+    shapes = record.parts["config"]  # training has its own batch size there
+    local = {name: value for name, value in RUNNING.items() if name in parameters and name not in shapes}
     if "network" in parameters:
         local |= {name: RUNNING[name] for name in ("device", "threads")}
     places = place if "place" in parameters else {}
-    return Job(record.job, record.parts["functions"], checkout, record.parts["config"], local | places, inputs, outputs)
+    return Job(record.job, record.parts["functions"], checkout, shapes, local | places, inputs, outputs)
 
 
 def bring_back(record, store):
