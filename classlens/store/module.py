@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import atexit
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from classlens.cache import CACHE
-from classlens.digest import write_atomically
+from classlens.digest import digest_bytes, digest_file, write_atomically
 from classlens.errors import InputError
 
 KNOWN = CACHE / "modules.json"
@@ -85,7 +84,7 @@ def _keep(path: Path, before: int) -> None:
 @cache
 def _reader() -> str:
     """Return what the digests depend on beside the text: how it is parsed and read."""
-    return f"{sys.version} {hashlib.sha256(Path(__file__).read_bytes()).hexdigest()}"
+    return f"{sys.version} {digest_file(__file__)}"
 
 
 def read_module(path: Path) -> Module:
@@ -95,7 +94,7 @@ def read_module(path: Path) -> Module:
         UnkeyableCode: it is no valid Python, or what it runs cannot be followed.
     """
     source = path.read_bytes()
-    text = hashlib.sha256(source).hexdigest()
+    text = digest_bytes(source)
     if text not in _known:
         _known[text] = _parsed(path, source)
     return _known[text]
@@ -115,7 +114,7 @@ def _parsed(path: Path, source: bytes) -> Module:
         for name in (".".join(parts[:2]), parts[0]):
             if name in REFUSED:
                 raise UnkeyableCode(path, line, f"{name} {REFUSED[name]}")
-    return Module(hashlib.sha256(ast.dump(_WithoutDocstrings().visit(tree)).encode()).hexdigest(), tuple(imports))
+    return Module(digest_bytes(ast.dump(_WithoutDocstrings().visit(tree)).encode()), tuple(imports))
 
 
 def _imports(node: ast.AST, path: Path) -> Iterator[Import]:
