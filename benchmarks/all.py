@@ -22,7 +22,8 @@ PAGE = """# Benchmarks
 
 What classlens costs, and against which bare limit: the work that nobody can do without, such as one forward pass.
 Written by `make bench`; `python benchmarks/NAME.py --help` says how each measures. Numbers of a machine that does other
-work at the same time are worth little; each row names its machine and load.
+work at the same time are worth little; each row names its machine, and its load in the minute before, when the
+benchmark of another row may have run.
 
 | benchmark | what | found | where and when |
 | --- | --- | --- | --- |

@@ -223,7 +223,7 @@ def list_records(store: StoreFolder = None, configfile: ConfigFile = None, direc
         for record, size, age in gc.sizes_and_ages(opened):
             distinct |= {output.digest: output.size for output in record.outputs}
             wildcards = " ".join(record.wildcards.values())
-            typer.echo(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {record.job} {wildcards}".rstrip())
+            _say(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {record.job} {wildcards}".rstrip())
         typer.echo(f"{len(distinct)} blobs, {_size(sum(distinct.values()))}, in {opened.root}")
 
 
@@ -245,7 +245,7 @@ def accept(target: str, store: StoreFolder = None, configfile: ConfigFile = None
         opened = open_store(store, configfile, directory)
         accepted = explaining.accept(target, opened, Path.cwd(), _key_now(configfile))
         for verdict in accepted:
-            typer.echo(f"accepted: {verdict.path} ({verdict.job})")
+            _say(f"accepted: {verdict.path} ({verdict.job})")
         typer.echo(f"{len(accepted)} results accepted")
 
 
@@ -261,7 +261,7 @@ def provenance(
     with plain_errors():
         opened = open_store(store, configfile, directory)
         for line in explaining.provenance_lines(target, opened, Path.cwd(), every=every):
-            typer.echo(line)
+            _say(line)
 
 
 @store_app.command()
@@ -329,14 +329,19 @@ def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:
         "compute": "would be computed",
     }[verdict.state]
     again = verdict.key in seen
-    typer.echo(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}{' (see above)' if again else ''}")
+    _say(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}{' (see above)' if again else ''}")
     if again:
         return
     seen.add(verdict.key)
     for reason in verdict.reasons:
-        typer.echo(f"{'  ' * depth}  - {reason}")
+        _say(f"{'  ' * depth}  - {reason}")
     for upstream in verdict.upstream:
         _show(upstream, depth + 1, seen)
+
+
+def _say(line: str) -> None:
+    """Print a line that quotes a record; a terminal would obey some characters that others may put there."""
+    typer.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
 
 
 def _size(count: float) -> str:

@@ -24,6 +24,7 @@ from classlens.store import gc
 from classlens.store.job import Job, run_job
 from classlens.store.store import STORE_VARIABLE, Store
 from classlens.store.workdir import verify_workdir
+from classlens.store.workspace import workspace
 
 TABLE = "results/datasets/digits/stimuli.csv"
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
@@ -548,17 +549,17 @@ def test_gc(runner, store):
 
 
 def test_gc_spares_the_workspace_of_a_running_job(runner, store):
-    with store.workspace() as folder:
-        running = folder.name
-        (store.root / "work" / "another-host-1-x").mkdir()
-        (store.root / "work" / "another-host-2-x").mkdir()
-        os.utime(store.root / "work" / "another-host-2-x", (1, 1))
+    with workspace() as folder:
+        running, work = folder.name, folder.parent
+        (work / "another-host-1-x").mkdir()
+        (work / "another-host-2-x").mkdir()
+        os.utime(work / "another-host-2-x", (1, 1))
         (store.root / "actions" / "ab").mkdir(exist_ok=True)
         for name in (".new-killed", ".new-running"):
             (store.root / "actions" / "ab" / name).touch()
         os.utime(store.root / "actions" / "ab" / ".new-killed", (1, 1))
         runner("store", "gc", *HERE)
-        assert sorted(path.name for path in (store.root / "work").iterdir()) == sorted([running, "another-host-1-x"])
+        assert sorted(path.name for path in work.iterdir()) == sorted([running, "another-host-1-x"])
         assert [path.name for path in (store.root / "actions" / "ab").glob(".new-*")] == [".new-running"]
 
 

@@ -5,6 +5,7 @@ What a whole file says wrong is tested beside each reader; here files are damage
 
 import io
 import json
+import os
 import pickle
 import re
 import struct
@@ -225,6 +226,36 @@ def test_heads(suffix, tmp_path):
         read_or_refuse(lambda: read_head(path), path.name)
 
     run()
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({"class_names": np.array("one")}, "no list of texts"),
+        ({"class_names": np.array([["a"], ["b"], ["c"]])}, "no list of texts"),
+        ({"class_names": np.zeros(10**6, "V0")}, "no list of texts"),
+        ({"weight": np.full((3, 4), "x")}, "no numbers"),
+        ({"bias": np.array(["x", "y", "z"])}, "no numbers"),
+        ({"weight": np.zeros((10_000, 10_000), np.int8)}, "unpacks to 0.1 GB"),
+    ],
+)
+def test_parts_that_are_no_heads(tmp_path, parts, reason):
+    np.savez_compressed(tmp_path / "head.npz", **{"weight": np.eye(3, 4), **parts})
+    with pytest.raises(InputError, match=reason):
+        read_head(tmp_path / "head.npz")
+
+
+@pytest.mark.parametrize("names", ["5", "[" * 100_000, '{"a": 1}', "[[]]", "[1, 2, 3]"])
+def test_absurd_class_names(tmp_path, names):
+    (tmp_path / "head.safetensors").write_bytes(save_tensors({"weight": np.eye(3, 4)}, {"class_names": names}))
+    with pytest.raises(InputError, match="cannot be read as a head"):
+        read_head(tmp_path / "head.safetensors")
+
+
+def test_a_pipe_is_no_head(tmp_path):
+    os.mkfifo(tmp_path / "head.npz")
+    with pytest.raises(InputError, match="a head is a file"):
+        read_head(tmp_path / "head.npz")
 
 
 def test_cifar_files(tmp_path):

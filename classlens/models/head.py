@@ -93,20 +93,30 @@ def head_shape(path: Path | str) -> tuple[int, int]:
 
 def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list[str] | None]:
     _require_suffix(path)
+    if Path(path).exists() and not Path(path).is_file():
+        raise InputError(f"{path}: a head is a file, no folder, pipe or device; correct the model's key `head`")
     try:
         if Path(path).suffix == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 require_plausible(file, path)
                 arrays = {name: file[name] for name in wanted if name in file}
-                return arrays, [str(name) for name in file["class_names"]] if "class_names" in file else None
+                return arrays, _names(file["class_names"]) if "class_names" in file else None
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in wanted if name in file.keys()}  # noqa: SIM118
             names = (file.metadata() or {}).get("class_names")
-            return arrays, None if names is None else [str(name) for name in json.loads(names)]
+            return arrays, None if names is None else _names(np.asarray(json.loads(names)))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; correct the model's key `head`") from error
+    except RecursionError as error:
+        raise InputError(f"{path} cannot be read as a head: its class names are nested too deeply") from error
     except (OSError, ValueError, BadZipFile, SafetensorError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a head: {error}") from error
+
+
+def _names(names: np.ndarray) -> list[str]:
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise ValueError("`class_names` are no list of texts")
+    return list(map(str, names))
 
 
 def require_plausible(file: Any, path: Path | str) -> None:
@@ -120,6 +130,8 @@ def require_plausible(file: Any, path: Path | str) -> None:
         ValueError: naming the array; also for members that are no arrays.
     """
     most = max(PLAUSIBLE, GROWTH * Path(path).stat().st_size)
+    if (unpacked := sum(entry.file_size for entry in file.zip.infolist())) > most:
+        raise ValueError(f"it unpacks to {unpacked / 1e9:.3g} GB, more than the file can hold")
     for name in file.zip.namelist():
         with file.zip.open(name) as member:
             version = np.lib.format.read_magic(member)
@@ -143,6 +155,9 @@ def _check(path: Path | str, arrays: dict[str, Any], names: Sequence[str] | None
         raise InputError(f"{path}: `bias` is {bias.shape} and should be {weight.shape[:1]}")
     if names is not None and len(names) != len(weight):
         raise InputError(f"{path}: there are {len(names)} class names for {len(weight)} classes")
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiu":
+            raise InputError(f"{path}: `{name}` holds {array.dtype}, no numbers")
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:
         raise InputError(f"{path}: {' and '.join(broken)} hold NaN or infinity")

@@ -140,10 +140,16 @@ def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
     past = _Past(store, working)
     known: dict[str, Verdict] = {}
 
+    under_way: set[str] = set()
+
     def verdict(file: str) -> Verdict:
         record = past.require(file)
+        if record.key in under_way:
+            raise InputError(f"the record {store.action(record.key)} says that {file} was made from itself; remove it")
         if record.key not in known:
+            under_way.add(record.key)
             known[record.key] = judged(file, record)
+            under_way.remove(record.key)
         return replace(known[record.key], path=file)
 
     def judged(file: str, record: Record) -> Verdict:

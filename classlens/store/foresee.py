@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -205,9 +206,11 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int) -> Non
                 for path in task.outputs:
                     root = shown.root(path)
                     if root and root.key == chain.keys[task][path] and _time(path) < oldest:
-                        os.utime(path, ns=(max(now, oldest),) * 2)
-                        store.memory.remember(path, root.digest)
-                        changed = True
+                        # Of another user's file it cannot be done: its job is started, and finds the result.
+                        with suppress(PermissionError):
+                            os.utime(path, ns=(max(now, oldest),) * 2, follow_symlinks=False)
+                            store.memory.remember(path, root.digest)
+                            changed = True
             # What is not there is as old as what it would be made from.
             times |= {path: _time(path) or oldest for path in task.outputs}
         if not changed:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.digest import digest_file
-from classlens.store.roots import Roots
+from classlens.store.roots import Roots, noting
 from classlens.store.store import Record, Store
 from classlens.store.workdir import set_aside
+from classlens.store.workspace import clear_work
 
 DAY = 86_400.0
 GRACE = 3600.0
 """Age in seconds from which a record or blob counts as unused: a running job may be about to show it."""
-STALE_WORK = 7 * DAY
-"""Age in seconds of its newest file after which work of another host counts as abandoned."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +32,7 @@ class Collected:
 def sizes_and_ages(store: Store) -> Iterator[tuple[Record, int, float]]:
     """Yield every record with its size in bytes and its age in days, oldest first."""
     records = list(store.records())
-    aged = [(store.action(record.key).stat().st_mtime, record) for record in records]
+    aged = [(found.st_mtime, record) for record in records if (found := _stat(store.action(record.key)))]
     now = time.time()
     for made, record in sorted(aged, key=lambda pair: pair[0]):
         yield record, sum(output.size for output in record.outputs), (now - made) / DAY
@@ -49,10 +46,13 @@ def verify(store: Store) -> list[Path]:
     """
     damaged = []
     for blob in list(store.files("blobs")):
-        found = digest_file(blob)
+        try:
+            found = digest_file(blob)
+        except FileNotFoundError:  # somebody else took it
+            continue
         if found != blob.name:
             damaged.append(blob)
-            blob.unlink()
+            store.remove(blob)
         else:
             store.memory.remember(blob, found)
     return damaged
@@ -130,13 +130,15 @@ def collect(
             excess = excess - size if excess is not None else None
     needed = digests | {output.digest for record in kept for output in record.outputs}
     blobs = [blob for blob in store.files("blobs") if blob.name not in needed and _is_old(blob)]
-    taken = Collected(len(doomed), len(blobs), sum(blob.stat().st_size for blob in blobs))
+    taken = Collected(len(doomed), len(blobs), sum(map(_size, blobs)))
     if not dry_run:
         for record in doomed:  # records first: a record must never name a blob that is gone
-            store.action(record.key).unlink(missing_ok=True)
+            store.remove(store.action(record.key))
         for blob in blobs:
-            blob.unlink(missing_ok=True)
-        _clear_work(store)
+            store.remove(blob)
+        for leftover in filter(_is_old, store.leftovers()):
+            store.remove(leftover)
+        clear_work(Path.cwd())
     return taken
 
 
@@ -146,7 +148,8 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
     for roots in Roots.of_store(store.root / "roots"):
         if roots.gone():
             if forget:
-                roots.forget()
+                with noting(store.root):
+                    roots.forget()
             continue
         for root in roots.shown().values():
             keys.add(root.key)
@@ -156,35 +159,17 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
 
 def _is_old(file: Path) -> bool:
     """Tell whether no running job can still be about to use what it wrote."""
+    found = _stat(file)
+    return found is not None and found.st_mtime < time.time() - GRACE
+
+
+def _size(file: Path) -> int:
+    found = _stat(file)
+    return found.st_size if found else 0
+
+
+def _stat(file: Path) -> os.stat_result | None:
     try:
-        return file.stat().st_mtime < time.time() - GRACE
+        return file.lstat()
     except FileNotFoundError:  # somebody else took it
-        return False
-
-
-def _clear_work(store: Store) -> None:
-    """Remove what killed processes left behind."""
-    for folder, host, process in store.workspaces():
-        abandoned = _last_change(folder) < time.time() - STALE_WORK
-        if abandoned or (host == socket.gethostname() and not _alive(process)):
-            shutil.rmtree(folder, ignore_errors=True)
-    for leftover in filter(_is_old, store.leftovers()):
-        leftover.unlink(missing_ok=True)
-
-
-def _last_change(folder: Path) -> float:
-    """Return when anything in a folder changed last; what vanishes meanwhile changes now."""
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
-    except FileNotFoundError:
-        return time.time()
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return None

@@ -19,6 +19,7 @@ from classlens.errors import InputError
 from classlens.store.key import JobKey, code_key
 from classlens.store.refusals import explained_refusals, user_name
 from classlens.store.store import Output, Record, Store
+from classlens.store.workspace import workspace
 
 Files = Mapping[str, str | list[str]]
 Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
@@ -214,8 +215,8 @@ def flatten(files: Files) -> dict[str, str]:
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
-    with store.workspace() as folder:
-        temporary = {name: _inside(store, folder, name, path) for name, path in job.outputs.items()}
+    with workspace() as folder:
+        temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
         notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
         missing = [name for name, path in flatten(temporary).items() if not Path(path).is_file()]
@@ -235,12 +236,12 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     )
 
 
-def _inside(store: Store, folder: Path, name: str, path: str | list[str]) -> Any:
+def _inside(folder: Path, name: str, path: str | list[str]) -> Any:
     """Return where an output is written first; base names are kept, since suffixes choose formats."""
     if not isinstance(path, str):
-        return [_inside(store, folder, f"{name}-{index}", item) for index, item in enumerate(path)]
+        return [_inside(folder, f"{name}-{index}", item) for index, item in enumerate(path)]
     place = folder / name / Path(path).name
-    store.make_folder(place.parent)
+    place.parent.mkdir(parents=True)
     return str(place)
 
 

@@ -77,9 +77,15 @@ class FileMemory:
         except sqlite3.Error:
             return [None] * len(signatures)
         found: list[str | None] = []
-        for row, (_, _, size, modified, changed, links) in zip(rows, signatures, strict=True):
+        renamed = []
+        for row, signature in zip(rows, signatures, strict=True):
+            _, _, size, modified, changed, links = signature
             same = row and row[:2] == (size, modified) and (row[2] == changed or (linked and row[3] != links))
             found.append(row[4] if same else None)
+            if same and row[2] != changed:
+                renamed.append((*signature, row[4]))
+        # The next name more or less is told from this state.
+        self._store(renamed)
         return found
 
     def _store(self, rows: list[tuple[str, str, int, int, int, int, str]]) -> None:
@@ -111,9 +117,15 @@ class DigestMemory(FileMemory):
         """Return the digest of one file, see `texts`."""
         return self.digests([path], linked=linked)[0]
 
-    def remember(self, path: Path | str, digest: str) -> None:
-        """Note the digest of a file that nobody writes to any more."""
-        self._store([(*_signature(str(path), os.stat(path)), digest)])
+    def remember(self, path: Path | str, digest: str, found: os.stat_result | None = None) -> None:
+        """Note the digest of a file that nobody writes to any more.
+
+        Args:
+            path: the file.
+            digest: its digest.
+            found: what the system says of it, if another file may have come to its place; default: asked anew.
+        """
+        self._store([(*_signature(str(path), found or os.stat(path)), digest)])
 
 
 def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:

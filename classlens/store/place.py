@@ -9,39 +9,66 @@ import tempfile
 import time
 from pathlib import Path
 
+from classlens.store.inside import open_plain
+from classlens.store.memory import DigestMemory
+from classlens.store.trust import is_plain_file
+from classlens.store.workspace import PLACING, own_prefix
+
 FICLONE = 0x40049409
 """Linux: share the blocks of another file until one of the two is written to."""
 
 
-def place(blob: Path, destination: Path) -> None:
+def place(blob: Path, destination: Path, memory: DigestMemory) -> None:
     """Make `destination` a read-only file with the blob's content, all at once.
 
     Its modification time is now, so that a scheduler that goes by times takes it for fresh. A link to another user's
-    blob cannot be given a time; such a blob is cloned or copied.
+    blob cannot be given a time, and its owner may write to it; such a blob is cloned or copied.
+
+    Args:
+        blob: named after its content.
+        destination: the place.
+        memory: knows the content of the blob, so that what is linked is not read again; notes that of `destination`.
+
+    Raises:
+        FileNotFoundError: the blob is gone, or what is in its place has another content.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=".placing-") as folder:
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f"{PLACING}{own_prefix()}") as folder:
         new = Path(folder) / destination.name
-        if not _link(blob, new):
+        linked = _link(blob, new)
+        if not linked:
             _clone_or_copy(blob, new)
-            os.chmod(new, 0o444)
+        # Of what is placed, not of the blob: another may have come to its name since it was looked at.
+        if memory.digest(new, linked=linked) != blob.name:
+            raise FileNotFoundError(f"{blob} was replaced")
+        if linked:
+            now = time.time_ns()
+            os.utime(new, ns=(now, now))
         os.replace(new, destination)
+    memory.remember(destination, blob.name)
 
 
 def _link(blob: Path, new: Path) -> bool:
     try:
-        os.link(blob, new)
-        now = time.time_ns()
-        os.utime(new, ns=(now, now))
+        os.link(blob, new, follow_symlinks=False)
+    except FileNotFoundError:
+        raise
     except OSError:  # another file system, another owner, too many links
-        new.unlink(missing_ok=True)
         return False
-    return True
+    if is_plain_file(new) and new.lstat().st_uid == os.getuid():
+        return True
+    new.unlink()
+    return False
 
 
 def _clone_or_copy(blob: Path, new: Path) -> None:
     try:
-        with blob.open("rb") as source, new.open("wb") as target:
+        handle = open_plain(blob)
+    except ValueError as error:
+        raise FileNotFoundError(f"{blob} was replaced") from error
+    with os.fdopen(handle, "rb") as source, new.open("wb") as target:
+        try:
             fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
-    except OSError:
-        shutil.copyfile(blob, new)
+        except OSError:
+            shutil.copyfileobj(source, target, 2**20)
+        os.fchmod(target.fileno(), 0o444)

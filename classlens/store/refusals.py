@@ -14,6 +14,8 @@ from pathlib import Path
 from classlens.errors import InputError
 
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""What a link, file or folder in the place of something else ends in."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
 
@@ -37,6 +39,11 @@ def explained_refusals(store: Path, folder: Path | None = None, needed: int | No
         # HDF5 passes the system's words on, but not always its number.
         if error.errno in FULL or "No space left on device" in str(error):
             raise InputError(_full((folder or store).absolute(), store, needed)) from error
+        if error.errno in MISPLACED and path.absolute().is_relative_to(store.absolute()):
+            raise InputError(
+                f"{path.absolute()}: {(error.strerror or str(error)).lower()}; a store has no such thing there: "
+                f"remove it, or {ANOTHER_STORE}"
+            ) from error
         raise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import logging
@@ -13,23 +14,29 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classlens.digest import write_atomically
+from classlens.store import inside
+from classlens.store.inside import require_plain_folder
 from classlens.store.refusals import DENIED
-from classlens.store.trust import is_digest, is_plain_file, is_trusted, require_plain_folder, results_of
+from classlens.store.trust import is_digest, is_trusted, results_of
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+LOCK_SECONDS = 60.0
+"""For which a list's lock is waited for; it is held for an instant, unless somebody means harm or a server lost it."""
+LONGEST_LINE = 10_000
+ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def noting(store: Path) -> Iterator[None]:
-    """Go on where a store may only be read: its results can be used, but not noted as in use."""
+    """Go on where a store may only be read, or its lock is held: results can be used, but not noted as in use."""
     try:
         yield
     except OSError as error:
-        if error.errno not in DENIED:
+        if error.errno not in DENIED and not isinstance(error, TimeoutError):
             raise
         _say_unnoted(store, str(error))
 
@@ -61,7 +68,7 @@ class Roots:
 
     def __init__(self, folder: Path, working: Path) -> None:
         require_plain_folder(folder)
-        self.working = working
+        self.working, self._store = working, folder.parent
         self._file = folder / f"{hashlib.sha256(str(working).encode()).hexdigest()[:32]}.jsonl"
 
     @classmethod
@@ -70,9 +77,10 @@ class Roots:
         require_plain_folder(folder)
         for file in sorted(folder.glob("*.jsonl")):
             try:
-                if not is_plain_file(file):
-                    raise ValueError("it is no file")
-                roots = cls(folder, Path(json.loads(file.read_text().partition("\n")[0])["working"]))
+                handle = inside.open_plain(file)
+                with os.fdopen(handle, encoding="utf-8") as lines:
+                    first = lines.readline(LONGEST_LINE)
+                roots = cls(folder, Path(inside.parsed(first)["working"]))
                 if roots._file != file:
                     raise ValueError("it has another directory's name")
             except (OSError, ValueError, TypeError, KeyError) as error:
@@ -82,26 +90,38 @@ class Roots:
 
     def exists(self) -> bool:
         """Tell whether the store has such a list."""
-        return self._file.exists()
+        return os.path.lexists(self._file)
 
     def trusted(self, working: Path | None = None) -> bool:
         """Tell whether only this user or a working directory's (its own's) owner can have written the list."""
-        return is_trusted(self._file, working or self.working)
+        try:
+            return is_trusted(self._file.lstat(), working or self.working)
+        except OSError:
+            return False
 
     def add(self, files: Mapping[str, tuple[str, str]]) -> None:
         """Note placed files: path (relative to the working directory or absolute) -> (key, digest)."""
         added = {self.name(path): Root(*root) for path, root in files.items()}
+        lines = "".join(f"{_line(path, root)}\n" for path, root in added.items())
         with self._lock():
-            if not self.trusted():
+            # Asked of the opened file: another may come to its place.
+            handle = self._opened(os.O_WRONLY | os.O_APPEND)
+            if handle is None:
                 self._write(added)
                 return
-            with self._file.open("a") as file:
-                file.write("".join(f"{_line(path, root)}\n" for path, root in added.items()))
+            with os.fdopen(handle, "a") as file:
+                if not is_trusted(os.fstat(handle), self.working):
+                    self._write(added)
+                    return
+                file.write(lines)
 
     def all(self) -> dict[str, Root]:
         """Return what was placed last at each path (relative to the working directory); nothing of a list by others."""
-        if self.trusted():
-            return self.listed()
+        handle = self._opened(os.O_RDONLY)
+        if handle is not None and is_trusted(os.fstat(handle), self.working):
+            return self._entries(handle, self.working)
+        if handle is not None:
+            os.close(handle)
         if os.path.lexists(self._file):
             log.warning("%s may have been written by others; it is not followed", self._file)
         return {}
@@ -112,13 +132,28 @@ class Roots:
         Args:
             working: entries of files outside of this directory's results/ are left out; default: the list's own.
         """
-        if not is_plain_file(self._file):
+        handle = self._opened(os.O_RDONLY)
+        return {} if handle is None else self._entries(handle, working or self.working)
+
+    def _opened(self, flags: int) -> int | None:
+        """Open the list, or return None if there is none."""
+        try:
+            return inside.open_plain(self._file, flags)
+        except (ValueError, FileNotFoundError):
+            return None
+
+    def _entries(self, handle: int, working: Path) -> dict[str, Root]:
+        """Read the entries of an opened list, and close it."""
+        try:
+            lines = inside.read_text(handle, errors="replace").splitlines()[1:]
+        except ValueError as error:
+            log.warning("%s is no list of results (%s); it is ignored", self._file, error)
             return {}
-        is_result = results_of(working or self.working)
+        is_result = results_of(working)
         found = {}
-        for line in self._file.read_text(errors="replace").splitlines()[1:]:
+        for line in lines:
             try:
-                entry = json.loads(line)
+                entry = inside.parsed(line)
                 path, root = entry["path"], Root(entry["key"], entry["digest"])
             except (ValueError, TypeError, KeyError):  # the last line of a process that was killed while writing
                 continue
@@ -146,7 +181,7 @@ class Roots:
     def forget(self) -> None:
         """Drop the list: the working directory is gone."""
         with self._lock():
-            self._file.unlink(missing_ok=True)
+            inside.remove(self._store, self._file)
 
     def name(self, path: Path | str) -> str:
         """Return the name under which a file is listed."""
@@ -154,19 +189,22 @@ class Roots:
 
     def _write(self, files: Mapping[str, Root]) -> None:
         lines = [json.dumps({"working": str(self.working)}), *(_line(path, root) for path, root in files.items())]
-        write_atomically(self._file, "".join(f"{line}\n" for line in lines))
+        inside.write_text(self._store, self._file, "".join(f"{line}\n" for line in lines))
 
     def _lock(self) -> FileLock:
         from filelock import FileLock  # planning in a new folder does without
 
-        return FileLock(f"{self._file}.lock", mode=0o666)
+        return FileLock(f"{self._file}.lock", timeout=LOCK_SECONDS, mode=0o666)
 
 
 def _may_be_there(path: Path) -> bool:
     try:
-        return path.exists()
-    except PermissionError:
-        return True
+        path.stat()
+    except OSError as error:
+        return error.errno not in ABSENT
+    except ValueError:  # a name that no file can have
+        return False
+    return True
 
 
 def _line(path: str, root: Root) -> str:

@@ -4,7 +4,7 @@ Layout under the root:
     actions/ab/abcd...json   one record per key, written last, so that a record never names a blob that is not there
     blobs/ab/abcd...         contents under their digests, read-only
     roots/*.jsonl            what each working directory shows of the store (what garbage collection keeps)
-    work/, locks/            jobs under way
+    locks/                   keys that jobs compute
 
 Nothing in it is trusted, since others may write to a shared store; see `classlens.store.trust`.
 """
@@ -13,13 +13,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
-import re
-import shutil
-import socket
 import stat
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,17 +24,17 @@ from pathlib import Path
 from typing import Any
 
 from classlens.cache import CACHE
-from classlens.digest import digest_file, write_atomically
+from classlens.digest import digest_file
+from classlens.store import inside
+from classlens.store.inside import require_plain_folder
 from classlens.store.memory import DigestMemory
 from classlens.store.place import place
 from classlens.store.refusals import explained_refusals
 from classlens.store.roots import Roots, noting
-from classlens.store.trust import is_digest, is_plain_file, require_digest, require_plain_folder
+from classlens.store.trust import is_digest, is_plain_file, require_digest
 
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
-WORKSPACE = re.compile(r"(?P<host>.+)-(?P<process>\d{1,9})-[^-]+")
-"""Name of the folder that a job computes in."""
 
 log = logging.getLogger(__name__)
 
@@ -123,9 +118,14 @@ class Store:
             yield from (folder / name for name in names if is_digest(name.removesuffix(".json")))
 
     def leftovers(self) -> Iterator[Path]:
-        """Yield what a process that was killed left of a record."""
-        for folder in _plain_folders(self.root / "actions"):
-            yield from folder.glob(".new-*")
+        """Yield what a process that was killed left of a record or blob."""
+        for kind in ("actions", "blobs"):
+            for folder in _plain_folders(self.root / kind):
+                yield from filter(is_plain_file, folder.glob(f"{inside.LEFTOVER}*"))
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the store, if it is there."""
+        inside.remove(self.root, path)
 
     def find(self, key: str) -> Record | None:
         """Return the record of a key, None if no job with this key has been computed."""
@@ -136,7 +136,7 @@ class Store:
             return _read_record(path, key)
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
             log.warning("record %s is damaged (%s); it is made anew", path, error)
             return None
 
@@ -161,7 +161,7 @@ class Store:
             return False
         if found != digest:
             log.warning("blob %s is damaged (its content is %s); it is made anew", path, found)
-            path.unlink(missing_ok=True)
+            self.remove(path)
         return found == digest
 
     def restore(self, record: Record, destinations: Mapping[str, Path]) -> bool:
@@ -180,11 +180,8 @@ class Store:
         for name, destination in destinations.items():
             try:
                 with explained_refusals(self.root, destination.parent, sizes[name]):
-                    place(self.blob(digests[name]), destination)
-                # Linking changed the blob's times; every name of it is known again from here on.
-                self.memory.remember(self.blob(digests[name]), digests[name])
-                self.memory.remember(destination, digests[name])
-            except FileNotFoundError:  # collected meanwhile
+                    place(self.blob(digests[name]), destination, self.memory)
+            except FileNotFoundError:  # collected or replaced meanwhile
                 return False
         placed = {str(path): (record.key, digests[name]) for name, path in destinations.items()}
         with noting(self.root):
@@ -205,11 +202,8 @@ class Store:
         blob = self.blob(digest)
         with explained_refusals(self.root, needed=size):
             self.make_folder(blob.parent)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-            path.chmod(0o444)
-            os.replace(path, blob)
-        self.memory.remember(blob, digest)
+            moved = inside.move_in(self.root, path, blob)
+        self.memory.remember(blob, digest, moved)
         return digest, size
 
     def commit(self, record: Record) -> None:
@@ -217,28 +211,7 @@ class Store:
         path = self.action(record.key)
         self.make_folder(path.parent)
         self._set_aside(path)
-        write_atomically(path, json.dumps(asdict(record), indent=1))
-
-    @contextmanager
-    def workspace(self) -> Iterator[Path]:
-        """Give a folder on the store's file system that is gone afterwards.
-
-        Its name says which process has it, so that what a killed process left can be told from work under way.
-        """
-        parent = self.root / "work"
-        self.make_folder(parent)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"{socket.gethostname()}-{os.getpid()}-"))
-        folder.chmod(self._mode())
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-    def workspaces(self) -> Iterator[tuple[Path, str, int]]:
-        """Yield every workspace with the host and the number of the process that made it."""
-        for folder in _plain_folders(self.root / "work"):
-            if made_by := WORKSPACE.fullmatch(folder.name):
-                yield folder, made_by["host"], int(made_by["process"])
+        inside.write_text(self.root, path, json.dumps(asdict(record), indent=1))
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
@@ -264,7 +237,7 @@ class Store:
         """Move away what stands in a file's place and is none."""
         if os.path.lexists(path) and not is_plain_file(path):
             log.warning("%s is no file; it is set aside", path)
-            os.replace(path, path.with_name(f".{path.name}-{uuid.uuid4().hex}"))
+            inside.rename(self.root, path, f".{path.name}-{uuid.uuid4().hex}")
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder with the root's permissions, so that a group that shares the root shares all of it.
@@ -273,22 +246,7 @@ class Store:
             folder: inside of the root, which is made, too.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        for step in reversed([folder, *folder.parents][: len(folder.relative_to(self.root).parts)]):
-            require_plain_folder(step)
-            if step.exists():
-                continue
-            # Under its final name only when it has its mode: another user may want to write into it at once.
-            new = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
-            new.chmod(self._mode())
-            try:
-                os.rename(new, step)
-            except OSError:  # another process made it, and it is not empty
-                new.rmdir()
-                if not step.is_dir():
-                    raise
-
-    def _mode(self) -> int:
-        return stat.S_IMODE(self.root.stat().st_mode)
+        inside.make_folder(self.root, folder, stat.S_IMODE(self.root.stat().st_mode))
 
 
 def _plain_folders(parent: Path) -> list[Path]:
@@ -304,9 +262,9 @@ def _read_record(path: Path, key: str) -> Record:
     """Read a record.
 
     Raises:
-        ValueError, TypeError, KeyError, AttributeError: it is damaged, or of another key.
+        ValueError, TypeError, KeyError, AttributeError, OverflowError: it is damaged, or of another key.
     """
-    fields = json.loads(path.read_text())
+    fields = inside.parsed(inside.read_text(inside.open_plain(path)))
     record = Record(**{**fields, "outputs": [Output(**output) for output in fields["outputs"]]})
     if record.key != key:
         raise ValueError(f"it is of the key {record.key!r}")
@@ -316,12 +274,37 @@ def _read_record(path: Path, key: str) -> Record:
     counts = {name: len(paths) for name, paths in record.sources.items()}
     if counts != {name: len(digests) for name, digests in inputs.items()}:
         raise ValueError("its sources do not fit its inputs")
-    texts = (record.job, *record.wildcards.values(), *(path for paths in record.sources.values() for path in paths))
-    if not all(isinstance(text, str) for text in (*texts, record.provenance["started"])):
+    texts = [record.job, *record.wildcards.values(), *(path for paths in record.sources.values() for path in paths)]
+    texts += [output.name for output in record.outputs]
+    _require_provenance(record.provenance)
+    _require_parts(record.parts)
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError("a name or path in it is no text")
-    if not all(isinstance(output.size, int) for output in record.outputs):
-        raise ValueError("a size in it is no number")
-    datetime.fromisoformat(record.provenance["started"])
-    if not isinstance(record.provenance["seconds"], int | float) or not math.isfinite(record.provenance["seconds"]):
-        raise ValueError("the seconds in it are no number")
+    if not all(isinstance(output.size, int) and 0 <= output.size < 2**63 for output in record.outputs):
+        raise ValueError("a size in it is no number of bytes")
     return record
+
+
+def _require_provenance(made: Mapping[str, Any]) -> None:
+    """Refuse a provenance that cannot be shown, or whose times are none."""
+    for notes in (made, *made.get("accepted", [])):
+        if not all(isinstance(notes[name], str) for name in ("started", "host", "user")):
+            raise ValueError("its provenance says not when or where it was made")
+        if not isinstance(notes["commit"], str | None):
+            raise ValueError("the commit in it is no text")
+        datetime.fromisoformat(notes["started"]).timestamp()
+    for notes in made.get("accepted", []):
+        require_digest(notes["from"]), require_digest(notes["to"])
+    if not isinstance(made["seconds"], int | float) or not abs(made["seconds"]) < 2**40:
+        # Below zero where a clock was set back meanwhile.
+        raise ValueError("the seconds in it are no number")
+
+
+def _require_parts(parts: Mapping[str, Any]) -> None:
+    """Refuse parts of a key that are not of the kinds that `JobKey` has."""
+    kinds = {"functions": dict, "code": str, "modules": dict, "libraries": dict, "inputs": dict, "outputs": list}
+    for name, kind in kinds.items():
+        if not isinstance(parts[name], kind):
+            raise TypeError(f"{name} of its key are no {kind.__name__}")
+    if "config" not in parts:
+        raise KeyError("config")

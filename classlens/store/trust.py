@@ -13,8 +13,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from classlens.errors import InputError
-
 _HEX = re.compile("[0-9a-f]{64}")
 RESULTS = "results"
 
@@ -48,12 +46,21 @@ def results_of(working: Path) -> Callable[[object], bool]:
         return f"{os.path.realpath(working / folder)}{os.sep}".startswith(f"{results}{os.sep}")
 
     def is_result(path: object) -> bool:
-        if not isinstance(path, str) or "\0" in path or os.path.normpath(path) != path:
+        if not isinstance(path, str) or os.path.normpath(path) != path or not _may_be_a_path(path):
             return False
         folder, name = os.path.split(path)
         return bool(name) and folder.split(os.sep)[0] == RESULTS and is_inside(folder)
 
     return is_result
+
+
+def _may_be_a_path(text: str) -> bool:
+    """Tell whether a file system can have a path; what no encoding has, and what is too long, it has not."""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return b"\0" not in encoded and len(encoded) < 4096 and all(len(name) < 256 for name in encoded.split(b"/"))
 
 
 def is_plain_file(path: Path) -> bool:
@@ -64,21 +71,13 @@ def is_plain_file(path: Path) -> bool:
         return False
 
 
-def require_plain_folder(folder: Path) -> None:
-    """Refuse a folder of a store that is a link.
+def is_trusted(found: os.stat_result, working: Path) -> bool:
+    """Tell whether only this user or a working directory's owner can have written a file.
 
-    Raises:
-        InputError: naming it.
+    Args:
+        found: what the system says of the file; one that has a second name is none of a store's.
+        working: the working directory.
     """
-    if folder.is_symlink():
-        raise InputError(f"{folder} is a link, which may lead out of the store; replace it by a folder")
-
-
-def is_trusted(file: Path, working: Path) -> bool:
-    """Tell whether only this user or a working directory's owner can have written a file of a store."""
-    try:
-        found = file.lstat()
-    except OSError:
-        return False
     writers = {os.getuid(), working.stat().st_uid} if working.exists() else {os.getuid()}
-    return stat.S_ISREG(found.st_mode) and found.st_uid in writers and not found.st_mode & 0o022
+    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return alone and found.st_uid in writers and not found.st_mode & 0o022

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from classlens.store.place import place
 from classlens.store.refusals import explained_refusals
 from classlens.store.roots import Root, Roots, noting
 from classlens.store.store import Store
+from classlens.store.workspace import clear_work
 
 CHANGED_SUFFIX = ".changed"
 
@@ -50,8 +50,7 @@ def _verify_workdir(store: Store, working: Path) -> list[Path]:
         file = working / path
         log.warning("%s was changed since it was made: set aside as %s%s", file, file.name, CHANGED_SUFFIX)
     set_aside(store, working, present, changed)
-    for leftover in (working / "results").glob("**/.placing-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    clear_work(working)
     if placed:  # without what was replaced; files that are gone say how later ones came to be
         with noting(store.root):
             roots.rewrite(placed)
@@ -72,7 +71,7 @@ def set_aside(store: Store, working: Path, present: Mapping[str, Root], changed:
         file = working / path
         os.replace(file, f"{file}{CHANGED_SUFFIX}")
         if store.intact(present[path].digest):
-            place(store.blob(present[path].digest), file)
+            place(store.blob(present[path].digest), file, store.memory)
         else:
             lost.add(path)
     for path in _made_from(lost, present, store):

@@ -23,6 +23,7 @@ from conftest import GOLDEN, TINY_MODEL, Workflow, copy_checkout
 from made_data import write_packed
 from slurm_run import SlurmRun, through_slurm
 
+from classlens.cache import CACHE
 from classlens.store.store import Record, Store
 
 pytestmark = pytest.mark.workflow
@@ -161,7 +162,7 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(
     local, _ = runs
     workflow = Workflow(tmp_path, CONFIG, local.checkout, environment=cluster.environment)
     workflow.run(PIXELS, WEIGHTS)
-    work = tmp_path / ".classlens/work"
+    work = tmp_path / CACHE / "work"
     earlier = set(cluster.jobs())
 
     def computing() -> tuple[Path, str] | None:

@@ -16,8 +16,9 @@ from classlens.store import gc, memory
 from classlens.store.job import run_job
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
+from classlens.store.workspace import work_folder
 
-STEPS = ("replace", "rename", "link", "utime", "chmod", "fsync", "mkdir", "unlink", "rmdir")
+STEPS = ("replace", "rename", "link", "utime", "chmod", "fchmod", "fsync", "mkdir", "unlink", "rmdir")
 """Calls by which the store, its locks and temporary folders change a file system."""
 FORK = multiprocessing.get_context("fork")
 
@@ -79,7 +80,7 @@ def require_sound(store, project):
     assert out.read_text() == "abab"
     assert not run_job(job_of(project), refuse, store)
     gc.collect(store)
-    assert list((store.root / "work").iterdir()) == []
+    assert not list(work_folder().glob("*"))
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from classlens.store.memory import DigestMemory
 from classlens.store.roots import Roots
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
+from classlens.store.workspace import work_folder
 
 
 def static(root):
@@ -102,7 +104,7 @@ def test_placed_files_are_fresh(project, store):
 
 
 def test_where_links_fail_files_are_copied(project, store, monkeypatch):
-    monkeypatch.setattr(place.os, "link", lambda *_: (_ for _ in ()).throw(OSError("another file system")))
+    monkeypatch.setattr(place.os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError("another file system")))
     run_job(job_of(project), compute, store)
     [blob] = (store.root / "blobs").glob("*/*")
     out = Path("results/out.txt")
@@ -134,7 +136,7 @@ def test_a_failing_job_leaves_nothing(project, store):
         run_job(job_of(project), fail, store)
     assert not Path("results/out.txt").exists()
     assert not list(store.records())
-    assert not list((store.root / "work").iterdir())
+    assert not list(work_folder().iterdir())
     assert not list(store.root.glob("blobs/*/*"))
 
 
@@ -178,11 +180,11 @@ def test_a_missing_blob_and_a_damaged_record_are_made_anew(project, store):
 
 
 def test_a_disk_that_fills_up_leaves_no_record(project, store, monkeypatch):
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("classlens.store.store.os.replace", full)
+        patch.setattr("classlens.store.inside.os.replace", full)
         with pytest.raises(InputError, match=r"is full: 4 bytes are needed, [\d,]+ are free; make room"):
             run_job(job_of(project), compute, store)
     assert not list(store.records())
@@ -225,10 +227,10 @@ def test_a_killed_run_leaves_no_trace_in_results(project):
     store = Store(Path.cwd().parent / "store")
     assert not list(store.records())
     assert not Path("results").exists()
-    assert len(list((store.root / "work").iterdir())) == 1
+    assert len(list(work_folder().iterdir())) == 1
     assert run_job(job_of(project), compute, store)
     gc.collect(store)
-    assert not list((store.root / "work").iterdir())
+    assert not list(work_folder().iterdir())
 
 
 def test_digests_are_remembered(tmp_path, monkeypatch):
@@ -299,11 +301,15 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
     out = Path("results/out.txt")
     out.chmod(0o644)
     out.write_text("edited")  # the blob is the same file
-    (Path("results") / ".placing-killed").mkdir()
+    killed, running = (
+        Path("results") / f".placing-{socket.gethostname()}-{pid}-x" for pid in (999_999_999, os.getpid())
+    )
+    killed.mkdir(), running.mkdir()
     assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / out]
     assert not out.exists()
     assert Path("results/out.txt.changed").read_text() == "edited"
-    assert not Path("results/.placing-killed").exists()
+    assert not killed.exists()
+    assert running.is_dir()
     assert "was changed" in caplog.text
     assert run_job(job_of(project), compute, store)
     assert out.read_text() == "abab"
@@ -384,11 +390,11 @@ def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch
     run_job(job_of(project), compute, store)
     placed = []
 
-    def collected_first(blob, destination):
+    def collected_first(blob, destination, memory):
         if not placed:
             blob.unlink()
         placed.append(destination)
-        place.place(blob, destination)
+        place.place(blob, destination, memory)
 
     monkeypatch.setattr("classlens.store.store.place", collected_first)
     assert run_job(job_of(project), compute, store)
@@ -415,9 +421,9 @@ def test_a_vanished_working_directory_keeps_nothing(project, store, tmp_path, mo
     assert gc.collect(store).blobs == 1
 
 
-def test_work_of_another_host_goes_a_week_after_its_last_change(store):
+def test_work_of_another_host_goes_a_week_after_its_last_change(project, store):
     old = time.time() - 8 * gc.DAY
-    abandoned, written_to = (store.root / "work" / f"elsewhere-{number}-x" for number in (1, 2))
+    abandoned, written_to = (work_folder() / f"elsewhere-{number}-x" for number in (1, 2))
     for folder in (abandoned, written_to):
         (folder / "layers").mkdir(parents=True)
         (folder / "layers" / "out.h5").write_text("half")

@@ -20,6 +20,7 @@ from classlens.store.job import key_of, run_job
 from classlens.store.store import Store
 from classlens.store.trust import results_of
 from classlens.store.workdir import verify_workdir
+from classlens.store.workspace import work_folder
 
 KEY, CONTENT = "1" * 64, b"of an attacker"
 
@@ -202,7 +203,7 @@ def test_another_users_list_is_not_followed(store, tmp_path, monkeypatch):
     assert set(store.roots(working).all()) == {"results/a"}
 
 
-@pytest.mark.parametrize("folder", ["blobs", "actions", "work", "roots", "blobs/{}", "actions/{}"])
+@pytest.mark.parametrize("folder", ["blobs", "actions", "roots", "blobs/{}", "actions/{}"])
 def test_a_folder_that_is_a_link_is_refused(project, store, decoys, attacked, folder):
     """Verification and collection would go through it and remove what is there."""
     record = store.find(attacked.stem)
@@ -251,12 +252,12 @@ def test_locks_that_are_links_truncate_nothing(project, store, decoys):
     key = key_of(job_of(project), store).digest
     (store.root / "locks").mkdir(parents=True)
     (store.root / "locks" / f"{key}.lock").symlink_to(decoys / "letter.txt")
-    with pytest.raises(OSError, match=key):
+    with pytest.raises(InputError, match=f"{key}.lock: .* a store has no such thing there: remove it"):
         run_job(job_of(project), compute, store)
 
 
-def test_foreign_folders_in_work_are_left_alone(store):
-    foreign = [store.root / "work" / name for name in ("mine", "a-b", f"host-{'9' * 40}-x", "host--x")]
+def test_foreign_folders_in_work_are_left_alone(project, store):
+    foreign = [work_folder() / name for name in ("mine", "a-b", f"host-{'9' * 40}-x", "host--x")]
     for folder in foreign:
         folder.mkdir(parents=True)
         os.utime(folder, (1, 1))
