@@ -2,9 +2,9 @@
 
     python benchmarks/startup.py [--turns 3] [--clock cpu]
 
-Jobs are grouped by that library: timm, torch, scipy's statistics, pandas, or none of these. Each is started in a process
-of its own, with what every job imports; Snakemake's own start, which is the same for all, is not counted. A compute job
-that comes to import a plotting library, by itself or through a library, is named.
+Jobs are grouped by that library: timm, torch, scipy's statistics, pandas, or none of these. Each is started in a
+process of its own, with what every job imports; Snakemake's own start, which is the same for all, is not counted. A
+compute job that comes to import a plotting library, by itself or through a library, is named.
 """
 
 import argparse
@@ -49,7 +49,8 @@ def main() -> None:
         limit = started([library], given)[0] if library else 0.0
         slowest, name = max(found)
         print(
-            f"{len(found)} jobs with {library or 'none of these'}: median {statistics.median(s for s, _ in found):.2f} s, "
+            f"{len(found)} jobs with {library or 'none of these'}: "
+            f"median {statistics.median(s for s, _ in found):.2f} s, "
             f"slowest {slowest:.2f} s ({name}), bare import {limit:.2f} s; "
             f"at most {WANTED[library]} s wanted ({given.clock})"
         )
