@@ -271,10 +271,10 @@ def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: 
         opened = open_store(store, configfile, directory)
         damaged = gc.verify(opened)
         for blob in damaged:
-            typer.echo(f"damaged: {blob}")
+            _say(f"damaged: {blob}")
         changed = gc.verify_results(opened, damaged)
         for file in changed:
-            typer.echo(f"damaged: {file}, set aside as {file.name}{CHANGED_SUFFIX}")
+            _say(f"damaged: {file}, set aside as {file.name}{CHANGED_SUFFIX}")
         typer.echo(f"{len(damaged)} damaged blobs, {len(changed)} damaged results")
         if damaged or changed:
             raise typer.Exit(1)

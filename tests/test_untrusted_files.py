@@ -245,7 +245,7 @@ def test_parts_that_are_no_heads(tmp_path, parts, reason):
         read_head(tmp_path / "head.npz")
 
 
-@pytest.mark.parametrize("names", ["5", "[" * 100_000, '{"a": 1}', "[[]]", "[1, 2, 3]"])
+@pytest.mark.parametrize("names", ["5", "[" * 100_000, '{"a": 1}', "[[]]"])
 def test_absurd_class_names(tmp_path, names):
     (tmp_path / "head.safetensors").write_bytes(save_tensors({"weight": np.eye(3, 4)}, {"class_names": names}))
     with pytest.raises(InputError, match="cannot be read as a head"):

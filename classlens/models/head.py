@@ -100,23 +100,25 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
             with np.load(path, allow_pickle=False) as file:
                 require_plausible(file, path)
                 arrays = {name: file[name] for name in wanted if name in file}
-                return arrays, _names(file["class_names"]) if "class_names" in file else None
+                names = file.get("class_names")
+                if names is not None and (names.ndim != 1 or names.dtype.kind not in "Uiu"):
+                    raise ValueError("`class_names` are no list of texts")
+                return arrays, None if names is None else list(map(str, names))
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in wanted if name in file.keys()}  # noqa: SIM118
             names = (file.metadata() or {}).get("class_names")
-            return arrays, None if names is None else _names(np.asarray(json.loads(names)))
+            listed = None if names is None else json.loads(names)
+            if listed is None:
+                return arrays, None
+            if not isinstance(listed, list) or not all(isinstance(name, str | int) for name in listed):
+                raise ValueError("`class_names` are no list of texts")
+            return arrays, list(map(str, listed))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; correct the model's key `head`") from error
     except RecursionError as error:
         raise InputError(f"{path} cannot be read as a head: its class names are nested too deeply") from error
     except (OSError, ValueError, BadZipFile, SafetensorError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a head: {error}") from error
-
-
-def _names(names: np.ndarray) -> list[str]:
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise ValueError("`class_names` are no list of texts")
-    return list(map(str, names))
 
 
 def require_plausible(file: Any, path: Path | str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from classlens.errors import InputError
 from classlens.store.job import provenance
 from classlens.store.key import JobKey, differences
+from classlens.store.roots import noting
 from classlens.store.store import Record, Store
 
 KeyNow = Callable[[str, dict[str, str]], JobKey]
@@ -198,7 +199,8 @@ def accept(path: str, store: Store, working: Path, key_now: KeyNow) -> list[Verd
         store.commit(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
         roots = store.roots(working)
         placed = {name: root for name, root in roots.all().items() if root.key == record.key}
-        roots.add({name: (now.digest, root.digest) for name, root in placed.items()})
+        with noting(store.root):
+            roots.add({name: (now.digest, root.digest) for name, root in placed.items()})
         accepted[record.key] = verdict
 
     visit(explain(path, store, working, key_now))

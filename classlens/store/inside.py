@@ -15,9 +15,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from classlens.errors import InputError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 MOST_BYTES = 2**30
 """That are read of a record or list: a record names every raw file, which may be millions."""
@@ -51,16 +54,28 @@ def opened_folder(root: Path, folder: Path) -> Iterator[int]:
         for name in folder.relative_to(root).parts:
             step /= name
             require_plain_folder(step)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            with _named_below(step.parent):
+                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
             os.close(handle)
             handle = inner
-        yield handle
-    except OSError as error:
-        # Names relative to an open folder mean nothing to a reader.
-        error.filename, error.filename2 = str(folder), None
-        raise
+        with _named_below(folder):
+            yield handle
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _named_below(folder: Path) -> Iterator[None]:
+    """Name the file of an error in full: names relative to an open folder mean nothing to a reader."""
+    try:
+        yield
+    except OSError as error:
+        name = error.filename2 or error.filename
+        if isinstance(name, str) and not os.path.isabs(name):
+            error.filename = str(folder / name)
+            if error.filename2 is not None:  # which is shown, too
+                error.filename2 = error.filename
+        raise
 
 
 def make_folder(root: Path, folder: Path, mode: int) -> None:
@@ -91,15 +106,16 @@ def make_folder(root: Path, folder: Path, mode: int) -> None:
                     raise
 
 
-def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
-    """Open a file that is no link, pipe or device, and return its descriptor.
+def open_plain(root: Path, path: Path, flags: int = os.O_RDONLY) -> int:
+    """Open a file below the root that is no link, pipe or device, and return its descriptor.
 
     Raises:
         ValueError: it is one of these, or a folder.
         OSError: it is not there, or may not be opened.
     """
     try:
-        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with opened_folder(root, path.parent) as folder:
+            handle = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     except OSError as error:
         if error.errno in NO_FILE:
             raise ValueError(f"{path} is no file") from error
@@ -108,6 +124,16 @@ def open_plain(path: Path, flags: int = os.O_RDONLY) -> int:
         os.close(handle)
         raise ValueError(f"{path} is no file")
     return handle
+
+
+@contextmanager
+def opened_lock(root: Path, path: Path) -> Iterator[FileLock]:
+    """Give a lock below the root, which is not acquired yet; its file is made, for all users."""
+    from filelock import FileLock  # planning in a new folder does without
+
+    with opened_folder(root, path.parent) as folder:
+        opened = Path(f"/proc/self/fd/{folder}")  # on Linux
+        yield FileLock((opened if opened.is_dir() else path.parent) / path.name, mode=0o666)
 
 
 def read_text(handle: int, errors: str = "strict") -> str:
@@ -148,7 +174,7 @@ def move_in(root: Path, file: Path, path: Path) -> os.stat_result:
     with opened_folder(root, path.parent) as folder, file.open("rb") as source:
         os.fsync(source.fileno())
         os.fchmod(source.fileno(), 0o444)
-        with suppress(PermissionError):  # not a member of the group that has the store, which reads it all the same
+        with suppress(OSError):  # its group is known to quotas alone: others may read the file, too
             os.fchown(source.fileno(), -1, os.fstat(folder).st_gid)
         try:
             os.replace(file, path.name, dst_dir_fd=folder)

@@ -19,7 +19,7 @@ from classlens.errors import InputError
 from classlens.store.key import JobKey, code_key
 from classlens.store.refusals import explained_refusals, user_name
 from classlens.store.store import Output, Record, Store
-from classlens.store.workspace import workspace
+from classlens.store.workspace import work_folder, workspace
 
 Files = Mapping[str, str | list[str]]
 Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
@@ -215,7 +215,7 @@ def flatten(files: Files) -> dict[str, str]:
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
-    with workspace() as folder:
+    with explained_refusals(store.root, work_folder()), workspace() as folder:
         temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
         notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)

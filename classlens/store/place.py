@@ -63,7 +63,7 @@ def _link(blob: Path, new: Path) -> bool:
 
 def _clone_or_copy(blob: Path, new: Path) -> None:
     try:
-        handle = open_plain(blob)
+        handle = open_plain(blob.parent, blob)
     except ValueError as error:
         raise FileNotFoundError(f"{blob} was replaced") from error
     with os.fdopen(handle, "rb") as source, new.open("wb") as target:

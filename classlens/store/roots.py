@@ -12,19 +12,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from classlens.store import inside
 from classlens.store.inside import require_plain_folder
 from classlens.store.refusals import DENIED
 from classlens.store.trust import is_digest, is_trusted, results_of
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
 LOCK_SECONDS = 60.0
 """For which a list's lock is waited for; it is held for an instant, unless somebody means harm or a server lost it."""
 LONGEST_LINE = 10_000
+_held: set[Path] = set()
+"""Locks that were waited for in vain, which this process does once."""
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 log = logging.getLogger(__name__)
@@ -77,14 +75,14 @@ class Roots:
         require_plain_folder(folder)
         for file in sorted(folder.glob("*.jsonl")):
             try:
-                handle = inside.open_plain(file)
+                handle = inside.open_plain(folder.parent, file)
                 with os.fdopen(handle, encoding="utf-8") as lines:
                     first = lines.readline(LONGEST_LINE)
                 roots = cls(folder, Path(inside.parsed(first)["working"]))
                 if roots._file != file:
                     raise ValueError("it has another directory's name")
             except (OSError, ValueError, TypeError, KeyError) as error:
-                log.warning("%s is no list of results (%s); it is ignored", file, error)
+                log.warning("%r is no list of results (%r); it is ignored", str(file), str(error))
                 continue
             yield roots
 
@@ -103,17 +101,18 @@ class Roots:
         """Note placed files: path (relative to the working directory or absolute) -> (key, digest)."""
         added = {self.name(path): Root(*root) for path, root in files.items()}
         lines = "".join(f"{_line(path, root)}\n" for path, root in added.items())
-        with self._lock():
-            # Asked of the opened file: another may come to its place.
-            handle = self._opened(os.O_WRONLY | os.O_APPEND)
+        with self._locked():
+            handle = self._opened(os.O_RDWR | os.O_APPEND)
             if handle is None:
                 self._write(added)
                 return
-            with os.fdopen(handle, "a") as file:
-                if not is_trusted(os.fstat(handle), self.working):
+            with os.fdopen(handle, "rb+", buffering=0) as file:
+                # Asked of the opened file: another may come to its place, or it may be another name of any file.
+                header = self._header().encode()
+                if is_trusted(os.fstat(handle), self.working) and file.read(len(header)) == header:
+                    file.write(lines.encode())
+                else:
                     self._write(added)
-                    return
-                file.write(lines)
 
     def all(self) -> dict[str, Root]:
         """Return what was placed last at each path (relative to the working directory); nothing of a list by others."""
@@ -138,7 +137,7 @@ class Roots:
     def _opened(self, flags: int) -> int | None:
         """Open the list, or return None if there is none."""
         try:
-            return inside.open_plain(self._file, flags)
+            return inside.open_plain(self._store, self._file, flags)
         except (ValueError, FileNotFoundError):
             return None
 
@@ -175,12 +174,12 @@ class Roots:
 
     def rewrite(self, files: Mapping[str, Root]) -> None:
         """Make the list anew of these entries."""
-        with self._lock():
+        with self._locked():
             self._write(files)
 
     def forget(self) -> None:
         """Drop the list: the working directory is gone."""
-        with self._lock():
+        with self._locked():
             inside.remove(self._store, self._file)
 
     def name(self, path: Path | str) -> str:
@@ -188,13 +187,30 @@ class Roots:
         return os.path.relpath(self.working / path, self.working)
 
     def _write(self, files: Mapping[str, Root]) -> None:
-        lines = [json.dumps({"working": str(self.working)}), *(_line(path, root) for path, root in files.items())]
-        inside.write_text(self._store, self._file, "".join(f"{line}\n" for line in lines))
+        lines = [f"{_line(path, root)}\n" for path, root in files.items()]
+        inside.write_text(self._store, self._file, "".join([self._header(), *lines]))
 
-    def _lock(self) -> FileLock:
-        from filelock import FileLock  # planning in a new folder does without
+    def _header(self) -> str:
+        return json.dumps({"working": str(self.working)}) + "\n"
 
-        return FileLock(f"{self._file}.lock", timeout=LOCK_SECONDS, mode=0o666)
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the list.
+
+        Raises:
+            TimeoutError: somebody else does all the time.
+        """
+        path = self._file.with_name(f"{self._file.name}.lock")
+        with inside.opened_lock(self._store, path) as lock:
+            try:
+                lock.acquire(timeout=0 if path in _held else LOCK_SECONDS)
+            except TimeoutError as error:
+                _held.add(path)
+                raise TimeoutError(f"its lock {path} is held by somebody") from error
+            try:
+                yield
+            finally:
+                lock.release()
 
 
 def _may_be_there(path: Path) -> bool:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import stat
 import uuid
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ from classlens.store.trust import is_digest, is_plain_file, require_digest
 
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
+
+_SHARD = re.compile("[0-9a-f]{2}")
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +115,7 @@ class Store:
         Args:
             kind: either folder.
         """
-        for folder in _plain_folders(self.root / kind):
+        for folder in _shards(self.root / kind):
             with os.scandir(folder) as entries:
                 names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
             yield from (folder / name for name in names if is_digest(name.removesuffix(".json")))
@@ -120,7 +123,7 @@ class Store:
     def leftovers(self) -> Iterator[Path]:
         """Yield what a process that was killed left of a record or blob."""
         for kind in ("actions", "blobs"):
-            for folder in _plain_folders(self.root / kind):
+            for folder in _shards(self.root / kind):
                 yield from filter(is_plain_file, folder.glob(f"{inside.LEFTOVER}*"))
 
     def remove(self, path: Path) -> None:
@@ -130,14 +133,13 @@ class Store:
     def find(self, key: str) -> Record | None:
         """Return the record of a key, None if no job with this key has been computed."""
         path = self.action(key)
-        if not is_plain_file(path):
-            return None
         try:
-            return _read_record(path, key)
+            return _read_record(inside.read_text(inside.open_plain(self.root, path)), key)
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            log.warning("record %s is damaged (%s); it is made anew", path, error)
+            # What a terminal would obey is written out.
+            log.warning("record %s is damaged (%r); it is made anew", path, str(error))
             return None
 
     def records(self) -> Iterator[Record]:
@@ -156,7 +158,8 @@ class Store:
         path = self.blob(digest)
         self._set_aside(path)
         try:
-            found = self.memory.digest(path, linked=True)
+            # Another user can write to a blob of theirs and give it a name more.
+            found = self.memory.digest(path, linked=path.lstat().st_uid == os.getuid())
         except FileNotFoundError:
             return False
         if found != digest:
@@ -219,19 +222,17 @@ class Store:
 
         The lock falls with its process, however that ends.
         """
-        from filelock import FileLock, Timeout  # planning does without
-
         self.make_folder(self.root / "locks")
-        lock = FileLock(self.root / "locks" / f"{require_digest(key)}.lock", mode=0o666)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another job computes the same; waiting for it")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
+        with inside.opened_lock(self.root, self.root / "locks" / f"{require_digest(key)}.lock") as lock:
+            try:
+                lock.acquire(timeout=0)
+            except TimeoutError:
+                log.info("another job computes the same; waiting for it")
+                lock.acquire()
+            try:
+                yield
+            finally:
+                lock.release()
 
     def _set_aside(self, path: Path) -> None:
         """Move away what stands in a file's place and is none."""
@@ -249,22 +250,24 @@ class Store:
         inside.make_folder(self.root, folder, stat.S_IMODE(self.root.stat().st_mode))
 
 
-def _plain_folders(parent: Path) -> list[Path]:
+def _shards(parent: Path) -> list[Path]:
+    """Return the folders of records or blobs, which two digits name."""
     require_plain_folder(parent)
     try:
         with os.scandir(parent) as entries:
-            return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
+            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return []
+    return sorted(folder for folder in folders if _SHARD.fullmatch(folder.name))
 
 
-def _read_record(path: Path, key: str) -> Record:
+def _read_record(text: str, key: str) -> Record:
     """Read a record.
 
     Raises:
         ValueError, TypeError, KeyError, AttributeError, OverflowError: it is damaged, or of another key.
     """
-    fields = inside.parsed(inside.read_text(inside.open_plain(path)))
+    fields = inside.parsed(text)
     record = Record(**{**fields, "outputs": [Output(**output) for output in fields["outputs"]]})
     if record.key != key:
         raise ValueError(f"it is of the key {record.key!r}")

@@ -75,9 +75,8 @@ def is_trusted(found: os.stat_result, working: Path) -> bool:
     """Tell whether only this user or a working directory's owner can have written a file.
 
     Args:
-        found: what the system says of the file; one that has a second name is none of a store's.
+        found: what the system says of the file.
         working: the working directory.
     """
     writers = {os.getuid(), working.stat().st_uid} if working.exists() else {os.getuid()}
-    alone = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
-    return alone and found.st_uid in writers and not found.st_mode & 0o022
+    return stat.S_ISREG(found.st_mode) and found.st_uid in writers and not found.st_mode & 0o022

@@ -70,9 +70,11 @@ def set_aside(store: Store, working: Path, present: Mapping[str, Root], changed:
     for path in changed:
         file = working / path
         os.replace(file, f"{file}{CHANGED_SUFFIX}")
-        if store.intact(present[path].digest):
+        try:
+            if not store.intact(present[path].digest):
+                raise FileNotFoundError
             place(store.blob(present[path].digest), file, store.memory)
-        else:
+        except FileNotFoundError:
             lost.add(path)
     for path in _made_from(lost, present, store):
         (working / path).unlink(missing_ok=True)

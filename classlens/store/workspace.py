@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from classlens.cache import CACHE
@@ -42,18 +43,33 @@ def workspace() -> Iterator[Path]:
 
 def own_prefix() -> str:
     """Return how names of this process's folders begin, so that what a killed one left can be told from others."""
-    return f"{socket.gethostname()}-{os.getpid()}-"
+    return f"{this_host()}-{os.getpid()}-"
+
+
+@cache
+def this_host() -> str:
+    """Return a name of where process numbers mean what they mean here: this machine since its start, this container."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        return f"{socket.gethostname()}.{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not Linux
+        return socket.gethostname()
 
 
 def clear_work(working: Path) -> None:
     """Remove what killed processes left in a working directory, also of what they were about to place in results/."""
-    for folder in (*(working / CACHE / "work").glob("*"), *(working / "results").glob(f"**/{PLACING}*")):
+    # `os.walk` goes on where a folder vanishes meanwhile.
+    for folder in (*(working / CACHE / "work").glob("*"), *_placing(working / "results")):
         made_by = _NAME.fullmatch(folder.name)
         if made_by is None or not folder.is_dir():
             continue
         abandoned = _last_change(folder) < time.time() - STALE
-        if abandoned or (made_by["host"] == socket.gethostname() and not _alive(int(made_by["process"]))):
+        if abandoned or (made_by["host"] == this_host() and not _alive(int(made_by["process"]))):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _placing(results: Path) -> list[Path]:
+    return [Path(at, name) for at, names, _ in os.walk(results) for name in names if name.startswith(PLACING)]
 
 
 def _last_change(folder: Path) -> float:

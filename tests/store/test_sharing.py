@@ -22,6 +22,7 @@ from classlens.store.job import is_stored, run_job
 from classlens.store.key import code_key
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
+from classlens.store.workspace import work_folder
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 GROUP, ANNA, BERT = 54320, 54321, 54322
@@ -56,8 +57,9 @@ def as_user(user, ground, function, group=GROUP):
         handler = logging.Handler()
         handler.emit = lambda record: said.append(record.getMessage())
         logging.getLogger().addHandler(handler)
-        os.setgroups([])
-        os.setgid(group)
+        # The store's group is none's first one: what is moved there has to be given to it.
+        os.setgroups([group])
+        os.setgid(user)
         os.setuid(user)
         os.umask(0o077)
         os.chdir(ground / str(user))
@@ -174,6 +176,17 @@ def test_a_store_on_a_full_disk(project, small):
         run_job(job_of(project), large, store)
     assert list(store.records()) == []
     assert not Path("results/out.txt").exists()
+    assert run_job(job_of(project), compute, store)
+
+
+def test_work_on_a_full_disk(project, store, small):
+    (small / "work").mkdir()
+    work_folder().parent.mkdir(parents=True, exist_ok=True)
+    work_folder().symlink_to(small / "work")
+    with pytest.raises(InputError, match=rf"the disk of {work_folder()} is full: .* work in another directory"):
+        run_job(job_of(project), large, store)
+    assert list(store.records()) == []
+    assert list((small / "work").iterdir()) == []
     assert run_job(job_of(project), compute, store)
 
 

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import re
 import signal
-import socket
 import time
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from classlens.store.memory import DigestMemory
 from classlens.store.roots import Roots
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
-from classlens.store.workspace import work_folder
+from classlens.store.workspace import this_host, work_folder
 
 
 def static(root):
@@ -301,9 +300,7 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
     out = Path("results/out.txt")
     out.chmod(0o644)
     out.write_text("edited")  # the blob is the same file
-    killed, running = (
-        Path("results") / f".placing-{socket.gethostname()}-{pid}-x" for pid in (999_999_999, os.getpid())
-    )
+    killed, running = (Path("results") / f".placing-{this_host()}-{pid}-x" for pid in (999_999_999, os.getpid()))
     killed.mkdir(), running.mkdir()
     assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / out]
     assert not out.exists()
@@ -320,6 +317,7 @@ def test_sweep_without_a_store(tmp_path):
 
 
 def test_roots_survive_a_torn_line(tmp_path):
+    (tmp_path / "roots").mkdir()
     roots = Roots(tmp_path / "roots", tmp_path)
     roots.add({"results/a": ("1" * 64, "2" * 64)})
     [file] = (tmp_path / "roots").glob("*.jsonl")
