@@ -20,7 +20,7 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
 
-# Every benchmark against its bare limit, with machine and date, into docs/benchmarks.md. Takes an hour; give it the machine.
+# Every benchmark against its bare limit, with machine and date, into docs/benchmarks.md. Takes two hours; give it the machine.
 bench: $(READY)
 	$(BIN)/python benchmarks/all.py docs/benchmarks.md
 

@@ -56,7 +56,7 @@ def main() -> None:
             f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
         )
         rows[name] = "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
-        # After each, as all of them take an hour.
+        # After each, as all of them take two hours.
         given.page.write_text(PAGE + "".join(f"{rows[name]}\n" for name in sorted(rows)))
     sys.exit(failed)
 
