@@ -1,5 +1,6 @@
 """What the store has is linked before a run, and what is left is told."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -178,6 +179,20 @@ def test_results_get_times_behind_that_of_their_script(chain, store):
     store.memory.remember(SECOND, digest_file(SECOND))
     assert chain.foresee(store, newest=script) == Foreseen()
     assert script <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
+
+
+def test_another_users_result_keeps_its_time(chain, store, monkeypatch):
+    """Its job is started then, and is a hit."""
+    chain.compute(store)
+    script = os.stat(FIGURE).st_mtime_ns + 10**9
+
+    def denied(path, **_):
+        raise PermissionError(errno.EPERM, "Operation not permitted", path)
+
+    monkeypatch.setattr("classlens.store.foresee.os.utime", denied)
+    before = os.stat(SECOND).st_mtime_ns
+    chain.foresee(store, newest=script)
+    assert os.stat(SECOND).st_mtime_ns == before
 
 
 def test_a_blob_that_is_gone(chain, store):
