@@ -1,6 +1,6 @@
 """Which explanation explains best? A small model is trained, and tokens and pixels are removed in each one's order.
 
-    python benchmarks/ranking.py digits [--pooling avg] [--weights weights.safetensors]
+    python benchmarks/ranking.py [digits] [--pooling avg] [--weights weights.safetensors]
     python benchmarks/ranking.py fashion [--root /usr/share/datasets/fashion-mnist] [--per-class 100] [--epochs 5]
 
 `digits` come with scikit-learn; Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) is Debian's package
@@ -39,7 +39,7 @@ RESAMPLING = Resampling(resamples=9999, confidence=0.95, seed=0)
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("dataset", choices=["digits", "fashion"])
+    options.add_argument("dataset", nargs="?", default="digits", choices=["digits", "fashion"])
     options.add_argument("--root", type=Path, default=Path("/usr/share/datasets/fashion-mnist"))
     options.add_argument("--per-class", type=int, default=50, help="evaluation images of Fashion-MNIST per class")
     options.add_argument("--train-per-class", type=int, default=1000)
