@@ -101,18 +101,15 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
                 require_plausible(file, path)
                 arrays = {name: file[name] for name in wanted if name in file}
                 names = file.get("class_names")
-                if names is not None and (names.ndim != 1 or names.dtype.kind not in "Uiu"):
-                    raise ValueError("`class_names` are no list of texts")
-                return arrays, None if names is None else list(map(str, names))
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in wanted if name in file.keys()}  # noqa: SIM118
-            names = (file.metadata() or {}).get("class_names")
-            listed = None if names is None else json.loads(names)
-            if listed is None:
-                return arrays, None
-            if not isinstance(listed, list) or not all(isinstance(name, str | int) for name in listed):
-                raise ValueError("`class_names` are no list of texts")
-            return arrays, list(map(str, listed))
+                are_texts = names is None or (names.ndim == 1 and names.dtype.kind in "Uiu")
+        else:
+            with safe_open(path, framework="numpy") as file:
+                arrays = {name: file.get_tensor(name) for name in wanted if name in file.keys()}  # noqa: SIM118
+                names = json.loads((file.metadata() or {}).get("class_names", "null"))
+                are_texts = names is None or (isinstance(names, list) and all(isinstance(n, str | int) for n in names))
+        if not are_texts:
+            raise ValueError("`class_names` are no list of texts")
+        return arrays, None if names is None else list(map(str, names))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; correct the model's key `head`") from error
     except RecursionError as error:

@@ -140,7 +140,6 @@ def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
     """
     past = _Past(store, working)
     known: dict[str, Verdict] = {}
-
     under_way: set[str] = set()
 
     def verdict(file: str) -> Verdict:

@@ -53,9 +53,12 @@ def opened_folder(root: Path, folder: Path) -> Iterator[int]:
         step = root
         for name in folder.relative_to(root).parts:
             step /= name
-            require_plain_folder(step)
-            with _named_below(step.parent):
-                inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            try:
+                with _named_below(step.parent):
+                    inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handle)
+            except OSError:
+                require_plain_folder(step)  # which says it better
+                raise
             os.close(handle)
             handle = inner
         with _named_below(folder):

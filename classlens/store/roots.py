@@ -102,25 +102,20 @@ class Roots:
         added = {self.name(path): Root(*root) for path, root in files.items()}
         lines = "".join(f"{_line(path, root)}\n" for path, root in added.items())
         with self._locked():
-            handle = self._opened(os.O_RDWR | os.O_APPEND)
-            if handle is None:
-                self._write(added)
-                return
-            with os.fdopen(handle, "rb+", buffering=0) as file:
-                # Asked of the opened file: another may come to its place, or it may be another name of any file.
-                header = self._header().encode()
-                if is_trusted(os.fstat(handle), self.working) and file.read(len(header)) == header:
-                    file.write(lines.encode())
-                else:
-                    self._write(added)
+            handle = self._opened(os.O_RDWR | os.O_APPEND, trusted=True)
+            if handle is not None:
+                with os.fdopen(handle, "rb+") as file:
+                    header = self._header().encode()
+                    if file.read(len(header)) == header:  # else it is another name of any file
+                        file.write(lines.encode())
+                        return
+            self._write(added)
 
     def all(self) -> dict[str, Root]:
         """Return what was placed last at each path (relative to the working directory); nothing of a list by others."""
-        handle = self._opened(os.O_RDONLY)
-        if handle is not None and is_trusted(os.fstat(handle), self.working):
-            return self._entries(handle, self.working)
+        handle = self._opened(os.O_RDONLY, trusted=True)
         if handle is not None:
-            os.close(handle)
+            return self._entries(handle, self.working)
         if os.path.lexists(self._file):
             log.warning("%s may have been written by others; it is not followed", self._file)
         return {}
@@ -134,12 +129,17 @@ class Roots:
         handle = self._opened(os.O_RDONLY)
         return {} if handle is None else self._entries(handle, working or self.working)
 
-    def _opened(self, flags: int) -> int | None:
-        """Open the list, or return None if there is none."""
+    def _opened(self, flags: int, *, trusted: bool = False) -> int | None:
+        """Open the list; return None if there is none, or none that may be trusted if it is to be."""
         try:
-            return inside.open_plain(self._store, self._file, flags)
+            handle = inside.open_plain(self._store, self._file, flags)
         except (ValueError, FileNotFoundError):
             return None
+        # Asked of the opened file: another may come to its place.
+        if trusted and not is_trusted(os.fstat(handle), self.working):
+            os.close(handle)
+            return None
+        return handle
 
     def _entries(self, handle: int, working: Path) -> dict[str, Root]:
         """Read the entries of an opened list, and close it."""

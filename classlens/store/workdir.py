@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from classlens.store.place import place
@@ -70,12 +71,11 @@ def set_aside(store: Store, working: Path, present: Mapping[str, Root], changed:
     for path in changed:
         file = working / path
         os.replace(file, f"{file}{CHANGED_SUFFIX}")
-        try:
-            if not store.intact(present[path].digest):
-                raise FileNotFoundError
-            place(store.blob(present[path].digest), file, store.memory)
-        except FileNotFoundError:
-            lost.add(path)
+        with suppress(FileNotFoundError):
+            if store.intact(present[path].digest):
+                place(store.blob(present[path].digest), file, store.memory)
+                continue
+        lost.add(path)
     for path in _made_from(lost, present, store):
         (working / path).unlink(missing_ok=True)
 

@@ -58,7 +58,6 @@ def this_host() -> str:
 
 def clear_work(working: Path) -> None:
     """Remove what killed processes left in a working directory, also of what they were about to place in results/."""
-    # `os.walk` goes on where a folder vanishes meanwhile.
     for folder in (*(working / CACHE / "work").glob("*"), *_placing(working / "results")):
         made_by = _NAME.fullmatch(folder.name)
         if made_by is None or not folder.is_dir():
@@ -69,6 +68,7 @@ def clear_work(working: Path) -> None:
 
 
 def _placing(results: Path) -> list[Path]:
+    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
     return [Path(at, name) for at, names, _ in os.walk(results) for name in names if name.startswith(PLACING)]
 
 

@@ -296,7 +296,7 @@ def test_another_users_blob_that_gets_another_content_and_name(project, store, r
     assert Path("results/out.txt").read_text() == "abab"
 
 
-def test_work_of_another_process_namespace_is_left_alone(project, store, monkeypatch):
+def test_work_of_another_process_namespace_is_left_alone(project, store):
     """Its process numbers mean nothing here."""
     elsewhere, here = (work_folder() / f"{host}-999999999-x" for host in (f"{this_host()}0", this_host()))
     for folder in (elsewhere, here):

@@ -172,7 +172,9 @@ def large(inputs, outputs, config, local):
 
 def test_a_store_on_a_full_disk(project, small):
     store = Store(small / "store")
-    with pytest.raises(InputError, match=rf"{store.root} is full: 2,000,000 bytes are needed, .* another store"):
+    with pytest.raises(
+        InputError, match=rf"the disk of {store.root} is full: 2,000,000 bytes are needed, .* another store"
+    ):
         run_job(job_of(project), large, store)
     assert list(store.records()) == []
     assert not Path("results/out.txt").exists()
