@@ -3,7 +3,7 @@
     python benchmarks/all.py docs/benchmarks.md [--only startup planning]
 
 A benchmark's first line says what it measures against which limit; of what it prints, all but single turns is kept.
-With `--only`, the other rows of the page stay as they are, with their dates.
+With `--only`, the other parts of the page stay as they are, with their dates.
 """
 
 import argparse
@@ -22,13 +22,21 @@ PAGE = """# Benchmarks
 
 What classlens costs, and against which bare limit: the work that nobody can do without, such as one forward pass.
 Written by `make bench`; `python benchmarks/NAME.py --help` says how each measures. Numbers of a machine that does other
-work at the same time are worth little; each row names its machine, and its load in the minute before, when the
-benchmark of another row may have run.
-
-| benchmark | what | found | where and when |
-| --- | --- | --- | --- |
+work at the same time are worth little; each part names its machine, and its load in the minute before, when the
+benchmark of another part may have run.
 """
-ROW = re.compile(r"\| `(?P<name>\w+)` \|.*")
+PART = """
+## {name}
+
+{what}
+
+```text
+{found}
+```
+
+{where}
+"""
+HEADING = re.compile(r"^\n## (\w+)$", re.MULTILINE)
 
 
 def main() -> None:
@@ -37,7 +45,7 @@ def main() -> None:
     options.add_argument("page", type=Path)
     options.add_argument("--only", nargs="+", choices=names, default=names)
     given = options.parse_args()
-    rows = {found["name"]: found[0] for line in _lines(given.page) if (found := ROW.fullmatch(line))}
+    parts = _parts(given.page.read_text()) if given.page.is_file() else {}
     failed = False
     for name in given.only:
         print(f"{name} ...", flush=True)
@@ -49,16 +57,22 @@ def main() -> None:
             continue
         found = [line for line in ran.stdout.splitlines() if line.strip() and not re.search(r"\bturn \d", line)]
         what = re.search(r'^"""(.+?)\n', (FOLDER / f"{name}.py").read_text())
-        cells = (
-            f"`{name}`",
-            what[1] if what else "",
-            "<br>".join(found),
-            f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
+        parts[name] = PART.format(
+            name=name,
+            what=what[1] if what else "",
+            found="\n".join(found),
+            where=f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
         )
-        rows[name] = "| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |"
         # After each, as all of them take two hours.
-        given.page.write_text(PAGE + "".join(f"{rows[name]}\n" for name in sorted(rows)))
+        given.page.write_text(PAGE + "".join(parts[name] for name in sorted(parts)))
     sys.exit(failed)
+
+
+def _parts(page: str) -> dict[str, str]:
+    """Return the parts of a page by the benchmark that each is of."""
+    starts = [*HEADING.finditer(page)]
+    ends = [start.start() for start in starts[1:]] + [len(page)]
+    return {start[1]: page[start.start() : end] for start, end in zip(starts, ends, strict=True)}
 
 
 def machine() -> str:
