@@ -44,10 +44,10 @@ def assert_same(found, logits, classes, tolerance):
     [
         (2, 5, 24, 2, torch.float32, True),
         (1, 1, 16, 3, torch.float32, False),
-        (3, 50, 33, 7, torch.float32, True),
-        (1, 65, 64, 128, torch.float16, True),
-        (2, 64, 40, 129, torch.bfloat16, True),
-        (1, 197, 96, 1000, torch.bfloat16, False),
+        (3, 20, 33, 7, torch.float32, True),
+        (1, 33, 64, 128, torch.float16, True),
+        (2, 16, 40, 129, torch.bfloat16, True),
+        (1, 37, 96, 1000, torch.bfloat16, False),
         (1, 3, 16, 21843, torch.float32, True),
     ],
 )
@@ -64,7 +64,7 @@ def test_summaries_are_those_of_the_plain_path(images, tokens, width, num_classe
 def test_equal_logits_count_for_nobody_and_the_first_class_comes_first():
     """Whole numbers have no rounding, so nothing is excused."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randint(-2, 3, (3, 70, 16), generator=generator).float()
+    x = torch.randint(-2, 3, (3, 20, 16), generator=generator).float()
     weight = torch.randint(-1, 2, (300, 16), generator=generator).float()
     weight[200:] = weight[:100]
     classes = torch.tensor([250, 7, 199])
@@ -77,7 +77,7 @@ def test_equal_logits_count_for_nobody_and_the_first_class_comes_first():
 
 def test_a_token_has_the_same_numbers_in_any_batch_and_part(monkeypatch):
     generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(4, 37, 48, generator=generator), torch.randn(140, 48, generator=generator)
+    x, weight = torch.randn(4, 11, 48, generator=generator), torch.randn(140, 48, generator=generator)
     x, weight = (4 * x).round(), (4 * weight).round()  # products round by the number of rows
     classes = torch.tensor([3, 139, 128, 0])
     whole = summarise_tiled(x, weight, None, classes)
@@ -101,7 +101,7 @@ def test_numbers_that_are_none_are_found(where):
 @pytest.mark.parametrize("width", [3, 5, 256, 300, 1023])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_strongest_keys(width, dtype):
-    values = torch.randn(2, 19, width, generator=torch.Generator().manual_seed(width)).to(dtype)
+    values = torch.randn(2, 5, width, generator=torch.Generator().manual_seed(width)).to(dtype)
     expected = values.sort(dim=-1, descending=True, stable=True).indices[..., :5]
     assert torch.equal(tiles.strongest_tiled(values.to(DEVICE)).cpu().long(), expected)
 
@@ -124,10 +124,10 @@ def test_norms_are_computed_in_float32_and_rounded_at_the_end(width, scaled, dty
 @pytest.mark.parametrize("name", ["plain", "distilled", "averages"])
 @torch.inference_mode()
 def test_models_are_summarised_by_the_kernel_as_without(monkeypatch, name):
-    model, classes, sites = transformer(name).to(DEVICE), torch.tensor([6, 0, 3], device=DEVICE), {}
+    model, classes, sites = transformer(name).to(DEVICE), torch.tensor([6, 3], device=DEVICE), {}
     project = Projection(model)
     with capture_activations(model, lambda b, s, x: sites.update({(b, s): x.clone()}), lambda *_: None):
-        model(random_images().to(DEVICE))
+        model(random_images(2).to(DEVICE))
     monkeypatch.setattr(ranks, "_tiles", lambda _device: tiles)
     for tokens in sites.values():
         assert_same(ranks.summarise_tokens(project, tokens, classes), project(tokens), classes, 1e-4)
