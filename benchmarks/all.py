@@ -12,6 +12,7 @@ import platform
 import re
 import subprocess
 import sys
+import textwrap
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,6 +37,8 @@ PART = """
 
 {where}
 """
+WIDTH = 86
+"""Characters that the page has beside each other."""
 HEADING = re.compile(r"^\n## (\w+)$", re.MULTILINE)
 
 
@@ -60,7 +63,7 @@ def main() -> None:
         parts[name] = PART.format(
             name=name,
             what=what[1] if what else "",
-            found="\n".join(found),
+            found="\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in found),
             where=f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
         )
         # After each, as all of them take two hours.
