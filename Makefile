@@ -14,7 +14,7 @@ all: $(READY)
 	$(BIN)/snakemake --report report.html
 
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --cov --cov-fail-under=95
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=95
 
 # What takes minutes or much memory: kills of every kind of job and of whole runs, decompression bombs.
 test-slow: $(READY)
