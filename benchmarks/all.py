@@ -27,7 +27,6 @@ work at the same time are worth little; each part names its machine, and its loa
 benchmark of another part may have run.
 """
 PART = """
-## {name}
 
 {what}
 
@@ -48,7 +47,8 @@ def main() -> None:
     options.add_argument("page", type=Path)
     options.add_argument("--only", nargs="+", choices=names, default=names)
     given = options.parse_args()
-    parts = _parts(given.page.read_text()) if given.page.is_file() else {}
+    _, *pieces = HEADING.split(_text(given.page))
+    parts = dict(zip(pieces[::2], pieces[1::2], strict=True))
     failed = False
     for name in given.only:
         print(f"{name} ...", flush=True)
@@ -61,35 +61,28 @@ def main() -> None:
         found = [line for line in ran.stdout.splitlines() if line.strip() and not re.search(r"\bturn \d", line)]
         what = re.search(r'^"""(.+?)\n', (FOLDER / f"{name}.py").read_text())
         parts[name] = PART.format(
-            name=name,
             what=what[1] if what else "",
             found="\n".join(textwrap.fill(line, WIDTH, subsequent_indent="    ") for line in found),
             where=f"{machine()}, load {load:.1f}, {began:%Y-%m-%d}",
         )
         # After each, as all of them take two hours.
-        given.page.write_text(PAGE + "".join(parts[name] for name in sorted(parts)))
+        given.page.write_text(PAGE + "".join(f"\n## {name}{parts[name]}" for name in sorted(parts)))
     sys.exit(failed)
-
-
-def _parts(page: str) -> dict[str, str]:
-    """Return the parts of a page by the benchmark that each is of."""
-    starts = [*HEADING.finditer(page)]
-    ends = [start.start() for start in starts[1:]] + [len(page)]
-    return {start[1]: page[start.start() : end] for start, end in zip(starts, ends, strict=True)}
 
 
 def machine() -> str:
     """Name processor, cores, GPU and the libraries that matter."""
+    lines = _text(Path("/proc/cpuinfo")).splitlines()
     processor = next(
-        (line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")),
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
         platform.processor() or platform.machine(),
     )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{processor}, {os.cpu_count()} cores, {gpu}, torch {torch.__version__}"
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""
 
 
 if __name__ == "__main__":
