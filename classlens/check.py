@@ -18,6 +18,7 @@ from classlens.data.select import few_training_images, images_per_class
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
+from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.models.architecture import with_architectures
 from classlens.models.head import read_head
@@ -40,6 +41,8 @@ class Findings:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What a run would use and take."""
+    doubts: list[str] = field(default_factory=list)
+    """What a run would do, but is hardly meant; see `classlens.doubts`."""
 
     def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function; an InputError becomes problems, and None is returned."""
@@ -89,6 +92,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     if known is None:
         return findings
     findings.attempt(known.require_training_images)
+    findings.doubts += findings.attempt(doubts, known) or []
     for model in known.models:
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
         findings.attempt(_check_weights, known, model)

@@ -139,6 +139,10 @@ def run(context: typer.Context) -> None:
     raise typer.Exit(subprocess.run([*command, *given], check=False).returncode)
 
 
+DOUBTFUL = 3
+"""Exit status of `check` where a run would do something that is hardly meant."""
+
+
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="The study's folder; made where it is missing.")] = Path(),
@@ -180,6 +184,10 @@ def check(
     if findings.problems:
         raise typer.Exit(1)
     typer.echo(_planned_jobs(config, store))
+    for doubt in findings.doubts:
+        typer.echo(f"doubt: {doubt}", err=True)
+    if findings.doubts:
+        raise typer.Exit(DOUBTFUL)
     typer.echo(f"{config} is fine")
 
 

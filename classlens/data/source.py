@@ -68,6 +68,13 @@ class Source(ABC):
     def class_count(self) -> int:
         """Return the number of classes that class indices come from."""
 
+    def doubts(self, selection: Mapping[str, Any]) -> list[str]:
+        """Return what about the data set is hardly meant, in a line each with the way out; see `classlens.doubts`.
+
+        Arguments and errors are those of `stimuli`.
+        """
+        return []
+
     @property
     def has_masks(self) -> bool:
         """Whether evaluation images have masks."""

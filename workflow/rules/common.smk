@@ -30,6 +30,7 @@ from classlens.catalog.plan import (
 from classlens.checkout import import_in_jobs
 from classlens.config import load_config
 from classlens.configfile import keep_config
+from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
 from classlens.models.architecture import with_architectures
@@ -83,6 +84,8 @@ CONFIG = as_workflow_error(with_architectures, CONFIG)
 if workflow.is_main_process:
     as_workflow_error(CONFIG.require_training_images)
     as_workflow_error(verify_workdir, STORE, Path.cwd())
+    for doubt in as_workflow_error(doubts, CONFIG):
+        print(f"doubt: {doubt}", file=sys.stderr)
     notice = lock_notice(Path.cwd())
     if notice and "--unlock" not in sys.argv:
         print(notice, file=sys.stderr)

@@ -1,0 +1,66 @@
+"""The matrix of a linear layer, whatever class it is of.
+
+What reads a layer's weight must read what the layer does: LoRA, quantised and other replaced layers hold a `weight`
+that is not all, or none. So a layer that is no plain torch.nn.Linear is asked by behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from classlens.errors import InputError
+
+TOLERANCE = 1e-4
+"""Difference from linear, as a share of the largest output, beyond which a layer is refused (float32)."""
+
+
+@dataclass(frozen=True)
+class LinearMap:
+    """x -> x W^T + bias.
+
+    Attributes:
+        weight: (out, in).
+        bias: (out); None for nothing.
+    """
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+@torch.no_grad()
+def linear_map(module: Any, width: int, name: str) -> LinearMap:
+    """Return the map that a layer computes in evaluation mode.
+
+    Args:
+        module: the layer. Of a plain torch.nn.Linear (also weight-normed or otherwise parametrised) its own tensors are
+            returned; another one is run on zero, on unit vectors, and on a random vector that must agree.
+        width: of its input.
+        name: what it is, for messages, e.g. "attn.proj of block 3".
+
+    Raises:
+        InputError: it is not linear.
+    """
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    if type(module).forward is nn.Linear.forward and "forward" not in vars(module) and not hooked:
+        return LinearMap(module.weight, module.bias)
+    like = next(module.parameters(), torch.zeros(1))
+    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
+    generator = torch.Generator().manual_seed(0)
+    probe = torch.randn(1, width, generator=generator).to(like.device, dtype)
+    inputs = torch.cat([torch.zeros_like(probe), torch.eye(width, device=like.device, dtype=dtype), probe])
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        outputs = module.eval()(inputs)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    constant, weight, seen = outputs[0], (outputs[1:-1] - outputs[0]).T, outputs[-1]
+    expected = (probe.float() @ weight.float().T)[0] + constant.float()
+    tolerance = max(TOLERANCE, 8 * torch.finfo(dtype).eps) * float(outputs.abs().max())
+    if not float((expected - seen.float()).abs().max()) <= tolerance:
+        raise InputError(f"{name} is a {type(module).__name__} that is not linear, so its weight cannot be read")
+    return LinearMap(weight, constant if bool(constant.any()) else None)
