@@ -21,9 +21,10 @@ from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc
 from classlens.store.key import JobKey
+from classlens.store.lock import use_locks
 from classlens.store.refusals import explained_refusals
 from classlens.store.store import STORE_VARIABLE, Store, store_path
-from classlens.store.workdir import CHANGED_SUFFIX
+from classlens.store.workdir import CHANGED_SUFFIX, LOOK_VARIABLE
 
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
 store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
@@ -98,7 +99,9 @@ def open_store(folder: Path | None, config: Path | None, working: Path) -> Store
     named = folder is not None or os.environ.get(STORE_VARIABLE)
     chosen = None if named else config_of(working, config)
     go_to(working)
-    root = folder or store_path(read_config(chosen).store if chosen else None)
+    said = read_config(chosen) if chosen else None
+    use_locks(said.locks if said else None)
+    root = folder or store_path(said.store if said else None)
     if not root.is_dir():
         raise InputError(f"there is no store at {root}; run the workflow first, or name one with --store")
     return Store(root)
@@ -211,7 +214,7 @@ def _planned_jobs(config: Path, store: Path | None) -> str:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow_folder() / "Snakefile"), "--dry-run"]
     ran = subprocess.run(
         [*command, "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
-        env={**os.environ, **({STORE_VARIABLE: str(store)} if store else {})},
+        env={**os.environ, LOOK_VARIABLE: "1", **({STORE_VARIABLE: str(store)} if store else {})},
         capture_output=True,
         text=True,
         check=False,
@@ -281,8 +284,9 @@ def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: 
         for blob in damaged:
             _say(f"damaged: {blob}")
         changed = gc.verify_results(opened, damaged)
-        for file in changed:
-            _say(f"damaged: {file}, set aside as {file.name}{CHANGED_SUFFIX}")
+        for file, moved in changed.items():
+            aside = f"set aside as {file.name}{CHANGED_SUFFIX}" if moved else "left there, for a run is under way"
+            _say(f"damaged: {file}, {aside}")
         typer.echo(f"{len(damaged)} damaged blobs, {len(changed)} damaged results")
         if damaged or changed:
             raise typer.Exit(1)

@@ -86,6 +86,7 @@ class Config:
     lens_page: dict[str, Any]
     figures: list[str] | None
     store: str | None
+    locks: str
     architectures: dict[str, ArchitectureInfo] = field(default_factory=dict)
     """Facts about each model's architecture, see `classlens.models.architecture`."""
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)

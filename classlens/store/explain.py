@@ -199,7 +199,7 @@ def accept(path: str, store: Store, working: Path, key_now: KeyNow) -> list[Verd
         roots = store.roots(working)
         placed = {name: root for name, root in roots.all().items() if root.key == record.key}
         with noting(store.root):
-            roots.add({name: (now.digest, root.digest) for name, root in placed.items()})
+            roots.add({name: replace(root, key=now.digest) for name, root in placed.items()})
         accepted[record.key] = verdict
 
     visit(explain(path, store, working, key_now))

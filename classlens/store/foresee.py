@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,14 +52,26 @@ class Foreseen:
         linked: results that were linked, by their paths.
         compute: rules of the tasks that compute, as often as they do.
         may_compute: the same of tasks whose keys depend on what others will have computed.
+        unlinked: results that a run would link, which a look leaves undone.
+        untimely: results that a run would give a newer time alone.
     """
 
     linked: list[str] = field(default_factory=list)
     compute: Counter[str] = field(default_factory=Counter)
     may_compute: Counter[str] = field(default_factory=Counter)
+    unlinked: list[str] = field(default_factory=list)
+    untimely: list[str] = field(default_factory=list)
 
 
-def foresee(targets: Sequence[str], producer: Callable[[str], Task | None], store: Store, newest: int = 0) -> Foreseen:
+def foresee(
+    targets: Sequence[str],
+    producer: Callable[[str], Task | None],
+    store: Store,
+    newest: int = 0,
+    *,
+    link: bool = True,
+    look: bool = False,
+) -> Foreseen:
     """Link the stored results that targets are made from, and tell what is left to compute.
 
     Results of the working directory are expected to be as the store placed them (`classlens.store.workdir`). Of an
@@ -70,6 +82,8 @@ def foresee(targets: Sequence[str], producer: Callable[[str], Task | None], stor
         producer: returns what makes a path, None for a raw file; for every output of a task the same one.
         store: the store.
         newest: time (ns) that results must not be older than, beside those of their inputs.
+        link: anything at all.
+        look: link to places where nothing is, and change nothing that is there; a run replaces results of other keys.
 
     Raises:
         InputError: a result may not be written, or its disk is full.
@@ -82,11 +96,17 @@ def foresee(targets: Sequence[str], producer: Callable[[str], Task | None], stor
         for path in targets:
             chain.digest(path)
         read = chain.read_by_others()
-        linked = [path for task in chain.records for path in _link(task, chain, read, shown, store)]
-        if linked:
+        found = Foreseen()
+        for task in list(chain.records):
+            if link:
+                found.linked += _link(task, chain, read, shown, store, replace=not look)
+            left = [path for path in task.outputs if _is_left(path, task, chain, read, found.linked, shown)]
+            if left and link and not look:
+                del chain.records[task]  # its content went meanwhile
+            found.unlinked += left
+        if found.linked:
             shown = _Shown(store)
-        _order_times(chain, shown, store, newest)
-    found = Foreseen(linked)
+        found.untimely = _order_times(chain, shown, store, newest, set(found.linked) if look or not link else None)
     for task in _running(targets, chain, shown):
         (found.compute if task in chain.keys else found.may_compute)[task.rule] += 1
     return found
@@ -165,62 +185,92 @@ class _Shown:
         """Return what is shown at a path, None where nothing of the store is."""
         return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
 
-    def all_of(self, keys: dict[str, str]) -> bool:
-        """Tell whether every one of these paths shows what was made under its key."""
-        return all((root := self.root(path)) is not None and root.key == key for path, key in keys.items())
+    def is_of(self, path: str, key: str) -> bool:
+        """Tell whether a path shows what was made under a key."""
+        return (root := self.root(path)) is not None and root.key == key
 
     def another(self, keys: dict[str, str]) -> bool:
         """Tell whether one of these paths shows what was made under another key."""
         return any((root := self.root(path)) is not None and root.key != key for path, key in keys.items())
 
 
-def _link(task: Task, chain: _Chain, read: set[str], shown: _Shown, store: Store) -> list[str]:
-    """Link what is missing of a stored task's results, and return what was linked."""
-    # What is deleted when it was read is of use to tasks that may compute alone.
-    if task.temporary and task.temporary.isdisjoint(read):
+def _link(task: Task, chain: _Chain, read: set[str], shown: _Shown, store: Store, *, replace: bool) -> list[str]:
+    """Link what is missing of a stored task's results, and return what was linked.
+
+    Args:
+        replace: results of other keys; else a job's results are left alone where one of them is there.
+    """
+    if _is_of_no_use(task, read):
         return []
     linked: list[str] = []
     for job, record in chain.records[task]:
         paths = flatten(job.outputs)
-        if shown.all_of(dict.fromkeys(paths.values(), record.key)):
+        missing = [path for path in paths.values() if not shown.is_of(path, record.key)]
+        if not missing or (not replace and any(map(os.path.lexists, missing))):
             continue
-        if store.restore(record, {name: Path(path) for name, path in paths.items()}):
-            for path in paths.values():
+        if store.restore(record, {name: Path(path) for name, path in paths.items()}, replace=replace):
+            for path in missing if not replace else paths.values():
                 task.note(path, record)
-            linked += paths.values()
+                linked.append(path)
     return linked
 
 
-def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int) -> None:
+def _is_of_no_use(task: Task, read: set[str]) -> bool:
+    """Tell whether a task makes what is deleted when it was read, and no task that may compute reads it."""
+    return bool(task.temporary) and task.temporary.isdisjoint(read)
+
+
+def _is_left(path: str, task: Task, chain: _Chain, read: set[str], linked: Collection[str], shown: _Shown) -> bool:
+    """Tell whether a stored result is not shown where it could be."""
+    return path not in linked and not _is_of_no_use(task, read) and not shown.is_of(path, chain.keys[task][path])
+
+
+def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: set[str] | None) -> list[str]:
     """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
 
     Equal results are one file, with one time, so a link may have made inputs newer than what was made from them.
+
+    Args:
+        only: what may be given a time; default: all.
+
+    Returns:
+        others that should have been given one.
     """
     now = time.time_ns()
+    untimely: list[str] = []
     for _ in range(MOST_PASSES):
         times: dict[str, int] = {}
         changed = False
+        untimely.clear()
         for task in chain.order:
             oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
             if task in chain.records:
                 for path in task.outputs:
                     root = shown.root(path)
-                    if root and root.key == chain.keys[task][path] and _time(path) < oldest:
+                    if not root or root.key != chain.keys[task][path] or _time(path) >= oldest:
+                        continue
+                    if only is not None and path not in only:
+                        untimely.append(path)
+                        times[path] = max(now, oldest)
+                    else:
                         # Of another user's file it cannot be done: its job is started, and finds the result.
                         with suppress(PermissionError):
                             os.utime(path, ns=(max(now, oldest),) * 2, follow_symlinks=False)
                             store.memory.remember(path, root.digest)
                             changed = True
             # What is not there is as old as what it would be made from.
-            times |= {path: _time(path) or oldest for path in task.outputs}
+            times |= {path: _time(path) or oldest for path in task.outputs if path not in times}
         if not changed:
-            return
+            break
+    return untimely
 
 
 def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[Task]:
     """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
     outdated: set[Task] = set()
     for task in chain.order:
+        if task in chain.records:
+            continue
         if shown.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
             outdated.add(task)
     running: dict[Task, None] = {}
@@ -228,7 +278,9 @@ def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[Task]
     while waiting:
         path = waiting.pop()
         maker = chain.makers.get(path)
-        if maker is not None and maker not in running and (maker in outdated or not os.path.exists(path)):
+        if maker is None or maker in running or maker in chain.records:
+            continue
+        if maker in outdated or not os.path.exists(path):
             running[maker] = None
             waiting += maker.inputs
     return list(running)

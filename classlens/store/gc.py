@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.digest import digest_file
+from classlens.store.lock import take
 from classlens.store.roots import Roots, noting
 from classlens.store.store import Record, Store
-from classlens.store.workdir import set_aside
+from classlens.store.workdir import free, set_aside
 from classlens.store.workspace import clear_work
 
 DAY = 86_400.0
@@ -58,21 +60,22 @@ def verify(store: Store) -> list[Path]:
     return damaged
 
 
-def verify_results(store: Store, damaged: Collection[Path]) -> list[Path]:
+def verify_results(store: Store, damaged: Collection[Path]) -> dict[Path, bool]:
     """Read the results of the current working directory again, and those of this user's others that show damaged blobs.
 
-    What a run trusts by its time stamp is read here. A bad file is set aside, see `set_aside`.
+    What a run trusts by its time stamp is read here. A bad file is set aside, see `set_aside`, unless a run is under
+    way in its directory.
 
     Args:
         damaged: what `verify` took away.
 
     Returns:
-        the files that were set aside, under their former names.
+        the bad files, under their former names, and whether they were set aside.
     """
     lost = {blob.name for blob in damaged}
     own = store.roots()
     lists = [own, *(roots for roots in Roots.of_store(store.root / "roots") if _is_another_of_mine(roots, own))]
-    changed = []
+    changed: dict[Path, bool] = {}
     for roots in lists:
         present = {path: root for path, root in roots.all().items() if (roots.working / path).is_file()}
         bad = [
@@ -80,8 +83,10 @@ def verify_results(store: Store, damaged: Collection[Path]) -> list[Path]:
             for path, root in present.items()
             if (roots is own or root.digest in lost) and not _shows(roots.working / path, store, root.digest)
         ]
-        set_aside(store, roots.working, present, bad)
-        changed += [roots.working / path for path in bad]
+        if bad:
+            with free(roots.working) as is_free:
+                moved = set_aside(store, roots.working, bad) if is_free else []
+            changed |= {roots.working / path: roots.working / path in moved for path in bad}
     return changed
 
 
@@ -137,9 +142,23 @@ def collect(
         for blob in blobs:
             store.remove(blob)
         for leftover in filter(_is_old, store.leftovers()):
-            store.remove(leftover)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                store.remove(leftover)
+        with noting(store.root):
+            _remove_locks(store)
         clear_work(Path.cwd())
     return taken
+
+
+def _remove_locks(store: Store) -> None:
+    """Remove the files of locks that nobody holds; who waits for one of them takes the next of its name."""
+    for lock in filter(_is_old, store.locks()):
+        handle = take(lock)
+        if handle is not None:
+            store.remove(lock)
+            os.close(handle)
 
 
 def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:

@@ -15,12 +15,9 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from classlens.errors import InputError
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 MOST_BYTES = 2**30
 """That are read of a record or list: a record names every raw file, which may be millions."""
@@ -130,13 +127,11 @@ def open_plain(root: Path, path: Path, flags: int = os.O_RDONLY) -> int:
 
 
 @contextmanager
-def opened_lock(root: Path, path: Path) -> Iterator[FileLock]:
-    """Give a lock below the root, which is not acquired yet; its file is made, for all users."""
-    from filelock import FileLock  # planning in a new folder does without
-
+def opened_place(root: Path, path: Path) -> Iterator[Path]:
+    """Give another name of a place below the root that leads nowhere else, whatever comes to stand on the way."""
     with opened_folder(root, path.parent) as folder:
         opened = Path(f"/proc/self/fd/{folder}")  # on Linux
-        yield FileLock((opened if opened.is_dir() else path.parent) / path.name, mode=0o666)
+        yield (opened if opened.is_dir() else path.parent) / path.name
 
 
 def read_text(handle: int, errors: str = "strict") -> str:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from classlens.digest import digest_file
+from classlens.store.lock import are_locks_used
+from classlens.store.trust import is_own_folder
 
 SETTLED_NS = 2_000_000_000
 """Age from which a file's change time tells it from a later version of equal size."""
 
+BUSY_SECONDS = 2.0
+"""For which a memory's lock is waited for; after that the process does without the memory."""
+
 Signature = tuple[str, str, int, int, int, int]
 """File system, inode, size (bytes), modification and change time (ns), number of links."""
+Row = tuple[str, str, int, int, int, int, str]
+"""The same, and what was found in the file."""
+
+
+log = logging.getLogger(__name__)
 
 
 class FileMemory:
@@ -34,6 +45,7 @@ class FileMemory:
 
     def __init__(self, path: Path, find: Callable[[str], str]) -> None:
         self._path, self._find = path, find
+        self._is_used = True
 
     def texts(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
         """Return the text of each file, reading only those that are new or changed.
@@ -46,7 +58,7 @@ class FileMemory:
         """
         files = [str(path) for path in paths]
         stats = [os.stat(file) for file in files]
-        known = self._recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
+        known = self.recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
         unknown = [index for index, text in enumerate(known) if text is None]
         with ThreadPoolExecutor(threads) as pool:
             found = list(_with_bar(pool.map(self._find, (files[index] for index in unknown)), len(unknown)))
@@ -58,23 +70,29 @@ class FileMemory:
             # A file that was changed a moment ago may change again within one tick of its clock.
             if after == before and stats[index].st_ctime_ns < now - SETTLED_NS:
                 settled.append((*after, text))
-        self._store(settled)
+        self.store(settled, linked)
         return [text for text in known if text is not None]
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=10)
+        # Without locks two writers may spoil the file, which is then made anew; what a row says stays true.
+        lockless = "" if are_locks_used() else "?nolock=1"
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}{lockless}", timeout=BUSY_SECONDS, uri=True)
         connection.execute(
             "create table if not exists digests "
             "(volume, inode, size, modified, changed, links, digest, primary key (volume, inode))"
         )
         return connection
 
-    def _recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
+    def recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
+        """Return what is known of files as they are, None where nothing is; see `texts`."""
+        if not self._is_used or not self._path.exists():
+            return [None] * len(signatures)
         query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
         try:
             with closing(self._connect()) as connection:
                 rows = [connection.execute(query, signature[:2]).fetchone() for signature in signatures]
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            self._give_up(error)
             return [None] * len(signatures)
         found: list[str | None] = []
         renamed = []
@@ -85,18 +103,26 @@ class FileMemory:
             if same and row[2] != changed:
                 renamed.append((*signature, row[4]))
         # The next name more or less is told from this state.
-        self._store(renamed)
+        self.store(renamed, linked)
         return found
 
-    def _store(self, rows: list[tuple[str, str, int, int, int, int, str]]) -> None:
-        if not rows:
+    def store(self, rows: list[Row], linked: bool) -> None:
+        """Note what was found in files; `linked` as for `texts`."""
+        if not rows or not self._is_used:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with closing(self._connect()) as connection, connection:
                 connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
-        except (sqlite3.Error, OSError):
-            return
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._is_used = False
+        log.info("%s cannot be used (%s): files are read again", self._path, error)
+        if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+            with suppress(OSError):
+                self._path.unlink()
 
 
 class DigestMemory(FileMemory):
@@ -104,10 +130,30 @@ class DigestMemory(FileMemory):
 
     Args:
         path: the SQLite file; made when first needed.
+        shared: remembers linked files for other working directories, too: whoever gives such a file a time gives it to
+            all of its names, and says so there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shared: DigestMemory | None = None) -> None:
         super().__init__(path, lambda file: digest_file(file))
+        self._shared = shared
+
+    def recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
+        """Return what is known of files as they are, None where nothing is."""
+        found = super().recall(signatures, linked)
+        unknown = [index for index, text in enumerate(found) if text is None]
+        if self._shared is None or not unknown or not is_own_folder(self._shared._path.parent):
+            return found
+        known = self._shared.recall([signatures[index] for index in unknown], linked)
+        news = {index: text for index, text in zip(unknown, known, strict=True) if text is not None}
+        super().store([(*signatures[index], text) for index, text in news.items()], linked)
+        return [news.get(index, text) for index, text in enumerate(found)]
+
+    def store(self, rows: list[Row], linked: bool) -> None:
+        """Note the digests of files."""
+        super().store(rows, linked)
+        if self._shared is not None and linked and is_own_folder(self._shared._path.parent):
+            self._shared.store(rows, linked)
 
     def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
         """Return the digest of each file, see `texts`."""
@@ -125,7 +171,7 @@ class DigestMemory(FileMemory):
             digest: its digest.
             found: what the system says of it, if another file may have come to its place; default: asked anew.
         """
-        self._store([(*_signature(str(path), found or os.stat(path)), digest)])
+        self.store([(*_signature(str(path), found or os.stat(path)), digest)], linked=True)
 
 
 def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from classlens.store.inside import open_plain
@@ -18,8 +20,9 @@ FICLONE = 0x40049409
 """Linux: share the blocks of another file until one of the two is written to."""
 
 
-def place(blob: Path, destination: Path, memory: DigestMemory) -> None:
-    """Make `destination` a read-only file with the blob's content, all at once.
+@contextmanager
+def prepared(blob: Path, destination: Path, memory: DigestMemory) -> Iterator[Path]:
+    """Give a read-only file with the blob's content, beside its destination, ready to be renamed to it.
 
     Its modification time is now, so that a scheduler that goes by times takes it for fresh. A link to another user's
     blob cannot be given a time, and its owner may write to it; such a blob is cloned or copied.
@@ -27,7 +30,7 @@ def place(blob: Path, destination: Path, memory: DigestMemory) -> None:
     Args:
         blob: named after its content.
         destination: the place.
-        memory: knows the content of the blob, so that what is linked is not read again; notes that of `destination`.
+        memory: knows the content of the blob, so that what is linked is not read again; notes that of the file.
 
     Raises:
         FileNotFoundError: the blob is gone, or what is in its place has another content.
@@ -44,8 +47,30 @@ def place(blob: Path, destination: Path, memory: DigestMemory) -> None:
         if linked:
             now = time.time_ns()
             os.utime(new, ns=(now, now))
+            memory.remember(new, blob.name)
+        yield new
+
+
+def put(new: Path, destination: Path, memory: DigestMemory, digest: str, *, replace: bool = True) -> bool:
+    """Give a prepared file its final name, and remember its digest.
+
+    Returns:
+        False if something is there already and is not to be replaced.
+    """
+    if replace:
         os.replace(new, destination)
-    memory.remember(destination, blob.name)
+    else:
+        try:
+            os.link(new, destination, follow_symlinks=False)
+            new.unlink()
+        except FileExistsError:
+            return False
+        except OSError:  # a file system without hard links
+            if os.path.lexists(destination):
+                return False
+            os.replace(new, destination)
+    memory.remember(destination, digest)
+    return True
 
 
 def _link(blob: Path, new: Path) -> bool:

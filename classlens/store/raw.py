@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.cache import CACHE
-from classlens.digest import write_atomically
+from classlens.digest import digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.store.job import digest_of_raw
 from classlens.store.refusals import explained_refusals
@@ -45,11 +45,16 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
     if missing:
         more = f" and {len(missing) - 1:,} more of {len(paths):,}" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
-    # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards.
-    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / name / "manifest.txt"
+    # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
+    # files have another manifest: a look with another config leaves that of a run under way alone.
+    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{_short(paths)}" / "manifest.txt"
     with explained_refusals(store.root, manifest.parent):
         _write(manifest, f"{len(paths):,} files\n{digest}\n", paths)
     return RawFiles(list(paths), digest, str(manifest))
+
+
+def _short(paths: Sequence[str]) -> str:
+    return digest_json(list(paths))[:12]
 
 
 def _write(manifest: Path, text: str, paths: Sequence[str]) -> None:

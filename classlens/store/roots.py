@@ -8,13 +8,14 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from classlens.store import inside
 from classlens.store.inside import require_plain_folder
+from classlens.store.lock import locked
 from classlens.store.refusals import DENIED
 from classlens.store.trust import is_digest, is_trusted, results_of
 
@@ -68,6 +69,7 @@ class Roots:
         require_plain_folder(folder)
         self.working, self._store = working, folder.parent
         self._file = folder / f"{hashlib.sha256(str(working).encode()).hexdigest()[:32]}.jsonl"
+        self.lock = self._file.with_name(f"{self._file.name}.lock")
 
     @classmethod
     def of_store(cls, folder: Path) -> Iterator[Roots]:
@@ -97,19 +99,27 @@ class Roots:
         except OSError:
             return False
 
-    def add(self, files: Mapping[str, tuple[str, str]]) -> None:
-        """Note placed files: path (relative to the working directory or absolute) -> (key, digest)."""
-        added = {self.name(path): Root(*root) for path, root in files.items()}
+    def add(self, files: Mapping[str, Root]) -> None:
+        """Note placed files by their paths, relative to the working directory or absolute."""
+        with self.held():
+            self.append(files)
+
+    def append(self, files: Mapping[str, Root]) -> None:
+        """Note placed files as `add` does; the list is held by the caller."""
+        if not files:
+            return
+        added = {self.name(path): root for path, root in files.items()}
         lines = "".join(f"{_line(path, root)}\n" for path, root in added.items())
-        with self._locked():
-            handle = self._opened(os.O_RDWR | os.O_APPEND, trusted=True)
-            if handle is not None:
-                with os.fdopen(handle, "rb+") as file:
-                    header = self._header().encode()
-                    if file.read(len(header)) == header:  # else it is another name of any file
-                        file.write(lines.encode())
-                        return
-            self._write(added)
+        handle = self._opened(os.O_RDWR | os.O_APPEND, trusted=True)
+        if handle is not None:
+            with os.fdopen(handle, "rb+") as file:
+                header = self._header().encode()
+                if file.read(len(header)) == header:  # else it is another name of any file
+                    file.seek(-1, os.SEEK_END)
+                    torn = b"" if file.read() == b"\n" else b"\n"  # by a process that was killed while writing
+                    file.write(torn + lines.encode())
+                    return
+        self._write(added)
 
     def all(self) -> dict[str, Root]:
         """Return what was placed last at each path (relative to the working directory); nothing of a list by others."""
@@ -172,14 +182,22 @@ class Roots:
         """Tell whether the working directory is gone; one that this user may not look into is taken as there."""
         return not _may_be_there(self.working)
 
-    def rewrite(self, files: Mapping[str, Root]) -> None:
-        """Make the list anew of these entries."""
-        with self._locked():
-            self._write(files)
+    def compact(self) -> None:
+        """Take entries away that later ones replaced, once these are most."""
+        with self.held():
+            handle = self._opened(os.O_RDONLY, trusted=True)
+            if handle is None:
+                return
+            with os.fdopen(os.dup(handle), "rb") as file:
+                lines = sum(1 for _ in file)
+            os.lseek(handle, 0, os.SEEK_SET)
+            entries = self._entries(handle, self.working)
+            if lines > 2 * len(entries) + 1:
+                self._write(entries)
 
     def forget(self) -> None:
         """Drop the list: the working directory is gone."""
-        with self._locked():
+        with self.held():
             inside.remove(self._store, self._file)
 
     def name(self, path: Path | str) -> str:
@@ -194,23 +212,21 @@ class Roots:
         return json.dumps({"working": str(self.working)}) + "\n"
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Hold the list.
+    def held(self) -> Iterator[None]:
+        """Hold the list: nobody else adds to it, or places what it lists.
 
         Raises:
             TimeoutError: somebody else does all the time.
         """
-        path = self._file.with_name(f"{self._file.name}.lock")
-        with inside.opened_lock(self._store, path) as lock:
+        with ExitStack() as stack:
+            path = self.lock
+            place = stack.enter_context(inside.opened_place(self._store, path))
             try:
-                lock.acquire(timeout=0 if path in _held else LOCK_SECONDS)
-            except TimeoutError as error:
+                stack.enter_context(locked(place, seconds=0 if path in _held else LOCK_SECONDS))
+            except TimeoutError:
                 _held.add(path)
-                raise TimeoutError(f"its lock {path} is held by somebody") from error
-            try:
-                yield
-            finally:
-                lock.release()
+                raise
+            yield
 
 
 def _may_be_there(path: Path) -> bool:

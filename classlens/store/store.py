@@ -18,7 +18,7 @@ import re
 import stat
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,10 +28,11 @@ from classlens.cache import CACHE
 from classlens.digest import digest_file
 from classlens.store import inside
 from classlens.store.inside import require_plain_folder
+from classlens.store.lock import locked
 from classlens.store.memory import DigestMemory
-from classlens.store.place import place
+from classlens.store.place import prepared, put
 from classlens.store.refusals import explained_refusals
-from classlens.store.roots import Roots, noting
+from classlens.store.roots import Root, Roots, noting
 from classlens.store.trust import is_digest, is_plain_file, require_digest
 
 STORE_VARIABLE = "CLASSLENS_STORE"
@@ -78,7 +79,8 @@ class Store:
 
     Safe for many processes and machines at once: everything appears under its final name by one rename.
 
-    What it remembers of files' digests lies in the working directory: a shared memory could be made to lie.
+    What it remembers of files' digests lies in the working directory, and that of linked results in a folder of the
+    store where this user alone writes: a memory of many users could be made to lie.
 
     Args:
         root: its folder; made when first written to.
@@ -90,7 +92,8 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite")
+        self.own = root / f"u{os.getuid()}"
+        self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite", DigestMemory(self.own / "digests.sqlite"))
 
     def roots(self, folder: Path | None = None) -> Roots:
         """Return what a working directory (default: the current one) shows of the store."""
@@ -121,10 +124,15 @@ class Store:
             yield from (folder / name for name in names if is_digest(name.removesuffix(".json")))
 
     def leftovers(self) -> Iterator[Path]:
-        """Yield what a process that was killed left of a record or blob."""
+        """Yield what a process that was killed left of a record or blob, and what was set aside of either."""
         for kind in ("actions", "blobs"):
             for folder in _shards(self.root / kind):
-                yield from filter(is_plain_file, folder.glob(f"{inside.LEFTOVER}*"))
+                yield from folder.glob(".*")
+
+    def locks(self) -> Iterator[Path]:
+        """Yield the files of locks, held or not."""
+        require_plain_folder(self.root / "locks")
+        yield from filter(is_plain_file, (self.root / "locks").glob("*.lock"))
 
     def remove(self, path: Path) -> None:
         """Remove a file of the store, if it is there."""
@@ -167,8 +175,15 @@ class Store:
             self.remove(path)
         return found == digest
 
-    def restore(self, record: Record, destinations: Mapping[str, Path]) -> bool:
-        """Place an action's outputs at their destinations.
+    def restore(self, record: Record, destinations: Mapping[str, Path], *, replace: bool = True) -> bool:
+        """Place an action's outputs at their destinations, all of them or none.
+
+        Each is listed and gets its name while the list is held, so that whoever holds it finds the two in accord.
+
+        Args:
+            record: of the action.
+            destinations: paths by the outputs' names.
+            replace: what is at a destination; else nothing is placed there.
 
         Returns:
             False if a blob is missing or damaged; the outputs are to be made anew then.
@@ -180,16 +195,24 @@ class Store:
         if set(digests) != set(destinations) or not all(map(self.intact, set(digests.values()))):
             return False
         sizes = {output.name: output.size for output in record.outputs}
-        for name, destination in destinations.items():
-            try:
-                with explained_refusals(self.root, destination.parent, sizes[name]):
-                    place(self.blob(digests[name]), destination, self.memory)
-            except FileNotFoundError:  # collected or replaced meanwhile
-                return False
-        placed = {str(path): (record.key, digests[name]) for name, path in destinations.items()}
-        with noting(self.root):
-            self.make_folder(self.root / "roots")
-            self.roots().add(placed)
+        with ExitStack() as stack:
+            ready = {}
+            for name, destination in destinations.items():
+                try:
+                    with explained_refusals(self.root, destination.parent, sizes[name]):
+                        ready[name] = stack.enter_context(prepared(self.blob(digests[name]), destination, self.memory))
+                except FileNotFoundError:  # collected or replaced meanwhile
+                    return False
+            roots, is_held = self.roots(), False
+            with noting(self.root):
+                self.make_folder(self.root / "roots")
+                stack.enter_context(roots.held())
+                is_held = True
+            wanted = {name: path for name, path in destinations.items() if replace or not os.path.lexists(path)}
+            if is_held:
+                roots.append({str(path): Root(record.key, digests[name]) for name, path in wanted.items()})
+            for name, path in wanted.items():
+                put(ready[name], path, self.memory, digests[name], replace=replace)
         return True
 
     def take(self, path: Path) -> tuple[str, int]:
@@ -223,16 +246,12 @@ class Store:
         The lock falls with its process, however that ends.
         """
         self.make_folder(self.root / "locks")
-        with inside.opened_lock(self.root, self.root / "locks" / f"{require_digest(key)}.lock") as lock:
-            try:
-                lock.acquire(timeout=0)
-            except TimeoutError:
-                log.info("another job computes the same; waiting for it")
-                lock.acquire()
-            try:
-                yield
-            finally:
-                lock.release()
+        path = self.root / "locks" / f"{require_digest(key)}.lock"
+        with (
+            inside.opened_place(self.root, path) as place,
+            locked(place, why="another job computes the same; waiting for it"),
+        ):
+            yield
 
     def _set_aside(self, path: Path) -> None:
         """Move away what stands in a file's place and is none."""
@@ -247,6 +266,10 @@ class Store:
             folder: inside of the root, which is made, too.
         """
         self.root.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(self.own):
+            with suppress(OSError):
+                self.own.mkdir(0o700)
+                self.own.chmod(0o755)
         inside.make_folder(self.root, folder, stat.S_IMODE(self.root.stat().st_mode))
 
 

@@ -71,6 +71,15 @@ def is_plain_file(path: Path) -> bool:
         return False
 
 
+def is_own_folder(path: Path) -> bool:
+    """Tell whether there is a folder, no link to one, in which this user alone may write."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
 def is_trusted(found: os.stat_result, working: Path) -> bool:
     """Tell whether only this user or a working directory's owner can have written a file.
 

@@ -43,7 +43,7 @@ def test_results_that_show_a_bad_blob_are_made_anew(project, store, tmp_path, mo
     rot(blob)
     damaged, changed = verified(store)
     assert damaged == [blob]
-    assert changed == [here / "results/out.txt", there / "results/out.txt"]
+    assert changed == {here / "results/out.txt": True, there / "results/out.txt": True}
     assert not (there / "results/next.txt").exists()  # or a scheduler would find the work complete
     for folder in (here, there):
         monkeypatch.chdir(folder)
@@ -51,7 +51,7 @@ def test_results_that_show_a_bad_blob_are_made_anew(project, store, tmp_path, mo
         assert verify_workdir(store.root, folder) == []
         run_job(job_of(project), compute, store)
         assert Path("results/out.txt").read_text() == "abab"
-    assert verified(store) == ([], [])
+    assert verified(store) == ([], {})
 
 
 def test_a_whole_copy_of_a_bad_blob_stays(project, store, monkeypatch):
@@ -59,7 +59,7 @@ def test_a_whole_copy_of_a_bad_blob_stays(project, store, monkeypatch):
     run_job(job_of(project), compute, store)
     [blob] = (store.root / "blobs").glob("*/*")
     rot(blob)
-    assert verified(store) == ([blob], [])
+    assert verified(store) == ([blob], {})
     assert Path("results/out.txt").read_text() == "abab"
 
 
@@ -68,7 +68,7 @@ def test_a_copy_that_went_bad_comes_back(project, store, monkeypatch):
     run_job(job_of(project), compute, store)
     out = Path("results/out.txt")
     rot(out)
-    assert verified(store) == ([], [out.absolute()])
+    assert verified(store) == ([], {out.absolute(): True})
     assert out.read_text() == "abab"
     assert Path("results/out.txt.changed").read_text() == "rot!"
 
@@ -82,7 +82,7 @@ def test_results_of_anothers_directory_are_left_alone(project, store, tmp_path, 
     monkeypatch.chdir(tmp_path)
     [blob] = (store.root / "blobs").glob("*/*")
     rot(blob)
-    assert verified(store) == ([blob], [])
+    assert verified(store) == ([blob], {})
     assert (tmp_path / "working/results/out.txt").exists()
 
 

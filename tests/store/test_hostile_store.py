@@ -22,6 +22,7 @@ from classlens.store.explain import explain, provenance_lines
 from classlens.store.job import run_job
 from classlens.store.key import code_key
 from classlens.store.refusals import explained_refusals
+from classlens.store.roots import Root
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
 from classlens.store.workspace import clear_work, this_host, work_folder
@@ -162,7 +163,7 @@ def test_a_list_that_is_another_name_of_a_file_is_written_anew(store, record, le
     letter.chmod(0o644)
     make(letter, file)
     assert store.roots().all() == {}
-    store.roots().add({"results/b": (KEY, KEY)})
+    store.roots().add({"results/b": Root(KEY, KEY)})
     assert set(store.roots().all()) == {"results/b"}
     letter.chmod(0o600)
 

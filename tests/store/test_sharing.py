@@ -88,11 +88,15 @@ def test_a_group_shares_a_store_under_any_umask(ground):
     modes = {
         path.relative_to(ground / "store"): stat.S_IMODE(path.stat().st_mode) for path in (ground / "store").rglob("*")
     }
-    assert {path.parts[0] for path in modes} == {"actions", "blobs", "locks", "roots"}
+    assert {path.parts[0] for path in modes} == {"actions", "blobs", "locks", "roots", f"u{ANNA}"}
     for path, mode in modes.items():
+        if path.parts[0] == f"u{ANNA}":
+            assert not mode & 0o022
+            continue
         expected = {".lock": 0o666, ".json": 0o644, ".jsonl": 0o644, "": 0o444}[path.suffix]
         assert mode == (0o2775 if (ground / "store" / path).is_dir() else expected), path
-    assert {path.stat().st_gid for path in (ground / "store").rglob("*")} == {GROUP}
+    shared = [path for path in (ground / "store").rglob("*") if f"u{ANNA}" not in path.parts]
+    assert {path.stat().st_gid for path in shared} == {GROUP}
     assert as_user(BERT, ground, run_in(ground, work=refuse)) == (False, [])
     assert as_user(BERT, ground, run_in(ground, times=3)) == (True, [])
     assert as_user(ANNA, ground, run_in(ground, times=3, work=refuse)) == (False, [])

@@ -18,7 +18,7 @@ from classlens.store.explain import provenance_lines
 from classlens.store.job import is_stored, key_of, run_job
 from classlens.store.key import code_key, differences, library_versions
 from classlens.store.memory import DigestMemory
-from classlens.store.roots import Roots
+from classlens.store.roots import Root, Roots
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
 from classlens.store.workspace import this_host, work_folder
@@ -319,16 +319,21 @@ def test_sweep_without_a_store(tmp_path):
 def test_roots_survive_a_torn_line(tmp_path):
     (tmp_path / "roots").mkdir()
     roots = Roots(tmp_path / "roots", tmp_path)
-    roots.add({"results/a": ("1" * 64, "2" * 64)})
+    roots.add({"results/a": Root("1" * 64, "2" * 64)})
     [file] = (tmp_path / "roots").glob("*.jsonl")
     with file.open("a") as lines:
         lines.write('{"path": "b", "ke')
     assert set(roots.all()) == {"results/a"}
     (tmp_path / "results").mkdir()
     (tmp_path / "results/a").touch()
-    roots.rewrite(roots.all())
+    roots.add({"results/a": Root("3" * 64, "2" * 64)})
+    assert roots.all()["results/a"].key == "3" * 64
+    for _ in range(4):
+        roots.add({"results/a": Root("3" * 64, "2" * 64)})
+    roots.compact()
     assert set(roots.shown()) == {"results/a"}
-    assert file.read_text().endswith("}\n")
+    assert roots.all()["results/a"].key == "3" * 64
+    assert len(file.read_text().splitlines()) == 2
 
 
 def age(store, days):
@@ -392,9 +397,9 @@ def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch
         if not placed:
             blob.unlink()
         placed.append(destination)
-        place.place(blob, destination, memory)
+        return place.prepared(blob, destination, memory)
 
-    monkeypatch.setattr("classlens.store.store.place", collected_first)
+    monkeypatch.setattr("classlens.store.store.prepared", collected_first)
     assert run_job(job_of(project), compute, store)
     assert Path("results/out.txt").read_text() == "abab"
 

@@ -17,6 +17,7 @@ from classlens.digest import digest_bytes
 from classlens.errors import InputError
 from classlens.store import gc
 from classlens.store.job import key_of, run_job
+from classlens.store.roots import Root
 from classlens.store.store import Store
 from classlens.store.trust import results_of
 from classlens.store.workdir import verify_workdir
@@ -178,7 +179,7 @@ def test_a_list_that_others_may_write_is_not_followed(store, tmp_path, mode, mon
     assert verify_workdir(store.root, working) == []
     assert (working / "results/a").read_text() == "mine"
     assert "not followed" in caplog.text
-    store.roots(working).add({"results/b": (KEY, KEY)})
+    store.roots(working).add({"results/b": Root(KEY, KEY)})
     assert set(store.roots(working).all()) == {"results/b"}
     assert file.stat().st_mode & 0o777 == 0o644
 

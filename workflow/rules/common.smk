@@ -44,10 +44,11 @@ from classlens.report import ReportedJobs
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.job import digest_of_raw, job_of
+from classlens.store.lock import use_locks
 from classlens.store.module import remember
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
-from classlens.store.workdir import verify_workdir
+from classlens.store.workdir import changed_results, free, hold, verify_workdir
 from classlens.terms import BRANCHES
 from classlens.warm import WarmStart
 
@@ -79,11 +80,56 @@ import_in_jobs()
 remember()
 CONFIG = as_workflow_error(load_config, config)
 STORE = store_path(CONFIG.store)
+use_locks(CONFIG.locks)
+# h5py locks what it reads, too; results are whole and read-only, so that is of no use.
+os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
 CONFIG = as_workflow_error(with_architectures, CONFIG)
+
+
+def call():
+    """Return what this call of Snakemake is: a "run", a "dry run" or another "look"."""
+    if workflow.output_settings.dryrun:
+        return "dry run"
+    # Snakemake says it only after the Snakefile was read; its parser takes the beginning of a long option for all of it.
+    words = [word.partition("=")[0] for word in sys.argv[1:]]
+    looks = [
+        option
+        for option in LOOKS
+        for word in words
+        if option == word or (word[2:] and option.startswith(word))
+    ]
+    if "--report-after-run" in words:
+        looks = [option for option in looks if not option.startswith("--report")]
+    return "look" if looks else "run"
+
+
+def look_over_results():
+    """Set aside what was changed if this is a run, and nobody else's; else say what a run would set aside."""
+    if CALL == "run" and hold(Path.cwd()):
+        verify_workdir(STORE, Path.cwd())
+        return
+    if CALL == "run":
+        told = "another run, or Snakemake's lock, holds this working directory: results are neither looked over nor linked"
+        print(told, file=sys.stderr)
+    for path in changed_results(STORE, Path.cwd()) if CALL == "dry run" else []:
+        told = f"{path} was changed since it was made: a run would set it aside as {path.name}.changed"
+        print(told, file=sys.stderr)
+
+
+# Calls that run nothing, beside dry runs.
+LOOKS = {"--lint", "--list", "--list-rules", "-l", "--list-target-rules", "--unlock"}
+LOOKS |= {"--cleanup-metadata", "--delete-all-output", "--delete-temp-output", "--dag"}
+LOOKS |= {"--rulegraph", "--filegraph", "--d3dag", "--summary", "-S", "--archive"}
+LOOKS |= {"--detailed-summary", "-D", "--report", "--reporter", "--containerize"}
+LOOKS |= {"--generate-unit-tests", "--list-changes", "--list-input-changes", "--lc"}
+LOOKS |= {"--list-params-changes", "--list-untracked", "--list-conda-envs", "--li"}
+LOOKS |= {"--conda-create-envs-only", "--conda-cleanup-envs", "--cleanup-shadow"}
+LOOKS |= {"--container-cleanup-images", "--print-compilation", "--lp", "--lu", "--lt"}
+CALL = call()
 
 if workflow.is_main_process:
     as_workflow_error(CONFIG.require_training_images)
-    as_workflow_error(verify_workdir, STORE, Path.cwd())
+    as_workflow_error(look_over_results)
     for doubt in as_workflow_error(doubts, CONFIG):
         print(f"doubt: {doubt}", file=sys.stderr)
     notice = lock_notice(Path.cwd())

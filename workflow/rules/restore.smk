@@ -2,6 +2,7 @@
 
 import os
 
+from contextlib import nullcontext
 from datetime import datetime
 
 from snakemake.io import is_flagged
@@ -12,10 +13,7 @@ from snakemake.persistence.file import FilePersistence
 from snakemake.settings.types import PersistenceBackend
 
 from classlens.store.foresee import Task, foresee
-
-# Calls that plan nothing.
-ELSE = {"--lint", "--list", "--list-rules", "--list-target-rules", "-l", "--unlock"}
-ELSE |= {"--cleanup-metadata", "--delete-all-output", "--delete-temp-output"}
+from classlens.store.workdir import LOOK_VARIABLE
 
 
 def tasks():
@@ -94,9 +92,21 @@ def restore():
     # Snakemake takes results that are older than their script for outdated.
     script = CHECKOUT / "workflow/scripts/run_jobs.py"
     newest = script.stat().st_mtime_ns if script.is_file() else 0
-    found = foresee(asked_for(), tasks(), Store(STORE), newest)
+    # A look holds the working directory as long as it links, and links to places where nothing is.
+    is_run, is_held = CALL == "run", CALL == "run" and hold(Path.cwd())
+    with nullcontext(is_held) if is_run else free(Path.cwd(), shared=True) as is_free:
+        can_link = is_free and LOOK_VARIABLE not in os.environ
+        found = foresee(
+            asked_for(), tasks(), Store(STORE), newest, link=can_link, look=not is_held
+        )
     if found.linked:
         print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
+    for what, paths in (
+        ("A run would take from the store", found.unlinked),
+        ("A run would give a newer time, and no job, to", found.untimely),
+    ):
+        if paths:
+            print(f"{what}: {len(paths):,} results", file=sys.stderr)
     for what, rules_of in (
         ("Will compute", found.compute),
         ("May compute, which shows when their inputs are there", found.may_compute),
@@ -110,5 +120,5 @@ def restore():
 
 
 in_files = workflow.workflow_settings.persistence_backend == PersistenceBackend.FILE
-if workflow.is_main_process and in_files and ELSE.isdisjoint(sys.argv):
+if workflow.is_main_process and in_files and CALL != "look":
     as_workflow_error(restore)

@@ -14,6 +14,7 @@ def run_jobs(snakemake):
     from classlens.shipped import PACKAGE
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
+    from classlens.store.lock import use_locks
     from classlens.store.module import remember
     from classlens.store.store import Store, store_path
 
@@ -23,6 +24,7 @@ def run_jobs(snakemake):
     remember()
     # Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
     codes = [code_key(job.functions, root) for job in jobs]
+    use_locks(snakemake.config.get("locks"))
     store = Store(store_path(snakemake.config.get("store")))
     failed = False
     for job, code, path in zip(jobs, codes, snakemake.log, strict=True):

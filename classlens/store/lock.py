@@ -1,0 +1,111 @@
+"""Locks on files, which fall with their process, however that ends; and file systems that grant none."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from classlens.errors import InputError
+
+NOT_GRANTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524}
+"""What a file system without locks answers: NFS without its lock service, Lustre without `flock`; 524 is Linux's."""
+WORDLESS_SECONDS = 5.0
+"""After which a wait is told."""
+POLL_SECONDS = 0.05
+_chosen = {"locks": "flock"}
+
+log = logging.getLogger(__name__)
+
+
+def use_locks(kind: str | None) -> None:
+    """Choose the locks of this process, by the config's key `locks`: "flock" (default), or "none" to do without."""
+    _chosen["locks"] = kind or "flock"
+
+
+def are_locks_used() -> bool:
+    """Tell whether this process locks files."""
+    return _chosen["locks"] != "none"
+
+
+def take(path: Path, *, shared: bool = False) -> int | None:
+    """Take a lock without waiting; it is held until the descriptor is closed.
+
+    Args:
+        path: of the lock's file, which is made; another name for its folder will do.
+        shared: others may hold it at once, but shared, too.
+
+    Returns:
+        a descriptor, None where another process holds the lock.
+
+    Raises:
+        InputError: the file system grants no locks.
+        OSError: the file cannot be opened.
+    """
+    while True:
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            error.filename = str(_real(path))
+            raise
+        try:
+            found = os.fstat(handle)
+            if found.st_uid == os.getuid() and found.st_mode & 0o777 != 0o666:  # whatever the umask
+                os.fchmod(handle, 0o666)
+            if are_locks_used():
+                fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                return None
+            if error.errno in NOT_GRANTED:
+                raise InputError(_not_granted(path, error)) from error
+            raise
+        if os.fstat(handle).st_nlink:
+            return handle
+        os.close(handle)  # it was collected after it was opened: the lock is that of a new file
+
+
+@contextmanager
+def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterator[None]:
+    """Hold a lock, waiting for it.
+
+    Args:
+        path: of the lock's file.
+        seconds: to wait at most; default: without end.
+        why: said at once where it is held by another; default: what is waited for, once that takes WORDLESS_SECONDS.
+
+    Raises:
+        TimeoutError: another process holds it all the time.
+        InputError, OSError: see `take`.
+    """
+    began, said = time.monotonic(), False
+    while (handle := take(path)) is None:
+        waited = time.monotonic() - began
+        if seconds is not None and waited >= seconds:
+            raise TimeoutError(f"its lock {_real(path)} is held by somebody")
+        if not said and (why or waited > WORDLESS_SECONDS):
+            said = True
+            log.info(why) if why else log.warning("waiting for %s, which another process holds", _real(path))
+        time.sleep(POLL_SECONDS)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _real(path: Path) -> Path:
+    return path.parent.resolve() / path.name
+
+
+def _not_granted(path: Path, error: OSError) -> str:
+    return (
+        f"{_real(path)}: its file system grants no lock (error {error.errno}, {error.strerror}); "
+        f"take a store and a working directory on a disk that does, such as a local one, or set `locks: none` in the "
+        f"config: two jobs may then compute the same result at once, and nothing breaks"
+    )

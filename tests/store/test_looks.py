@@ -1,0 +1,249 @@
+"""Looks beside a run: what they leave alone, and what a run alone may do to results that are there."""
+
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+from double_job import compute, job_of, refuse
+
+from classlens.digest import digest_file
+from classlens.store import gc, lock, workdir
+from classlens.store.job import run_job
+from classlens.store.memory import DigestMemory
+from classlens.store.roots import Root
+from classlens.store.workdir import changed_results, free, hold, set_aside, verify_workdir
+
+FORK = multiprocessing.get_context("fork")
+OUT = Path("results/out.txt")
+
+
+def state(folder):
+    """Everything about the files below a folder that a look must leave."""
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns) for path in paths}
+
+
+def elsewhere(function, *arguments):
+    """Call a function in another process, which holds nothing, and return its value."""
+    answers = FORK.SimpleQueue()
+
+    def call():
+        workdir._held.clear()
+        answers.put(function(*arguments))
+
+    child = FORK.Process(target=call)
+    child.start()
+    answer = answers.get()
+    child.join(20)
+    return answer
+
+
+def edit(path, text):
+    path.unlink()
+    path.write_text(text)
+
+
+def test_a_look_says_what_was_changed_and_changes_nothing(project, store):
+    run_job(job_of(project), compute, store)
+    edit(OUT, "edited")
+    before = state("results"), state(store.root)
+    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / OUT]
+    assert (state("results"), state(store.root)) == before
+    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / OUT]
+    assert changed_results(store.root, Path.cwd()) == []
+
+
+def test_a_result_that_a_job_placed_after_the_look_at_it_stays(project, store):
+    """What was found to differ is compared again, with its entry as it is then."""
+    run_job(job_of(project), compute, store)
+    edit(OUT, "edited")
+    [suspect] = changed_results(store.root, Path.cwd())
+    run_job(job_of(project, times=3), compute, store)
+    assert set_aside(store, Path.cwd(), [os.path.relpath(suspect)]) == []
+    assert OUT.read_text() == "ababab"
+    assert sorted(os.listdir("results")) == ["out.txt"]
+
+
+def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatch):
+    """Whoever holds the list finds file and entry in accord: the lock is held from the one to the other."""
+    seen = []
+
+    def looked(new, destination, memory, digest, **options):
+        seen.append((store.roots().get(destination).digest == digest, elsewhere(can_hold_list, store)))
+        return put(new, destination, memory, digest, **options)
+
+    put = workdir.put
+    monkeypatch.setattr("classlens.store.store.put", looked)
+    run_job(job_of(project), compute, store)
+    assert seen == [(True, False)]
+    assert elsewhere(can_hold_list, store)
+
+
+def can_hold_list(store):
+    try:
+        with lock.locked(store.roots().lock, seconds=0):
+            return True
+    except TimeoutError:
+        return False
+
+
+def test_entries_that_are_added_while_a_run_looks_results_over_stay(project, store, monkeypatch):
+    """The list was written anew from what was read before, and collection then took what was shown."""
+    run_job(job_of(project), compute, store)
+    monkeypatch.setattr(
+        workdir, "_changed", lambda *_: run_job(job_of(project, times=3, result="results/b.txt"), compute, store) and []
+    )
+    verify_workdir(store.root, Path.cwd())
+    assert set(store.roots().all()) == {"results/out.txt", "results/b.txt"}
+    assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
+
+
+def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, store):
+    for times in (2, 3, 2, 3, 2, 3, 2):
+        run_job(job_of(project, times=times), compute, store)
+    lines = len(store.roots()._file.read_text().splitlines())
+    verify_workdir(store.root, Path.cwd())
+    assert len(store.roots()._file.read_text().splitlines()) < lines
+    assert store.roots().get(OUT) == Root(
+        *next((r.key, r.outputs[0].digest) for r in store.records() if r.outputs[0].size == 4)
+    )
+
+
+def test_one_run_holds_a_working_directory_and_looks_step_aside(project):
+    here = Path.cwd()
+
+    def is_free(shared):
+        with free(here, shared=shared) as answer:
+            return answer
+
+    assert elsewhere(is_free, True)
+    assert hold(here)
+    try:
+        assert hold(here)  # the same run
+        assert not elsewhere(hold, here)
+        assert not elsewhere(is_free, True)
+        assert not elsewhere(is_free, False)
+    finally:
+        os.close(workdir._held.pop(here))
+    assert elsewhere(is_free, False)
+    (here / ".snakemake/locks").mkdir()
+    (here / ".snakemake/locks/0.input.lock").touch()  # of a run on another machine, or of one that was killed
+    assert not elsewhere(hold, here)
+    assert not elsewhere(is_free, True)
+
+
+def test_a_run_waits_for_a_look(project):
+    begun = FORK.Event()
+
+    def look():
+        with free(Path.cwd(), shared=True):
+            begun.set()
+            time.sleep(0.4)
+
+    child = FORK.Process(target=look)
+    child.start()
+    begun.wait(10)
+    with free(Path.cwd(), shared=True) as together:
+        assert together
+    assert elsewhere(hold, Path.cwd())
+    child.join(1)
+    assert child.exitcode == 0
+
+
+def test_verification_sets_nothing_aside_beside_a_run(project, store, tmp_path):
+    run_job(job_of(project), compute, store)
+    edit(OUT, "edited")
+
+    def verified():
+        return gc.verify_results(store, [])
+
+    assert hold(Path.cwd())
+    try:
+        assert elsewhere(verified) == {Path.cwd() / OUT: False}
+    finally:
+        os.close(workdir._held.pop(Path.cwd()))
+    assert OUT.read_text() == "edited"
+    assert verified() == {Path.cwd() / OUT: True}
+
+
+def test_collection_takes_locks_that_nobody_holds_and_what_was_set_aside(project, store):
+    run_job(job_of(project), compute, store)
+    old = time.time() - 2 * gc.GRACE
+    locks = set(store.locks())
+    assert len(locks) == 1
+    for path in (*locks, (store.root / "locks") / f"{'1' * 64}.lock"):
+        path.touch()
+        os.utime(path, (old, old))
+    [blob] = store.files("blobs")
+    aside = [blob.with_name(f".{blob.name}-{kind}") for kind in ("file", "link", "folder", "fresh")]
+    aside[0].touch(), aside[1].symlink_to(blob), (aside[2] / "sub").mkdir(parents=True), aside[3].touch()
+    for path in aside[:3]:
+        os.utime(path, (old, old), follow_symlinks=False)
+    with store.lock("1" * 64):
+        gc.collect(store)
+        assert {path.stem for path in store.locks()} == {"1" * 64}
+    assert [path for path in aside if os.path.lexists(path)] == aside[3:]
+    gc.collect(store)
+    assert set(store.locks()) == set()
+    assert blob.exists()
+
+
+def test_a_lock_that_is_collected_while_it_is_waited_for_is_that_of_its_new_file(tmp_path):
+    path = tmp_path / "one.lock"
+    first = lock.take(path)
+
+    def wait():
+        with lock.locked(path):
+            return lock.take(path) is None
+
+    answers = FORK.SimpleQueue()
+    child = FORK.Process(target=lambda: answers.put(wait()))
+    child.start()
+    time.sleep(0.2)
+    path.unlink()
+    os.close(first)
+    assert answers.get()
+    child.join()
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Files that were read in full, which count as settled at once."""
+    paths = []
+    monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
+    monkeypatch.setattr("classlens.store.memory.digest_file", lambda path: paths.append(path) or digest_file(path))
+    return paths
+
+
+def test_a_result_restored_in_one_directory_is_not_read_again_in_others(project, store, tmp_path, monkeypatch, read):
+    """All names of a blob have one time, which each restore sets."""
+    run_job(job_of(project), compute, store)
+    here, there = Path.cwd(), tmp_path / "there"
+    there.mkdir()
+    (there / "source.txt").write_text("ab")
+    for _ in range(2):
+        monkeypatch.chdir(there)
+        OUT.unlink(missing_ok=True)
+        other = type(store)(store.root)
+        assert not run_job(job_of(project), refuse, other)
+        monkeypatch.chdir(here)
+        read.clear()
+        assert changed_results(store.root, here) == []
+        assert store.memory.digest(OUT) == digest_file(OUT)
+        assert read == []
+    OUT.chmod(0o644)
+    OUT.write_text("rot!")  # through one name, of the same size
+    assert changed_results(store.root, here) == [here / OUT]
+
+
+def test_what_others_could_write_to_is_no_memory_of_digests(tmp_path):
+    for name, mode in (("mine", 0o755), ("group's", 0o775)):
+        folder = tmp_path / name
+        folder.mkdir()
+        folder.chmod(mode)
+        memory = DigestMemory(tmp_path / f"{name}.own", DigestMemory(folder / "digests.sqlite"))
+        (tmp_path / "file").write_text("a")
+        memory.remember(tmp_path / "file", "1" * 64)
+        assert (folder / "digests.sqlite").exists() == (mode == 0o755)
