@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,9 +21,9 @@ from classlens.errors import InputError
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc
+from classlens.store.disk_errors import explained_disk_errors, user_name
 from classlens.store.key import JobKey
 from classlens.store.lock import use_locks
-from classlens.store.refusals import explained_refusals
 from classlens.store.store import STORE_VARIABLE, Store, store_path
 from classlens.store.workdir import CHANGED_SUFFIX, LOOK_VARIABLE
 
@@ -50,7 +51,7 @@ StoreFolder = Annotated[
 def plain_errors() -> Iterator[None]:
     """Show what is wrong with the user's input, or what the file system refuses, without a traceback."""
     try:
-        with explained_refusals(store_path(None)):
+        with explained_disk_errors(store_path(None)):
             yield
     except InputError as error:
         typer.echo(f"error: {error}", err=True)
@@ -227,14 +228,15 @@ def _planned_jobs(config: Path, store: Path | None) -> str:
 
 @store_app.command("list")
 def list_records(store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
-    """List what the store holds, oldest first: age in days, size, job, key."""
+    """List what the store holds, oldest first: age in days, size, key, job, and whose it is if it is not yours."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
         distinct: dict[str, int] = {}
-        for record, size, age in gc.sizes_and_ages(opened):
+        for folder, record, size, age in gc.sizes_and_ages(opened.records()):
             distinct |= {output.digest: output.size for output in record.outputs}
-            wildcards = " ".join(record.wildcards.values())
-            _say(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {record.job} {wildcards}".rstrip())
+            text = " ".join([record.job, *record.wildcards.values()])
+            whose = "" if folder.is_own else f"  (of {user_name(folder.action(record.key).stat().st_uid)})"
+            _say(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {text.rstrip()}{whose}")
         typer.echo(f"{len(distinct)} blobs, {_size(sum(distinct.values()))}, in {opened.root}")
 
 
@@ -303,13 +305,27 @@ def collect(
     configfile: ConfigFile = None,
     directory: Working = Path(),
 ) -> None:
-    """Take away what no results/ uses any more."""
+    """Take away of what is yours what no results/ uses any more."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
         limit = None if keep is None else int(keep * 1e9)
         taken = gc.collect(opened, older_than=older_than, larger_than=limit, dry_run=dry_run)
         verb = "would take" if dry_run else "took"
         typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {_size(taken.size)}")
+        if opened.has_layout_before:
+            typer.echo(layout_before(opened))
+
+
+def layout_before(store: Store) -> str:
+    """Say how to move a store of the layout before this one, which is read but neither written nor collected."""
+    before = shlex.join(str(store.root / name) for name in ("actions", "blobs"))
+    rest = shlex.join(str(store.root / name) for name in ("roots", "locks"))
+    own = shlex.quote(str(store.own.path))
+    return (
+        f"{before} are of an earlier version, which all read and nobody collects; what is yours moves to your "
+        f"folder, while nothing runs, by: mkdir -p -m 755 {own} && cp -rln {before} {own} && "
+        f"rm -rf {before} {rest}"
+    )
 
 
 def _key_now(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:

@@ -1,7 +1,4 @@
-"""What the report shows of results that are there when it is made: tables, and its opening.
-
-Light, and free of the catalog: every job reads its params through this module.
-"""
+"""What the report shows of results that are there when it is made: tables, and its opening."""
 
 from __future__ import annotations
 
@@ -9,14 +6,13 @@ import base64
 import csv
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from classlens.shipped import workflow_folder
-from classlens.store.job import JobParams
 
 MOST_ROWS = 200
 """Rows of a table that the report shows; the file has all."""
@@ -27,47 +23,13 @@ STYLE = workflow_folder() / "workflow/report/report.css"
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="
 
 
-class ReportedJobs(list[JobParams]):
-    """The jobs of a rule, as its `params` hold them, and what the report says of their results.
-
-    Snakemake compares params by their `repr`, which has every job's key. It shows their `str`, which has names alone.
-    """
-
-    def __str__(self) -> str:
-        return ", ".join(job["name"] for job in self)
-
-    @property
-    def shown(self) -> JobParams | None:
-        """The one job whose results the report shows."""
-        return next((job for job in self if job.get("caption")), None)
-
-    @property
-    def caption(self) -> str:
-        """What the results show, as reStructuredText that says no more than the plain text."""
-        return "".join(_as_typed(self.shown["caption"])) if self.shown else ""
-
-    def tables(self, output: Mapping[str, str]) -> str:
-        """Return the tables among the shown job's results as a block of reStructuredText, "" where there are none.
-
-        Args:
-            output: the rule's output by name.
-        """
-        job = self.shown or JobParams()
-        names = (job.get("outputs") or {name: name for name, _ in output.items()}).values()
-        paths = [str(output[name]) for name in names if str(output[name]).endswith(".csv")]
-        return _raw("".join(map(table_html, paths))) if paths else ""
-
-    @staticmethod
-    def opening(files: Iterable[Any]) -> str:
-        """Return what the report opens with, as a block of reStructuredText; templates reach no plain function.
-
-        Args:
-            files: Snakemake's records of the results in the report.
-        """
-        return _opening(files)
+def tables(paths: Sequence[str]) -> str:
+    """Return tables as a block of reStructuredText, "" where there are none."""
+    return _raw("".join(map(table_html, paths))) if paths else ""
 
 
-def _opening(files: Iterable[Any]) -> str:
+def opening(files: Iterable[Any]) -> str:
+    """Return what the report opens with, see `classlens.params.ReportedJobs`."""
     records = list(files)
     parts = [f"<h3>What was run</h3>{table_html(str(one.path))}" for one in records if one.path.name == "overview.csv"]
     pages = sorted(LENS_PAGES.glob("*.html"))
@@ -144,7 +106,6 @@ def _short(cell: str) -> str:
     return f"{number:.4g}" if math.isfinite(number) and not cell.lstrip("+-").isdigit() else cell
 
 
-def _as_typed(text: str) -> Iterator[str]:
-    """Yield characters; a backslash before those that reStructuredText or HTML could read as more than text."""
-    for character in text:
-        yield f"\\{character}" if character in "\\`*_|<>:[]" else character
+def as_typed(text: str) -> str:
+    """Return a text with a backslash before the characters that reStructuredText or HTML reads as more than text."""
+    return "".join(f"\\{character}" if character in "\\`*_|<>:[]" else character for character in text)

@@ -106,7 +106,7 @@ class Workflow:
         """Return what the store has computed so far: start and key -> job and wildcards."""
         return {
             f"{record.provenance['started']} {record.key}": " ".join([record.job, *record.wildcards.values()])
-            for record in self.opened_store().records()
+            for record in self.opened_store().own.records()
         }
 
     def computes(self, *arguments: str) -> list[str]:

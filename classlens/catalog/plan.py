@@ -14,7 +14,7 @@ from classlens.catalog.job import TRAINING_IMAGES, Analysis, Setting, Wildcards
 from classlens.catalog.jobs import JOBS
 from classlens.catalog.settings import HEATMAP_IMAGES
 from classlens.explanations.methods import METHODS, Method
-from classlens.store.job import JobParams
+from classlens.params import JobParams
 from classlens.store.key import JobKey, code_key
 from classlens.tables.published_values import PUBLISHED
 

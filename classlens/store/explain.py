@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from classlens.errors import InputError
+from classlens.store.folder import Record
 from classlens.store.job import provenance
 from classlens.store.key import JobKey, differences
-from classlens.store.roots import noting
-from classlens.store.store import Record, Store
+from classlens.store.store import Store
 
 KeyNow = Callable[[str, dict[str, str]], JobKey]
 """key_now(job, wildcards): the key of a job as code, versions and config are now, without its inputs."""
@@ -42,22 +42,22 @@ class _Past:
     """What a working directory shows of a store, read once."""
 
     def __init__(self, store: Store, working: Path) -> None:
-        self._store, self._roots = store, store.roots(working)
-        self._placed = self._roots.all()
+        self._store, self._files = store, store.placed(working)
+        self._placed = self._files.all()
         self._records: dict[str, Record | None] = {}
 
     def has(self, path: str) -> bool:
         """Tell whether a file came from the store; its record may have been collected since."""
-        return self._roots.name(path) in self._placed
+        return self._files.name(path) in self._placed
 
     def record(self, path: str) -> Record | None:
         """Return the record of the job that made a file, None if the store has none."""
-        root = self._placed.get(self._roots.name(path))
-        if root is None:
+        placed = self._placed.get(self._files.name(path))
+        if placed is None:
             return None
-        if root.key not in self._records:
-            self._records[root.key] = self._store.find(root.key)
-        return self._records[root.key]
+        if placed.key not in self._records:
+            self._records[placed.key] = self._store.find(placed.key)
+        return self._records[placed.key]
 
     def require(self, path: str) -> Record:
         """Return the record of the job that made a file.
@@ -145,7 +145,7 @@ def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
     def verdict(file: str) -> Verdict:
         record = past.require(file)
         if record.key in under_way:
-            raise InputError(f"the record {store.action(record.key)} says that {file} was made from itself; remove it")
+            raise InputError(f"the record {record.key} says that {file} was made from itself; remove it")
         if record.key not in known:
             under_way.add(record.key)
             known[record.key] = judged(file, record)
@@ -195,11 +195,11 @@ def accept(path: str, store: Store, working: Path, key_now: KeyNow) -> list[Verd
             )
         by = {"from": record.key, "to": now.digest, **provenance(working, time.time())}
         notes = {**record.provenance, "accepted": [*record.provenance.get("accepted", []), by]}
-        store.commit(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
-        roots = store.roots(working)
-        placed = {name: root for name, root in roots.all().items() if root.key == record.key}
-        with noting(store.root):
-            roots.add({name: replace(root, key=now.digest) for name, root in placed.items()})
+        store.require_own_folder()
+        store.own.write(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
+        files = store.placed(working)
+        of_record = {name: placed for name, placed in files.all().items() if placed.key == record.key}
+        files.add({name: replace(placed, key=now.digest) for name, placed in of_record.items()})
         accepted[record.key] = verdict
 
     visit(explain(path, store, working, key_now))

@@ -1,20 +1,20 @@
-"""Keep a store small and sound: verify every blob and its results, collect what nothing uses."""
+"""Keep one's own folder of a store small and sound: verify every blob and its results, collect what nothing uses."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.digest import digest_file
+from classlens.store.folder import Folder, Record
 from classlens.store.lock import take
-from classlens.store.roots import Roots, noting
-from classlens.store.store import Record, Store
+from classlens.store.place import clear_work
+from classlens.store.placed import PlacedFiles
+from classlens.store.store import Store
 from classlens.store.workdir import free, set_aside
-from classlens.store.workspace import clear_work
 
 DAY = 86_400.0
 GRACE = 3600.0
@@ -31,37 +31,38 @@ class Collected:
     """Bytes."""
 
 
-def sizes_and_ages(store: Store) -> Iterator[tuple[Record, int, float]]:
-    """Yield every record with its size in bytes and its age in days, oldest first."""
-    records = list(store.records())
-    aged = [(found.st_mtime, record) for record in records if (found := _stat(store.action(record.key)))]
+def sizes_and_ages(records: Iterator[tuple[Folder, Record]]) -> Iterator[tuple[Folder, Record, int, float]]:
+    """Yield records with where they lie, their size in bytes and their age in days, oldest first."""
+    aged = [
+        (found.st_mtime, folder, record) for folder, record in records if (found := _stat(folder.action(record.key)))
+    ]
     now = time.time()
-    for made, record in sorted(aged, key=lambda pair: pair[0]):
-        yield record, sum(output.size for output in record.outputs), (now - made) / DAY
+    for made, folder, record in sorted(aged, key=lambda one: one[0]):
+        yield folder, record, sum(output.size for output in record.outputs), (now - made) / DAY
 
 
 def verify(store: Store) -> list[Path]:
-    """Read every blob again and take away those that are damaged.
+    """Read every blob of one's own again and take away those that are damaged.
 
     Returns:
         the damaged ones; jobs that need them compute again. `verify_results` is to follow.
     """
     damaged = []
-    for blob in list(store.files("blobs")):
+    for blob in list(store.own.files("blobs")):
         try:
             found = digest_file(blob)
-        except FileNotFoundError:  # somebody else took it
+        except FileNotFoundError:  # another process took it
             continue
         if found != blob.name:
             damaged.append(blob)
-            store.remove(blob)
+            blob.unlink(missing_ok=True)
         else:
             store.memory.remember(blob, found)
     return damaged
 
 
 def verify_results(store: Store, damaged: Collection[Path]) -> dict[Path, bool]:
-    """Read the results of the current working directory again, and those of this user's others that show damaged blobs.
+    """Read the results of the current working directory again, and those of one's others that show damaged blobs.
 
     What a run trusts by its time stamp is read here. A bad file is set aside, see `set_aside`, unless a run is under
     way in its directory.
@@ -73,40 +74,41 @@ def verify_results(store: Store, damaged: Collection[Path]) -> dict[Path, bool]:
         the bad files, under their former names, and whether they were set aside.
     """
     lost = {blob.name for blob in damaged}
-    own = store.roots()
-    lists = [own, *(roots for roots in Roots.of_store(store.root / "roots") if _is_another_of_mine(roots, own))]
+    here = store.placed()
     changed: dict[Path, bool] = {}
-    for roots in lists:
-        present = {path: root for path, root in roots.all().items() if (roots.working / path).is_file()}
+    for files in (here, *(other for _, other in _working_directories(store) if other.working != here.working)):
+        if not files.working.is_dir() or files.working.stat().st_uid != os.getuid():
+            continue  # whose owner decides where results/ leads
         bad = [
             path
-            for path, root in present.items()
-            if (roots is own or root.digest in lost) and not _shows(roots.working / path, store, root.digest)
+            for path, placed in files.present().items()
+            if (files is here or placed.digest in lost) and not _shows(files.working / path, store, placed.digest)
         ]
         if bad:
-            with free(roots.working) as is_free:
-                moved = set_aside(store, roots.working, bad) if is_free else []
-            changed |= {roots.working / path: roots.working / path in moved for path in bad}
+            with free(files.working) as is_free:
+                moved = set_aside(store, files.working, bad) if is_free else []
+            changed |= {files.working / path: files.working / path in moved for path in bad}
     return changed
 
 
-def _is_another_of_mine(roots: Roots, own: Roots) -> bool:
-    """Tell whether a list is this user's, of a directory of this user; only its owner decides where results/ leads."""
-    if roots.working == own.working or roots.gone() or not roots.trusted(own.working):
-        return False
-    return roots.working.stat().st_uid == os.getuid()
+def _working_directories(store: Store) -> Iterator[tuple[Path, PlacedFiles]]:
+    """Yield where this user placed results, with the file that says so."""
+    for file in sorted((store.own.path / "roots").glob("*")):
+        working = Path(file.read_text(errors="replace").rstrip("\n"))
+        if working.is_absolute() and "\0" not in str(working):
+            yield file, PlacedFiles(working, store.root)
 
 
 def _shows(file: Path, store: Store, digest: str) -> bool:
     """Tell whether a file has a content; it is not read if it shares its bytes with a blob, which has been."""
-    blob = store.blob(digest)
+    blob = store.own.blob(digest)
     return (blob.exists() and blob.samefile(file)) or digest_file(file) == digest
 
 
 def collect(
     store: Store, *, older_than: float | None = None, larger_than: int | None = None, dry_run: bool = False
 ) -> Collected:
-    """Take away what no working directory shows any more.
+    """Take away of one's own folder what no working directory shows any more.
 
     Never taken: what lies in some working directory's results, and the record that made it; what a running job has not
     finished.
@@ -122,11 +124,11 @@ def collect(
     youngest = GRACE / DAY if older_than is None else older_than
     keys, digests = _in_use(store, forget=not dry_run)
     kept, doomed = [], []
-    listed = list(sizes_and_ages(store))
+    listed = list(sizes_and_ages((store.own, record) for record in store.own.records()))
     # Blobs are shared between records, so the size of the store is that of its distinct outputs.
-    distinct = {output.digest: output.size for record, *_ in listed for output in record.outputs}
+    distinct = {output.digest: output.size for _, record, *_ in listed for output in record.outputs}
     excess = sum(distinct.values()) - larger_than if larger_than is not None else None
-    for record, size, age in listed:
+    for _, record, size, age in listed:
         used = record.key in keys or any(output.digest in digests for output in record.outputs)
         if used or age < youngest or (excess is not None and excess <= 0):
             kept.append(record)
@@ -134,46 +136,47 @@ def collect(
             doomed.append(record)
             excess = excess - size if excess is not None else None
     needed = digests | {output.digest for record in kept for output in record.outputs}
-    blobs = [blob for blob in store.files("blobs") if blob.name not in needed and _is_old(blob)]
-    taken = Collected(len(doomed), len(blobs), sum(map(_size, blobs)))
+    blobs = [blob for blob in store.own.files("blobs") if blob.name not in needed and _is_old(blob)]
+    taken = Collected(len(doomed), len(blobs), sum(found.st_size for blob in blobs if (found := _stat(blob))))
     if not dry_run:
         for record in doomed:  # records first: a record must never name a blob that is gone
-            store.remove(store.action(record.key))
-        for blob in blobs:
-            store.remove(blob)
-        for leftover in filter(_is_old, store.leftovers()):
-            if leftover.is_dir() and not leftover.is_symlink():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                store.remove(leftover)
-        with noting(store.root):
-            _remove_locks(store)
+            store.own.action(record.key).unlink(missing_ok=True)
+        for path in (*blobs, *filter(_is_old, store.own.unfinished())):
+            path.unlink(missing_ok=True)
+        for lock in filter(_is_old, (store.own.path / "locks").glob("*.lock")):
+            if (handle := take(lock)) is not None:  # who waits for it takes the next of its name
+                lock.unlink(missing_ok=True)
+                os.close(handle)
         clear_work(Path.cwd())
     return taken
 
 
-def _remove_locks(store: Store) -> None:
-    """Remove the files of locks that nobody holds; who waits for one of them takes the next of its name."""
-    for lock in filter(_is_old, store.locks()):
-        handle = take(lock)
-        if handle is not None:
-            store.remove(lock)
-            os.close(handle)
-
-
 def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
-    """Return keys and digests that some working directory shows; lists of vanished directories are dropped."""
+    """Return keys and digests that some working directory shows; vanished directories are forgotten."""
     keys, digests = set(), set()
-    for roots in Roots.of_store(store.root / "roots"):
-        if roots.gone():
+    for file, files in _working_directories(store):
+        if not _may_be_there(files.working):
             if forget:
-                with noting(store.root):
-                    roots.forget()
-            continue
-        for root in roots.shown().values():
-            keys.add(root.key)
-            digests.add(root.digest)
+                file.unlink(missing_ok=True)
+        elif not _may_be_there(files.file):  # somebody deleted it; results tell by their links what they show
+            digests |= {blob.name for blob in store.own.files("blobs") if blob.stat().st_nlink > 1}
+        else:
+            for path, placed in files.all().items():
+                if _may_be_there(files.working / path):
+                    keys.add(placed.key)
+                    digests.add(placed.digest)
     return keys, digests
+
+
+def _may_be_there(path: Path) -> bool:
+    """Tell whether a file is there; one that this user may not look at is taken as there."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def _is_old(file: Path) -> bool:
@@ -182,13 +185,8 @@ def _is_old(file: Path) -> bool:
     return found is not None and found.st_mtime < time.time() - GRACE
 
 
-def _size(file: Path) -> int:
-    found = _stat(file)
-    return found.st_size if found else 0
-
-
 def _stat(file: Path) -> os.stat_result | None:
     try:
         return file.lstat()
-    except FileNotFoundError:  # somebody else took it
+    except FileNotFoundError:  # another process took it
         return None

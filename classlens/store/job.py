@@ -16,29 +16,17 @@ from typing import Any
 
 from classlens.digest import digest_json
 from classlens.errors import InputError
+from classlens.store.disk_errors import explained_disk_errors, user_name
+from classlens.store.folder import Output, Record
 from classlens.store.key import JobKey, code_key
-from classlens.store.refusals import explained_refusals, user_name
-from classlens.store.store import Output, Record, Store
-from classlens.store.workspace import work_folder, workspace
+from classlens.store.place import work_folder, workspace
+from classlens.store.store import Store
 
 Files = Mapping[str, str | list[str]]
 Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
 """compute(inputs, outputs, config, local) -> further provenance, e.g. the device."""
 
 log = logging.getLogger(__name__)
-
-
-class JobParams(dict[str, Any]):
-    """What a rule's `params` hold of a job; its text is the job's name and key, and the digest of its raw inputs.
-
-    Snakemake compares params by their text, and writes it into a script of its report without escaping it: a label
-    with markup in it would come to life there.
-    """
-
-    def __repr__(self) -> str:
-        return f"{self['name']} {self['key']} {self.get('raw', '')}".rstrip()
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True)
@@ -93,12 +81,12 @@ def _plain(files: Any) -> str | list[str]:
 
 
 def digest_of_raw(paths: Iterable[str], store: Store) -> str:
-    """Return a digest of raw inputs for `JobParams`, "" for none; unchanged files are not read.
+    """Return a digest of raw inputs, "" for none; unchanged files are not read.
 
     By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
     """
     there = [path for path in paths if os.path.isfile(path)]
-    with explained_refusals(store.root):
+    with explained_disk_errors(store.root):
         return digest_json(store.memory.digests(there)) if there else ""
 
 
@@ -107,7 +95,7 @@ def run_job(
     compute: Compute,
     store: Store,
     code: JobKey | None = None,
-    claim: Callable[[str], str] | None = None,
+    take_device: Callable[[str], str] | None = None,
 ) -> bool:
     """Leave a job's outputs at their places, computing only what the store does not have.
 
@@ -116,7 +104,7 @@ def run_job(
         compute: computes it.
         store: what is looked into and added to.
         code: the code part of its key, if it was found before any of its code was imported (`code_key`).
-        claim: gives a job that runs on a device one of its own, and may wait for it.
+        take_device: gives a job that runs on a device one of its own, and may wait for it.
 
     Returns:
         True if it was computed, False if everything came from the store.
@@ -125,11 +113,13 @@ def run_job(
         InputError: an output was not written, the code or an input changed while the job ran, its device is not
             there, a file may not be read or written, or a disk is full. Nothing is kept then.
     """
-    with explained_refusals(store.root):
-        return _run_job(job, compute, store, code, claim)
+    with explained_disk_errors(store.root):
+        return _run_job(job, compute, store, code, take_device)
 
 
-def _run_job(job: Job, compute: Compute, store: Store, code: JobKey | None, claim: Callable[[str], str] | None) -> bool:
+def _run_job(
+    job: Job, compute: Compute, store: Store, code: JobKey | None, take_device: Callable[[str], str] | None
+) -> bool:
     key = key_of(job, store, code)
     destinations = {name: Path(path) for name, path in flatten(job.outputs).items()}
 
@@ -145,9 +135,9 @@ def _run_job(job: Job, compute: Compute, store: Store, code: JobKey | None, clai
     with store.lock(key.digest):
         if stored():
             return False
-    if claim is not None and "device" in job.local:
+    if take_device is not None and "device" in job.local:
         # Not under the lock: whoever has the device may want this key next.
-        job = replace(job, local={**job.local, "device": claim(job.local["device"])})
+        job = replace(job, local={**job.local, "device": take_device(job.local["device"])})
         if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
             raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
     with store.lock(key.digest):
@@ -155,7 +145,7 @@ def _run_job(job: Job, compute: Compute, store: Store, code: JobKey | None, clai
             return False
         log.info("%s: computing (%s)", job.name, key.digest[:12])
         record = _computed(job, key, compute, store)
-        store.commit(record)
+        store.own.write(record)
         if not store.restore(record, destinations):
             raise InputError(f"{job.name}: its results vanished from the store {store.root} at once; run again")
     return True
@@ -171,8 +161,7 @@ def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     """
     try:
         record = store.find(key_of(job, store, code).digest)
-        digests = {output.digest for output in record.outputs} if record else set()
-        return record is not None and all(map(store.intact, digests))
+        return record is not None and store.has_all(record)
     except OSError:  # what may not be read is said by the job
         return False
 
@@ -215,7 +204,7 @@ def flatten(files: Files) -> dict[str, str]:
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
-    with explained_refusals(store.root, work_folder()), workspace() as folder:
+    with explained_disk_errors(store.root, work_folder()), workspace() as folder:
         temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
         notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)

@@ -37,7 +37,7 @@ def take(path: Path, *, shared: bool = False) -> int | None:
     """Take a lock without waiting; it is held until the descriptor is closed.
 
     Args:
-        path: of the lock's file, which is made; another name for its folder will do.
+        path: of the lock's file, which is made.
         shared: others may hold it at once, but shared, too.
 
     Returns:
@@ -48,15 +48,8 @@ def take(path: Path, *, shared: bool = False) -> int | None:
         OSError: the file cannot be opened.
     """
     while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-        except OSError as error:
-            error.filename = str(_real(path))
-            raise
-        try:
-            found = os.fstat(handle)
-            if found.st_uid == os.getuid() and found.st_mode & 0o777 != 0o666:  # whatever the umask
-                os.fchmod(handle, 0o666)
             if are_locks_used():
                 fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
@@ -88,10 +81,10 @@ def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterat
     while (handle := take(path)) is None:
         waited = time.monotonic() - began
         if seconds is not None and waited >= seconds:
-            raise TimeoutError(f"its lock {_real(path)} is held by somebody")
+            raise TimeoutError(f"its lock {path} is held by somebody")
         if not said and (why or waited > WORDLESS_SECONDS):
             said = True
-            log.info(why) if why else log.warning("waiting for %s, which another process holds", _real(path))
+            log.info(why) if why else log.warning("waiting for %s, which another process holds", path)
         time.sleep(POLL_SECONDS)
     try:
         yield
@@ -99,13 +92,9 @@ def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterat
         os.close(handle)
 
 
-def _real(path: Path) -> Path:
-    return path.parent.resolve() / path.name
-
-
 def _not_granted(path: Path, error: OSError) -> str:
     return (
-        f"{_real(path)}: its file system grants no lock (error {error.errno}, {error.strerror}); "
+        f"{path}: its file system grants no lock (error {error.errno}, {error.strerror}); "
         f"take a store and a working directory on a disk that does, such as a local one, or set `locks: none` in the "
         f"config: two jobs may then compute the same result at once, and nothing breaks"
     )

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from classlens.digest import digest_file
 from classlens.store.lock import are_locks_used
-from classlens.store.trust import is_own_folder
 
 SETTLED_NS = 2_000_000_000
 """Age from which a file's change time tells it from a later version of equal size."""
@@ -142,7 +141,7 @@ class DigestMemory(FileMemory):
         """Return what is known of files as they are, None where nothing is."""
         found = super().recall(signatures, linked)
         unknown = [index for index, text in enumerate(found) if text is None]
-        if self._shared is None or not unknown or not is_own_folder(self._shared._path.parent):
+        if self._shared is None or not unknown:
             return found
         known = self._shared.recall([signatures[index] for index in unknown], linked)
         news = {index: text for index, text in zip(unknown, known, strict=True) if text is not None}
@@ -152,7 +151,7 @@ class DigestMemory(FileMemory):
     def store(self, rows: list[Row], linked: bool) -> None:
         """Note the digests of files."""
         super().store(rows, linked)
-        if self._shared is not None and linked and is_own_folder(self._shared._path.parent):
+        if self._shared is not None and linked and self._shared._path.parent.is_dir():
             self._shared.store(rows, linked)
 
     def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:

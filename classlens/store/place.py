@@ -1,4 +1,8 @@
-"""Put a blob where the user wants to see it: hard link, else reflink, else copy."""
+"""Put a blob where the user wants to see it, and keep the folders where files are made before they have their names.
+
+Such folders lie in the working directory: those of jobs in .snakemake/classlens/work, others beside their
+destinations. Each is named after a lock that its process holds; who finds the lock free may remove the folder.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +11,107 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
-from classlens.store.inside import open_plain
+from classlens.cache import CACHE
+from classlens.digest import digest_file
+from classlens.store.folder import Folder
+from classlens.store.lock import are_locks_used, take
 from classlens.store.memory import DigestMemory
-from classlens.store.trust import is_plain_file
-from classlens.store.workspace import PLACING, own_prefix
 
+PLACING = ".placing-"
+"""How names of folders in results/ begin that hold what is about to be there."""
+LOCKS = CACHE / "locks"
 FICLONE = 0x40049409
 """Linux: share the blocks of another file until one of the two is written to."""
 
 
-@contextmanager
-def prepared(blob: Path, destination: Path, memory: DigestMemory) -> Iterator[Path]:
-    """Give a read-only file with the blob's content, beside its destination, ready to be renamed to it.
+def work_folder() -> Path:
+    """Return where the jobs of the current working directory compute; it need not be there."""
+    return Path.cwd() / CACHE / "work"
 
-    Its modification time is now, so that a scheduler that goes by times takes it for fresh. A link to another user's
-    blob cannot be given a time, and its owner may write to it; such a blob is cloned or copied.
+
+@contextmanager
+def workspace() -> Iterator[Path]:
+    """Give a folder that is gone afterwards."""
+    work_folder().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=work_folder(), prefix=f"{_own_name(Path.cwd(), os.getpid())}-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@cache
+def _own_name(working: Path, _process: int) -> str:
+    """Return the name of the lock that this process holds in a working directory until it ends."""
+    name = uuid.uuid4().hex
+    (working / LOCKS).mkdir(parents=True, exist_ok=True)
+    take(working / LOCKS / f"{name}.lock")
+    return name
+
+
+def clear_work(working: Path) -> None:
+    """Remove what processes that are gone left in a working directory, also of what they were about to place.
+
+    Without locks it cannot be told from what others use, and stays.
+    """
+    if not are_locks_used():
+        return
+    (working / LOCKS).mkdir(parents=True, exist_ok=True)
+    folders = [*(working / CACHE / "work").glob("*-*")]
+    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
+    folders += [
+        Path(at, name) for at, names, _ in os.walk(working / "results") for name in names if name.startswith(PLACING)
+    ]
+    left: dict[str, list[Path]] = {path.stem: [] for path in (working / LOCKS).glob("*.lock")}
+    for folder in folders:
+        name = folder.name.removeprefix(PLACING).partition("-")[0]
+        if len(name) == 32 and folder.is_dir():
+            left.setdefault(name, []).append(folder)
+    for name, of in left.items():
+        lock = working / LOCKS / f"{name}.lock"
+        handle = take(lock)
+        if handle is not None:
+            for folder in of:
+                shutil.rmtree(folder, ignore_errors=True)
+            lock.unlink(missing_ok=True)
+            os.close(handle)
+
+
+@contextmanager
+def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemory) -> Iterator[Path]:
+    """Give a read-only file with a blob's content, beside its destination, ready to be renamed to it.
+
+    A blob of one's own is hard-linked, if that can be; one of another user's is cloned or copied, since its owner may
+    write to it, and digested as it is. The file's modification time is now, so that a scheduler takes it for fresh.
 
     Args:
-        blob: named after its content.
+        source: that holds the blob.
+        digest: of the blob.
         destination: the place.
         memory: knows the content of the blob, so that what is linked is not read again; notes that of the file.
 
     Raises:
-        FileNotFoundError: the blob is gone, or what is in its place has another content.
+        FileNotFoundError: the blob is gone, or has another content.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f"{PLACING}{own_prefix()}") as folder:
+    prefix = f"{PLACING}{_own_name(Path.cwd(), os.getpid())}-"
+    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
         new = Path(folder) / destination.name
-        linked = _link(blob, new)
+        linked = source.is_own and _link(source.blob(digest), new)
         if not linked:
-            _clone_or_copy(blob, new)
-        # Of what is placed, not of the blob: another may have come to its name since it was looked at.
-        if memory.digest(new, linked=linked) != blob.name:
-            raise FileNotFoundError(f"{blob} was replaced")
+            _clone_or_copy(source, digest, new)
+        if (memory.digest(new, linked=True) if linked else digest_file(new)) != digest:
+            raise FileNotFoundError(f"{source.blob(digest)} has another content")
         if linked:
             now = time.time_ns()
             os.utime(new, ns=(now, now))
-            memory.remember(new, blob.name)
+            memory.remember(new, digest)
         yield new
 
 
@@ -80,20 +144,16 @@ def _link(blob: Path, new: Path) -> bool:
         raise
     except OSError:  # another file system, another owner, too many links
         return False
-    if is_plain_file(new) and new.lstat().st_uid == os.getuid():
+    if new.lstat().st_uid == os.getuid() and not new.is_symlink():
         return True
-    new.unlink()
+    new.unlink()  # moved here from another user's folder
     return False
 
 
-def _clone_or_copy(blob: Path, new: Path) -> None:
-    try:
-        handle = open_plain(blob.parent, blob)
-    except ValueError as error:
-        raise FileNotFoundError(f"{blob} was replaced") from error
-    with os.fdopen(handle, "rb") as source, new.open("wb") as target:
+def _clone_or_copy(source: Folder, digest: str, new: Path) -> None:
+    with os.fdopen(source.open(source.blob(digest)), "rb") as blob, new.open("wb") as target:
         try:
-            fcntl.ioctl(target.fileno(), FICLONE, source.fileno())
+            fcntl.ioctl(target.fileno(), FICLONE, blob.fileno())
         except OSError:
-            shutil.copyfileobj(source, target, 2**20)
+            shutil.copyfileobj(blob, target, 2**20)
         os.fchmod(target.fileno(), 0o444)

@@ -14,8 +14,8 @@ from pathlib import Path
 from classlens.cache import CACHE
 from classlens.digest import digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.job import digest_of_raw
-from classlens.store.refusals import explained_refusals
 from classlens.store.store import Store
 
 
@@ -48,7 +48,7 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
     # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
     # files have another manifest: a look with another config leaves that of a run under way alone.
     digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{_short(paths)}" / "manifest.txt"
-    with explained_refusals(store.root, manifest.parent):
+    with explained_disk_errors(store.root, manifest.parent):
         _write(manifest, f"{len(paths):,} files\n{digest}\n", paths)
     return RawFiles(list(paths), digest, str(manifest))
 

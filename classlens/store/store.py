@@ -1,44 +1,35 @@
-"""The store: action records (key -> outputs) over blobs (content digest -> bytes).
+"""The store: a folder for each user, where that user alone writes and from which all read.
 
-Layout under the root:
-    actions/ab/abcd...json   one record per key, written last, so that a record never names a blob that is not there
-    blobs/ab/abcd...         contents under their digests, read-only
-    roots/*.jsonl            what each working directory shows of the store (what garbage collection keeps)
-    locks/                   keys that jobs compute
+    STORE/u<uid>/            see `classlens.store.folder`
 
-Nothing in it is trusted, since others may write to a shared store; see `classlens.store.trust`.
+A key is looked up in one's own folder, then in the others'; what is found there is taken over. A store of
+the layout before this one (actions/ and blobs/ at its top) is read as one more folder of others.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
 import logging
 import os
 import re
 import stat
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
-from datetime import datetime
+from contextlib import ExitStack, contextmanager
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 from classlens.cache import CACHE
-from classlens.digest import digest_file
-from classlens.store import inside
-from classlens.store.inside import require_plain_folder
-from classlens.store.lock import locked
+from classlens.digest import digest_file, write_atomically
+from classlens.errors import InputError
+from classlens.store.disk_errors import ANOTHER_STORE, DENIED, explained_disk_errors
+from classlens.store.folder import Folder, Record, make_folder, require_digest
+from classlens.store.lock import locked, take
 from classlens.store.memory import DigestMemory
-from classlens.store.place import prepared, put
-from classlens.store.refusals import explained_refusals
-from classlens.store.roots import Root, Roots, noting
-from classlens.store.trust import is_digest, is_plain_file, require_digest
+from classlens.store.place import prepared, put, workspace
+from classlens.store.placed import Placed, PlacedFiles
 
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
-
-_SHARD = re.compile("[0-9a-f]{2}")
 
 log = logging.getLogger(__name__)
 
@@ -48,132 +39,100 @@ def store_path(configured: str | None) -> Path:
     return Path(os.environ.get(STORE_VARIABLE) or configured or DEFAULT_STORE).absolute()
 
 
-@dataclass(frozen=True)
-class Output:
-    """One output of an action."""
-
-    name: str
-    digest: str
-    size: int
-    """Bytes."""
-
-
-@dataclass(frozen=True)
-class Record:
-    """What an action made, from what, and how."""
-
-    key: str
-    job: str
-    wildcards: dict[str, str]
-    parts: dict[str, Any]
-    """The key's parts, see `JobKey`."""
-    sources: dict[str, list[str]]
-    """Paths of the inputs as the job saw them, in the order of the key's input digests."""
-    outputs: list[Output]
-    provenance: dict[str, Any]
-    """Code commit, start, seconds, host, user, device."""
-
-
 class Store:
     """A content-addressed store of artifacts.
 
     Safe for many processes and machines at once: everything appears under its final name by one rename.
 
-    What it remembers of files' digests lies in the working directory, and that of linked results in a folder of the
-    store where this user alone writes: a memory of many users could be made to lie.
-
     Args:
         root: its folder; made when first written to.
 
     Raises:
-        InputError: a folder inside of it is a link.
-        OSError: see `classlens.store.refusals` for what users are told.
+        OSError: see `classlens.store.disk_errors` for what users are told.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.own = root / f"u{os.getuid()}"
-        self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite", DigestMemory(self.own / "digests.sqlite"))
+        self.own = Folder(root / f"u{os.getuid()}", is_own=True)
+        own = self.own.path
+        shared = DigestMemory(own / "digests.sqlite") if not os.path.lexists(own) or _is_private(own) else None
+        self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite", shared)
 
-    def roots(self, folder: Path | None = None) -> Roots:
-        """Return what a working directory (default: the current one) shows of the store."""
-        return Roots(self.root / "roots", (folder or Path.cwd()).resolve())
+    @cached_property
+    def others(self) -> list[Folder]:
+        """Other users' folders."""
+        try:
+            with os.scandir(self.root) as entries:
+                found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        users = [path for path in sorted(found) if re.fullmatch(r"u\d{1,10}", path.name) and path != self.own.path]
+        honest = [path for path in users if f"u{path.lstat().st_uid}" == path.name]
+        return [Folder(path, is_own=False) for path in [*honest, *([self.root] if self.has_layout_before else [])]]
 
-    def blob(self, digest: str) -> Path:
-        """Return the path of a blob, which need not exist."""
-        return self._entry("blobs", require_digest(digest), "")
+    @property
+    def has_layout_before(self) -> bool:
+        """Whether records lie at the top, as they did before users had folders."""
+        return (self.root / "actions").is_dir()
 
-    def action(self, key: str) -> Path:
-        """Return the path of an action record, which need not exist."""
-        return self._entry("actions", require_digest(key), ".json")
-
-    def _entry(self, kind: str, digest: str, suffix: str) -> Path:
-        for folder in (self.root / kind, self.root / kind / digest[:2]):
-            require_plain_folder(folder)
-        return folder / f"{digest}{suffix}"
-
-    def files(self, kind: str) -> Iterator[Path]:
-        """Yield the files of `actions` or `blobs`; links, folders and foreign names are none of a store's.
-
-        Args:
-            kind: either folder.
-        """
-        for folder in _shards(self.root / kind):
-            with os.scandir(folder) as entries:
-                names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-            yield from (folder / name for name in names if is_digest(name.removesuffix(".json")))
-
-    def leftovers(self) -> Iterator[Path]:
-        """Yield what a process that was killed left of a record or blob, and what was set aside of either."""
-        for kind in ("actions", "blobs"):
-            for folder in _shards(self.root / kind):
-                yield from folder.glob(".*")
-
-    def locks(self) -> Iterator[Path]:
-        """Yield the files of locks, held or not."""
-        require_plain_folder(self.root / "locks")
-        yield from filter(is_plain_file, (self.root / "locks").glob("*.lock"))
-
-    def remove(self, path: Path) -> None:
-        """Remove a file of the store, if it is there."""
-        inside.remove(self.root, path)
+    def placed(self, working: Path | None = None) -> PlacedFiles:
+        """Return what was placed in a working directory (default: the current one)."""
+        return PlacedFiles((working or Path.cwd()).resolve(), self.root)
 
     def find(self, key: str) -> Record | None:
-        """Return the record of a key, None if no job with this key has been computed."""
-        path = self.action(key)
-        try:
-            return _read_record(inside.read_text(inside.open_plain(self.root, path)), key)
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            # What a terminal would obey is written out.
-            log.warning("record %s is damaged (%r); it is made anew", path, str(error))
-            return None
+        """Return the record of a key, None if nobody has computed it."""
+        return next((record for folder in (self.own, *self.others) if (record := folder.find(key))), None)
 
-    def records(self) -> Iterator[Record]:
-        """Yield every readable record."""
-        for path in self.files("actions"):
-            record = self.find(path.stem)
-            if record is not None:
-                yield record
+    def records(self) -> Iterator[tuple[Folder, Record]]:
+        """Yield every readable record of every user, each key once."""
+        seen = set()
+        for folder in (self.own, *self.others):
+            for record in folder.records():
+                if record.key not in seen:
+                    seen.add(record.key)
+                    yield folder, record
 
-    def intact(self, digest: str) -> bool:
-        """Tell whether a blob is there with the content that its name promises.
+    def has(self, digest: str, size: int) -> bool:
+        """Tell whether a blob is there: one's own with the content that its name promises, or one of another user.
 
-        A blob with the size and times that it had when it was last read is taken as unchanged. A damaged blob is named
-        in the log and taken away.
+        An own blob with the size and times that it had when it was last read is taken as unchanged; a damaged one is
+        named in the log. What another user has is read when it is taken over.
         """
-        path = self.blob(digest)
-        self._set_aside(path)
+        return self._has_own(digest) or any(folder.holds(digest, size) for folder in self.others)
+
+    def has_all(self, record: Record) -> bool:
+        """Tell whether all outputs of an action are there, see `has`."""
+        return all(self.has(digest, size) for digest, size in {(one.digest, one.size) for one in record.outputs})
+
+    def _has_own(self, digest: str) -> bool:
+        blob = self.own.blob(digest)
         try:
-            # Another user can write to a blob of theirs and give it a name more.
-            found = self.memory.digest(path, linked=path.lstat().st_uid == os.getuid())
+            found = self.memory.digest(blob, linked=blob.lstat().st_uid == os.getuid())
         except FileNotFoundError:
             return False
         if found != digest:
-            log.warning("blob %s is damaged (its content is %s); it is made anew", path, found)
-            self.remove(path)
+            log.warning("blob %s is damaged (its content is %s); it is made anew", blob, found)
         return found == digest
+
+    def holder(self, digest: str, size: int) -> Folder | None:
+        """Return a folder that has a blob: one's own, if it can be brought there."""
+        if self._has_own(digest):
+            return self.own
+        for folder in (folder for folder in self.others if folder.holds(digest, size)):
+            try:
+                with workspace() as place, prepared(folder, digest, place / "blob", self.memory) as new:
+                    self.require_own_folder()
+                    self.own.move_in(new, digest)
+            except FileNotFoundError:
+                log.warning("%s has another content than its name says; it is passed over", folder.blob(digest))
+                continue
+            except OSError as error:
+                if error.errno in DENIED:  # a store that may only be read
+                    return folder
+                raise
+            self.memory.remember(self.own.blob(digest), digest)
+            return self.own
+        return None
 
     def restore(self, record: Record, destinations: Mapping[str, Path], *, replace: bool = True) -> bool:
         """Place an action's outputs at their destinations, all of them or none.
@@ -181,7 +140,7 @@ class Store:
         Each is listed and gets its name while the list is held, so that whoever holds it finds the two in accord.
 
         Args:
-            record: of the action.
+            record: of the action; one of another user is noted in one's own folder.
             destinations: paths by the outputs' names.
             replace: what is at a destination; else nothing is placed there.
 
@@ -191,29 +150,40 @@ class Store:
         Raises:
             InputError: a destination's folder may not be written to, or its disk is full.
         """
-        digests = {output.name: output.digest for output in record.outputs}
-        if set(digests) != set(destinations) or not all(map(self.intact, set(digests.values()))):
+        outputs = {output.name: output for output in record.outputs}
+        if set(outputs) != set(destinations):
             return False
-        sizes = {output.name: output.size for output in record.outputs}
         with ExitStack() as stack:
             ready = {}
-            for name, destination in destinations.items():
+            for name, path in destinations.items():
                 try:
-                    with explained_refusals(self.root, destination.parent, sizes[name]):
-                        ready[name] = stack.enter_context(prepared(self.blob(digests[name]), destination, self.memory))
+                    with explained_disk_errors(self.root, path.parent, outputs[name].size):
+                        holder = self.holder(outputs[name].digest, outputs[name].size)
+                        if holder is None:
+                            return False
+                        context = prepared(holder, outputs[name].digest, path, self.memory)
+                        ready[name] = stack.enter_context(context)
                 except FileNotFoundError:  # collected or replaced meanwhile
                     return False
-            roots, is_held = self.roots(), False
-            with noting(self.root):
-                self.make_folder(self.root / "roots")
-                stack.enter_context(roots.held())
-                is_held = True
+            files = self.placed()
+            with going_on_if_denied(self.root):
+                self.note_working_directory(files.working)
+                if not self.own.action(record.key).exists():
+                    self.own.write(record)
+            stack.enter_context(files.held())
             wanted = {name: path for name, path in destinations.items() if replace or not os.path.lexists(path)}
-            if is_held:
-                roots.append({str(path): Root(record.key, digests[name]) for name, path in wanted.items()})
+            files.append({str(path): Placed(record.key, outputs[name].digest) for name, path in wanted.items()})
             for name, path in wanted.items():
-                put(ready[name], path, self.memory, digests[name], replace=replace)
+                put(ready[name], path, self.memory, outputs[name].digest, replace=replace)
         return True
+
+    def note_working_directory(self, working: Path) -> None:
+        """Note that a working directory shows what is in one's own folder."""
+        root = self.own.path / "roots" / hashlib.sha256(str(working).encode()).hexdigest()[:32]
+        if not root.exists():
+            self.require_own_folder()
+            make_folder(root.parent)
+            write_atomically(root, f"{working}\n")
 
     def take(self, path: Path) -> tuple[str, int]:
         """Move a finished file into the store.
@@ -222,115 +192,73 @@ class Store:
             its digest and size in bytes.
         """
         digest, size = digest_file(path), path.stat().st_size
-        if self.intact(digest):
+        if self._has_own(digest):
             path.unlink()
             return digest, size
-        blob = self.blob(digest)
-        with explained_refusals(self.root, needed=size):
-            self.make_folder(blob.parent)
-            moved = inside.move_in(self.root, path, blob)
-        self.memory.remember(blob, digest, moved)
+        with explained_disk_errors(self.root, needed=size):
+            self.require_own_folder()
+            self.own.move_in(path, digest)
+        self.memory.remember(self.own.blob(digest), digest)
         return digest, size
-
-    def commit(self, record: Record) -> None:
-        """Write a record; from now on its key is a hit."""
-        path = self.action(record.key)
-        self.make_folder(path.parent)
-        self._set_aside(path)
-        inside.write_text(self.root, path, json.dumps(asdict(record), indent=1))
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold a key: a second job with the same key waits and then finds the result.
+        """Hold a key: a second job of this user with the same key waits and then finds the result.
 
         The lock falls with its process, however that ends.
         """
-        self.make_folder(self.root / "locks")
-        path = self.root / "locks" / f"{require_digest(key)}.lock"
-        with (
-            inside.opened_place(self.root, path) as place,
-            locked(place, why="another job computes the same; waiting for it"),
-        ):
+        self.require_own_folder()
+        make_folder(self.own.path / "locks")
+        path = self.own.path / "locks" / f"{require_digest(key)}.lock"
+        with locked(path, why="another job computes the same; waiting for it"):
             yield
 
-    def _set_aside(self, path: Path) -> None:
-        """Move away what stands in a file's place and is none."""
-        if os.path.lexists(path) and not is_plain_file(path):
-            log.warning("%s is no file; it is set aside", path)
-            inside.rename(self.root, path, f".{path.name}-{uuid.uuid4().hex}")
+    def require_locks(self) -> None:
+        """Take a lock in the store, if it may be written to: a run says what is wrong with locks before its jobs do.
 
-    def make_folder(self, folder: Path) -> None:
-        """Make a folder with the root's permissions, so that a group that shares the root shares all of it.
-
-        Args:
-            folder: inside of the root, which is made, too.
+        Raises:
+            InputError: its file system grants none.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        if not os.path.lexists(self.own):
-            with suppress(OSError):
-                self.own.mkdir(0o700)
-                self.own.chmod(0o755)
-        inside.make_folder(self.root, folder, stat.S_IMODE(self.root.stat().st_mode))
+        with going_on_if_denied(self.root):
+            self.require_own_folder()
+            make_folder(self.own.path / "locks")
+            if (handle := take(self.own.path / "locks" / "run.lock")) is not None:
+                os.close(handle)
+
+    def require_own_folder(self) -> None:
+        """Make this user's folder where it is missing.
+
+        Raises:
+            InputError: what stands there is no folder of this user, or others may write to it.
+        """
+        own = self.own.path
+        if not os.path.lexists(own):
+            make_folder(own)
+        if not _is_private(own):
+            raise InputError(
+                f"{own} must be a folder of yours to which nobody else may write: remove it, or `chmod go-w` it if it "
+                f"is yours, or {ANOTHER_STORE}"
+            )
 
 
-def _shards(parent: Path) -> list[Path]:
-    """Return the folders of records or blobs, which two digits name."""
-    require_plain_folder(parent)
+def _is_private(folder: Path) -> bool:
+    """Tell whether a folder is this user's, and nobody else may write to it."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+@contextmanager
+def going_on_if_denied(store: Path) -> Iterator[None]:
+    """Go on where a store may only be read: results can be used, but not noted as in use."""
     try:
-        with os.scandir(parent) as entries:
-            folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-    return sorted(folder for folder in folders if _SHARD.fullmatch(folder.name))
+        yield
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
+        _say_unnoted(store)
 
 
-def _read_record(text: str, key: str) -> Record:
-    """Read a record.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError, OverflowError: it is damaged, or of another key.
-    """
-    fields = inside.parsed(text)
-    record = Record(**{**fields, "outputs": [Output(**output) for output in fields["outputs"]]})
-    if record.key != key:
-        raise ValueError(f"it is of the key {record.key!r}")
-    inputs = record.parts["inputs"]
-    for digest in (*(output.digest for output in record.outputs), *(item for name in inputs for item in inputs[name])):
-        require_digest(digest)
-    counts = {name: len(paths) for name, paths in record.sources.items()}
-    if counts != {name: len(digests) for name, digests in inputs.items()}:
-        raise ValueError("its sources do not fit its inputs")
-    texts = [record.job, *record.wildcards.values(), *(path for paths in record.sources.values() for path in paths)]
-    texts += [output.name for output in record.outputs]
-    _require_provenance(record.provenance)
-    _require_parts(record.parts)
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("a name or path in it is no text")
-    if not all(isinstance(output.size, int) and 0 <= output.size < 2**63 for output in record.outputs):
-        raise ValueError("a size in it is no number of bytes")
-    return record
-
-
-def _require_provenance(made: Mapping[str, Any]) -> None:
-    """Refuse a provenance that cannot be shown, or whose times are none."""
-    for notes in (made, *made.get("accepted", [])):
-        if not all(isinstance(notes[name], str) for name in ("started", "host", "user")):
-            raise ValueError("its provenance says not when or where it was made")
-        if not isinstance(notes["commit"], str | None):
-            raise ValueError("the commit in it is no text")
-        datetime.fromisoformat(notes["started"]).timestamp()
-    for notes in made.get("accepted", []):
-        require_digest(notes["from"]), require_digest(notes["to"])
-    if not isinstance(made["seconds"], int | float) or not abs(made["seconds"]) < 2**40:
-        # Below zero where a clock was set back meanwhile.
-        raise ValueError("the seconds in it are no number")
-
-
-def _require_parts(parts: Mapping[str, Any]) -> None:
-    """Refuse parts of a key that are not of the kinds that `JobKey` has."""
-    kinds = {"functions": dict, "code": str, "modules": dict, "libraries": dict, "inputs": dict, "outputs": list}
-    for name, kind in kinds.items():
-        if not isinstance(parts[name], kind):
-            raise TypeError(f"{name} of its key are no {kind.__name__}")
-    if "config" not in parts:
-        raise KeyError("config")
+@cache
+def _say_unnoted(store: Path) -> None:
+    """Say it once."""
+    log.warning("you may not write to the store %s: what you use of it is not noted, and may be collected", store)

@@ -6,17 +6,16 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from classlens.cache import CACHE
 from classlens.digest import digest_file
+from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.lock import POLL_SECONDS, WORDLESS_SECONDS, take
-from classlens.store.place import prepared, put
-from classlens.store.refusals import explained_refusals
-from classlens.store.roots import Root, Roots, noting
-from classlens.store.store import Store
-from classlens.store.workspace import clear_work
+from classlens.store.place import clear_work, prepared, put
+from classlens.store.placed import Placed
+from classlens.store.store import Store, going_on_if_denied
 
 CHANGED_SUFFIX = ".changed"
 LOOK_VARIABLE = "CLASSLENS_LOOK"
@@ -97,7 +96,7 @@ def changed_results(root: Path, working: Path) -> list[Path]:
         root: the store's folder.
         working: the working directory.
     """
-    with explained_refusals(root):
+    with explained_disk_errors(root):
         return [working / path for path in _changed(Store(root), working)] if root.exists() else []
 
 
@@ -116,30 +115,28 @@ def verify_workdir(root: Path, working: Path) -> list[Path]:
     Returns:
         the files that were set aside, under their former names.
     """
-    with explained_refusals(root):
-        return _verify_workdir(Store(root), working) if root.exists() else []
+    with explained_disk_errors(root):
+        store = Store(root)
+        store.require_locks()
+        return _verify_workdir(store, working)
 
 
 def _verify_workdir(store: Store, working: Path) -> list[Path]:
-    roots = store.roots(working)
-    with noting(store.root):
-        if not roots.exists():
-            _adopt(store, working)
-        else:
-            roots.compact()
+    files = store.placed(working)
+    with files.held():
+        files.compact()
+    if files.file.exists():  # it may have been moved here
+        with going_on_if_denied(store.root):
+            store.note_working_directory(files.working)
     changed = set_aside(store, working, _changed(store, working))
     clear_work(working)
     return changed
 
 
 def _changed(store: Store, working: Path) -> list[str]:
-    present = _present(store.roots(working).all(), working)
+    present = store.placed(working).present()
     found = store.memory.digests([working / path for path in present], linked=True)
     return [path for (path, placed), digest in zip(present.items(), found, strict=True) if digest != placed.digest]
-
-
-def _present(placed: Mapping[str, Root], working: Path) -> dict[str, Root]:
-    return {path: root for path, root in placed.items() if (working / path).is_file()}
 
 
 def set_aside(store: Store, working: Path, suspects: Iterable[str]) -> list[Path]:
@@ -155,36 +152,35 @@ def set_aside(store: Store, working: Path, suspects: Iterable[str]) -> list[Path
     Returns:
         what was moved, under its former names.
     """
-    roots = store.roots(working)
+    files = store.placed(working)
     changed, lost = [], set()
     for path in suspects:
         file = working / path
-        with ExitStack() as stack:
-            with noting(store.root):
-                stack.enter_context(roots.held())
-            placed = _present(roots.all(), working)
+        with files.held():
+            placed = files.present()
             if path not in placed or digest_file(file) == placed[path].digest:
                 continue
             log.warning("%s was changed since it was made: set aside as %s%s", file, file.name, CHANGED_SUFFIX)
             changed.append(file)
             os.replace(file, f"{file}{CHANGED_SUFFIX}")
-            digest = placed[path].digest
+            record, digest = store.find(placed[path].key), placed[path].digest
+            size = next((one.size for one in record.outputs if one.digest == digest), 0) if record else 0
             with suppress(FileNotFoundError):
-                if store.intact(digest):
-                    with prepared(store.blob(digest), file, store.memory) as new:
+                if (holder := store.holder(digest, size)) is not None:
+                    with prepared(holder, digest, file, store.memory) as new:
                         put(new, file, store.memory, digest)
                     continue
             lost.add(path)
-    for path in _made_from(lost, _present(roots.all(), working), store):
+    for path in _made_from(lost, files.present(), store):
         (working / path).unlink(missing_ok=True)
     return changed
 
 
-def _made_from(lost: set[str], present: Mapping[str, Root], store: Store) -> set[str]:
+def _made_from(lost: set[str], present: Mapping[str, Placed], store: Store) -> set[str]:
     """Return the files that were made from lost ones, directly or through others."""
     if not lost:
         return set()
-    records = {path: store.find(root.key) for path, root in present.items()}
+    records = {path: store.find(placed.key) for path, placed in present.items()}
     sources = {
         path: {source for names in record.sources.values() for source in names}
         for path, record in records.items()
@@ -196,20 +192,3 @@ def _made_from(lost: set[str], present: Mapping[str, Root], store: Store) -> set
         reached = {path for path, own in sources.items() if own & reached and path not in found}
         found |= reached
     return found - lost
-
-
-def _adopt(store: Store, working: Path) -> None:
-    """Recognise the results of a working directory of the same owner that was moved or copied here.
-
-    Files that were deleted after use (shards) are recognised by what was made from them.
-    """
-    lists = [other for other in Roots.of_store(store.root / "roots") if other.trusted(working)]
-    known = {(path, root) for other in lists for path, root in other.listed(working).items()}
-    there = sorted((entry for entry in known if (working / entry[0]).is_file()), key=lambda entry: entry[0])
-    digests = store.memory.digests([working / path for path, _ in there])
-    found = {path: root for (path, root), digest in zip(there, digests, strict=True) if root.digest == digest}
-    records = [record for key in {root.key for root in found.values()} if (record := store.find(key))]
-    used = {digest for record in records for digests in record.parts["inputs"].values() for digest in digests}
-    gone = {path: root for path, root in known if root.digest in used and not (working / path).exists()}
-    if found:
-        store.roots(working).add({**gone, **found})

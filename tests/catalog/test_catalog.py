@@ -24,9 +24,8 @@ from classlens.data.source import Source
 from classlens.declared import load
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
-from classlens.report import ReportedJobs
+from classlens.params import JobParams, ReportedJobs
 from classlens.store.code import fingerprint
-from classlens.store.job import JobParams
 from classlens.store.key import DISTRIBUTIONS
 
 FACTS = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": True, "class_token_pooling": True}

@@ -15,8 +15,8 @@ from classlens.extraction.extract import extract_shard
 from classlens.extraction.gather import gather
 from classlens.figures.logit_increment import logit_increment
 from classlens.store.job import run_job
+from classlens.store.place import work_folder
 from classlens.store.store import Store
-from classlens.store.workspace import work_folder
 
 MODELS = {"small": 2, "large": 3}
 
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up(real_job, disk, place, tmp_path):
     assert resize(f"{int(used.split()[0]) + size // 2}k")
     with pytest.raises(InputError, match=r"is full: .* make room"):
         run_job(job, work, store)
-    assert len(list(store.records())) == (place == "results")
+    assert len(list(store.own.records())) == (place == "results")
     assert [path for path in Path("results").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
     assert resize("64m")
     assert run_job(job, work if place == "the store" else refuse, store) == (place == "the store")

@@ -102,7 +102,7 @@ def contents(workflow: Workflow) -> dict[str, str]:
 
 
 def gpu_records(store: Store) -> list[Record]:
-    return [record for record in store.records() if record.job in GPU_JOBS]
+    return [record for record in store.own.records() if record.job in GPU_JOBS]
 
 
 def span(record: Record) -> tuple[datetime, datetime]:
@@ -142,14 +142,14 @@ def test_shards_ran_on_both_nodes_and_no_two_jobs_at_once_on_one_device(runs: tu
 @needs_slurm
 def test_packed_data_sets_are_decoded_by_several_jobs(runs: tuple[Workflow, Workflow]) -> None:
     _, remote = runs
-    parts = [record for record in remote.opened_store().records() if record.job == "pixels_part"]
+    parts = [record for record in remote.opened_store().own.records() if record.job == "pixels_part"]
     assert [record.wildcards["dataset"] for record in parts].count("parquet") == len(parts) // 2 == 2
 
 
 @needs_slurm
 def test_jobs_without_gpu_got_none(runs: tuple[Workflow, Workflow]) -> None:
     _, remote = runs
-    others = [record for record in remote.opened_store().records() if record.job not in GPU_JOBS]
+    others = [record for record in remote.opened_store().own.records() if record.job not in GPU_JOBS]
     assert len({record.job for record in others}) > 6
     assert {record.provenance["visible_devices"] for record in others} == {None}
     assert all(record.provenance["batch_job"] for record in others)

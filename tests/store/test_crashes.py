@@ -14,9 +14,9 @@ from classlens.digest import digest_file
 from classlens.errors import InputError
 from classlens.store import gc, memory
 from classlens.store.job import run_job
+from classlens.store.place import work_folder
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
-from classlens.store.workspace import work_folder
 
 STEPS = ("replace", "rename", "link", "utime", "chmod", "fchmod", "fsync", "mkdir", "unlink", "rmdir")
 """Calls by which the store, its locks and temporary folders change a file system."""
@@ -71,10 +71,10 @@ def require_sound(store, project):
     """Nothing half done counts: results and store are whole, and a rerun has the same bytes."""
     out = Path("results/out.txt")
     assert not out.exists() or out.read_text() == "abab"
-    for blob in store.files("blobs"):
+    for blob in store.own.files("blobs"):
         assert digest_file(blob) == blob.name
-    for record in store.records():
-        assert all(store.blob(output.digest).is_file() for output in record.outputs)
+    for record in store.own.records():
+        assert all(store.own.blob(output.digest).is_file() for output in record.outputs)
     verify_workdir(store.root, Path.cwd())
     run_job(job_of(project), compute, store)
     assert out.read_text() == "abab"

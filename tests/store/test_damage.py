@@ -39,7 +39,7 @@ def test_results_that_show_a_bad_blob_are_made_anew(project, store, tmp_path, mo
     run_job(job_of(project), refuse, store)
     run_job(job_of(project, source="results/out.txt", result="results/next.txt"), compute, store)
     monkeypatch.chdir(here)
-    [blob] = (store.root / "blobs").glob(f"*/{digest_bytes(b'abab')}")
+    [blob] = (store.own.path / "blobs").glob(f"*/{digest_bytes(b'abab')}")
     rot(blob)
     damaged, changed = verified(store)
     assert damaged == [blob]
@@ -57,7 +57,7 @@ def test_results_that_show_a_bad_blob_are_made_anew(project, store, tmp_path, mo
 def test_a_whole_copy_of_a_bad_blob_stays(project, store, monkeypatch):
     monkeypatch.setattr("classlens.store.place._link", lambda *_: False)
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     rot(blob)
     assert verified(store) == ([blob], {})
     assert Path("results/out.txt").read_text() == "abab"
@@ -80,7 +80,7 @@ def test_results_of_anothers_directory_are_left_alone(project, store, tmp_path, 
     run_job(job_of(project), compute, store)
     os.chown(Path.cwd(), 12345, -1)
     monkeypatch.chdir(tmp_path)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     rot(blob)
     assert verified(store) == ([blob], {})
     assert (tmp_path / "working/results/out.txt").exists()

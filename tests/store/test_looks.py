@@ -11,8 +11,7 @@ from double_job import compute, job_of, refuse
 from classlens.digest import digest_file
 from classlens.store import gc, lock, workdir
 from classlens.store.job import run_job
-from classlens.store.memory import DigestMemory
-from classlens.store.roots import Root
+from classlens.store.placed import Placed
 from classlens.store.workdir import changed_results, free, hold, set_aside, verify_workdir
 
 FORK = multiprocessing.get_context("fork")
@@ -71,7 +70,7 @@ def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatc
     seen = []
 
     def looked(new, destination, memory, digest, **options):
-        seen.append((store.roots().get(destination).digest == digest, elsewhere(can_hold_list, store)))
+        seen.append((store.placed().get(destination).digest == digest, elsewhere(can_hold_list, store)))
         return put(new, destination, memory, digest, **options)
 
     put = workdir.put
@@ -83,7 +82,7 @@ def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatc
 
 def can_hold_list(store):
     try:
-        with lock.locked(store.roots().lock, seconds=0):
+        with lock.locked(store.placed().lock, seconds=0):
             return True
     except TimeoutError:
         return False
@@ -96,18 +95,18 @@ def test_entries_that_are_added_while_a_run_looks_results_over_stay(project, sto
         workdir, "_changed", lambda *_: run_job(job_of(project, times=3, result="results/b.txt"), compute, store) and []
     )
     verify_workdir(store.root, Path.cwd())
-    assert set(store.roots().all()) == {"results/out.txt", "results/b.txt"}
+    assert set(store.placed().all()) == {"results/out.txt", "results/b.txt"}
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
 
 def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, store):
     for times in (2, 3, 2, 3, 2, 3, 2):
         run_job(job_of(project, times=times), compute, store)
-    lines = len(store.roots()._file.read_text().splitlines())
+    lines = len(store.placed().file.read_text().splitlines())
     verify_workdir(store.root, Path.cwd())
-    assert len(store.roots()._file.read_text().splitlines()) < lines
-    assert store.roots().get(OUT) == Root(
-        *next((r.key, r.outputs[0].digest) for r in store.records() if r.outputs[0].size == 4)
+    assert len(store.placed().file.read_text().splitlines()) < lines
+    assert store.placed().get(OUT) == Placed(
+        *next((r.key, r.outputs[0].digest) for r in store.own.records() if r.outputs[0].size == 4)
     )
 
 
@@ -168,26 +167,24 @@ def test_verification_sets_nothing_aside_beside_a_run(project, store, tmp_path):
     assert verified() == {Path.cwd() / OUT: True}
 
 
-def test_collection_takes_locks_that_nobody_holds_and_what_was_set_aside(project, store):
+def test_collection_takes_locks_that_nobody_holds_and_what_is_unfinished(project, store):
     run_job(job_of(project), compute, store)
     old = time.time() - 2 * gc.GRACE
-    locks = set(store.locks())
+    locks = set((store.own.path / "locks").glob("*.lock"))
     assert len(locks) == 1
-    for path in (*locks, (store.root / "locks") / f"{'1' * 64}.lock"):
+    for path in (*locks, (store.own.path / "locks") / f"{'1' * 64}.lock"):
         path.touch()
         os.utime(path, (old, old))
-    [blob] = store.files("blobs")
-    aside = [blob.with_name(f".{blob.name}-{kind}") for kind in ("file", "link", "folder", "fresh")]
-    aside[0].touch(), aside[1].symlink_to(blob), (aside[2] / "sub").mkdir(parents=True), aside[3].touch()
-    for path in aside[:3]:
-        os.utime(path, (old, old), follow_symlinks=False)
+    [blob] = store.own.files("blobs")
+    left, fresh = blob.with_name(".new-left"), blob.with_name(".new-fresh")
+    left.touch(), fresh.touch()
+    os.utime(left, (old, old))
     with store.lock("1" * 64):
         gc.collect(store)
-        assert {path.stem for path in store.locks()} == {"1" * 64}
-    assert [path for path in aside if os.path.lexists(path)] == aside[3:]
+        assert {path.stem for path in (store.own.path / "locks").glob("*.lock")} == {"1" * 64}
     gc.collect(store)
-    assert set(store.locks()) == set()
-    assert blob.exists()
+    assert not list((store.own.path / "locks").iterdir())
+    assert sorted(path.name for path in blob.parent.iterdir()) == [fresh.name, blob.name]
 
 
 def test_a_lock_that_is_collected_while_it_is_waited_for_is_that_of_its_new_file(tmp_path):
@@ -236,14 +233,3 @@ def test_a_result_restored_in_one_directory_is_not_read_again_in_others(project,
     OUT.chmod(0o644)
     OUT.write_text("rot!")  # through one name, of the same size
     assert changed_results(store.root, here) == [here / OUT]
-
-
-def test_what_others_could_write_to_is_no_memory_of_digests(tmp_path):
-    for name, mode in (("mine", 0o755), ("group's", 0o775)):
-        folder = tmp_path / name
-        folder.mkdir()
-        folder.chmod(mode)
-        memory = DigestMemory(tmp_path / f"{name}.own", DigestMemory(folder / "digests.sqlite"))
-        (tmp_path / "file").write_text("a")
-        memory.remember(tmp_path / "file", "1" * 64)
-        assert (folder / "digests.sqlite").exists() == (mode == 0o755)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from classlens.errors import InputError
-from classlens.store.job import JobParams, job_of
+from classlens.params import JobParams
+from classlens.store.job import job_of
 from classlens.store.raw import list_raw
 
 OLD = 1_000_000_000

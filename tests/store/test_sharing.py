@@ -3,6 +3,7 @@
 Root ignores modes, so other users are played by forked processes that give root's rights up.
 """
 
+import json
 import logging
 import multiprocessing
 import os
@@ -18,11 +19,12 @@ from double_job import DOUBLE, compute, job_of, refuse
 
 from classlens.errors import InputError
 from classlens.store import gc
+from classlens.store.folder import MOST_BYTES, Folder
 from classlens.store.job import is_stored, run_job
 from classlens.store.key import code_key
+from classlens.store.place import work_folder
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
-from classlens.store.workspace import work_folder
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 GROUP, ANNA, BERT = 54320, 54321, 54322
@@ -83,40 +85,47 @@ def run_in(ground, times=2, work=compute):
 
 
 @needs_root
-def test_a_group_shares_a_store_under_any_umask(ground):
-    assert as_user(ANNA, ground, run_in(ground))[0] is True
-    modes = {
-        path.relative_to(ground / "store"): stat.S_IMODE(path.stat().st_mode) for path in (ground / "store").rglob("*")
-    }
-    assert {path.parts[0] for path in modes} == {"actions", "blobs", "locks", "roots", f"u{ANNA}"}
-    for path, mode in modes.items():
-        if path.parts[0] == f"u{ANNA}":
-            assert not mode & 0o022
-            continue
-        expected = {".lock": 0o666, ".json": 0o644, ".jsonl": 0o644, "": 0o444}[path.suffix]
-        assert mode == (0o2775 if (ground / "store" / path).is_dir() else expected), path
-    shared = [path for path in (ground / "store").rglob("*") if f"u{ANNA}" not in path.parts]
-    assert {path.stat().st_gid for path in shared} == {GROUP}
+def test_users_share_a_store_and_each_writes_to_a_folder_alone(ground):
+    assert as_user(ANNA, ground, run_in(ground)) == (True, [])
+    annas, berts = (ground / f"store/u{user}" for user in (ANNA, BERT))
+    for path in [annas, *annas.rglob("*")]:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & 0o022 == 0, path
+        assert "roots" in path.parts or path.suffix in (".lock", ".sqlite") or mode & 0o444 == 0o444, path
+    before = state(annas)
     assert as_user(BERT, ground, run_in(ground, work=refuse)) == (False, [])
+    assert state(annas) == before
+    [blob] = berts.glob("blobs/*/*")
+    out = ground / str(BERT) / "results/out.txt"
+    assert out.samefile(blob)  # taken over once, and linked as one's own from then on
+    assert out.stat().st_uid == BERT
     assert as_user(BERT, ground, run_in(ground, times=3)) == (True, [])
     assert as_user(ANNA, ground, run_in(ground, times=3, work=refuse)) == (False, [])
     assert as_user(BERT, ground, lambda store: verify_workdir(store.root, Path.cwd())) == ([], [])
-
-    # BERT may take ANNA's record that nothing shows any more, and what she left of one.
-    [record, *_] = (ground / "store/actions").glob("*/*.json")
-    left = record.with_name(".new-killed")
-    left.touch()
-    os.utime(left, (1, 1))
+    seen = as_user(
+        ANNA, ground, lambda store: sorted((folder.is_own, record.key) for folder, record in store.records())
+    )
+    assert [is_own for is_own, _ in seen[0]] == [True, True]
+    # Collection, accepting and verifying are of one's own folder; what one took over stays when its first owner goes.
     shutil.rmtree(ground / str(ANNA))
-    assert as_user(BERT, ground, lambda store: gc.collect(store, older_than=0).records)[0] == 1
-    assert not left.exists()
+    assert as_user(BERT, ground, lambda store: gc.collect(store, older_than=0))[0] == gc.Collected(1, 0, 0)
+    assert len(list(annas.glob("actions/*/*"))) == 2
+    shutil.rmtree(annas)
+    assert as_user(BERT, ground, run_in(ground, times=3, work=refuse)) == (False, [])
+
+
+def state(folder):
+    return {
+        path: (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @needs_root
 def test_hits_of_a_store_that_may_only_be_read(ground):
     assert as_user(ANNA, ground, run_in(ground))[0] is True
-    for path in [ground / "store", *(ground / "store").rglob("*")]:
-        path.chmod(stat.S_IMODE(path.stat().st_mode) & 0o755)
+    (ground / "store").chmod(0o755)
 
     def hits(store):
         project = ground / "project"
@@ -127,19 +136,87 @@ def test_hits_of_a_store_that_may_only_be_read(ground):
     found, said = as_user(BERT, ground, hits, group=BERT)
     assert found == ([True, True], [False, False], [])
     assert (ground / str(BERT) / "results/b.txt").read_text() == "abab"
-    assert len([line for line in said if "cannot note what is used of it" in line]) == 1
+    assert len([line for line in said if "what you use of it is not noted" in line]) == 1
     error, _ = as_user(BERT, ground, run_in(ground, times=3), group=BERT)
     assert isinstance(error, InputError), error
     store = ground / "store"
-    assert str(error).startswith(f"{store}/locks/")
-    assert f"permission denied; {store}/locks has owner {ANNA} and mode 0755; you are {BERT}; ask its owner" in str(
-        error
+    assert str(error).startswith(
+        f"{store}/u{BERT}: permission denied; {store} has owner {ANNA} and mode 0755; you are {BERT}; ask"
     )
     assert "CLASSLENS_STORE" in str(error)
-    for path in store.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+    (ground / "store").chmod(0o700)
     error, _ = as_user(BERT, ground, run_in(ground), group=BERT)
     assert "permission denied" in str(error)
+
+
+@needs_root
+def test_a_folder_of_ones_own_that_others_prepared(ground):
+    berts = ground / f"store/u{BERT}"
+    for make in (lambda: berts.mkdir(), lambda: berts.symlink_to(ground / str(ANNA)), berts.touch):
+        make()
+        error, _ = as_user(BERT, ground, run_in(ground))
+        assert f"{berts} must be a folder of yours to which nobody else may write: remove it" in str(error)
+        berts.rmdir() if berts.is_dir() and not berts.is_symlink() else berts.unlink()
+    assert as_user(BERT, ground, run_in(ground)) == (True, [])
+
+
+@needs_root
+def test_a_hostile_folder_of_another_user(ground):
+    """Hits from honest entries; else it is passed over and named, nothing outside is touched, the rest computed."""
+    for times in range(2, 13):
+        assert as_user(ANNA, ground, run_in(ground, times=times))[0] is True
+    annas = Folder(ground / f"store/u{ANNA}", is_own=False)
+    made = {record.parts["config"]["times"]: record for record in annas.records()}
+    letter = ground / "letter.txt"
+    letter.write_text("precious")
+    letter.chmod(0o644)
+    os.utime(letter, (1, 1))
+    blob = lambda times: annas.blob(made[times].outputs[0].digest)  # noqa: E731
+    action = lambda times: annas.action(made[times].key)  # noqa: E731
+
+    def edit(times, **changes):
+        said = json.loads(action(times).read_text())
+        action(times).write_text(json.dumps(said | changes))
+
+    edit(3, outputs=[{"name": "result", "digest": "../../../letter.txt", "size": 8}])
+    edit(4, sources={"source": [["x"]]}, provenance={"seconds": 10**400})
+    action(5).unlink(), action(5).symlink_to(letter)
+    blob(6).unlink(), blob(6).symlink_to(letter)
+    blob(7).unlink(), os.mkfifo(blob(7))
+    blob(8).chmod(0o644), blob(8).write_text("evil" * 4)  # of the same size
+    action(9).unlink(), action(9).mkdir()
+    action(10).write_text("[" * 100_000)
+    os.truncate(action(11), MOST_BYTES + 1)
+    edit(12, key="1" * 64)
+    posing = ground / "store/u54399"  # of a user whose number it has not
+    shutil.copytree(annas.path / "actions", posing / "actions", symlinks=True)
+    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in [letter, *annas.path.rglob("*")]}
+
+    def runs(store):
+        project = ground / "project"
+        jobs = {times: job_of(project, times=times, result=f"results/{times}.txt") for times in range(2, 13)}
+        computed = {times: run_job(job, compute, store) for times, job in jobs.items()}
+        gc.verify(store), gc.collect(store, older_than=0), list(gc.sizes_and_ages(store.records()))
+        return computed
+
+    computed, said = as_user(BERT, ground, runs)
+    assert computed == {times: times != 2 for times in range(2, 13)}
+    for times in range(2, 13):
+        assert (ground / str(BERT) / f"results/{times}.txt").read_text() == "ab" * times
+    assert before == {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in before}
+    for path in (action(3), action(5), blob(6), blob(7), blob(8), action(9), action(10), action(11), action(12)):
+        assert any(str(path) in line for line in said), path
+
+
+@needs_root
+def test_a_shard_folder_that_is_a_link_leads_nowhere(ground):
+    assert as_user(ANNA, ground, run_in(ground))[0] is True
+    [action] = (ground / f"store/u{ANNA}/actions").glob("*/*")
+    action.parent.rename(ground / "away")
+    action.parent.symlink_to(ground / "away")
+    computed, said = as_user(BERT, ground, run_in(ground))
+    assert computed is True
+    assert any(f"{action} is no plain file" in line for line in said)
 
 
 @needs_root
@@ -180,7 +257,7 @@ def test_a_store_on_a_full_disk(project, small):
         InputError, match=rf"the disk of {store.root} is full: 2,000,000 bytes are needed, .* another store"
     ):
         run_job(job_of(project), large, store)
-    assert list(store.records()) == []
+    assert list(store.own.records()) == []
     assert not Path("results/out.txt").exists()
     assert run_job(job_of(project), compute, store)
 
@@ -191,7 +268,7 @@ def test_work_on_a_full_disk(project, store, small):
     work_folder().symlink_to(small / "work")
     with pytest.raises(InputError, match=rf"the disk of {work_folder()} is full: .* work in another directory"):
         run_job(job_of(project), large, store)
-    assert list(store.records()) == []
+    assert list(store.own.records()) == []
     assert list((small / "work").iterdir()) == []
     assert run_job(job_of(project), compute, store)
 

@@ -13,15 +13,15 @@ from double_job import DOUBLE, compute, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file, digest_json, write_atomically
 from classlens.errors import InputError
-from classlens.store import gc, place
+from classlens.store import gc, lock, place
 from classlens.store.explain import provenance_lines
 from classlens.store.job import is_stored, key_of, run_job
 from classlens.store.key import code_key, differences, library_versions
 from classlens.store.memory import DigestMemory
-from classlens.store.roots import Root, Roots
+from classlens.store.place import LOCKS, work_folder
+from classlens.store.placed import Placed, PlacedFiles
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
-from classlens.store.workspace import this_host, work_folder
 
 
 def static(root):
@@ -41,8 +41,8 @@ def test_what_is_stored_is_known_before_it_is_asked_for(project, store):
 
 def test_a_result_whose_blob_is_gone_is_not_stored(project, store):
     run_job(job_of(project), compute, store)
-    [record] = store.records()
-    store.blob(record.outputs[0].digest).unlink()
+    [record] = store.own.records()
+    store.own.blob(record.outputs[0].digest).unlink()
     assert not is_stored(job_of(project), store, static(project))
 
 
@@ -52,7 +52,7 @@ def test_second_run_is_a_hit(project, store):
     Path("results/out.txt").unlink()
     assert not run_job(job_of(project), refuse, store)
     assert Path("results/out.txt").read_text() == "abab"
-    [record] = store.records()
+    [record] = store.own.records()
     assert record.provenance["device"] == "abacus"
     assert record.wildcards == {"name": "results/out.txt"}
 
@@ -88,7 +88,7 @@ def test_reached_code_is_part_of_the_key(project, store):
 
 def test_results_and_blobs_are_read_only(project, store):
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     for path in (Path("results/out.txt"), blob):
         assert path.stat().st_mode & 0o222 == 0
     assert Path("results/out.txt").stat().st_ino == blob.stat().st_ino
@@ -105,7 +105,7 @@ def test_placed_files_are_fresh(project, store):
 def test_where_links_fail_files_are_copied(project, store, monkeypatch):
     monkeypatch.setattr(place.os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError("another file system")))
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     out = Path("results/out.txt")
     assert out.read_text() == "abab"
     assert out.stat().st_ino != blob.stat().st_ino
@@ -134,15 +134,15 @@ def test_a_failing_job_leaves_nothing(project, store):
     with pytest.raises(InputError, match="no"):
         run_job(job_of(project), fail, store)
     assert not Path("results/out.txt").exists()
-    assert not list(store.records())
+    assert not list(store.own.records())
     assert not list(work_folder().iterdir())
-    assert not list(store.root.glob("blobs/*/*"))
+    assert not list(store.own.path.glob("blobs/*/*"))
 
 
 def test_a_forgotten_output_is_an_error(project, store):
     with pytest.raises(InputError, match="without writing result"):
         run_job(job_of(project), lambda *_: None, store)
-    assert not list(store.records())
+    assert not list(store.own.records())
 
 
 def test_code_or_input_that_changes_meanwhile_is_an_error(project, store):
@@ -157,7 +157,7 @@ def test_code_or_input_that_changes_meanwhile_is_an_error(project, store):
 
 def test_a_damaged_blob_is_named_and_made_anew(project, store, caplog):
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     blob.chmod(0o644)
     blob.write_text("rot!")
     assert run_job(job_of(project), compute, store)
@@ -169,10 +169,10 @@ def test_a_damaged_blob_is_named_and_made_anew(project, store, caplog):
 
 def test_a_missing_blob_and_a_damaged_record_are_made_anew(project, store):
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     blob.unlink()
     assert run_job(job_of(project), compute, store)
-    [action] = (store.root / "actions").glob("*/*")
+    [action] = (store.own.path / "actions").glob("*/*")
     action.write_text("{")
     assert run_job(job_of(project), compute, store)
     assert not run_job(job_of(project), refuse, store)
@@ -183,10 +183,10 @@ def test_a_disk_that_fills_up_leaves_no_record(project, store, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("classlens.store.inside.os.replace", full)
+        patch.setattr("classlens.store.folder.os.replace", full)
         with pytest.raises(InputError, match=r"is full: 4 bytes are needed, [\d,]+ are free; make room"):
             run_job(job_of(project), compute, store)
-    assert not list(store.records())
+    assert not list(store.own.records())
     assert not Path("results/out.txt").exists()
     assert run_job(job_of(project), compute, store)
 
@@ -224,7 +224,7 @@ def test_a_killed_run_leaves_no_trace_in_results(project):
     os.kill(run.pid, signal.SIGKILL)
     run.join()
     store = Store(Path.cwd().parent / "store")
-    assert not list(store.records())
+    assert not list(store.own.records())
     assert not Path("results").exists()
     assert len(list(work_folder().iterdir())) == 1
     assert run_job(job_of(project), compute, store)
@@ -300,13 +300,15 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
     out = Path("results/out.txt")
     out.chmod(0o644)
     out.write_text("edited")  # the blob is the same file
-    killed, running = (Path("results") / f".placing-{this_host()}-{pid}-x" for pid in (999_999_999, os.getpid()))
+    killed, running = (Path("results") / f".placing-{digit * 32}-x" for digit in "01")
     killed.mkdir(), running.mkdir()
+    of_running = lock.take(LOCKS / f"{'1' * 32}.lock")
     assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / out]
     assert not out.exists()
     assert Path("results/out.txt.changed").read_text() == "edited"
     assert not killed.exists()
     assert running.is_dir()
+    os.close(of_running)
     assert "was changed" in caplog.text
     assert run_job(job_of(project), compute, store)
     assert out.read_text() == "abab"
@@ -316,24 +318,33 @@ def test_sweep_without_a_store(tmp_path):
     assert verify_workdir(tmp_path / "nothing", tmp_path) == []
 
 
-def test_roots_survive_a_torn_line(tmp_path):
-    (tmp_path / "roots").mkdir()
-    roots = Roots(tmp_path / "roots", tmp_path)
-    roots.add({"results/a": Root("1" * 64, "2" * 64)})
-    [file] = (tmp_path / "roots").glob("*.jsonl")
-    with file.open("a") as lines:
-        lines.write('{"path": "b", "ke')
-    assert set(roots.all()) == {"results/a"}
+def test_the_list_survives_a_torn_line(tmp_path):
     (tmp_path / "results").mkdir()
     (tmp_path / "results/a").touch()
-    roots.add({"results/a": Root("3" * 64, "2" * 64)})
-    assert roots.all()["results/a"].key == "3" * 64
+    files = PlacedFiles(tmp_path, tmp_path)
+    files.add({"results/a": Placed("1" * 64, "2" * 64)})
+    with files.file.open("a") as lines:
+        lines.write('{"path": "b", "ke')
+    assert set(files.all()) == {"results/a"}
     for _ in range(4):
-        roots.add({"results/a": Root("3" * 64, "2" * 64)})
-    roots.compact()
-    assert set(roots.shown()) == {"results/a"}
-    assert roots.all()["results/a"].key == "3" * 64
-    assert len(file.read_text().splitlines()) == 2
+        files.add({tmp_path / "results/a": Placed("3" * 64, "2" * 64)})
+        assert files.all() == {"results/a": Placed("3" * 64, "2" * 64)}
+    with files.held():
+        files.compact()
+    assert files.present() == {"results/a": Placed("3" * 64, "2" * 64)}
+    assert len(files.file.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("path", ["/etc/x", "results/../x", "x", "results", "results//x", "results/\\ud800", 7, None])
+def test_lines_of_other_places_are_none(tmp_path, path):
+    files = PlacedFiles(tmp_path, tmp_path)
+    files.file.parent.mkdir(parents=True)
+    lines = [
+        {"path": path, "key": "1" * 64, "digest": "2" * 64},
+        {"path": "results/b", "key": "../x", "digest": "2" * 64},
+    ]
+    files.file.write_text("".join(json.dumps(line).replace("\\\\", "\\") + "\n" for line in lines))
+    assert files.all() == {}
 
 
 def age(store, days):
@@ -349,7 +360,7 @@ def test_collection_spares_what_results_show(project, store):
     age(store, 2)
     assert gc.collect(store, older_than=3).records == 0
     assert gc.collect(store, dry_run=True) == gc.Collected(1, 1, 6)
-    assert len(list(store.records())) == 2
+    assert len(list(store.own.records())) == 2
     assert gc.collect(store) == gc.Collected(1, 1, 6)
     assert not run_job(job_of(project, result="results/kept.txt"), refuse, store)
     assert run_job(job_of(project, times=3, result="results/gone.txt"), compute, store)
@@ -360,7 +371,7 @@ def test_collection_spares_what_a_running_job_may_be_about_to_show(project, stor
     Path("results/out.txt").unlink()
     for limits in ({}, {"larger_than": 0}, {"older_than": 1}):
         assert gc.collect(store, **limits) == gc.Collected(0, 0, 0)
-    for path in (store.root / "actions").glob("*/*"):
+    for path in (store.own.path / "actions").glob("*/*"):
         os.utime(path, (time.time() - 3700,) * 2)
     assert gc.collect(store, dry_run=True).records == 1
     os.utime(path)
@@ -386,18 +397,18 @@ def test_collection_in_a_loop_beside_runs(project, store):
         stop.set()
         collector.join()
     assert collector.exitcode == 0
-    assert len(list(store.records())) == 12
+    assert len(list(store.own.records())) == 12
 
 
 def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch):
     run_job(job_of(project), compute, store)
     placed = []
 
-    def collected_first(blob, destination, memory):
+    def collected_first(folder, digest, destination, memory):
         if not placed:
-            blob.unlink()
+            folder.blob(digest).unlink()
         placed.append(destination)
-        return place.prepared(blob, destination, memory)
+        return place.prepared(folder, digest, destination, memory)
 
     monkeypatch.setattr("classlens.store.store.prepared", collected_first)
     assert run_job(job_of(project), compute, store)
@@ -407,13 +418,13 @@ def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch
 def test_collection_by_size_takes_the_oldest(project, store):
     for times in (3, 4, 5):
         run_job(job_of(project, times=times), compute, store)
-        age_of = store.action(key_of(job_of(project, times=times), store).digest)
+        age_of = store.own.action(key_of(job_of(project, times=times), store).digest)
         os.utime(age_of, (time.time() - (10 - times) * gc.DAY,) * 2)
     Path("results/out.txt").unlink()
-    for blob in (store.root / "blobs").glob("*/*"):
+    for blob in (store.own.path / "blobs").glob("*/*"):
         os.utime(blob, (1, 1))
     assert gc.collect(store, larger_than=18) == gc.Collected(1, 1, 6)
-    assert {record.parts["config"]["times"] for record in store.records()} == {4, 5}
+    assert {record.parts["config"]["times"] for record in store.own.records()} == {4, 5}
 
 
 def test_a_vanished_working_directory_keeps_nothing(project, store, tmp_path, monkeypatch):
@@ -424,24 +435,26 @@ def test_a_vanished_working_directory_keeps_nothing(project, store, tmp_path, mo
     assert gc.collect(store).blobs == 1
 
 
-def test_work_of_another_host_goes_a_week_after_its_last_change(project, store):
-    old = time.time() - 8 * gc.DAY
-    abandoned, written_to = (work_folder() / f"elsewhere-{number}-x" for number in (1, 2))
-    for folder in (abandoned, written_to):
+def test_work_of_a_process_that_is_gone_goes(project, store):
+    gone, runs, foreign = (work_folder() / name for name in (f"{'0' * 32}-x", f"{'1' * 32}-x", "mine-x"))
+    for folder in (gone, runs, foreign):
         (folder / "layers").mkdir(parents=True)
         (folder / "layers" / "out.h5").write_text("half")
-        for path in (folder / "layers" / "out.h5", folder / "layers", folder):
-            os.utime(path, (old, old))
-    (written_to / "layers" / "out.h5").write_text("more")
-    os.utime(written_to, (old, old))
+    LOCKS.mkdir(parents=True)
+    handle = lock.take(LOCKS / f"{'1' * 32}.lock")
     gc.collect(store)
-    assert not abandoned.exists()
-    assert written_to.exists()
+    assert not gone.exists()
+    assert runs.exists()
+    assert foreign.exists()
+    os.close(handle)
+    gc.collect(store)
+    assert not runs.exists()
+    assert not list(LOCKS.iterdir())
 
 
 def test_verification_takes_damaged_blobs_away(project, store):
     run_job(job_of(project), compute, store)
-    [blob] = (store.root / "blobs").glob("*/*")
+    [blob] = (store.own.path / "blobs").glob("*/*")
     assert gc.verify(store) == []
     stat = blob.stat()
     blob.chmod(0o644)
@@ -453,14 +466,14 @@ def test_verification_takes_damaged_blobs_away(project, store):
 
 def test_sizes_and_ages(project, store):
     run_job(job_of(project), compute, store)
-    [(record, size, days)] = gc.sizes_and_ages(store)
+    [(_, record, size, days)] = gc.sizes_and_ages(store.records())
     assert (record.job, size) == ("double", 4)
     assert 0 <= days < 0.1
 
 
 def test_records_are_readable_json(project, store):
     run_job(job_of(project), compute, store)
-    [action] = (store.root / "actions").glob("*/*.json")
+    [action] = (store.own.path / "actions").glob("*/*.json")
     record = json.loads(action.read_text())
     assert record["parts"]["inputs"] == {"source": [digest_file("source.txt")]}
     assert record["sources"] == {"source": ["source.txt"]}

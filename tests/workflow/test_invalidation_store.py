@@ -43,9 +43,9 @@ def without_weights(workflow):
     """Let the store forget weights: what follows from them cannot be known before they are there."""
     shutil.rmtree(workflow.folder / "results")
     store = workflow.opened_store()
-    for record in store.records():
+    for record in store.own.records():
         if record.job == "weights":
-            store.action(record.key).unlink()
+            store.own.action(record.key).unlink()
 
 
 def test_a_stored_result_is_no_job(workflow):

@@ -58,7 +58,7 @@ def listed(workflow):
 
 def kinds(workflow):
     """Return a record of each kind of job."""
-    return {record.job: record for record in workflow.opened_store().records()}
+    return {record.job: record for record in workflow.opened_store().own.records()}
 
 
 def again(record, folder, checkout, place=DIGITS):
@@ -89,7 +89,7 @@ def bring_back(record, store):
         for path, digest in zip(map(Path, paths), record.parts["inputs"][name], strict=True):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(store.blob(digest), path)
+                shutil.copy(store.own.blob(digest), path)
                 brought.append(path.absolute())
     return brought
 
@@ -121,7 +121,7 @@ def test_every_kind_of_job_is_killed_and_made_again(unbroken, tmp_path, monkeypa
             child.join()
         child, store = started(tmp_path / name / "killed")
         child.join(300)
-        found = {output.digest for one in store.records() for output in one.outputs}
+        found = {output.digest for one in store.own.records() for output in one.outputs}
         if child.exitcode or found != {output.digest for output in record.outputs}:
             failed.append(name)
     for path in brought:

@@ -55,7 +55,7 @@ def test_results_are_those_of_folders(workflow, kind):
 
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_jobs_are_by_part_and_raw_files_are_shards(workflow, kind):
-    records = [record for record in workflow.opened_store().records() if record.wildcards.get("dataset") == kind]
+    records = [record for record in workflow.opened_store().own.records() if record.wildcards.get("dataset") == kind]
     parts = sorted(record.parts["config"]["part"] for record in records if record.job == "pixels_part")
     assert parts == [[0, 3], [0, 4], [4, 8], [8, 9]]
     [listing] = [record for record in records if record.job == "stimuli"]

@@ -81,7 +81,7 @@ def test_numbers_are_those_of_all_images_at_once(runs, name):
 
 
 def test_all_jobs_over_images_ran_in_shards(runs):
-    whole, shards = (list(run.opened_store().records()) for run in runs)
+    whole, shards = (list(run.opened_store().own.records()) for run in runs)
     assert {record.job for record in whole if "shard" in record.wildcards} == {"extract", "look_through_tuned_lens"}
     ran = [record for record in shards if "shard" in record.wildcards and record.wildcards["model"] == "vit"]
     assert {name: sum(record.job == name for record in ran) for name in LOOKS} == {
@@ -92,7 +92,7 @@ def test_all_jobs_over_images_ran_in_shards(runs):
 
 def test_probes_of_each_block_have_a_job(runs):
     for run in runs:
-        ran = [record.wildcards for record in run.opened_store().records() if record.job == "linear_probe"]
+        ran = [record.wildcards for record in run.opened_store().own.records() if record.job == "linear_probe"]
         assert sorted(wildcards["block"] for wildcards in ran) == ["00", "01"]
 
 
@@ -108,8 +108,8 @@ def test_a_shard_is_made_anew_alone(runs):
     store = shards.opened_store()
     [record] = [
         record
-        for record in store.records()
+        for record in store.own.records()
         if record.job == "attribute_logits" and record.wildcards == {"model": "vit", "shard": "2"}
     ]
-    store.blob(record.outputs[0].digest).unlink()
+    store.own.blob(record.outputs[0].digest).unlink()
     assert shards.computes("results/vit/attribution/logit.h5") == ["attribute_logits vit 2"]

@@ -34,15 +34,16 @@ from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
 from classlens.models.architecture import with_architectures
+from classlens.params import ReportedJobs
 from classlens.perturbation.kinds import (
     ATTENTION_KINDS,
     TOKEN_KINDS,
     applicable_attention_kinds,
     require_attention_kind,
 )
-from classlens.report import ReportedJobs
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
+from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.job import digest_of_raw, job_of
 from classlens.store.lock import use_locks
 from classlens.store.module import remember
@@ -105,7 +106,9 @@ def call():
 
 def look_over_results():
     """Set aside what was changed if this is a run, and nobody else's; else say what a run would set aside."""
-    if CALL == "run" and hold(Path.cwd()):
+    with explained_disk_errors(STORE, Path.cwd()):
+        is_held = CALL == "run" and hold(Path.cwd())
+    if is_held:
         verify_workdir(STORE, Path.cwd())
         return
     if CALL == "run":

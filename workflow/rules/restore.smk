@@ -4,21 +4,29 @@ import os
 
 from contextlib import nullcontext
 from datetime import datetime
+from types import SimpleNamespace
 
-from snakemake.io import is_flagged
-from snakemake.iocontainers import Wildcards
-from snakemake.output_index import OutputIndex
-from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
-from snakemake.persistence.file import FilePersistence
-from snakemake.settings.types import PersistenceBackend
-
-from classlens.store.foresee import Task, foresee
+from classlens.store.prelink import SchedulerJob, prelink
 from classlens.store.workdir import LOOK_VARIABLE
 
 
-def tasks():
-    """Return what tells which task makes a path, None for a raw file."""
-    index = OutputIndex(list(workflow.rules))
+@cache
+def inner_parts():
+    """Return what this takes of Snakemake that its documentation does not name; all of it, before anything is linked."""
+    from snakemake.io import is_flagged
+    from snakemake.iocontainers import Wildcards
+    from snakemake.output_index import OutputIndex
+    from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+    from snakemake.persistence.file import FilePersistence
+    from snakemake.settings.types import PersistenceBackend
+
+    OutputIndex.match_producers, FilePersistence._write_record
+    return SimpleNamespace(**locals())
+
+
+def scheduler_jobs():
+    """Return what tells which of Snakemake's jobs makes a path, None for a raw file."""
+    index = inner_parts().OutputIndex(list(workflow.rules))
     known = {}
 
     @cache
@@ -29,24 +37,28 @@ def tasks():
         wildcards = makers[0].get_wildcards(path)
         name = (makers[0].name, tuple(wildcards.items()))
         if name not in known:
-            known[name] = task(makers[0], Wildcards(fromdict=wildcards))
+            known[name] = scheduler_job(
+                makers[0], inner_parts().Wildcards(fromdict=wildcards)
+            )
         return known[name]
 
     return producer
 
 
-def task(maker, wildcards):
+def scheduler_job(maker, wildcards):
     """Return what Snakemake would plan of a rule."""
     inputs, outputs = (
         filled(wildcards)[0] for filled in (maker.expand_input, maker.expand_output)
     )
     described = cache(lambda: dict(maker.params.items())["jobs"](wildcards))
 
-    return Task(
+    return SchedulerJob(
         maker.name,
         list(map(str, inputs)),
         list(map(str, outputs)),
-        frozenset(str(path) for path in outputs if is_flagged(path, "temp")),
+        frozenset(
+            str(path) for path in outputs if inner_parts().is_flagged(path, "temp")
+        ),
         lambda: with_code(described(), inputs, outputs),
         lambda path, record: note(
             path, record, maker.name, described(), sorted(map(str, inputs))
@@ -65,7 +77,7 @@ def asked_for():
 @cache
 def snakemake_s_notes():
     """Return what Snakemake keeps in files about results."""
-    return FilePersistence()
+    return inner_parts().FilePersistence()
 
 
 def note(path, record, rule_name, described, inputs):
@@ -75,7 +87,7 @@ def note(path, record, rule_name, described, inputs):
     """
     started = datetime.fromisoformat(record.provenance["started"]).timestamp()
     noted = {
-        "record_format_version": RECORD_FORMAT_VERSION,
+        "record_format_version": inner_parts().RECORD_FORMAT_VERSION,
         "rule": rule_name,
         "params": [repr(described)],
         "input": inputs,
@@ -84,7 +96,7 @@ def note(path, record, rule_name, described, inputs):
         "job_hash": hash((rule_name, record.key)),
         "incomplete": False,
     }
-    snakemake_s_notes()._write_record(path, MetadataRecord(**noted))
+    snakemake_s_notes()._write_record(path, inner_parts().MetadataRecord(**noted))
 
 
 def restore():
@@ -96,8 +108,13 @@ def restore():
     is_run, is_held = CALL == "run", CALL == "run" and hold(Path.cwd())
     with nullcontext(is_held) if is_run else free(Path.cwd(), shared=True) as is_free:
         can_link = is_free and LOOK_VARIABLE not in os.environ
-        found = foresee(
-            asked_for(), tasks(), Store(STORE), newest, link=can_link, look=not is_held
+        found = prelink(
+            asked_for(),
+            scheduler_jobs(),
+            Store(STORE),
+            newest,
+            link=can_link,
+            look=not is_held,
         )
     if found.linked:
         print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
@@ -119,6 +136,17 @@ def restore():
             print(f"{what}: {names}", file=sys.stderr)
 
 
-in_files = workflow.workflow_settings.persistence_backend == PersistenceBackend.FILE
-if workflow.is_main_process and in_files and CALL != "look":
-    as_workflow_error(restore)
+def restore_if_possible():
+    """Link what the store has; a Snakemake that moved what this takes of its inner parts does without."""
+    try:
+        # Of notes in a database it knows nothing.
+        backend = workflow.workflow_settings.persistence_backend
+        if backend == inner_parts().PersistenceBackend.FILE:
+            restore()
+    except (ImportError, AttributeError, TypeError) as error:
+        told = "stored results are not linked before planning, for this Snakemake has other inner parts"
+        print(f"{told} ({error}): jobs take them from the store", file=sys.stderr)
+
+
+if workflow.is_main_process and CALL != "look":
+    as_workflow_error(restore_if_possible)

@@ -14,18 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from classlens.store.disk_errors import explained_disk_errors
+from classlens.store.folder import Record
 from classlens.store.job import Job, flatten, key_with
 from classlens.store.key import JobKey
-from classlens.store.refusals import explained_refusals
-from classlens.store.roots import Root
-from classlens.store.store import Record, Store
+from classlens.store.placed import Placed
+from classlens.store.store import Store
 
 MOST_PASSES = 9
 """Over the times of results. One is the rule, and one more for equal results at several places."""
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class SchedulerJob:
     """What a scheduler plans at once: a rule with its wildcards, which runs one job or several.
 
     Attributes:
@@ -45,7 +46,7 @@ class Task:
 
 
 @dataclass
-class Foreseen:
+class Prelinked:
     """What a run will do.
 
     Attributes:
@@ -63,15 +64,15 @@ class Foreseen:
     untimely: list[str] = field(default_factory=list)
 
 
-def foresee(
+def prelink(
     targets: Sequence[str],
-    producer: Callable[[str], Task | None],
+    producer: Callable[[str], SchedulerJob | None],
     store: Store,
     newest: int = 0,
     *,
     link: bool = True,
     look: bool = False,
-) -> Foreseen:
+) -> Prelinked:
     """Link the stored results that targets are made from, and tell what is left to compute.
 
     Results of the working directory are expected to be as the store placed them (`classlens.store.workdir`). Of an
@@ -88,15 +89,15 @@ def foresee(
     Raises:
         InputError: a result may not be written, or its disk is full.
     """
-    with explained_refusals(store.root):
-        if next(store.files("actions"), None) is None:
-            return Foreseen()
+    with explained_disk_errors(store.root):
+        if next(store.records(), None) is None:
+            return Prelinked()
         shown = _Shown(store)
         chain = _Chain(producer, store, shown)
         for path in targets:
             chain.digest(path)
         read = chain.read_by_others()
-        found = Foreseen()
+        found = Prelinked()
         for task in list(chain.records):
             if link:
                 found.linked += _link(task, chain, read, shown, store, replace=not look)
@@ -115,15 +116,15 @@ def foresee(
 class _Chain:
     """The tasks that targets are made by, and the records of those that are stored, from raw files on."""
 
-    def __init__(self, producer: Callable[[str], Task | None], store: Store, shown: _Shown) -> None:
+    def __init__(self, producer: Callable[[str], SchedulerJob | None], store: Store, shown: _Shown) -> None:
         self._producer, self._store, self._shown = producer, store, shown
-        self.makers: dict[str, Task | None] = {}
+        self.makers: dict[str, SchedulerJob | None] = {}
         self._digests: dict[str, str | None] = {}
-        self.order: list[Task] = []
+        self.order: list[SchedulerJob] = []
         """Tasks, each behind those that it reads from."""
-        self.keys: dict[Task, dict[str, str]] = {}
+        self.keys: dict[SchedulerJob, dict[str, str]] = {}
         """Of tasks whose inputs are known: the key of each output."""
-        self.records: dict[Task, list[tuple[Job, Record]]] = {}
+        self.records: dict[SchedulerJob, list[tuple[Job, Record]]] = {}
         """Of tasks that are stored as a whole."""
 
     def digest(self, path: str) -> str | None:
@@ -146,7 +147,7 @@ class _Chain:
         """Return what tasks read that are not stored."""
         return {path for task in self.order if task not in self.records for path in task.inputs}
 
-    def _look_up(self, task: Task) -> None:
+    def _look_up(self, task: SchedulerJob) -> None:
         keys = self.keys[task] = {}
         jobs, records = list(task.jobs()), []
         for job, code in jobs:
@@ -165,7 +166,8 @@ class _Chain:
         """Tell whether all outputs are in the working directory or in the store."""
         paths = flatten(job.outputs)
         return {output.name for output in record.outputs} == set(paths) and all(
-            self._shown.root(paths[output.name]) == Root(record.key, output.digest) or self._store.intact(output.digest)
+            self._shown.at(paths[output.name]) == Placed(record.key, output.digest)
+            or self._store.has(output.digest, output.size)
             for output in record.outputs
         )
 
@@ -179,22 +181,24 @@ class _Shown:
     """What the working directory shows of the store."""
 
     def __init__(self, store: Store) -> None:
-        self._placed = store.roots().all()
+        self._placed = store.placed().all()
 
-    def root(self, path: str) -> Root | None:
+    def at(self, path: str) -> Placed | None:
         """Return what is shown at a path, None where nothing of the store is."""
         return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
 
     def is_of(self, path: str, key: str) -> bool:
         """Tell whether a path shows what was made under a key."""
-        return (root := self.root(path)) is not None and root.key == key
+        return (placed := self.at(path)) is not None and placed.key == key
 
     def another(self, keys: dict[str, str]) -> bool:
         """Tell whether one of these paths shows what was made under another key."""
-        return any((root := self.root(path)) is not None and root.key != key for path, key in keys.items())
+        return any((placed := self.at(path)) is not None and placed.key != key for path, key in keys.items())
 
 
-def _link(task: Task, chain: _Chain, read: set[str], shown: _Shown, store: Store, *, replace: bool) -> list[str]:
+def _link(
+    task: SchedulerJob, chain: _Chain, read: set[str], shown: _Shown, store: Store, *, replace: bool
+) -> list[str]:
     """Link what is missing of a stored task's results, and return what was linked.
 
     Args:
@@ -215,12 +219,14 @@ def _link(task: Task, chain: _Chain, read: set[str], shown: _Shown, store: Store
     return linked
 
 
-def _is_of_no_use(task: Task, read: set[str]) -> bool:
+def _is_of_no_use(task: SchedulerJob, read: set[str]) -> bool:
     """Tell whether a task makes what is deleted when it was read, and no task that may compute reads it."""
     return bool(task.temporary) and task.temporary.isdisjoint(read)
 
 
-def _is_left(path: str, task: Task, chain: _Chain, read: set[str], linked: Collection[str], shown: _Shown) -> bool:
+def _is_left(
+    path: str, task: SchedulerJob, chain: _Chain, read: set[str], linked: Collection[str], shown: _Shown
+) -> bool:
     """Tell whether a stored result is not shown where it could be."""
     return path not in linked and not _is_of_no_use(task, read) and not shown.is_of(path, chain.keys[task][path])
 
@@ -246,7 +252,7 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: 
             oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
             if task in chain.records:
                 for path in task.outputs:
-                    root = shown.root(path)
+                    root = shown.at(path)
                     if not root or root.key != chain.keys[task][path] or _time(path) >= oldest:
                         continue
                     if only is not None and path not in only:
@@ -265,15 +271,15 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: 
     return untimely
 
 
-def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[Task]:
+def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[SchedulerJob]:
     """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
-    outdated: set[Task] = set()
+    outdated: set[SchedulerJob] = set()
     for task in chain.order:
         if task in chain.records:
             continue
         if shown.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
             outdated.add(task)
-    running: dict[Task, None] = {}
+    running: dict[SchedulerJob, None] = {}
     waiting = list(targets)
     while waiting:
         path = waiting.pop()

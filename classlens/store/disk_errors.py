@@ -21,7 +21,7 @@ ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
 
 
 @contextmanager
-def explained_refusals(store: Path, folder: Path | None = None, needed: int | None = None) -> Iterator[None]:
+def explained_disk_errors(store: Path, folder: Path | None = None, needed: int | None = None) -> Iterator[None]:
     """Raise an InputError where access is denied or a disk is full; other errors pass.
 
     Args:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from classlens.digest import digest_file
-from classlens.store.foresee import Foreseen, Task, foresee
 from classlens.store.job import Job, run_job
 from classlens.store.key import code_key
+from classlens.store.prelink import Prelinked, SchedulerJob, prelink
 from classlens.store.store import Store
 from classlens.store.workdir import verify_workdir
 
@@ -44,7 +44,7 @@ class Chain:
 
     def task(self, path, one):
         temporary = frozenset({path} & {SHARD})
-        return Task(one.name, list(one.inputs.values()), [path], temporary, lambda: [(one, CODE)], self.note)
+        return SchedulerJob(one.name, list(one.inputs.values()), [path], temporary, lambda: [(one, CODE)], self.note)
 
     def note(self, path, record):
         self.noted.append((record.job, path))
@@ -62,8 +62,8 @@ class Chain:
             run_job(one, write, store)
         os.unlink(SHARD)
 
-    def foresee(self, store, target=FIGURE, **more):
-        return foresee([target], self.producer(), store, **more)
+    def prelink(self, store, target=FIGURE, **more):
+        return prelink([target], self.producer(), store, **more)
 
 
 CODE = code_key(FUNCTIONS, ROOT)
@@ -91,18 +91,18 @@ def empty():
 def test_a_chain_of_hits_needs_no_job(chain, store):
     before = {path: digest_file(path) for path in (FIRST, SECOND, FIGURE)}
     empty()
-    found = chain.foresee(store)
-    assert found == Foreseen([FIRST, SECOND, FIGURE])  # no shard, which nobody would read
+    found = chain.prelink(store)
+    assert found == Prelinked([FIRST, SECOND, FIGURE])  # no shard, which nobody would read
     assert {path: digest_file(path) for path in before} == before
     assert os.stat(FIRST).st_mtime_ns <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
-    assert chain.foresee(store) == Foreseen()
+    assert chain.prelink(store) == Prelinked()
     assert verify_workdir(store.root, Path.cwd()) == []
 
 
 def test_what_computes_and_what_may(chain, store):
     empty()
     chain.config["second"] = 1
-    found = chain.foresee(store)
+    found = chain.prelink(store)
     assert found.linked == [FIRST, SHARD]  # which the second reads
     assert found.compute == {"second": 1}
     assert found.may_compute == {"figure": 1}
@@ -110,30 +110,30 @@ def test_what_computes_and_what_may(chain, store):
 
 
 def test_an_empty_store(chain, tmp_path):
-    assert chain.foresee(Store(tmp_path / "none")) == Foreseen()
+    assert chain.prelink(Store(tmp_path / "none")) == Prelinked()
 
 
 def test_a_missing_raw_file(chain, store):
     Path("raw.txt").unlink()
-    assert chain.foresee(store) == Foreseen()  # results are there, so a scheduler asks for nothing
+    assert chain.prelink(store) == Prelinked()  # results are there, so a scheduler asks for nothing
     empty()
-    assert set(chain.foresee(store).may_compute) == {"first", "shard", "second", "figure"}
+    assert set(chain.prelink(store).may_compute) == {"first", "shard", "second", "figure"}
 
 
 def test_only_what_is_asked_for(chain, store):
     empty()
-    assert chain.foresee(store, FIRST).linked == [FIRST]
+    assert chain.prelink(store, FIRST).linked == [FIRST]
     assert sorted(os.listdir("results")) == ["first.txt"]
 
 
 def test_outdated_results_are_left_to_the_scheduler(chain, store):
     chain.config["second"] = 1
-    found = chain.foresee(store)
+    found = chain.prelink(store)
     assert found.linked == [SHARD]
     assert found.compute == {"second": 1}
     assert found.may_compute == {"figure": 1}
     chain.config["second"] = 0
-    assert chain.foresee(store) == Foreseen()
+    assert chain.prelink(store) == Prelinked()
 
 
 def test_equal_results_are_one_file_with_one_time(chain, store):
@@ -141,7 +141,7 @@ def test_equal_results_are_one_file_with_one_time(chain, store):
     os.link(SECOND, "twin")
     later = os.stat(FIGURE).st_mtime_ns + 1
     os.utime("twin", ns=(later, later))
-    assert chain.foresee(store) == Foreseen()
+    assert chain.prelink(store) == Prelinked()
     assert os.stat(FIGURE).st_mtime_ns >= later
     assert verify_workdir(store.root, Path.cwd()) == []  # a time alone is no change
 
@@ -151,8 +151,8 @@ def test_back_to_a_config_that_was_computed(chain, store):
     chain.config["second"] = 1
     chain.compute(store)
     chain.config["second"] = 0
-    found = chain.foresee(store)
-    assert found == Foreseen([SECOND, FIGURE])
+    found = chain.prelink(store)
+    assert found == Prelinked([SECOND, FIGURE])
     assert chain.noted == [("second", SECOND), ("figure", FIGURE)]
     assert Path(SECOND).read_text() == text
     assert os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
@@ -166,7 +166,7 @@ def age(store, path):
 def test_results_get_times_in_order(chain, store):
     for path in (FIRST, SECOND, FIGURE):
         age(store, path)
-    assert chain.foresee(store) == Foreseen()
+    assert chain.prelink(store) == Prelinked()
     times = [os.stat(path).st_mtime_ns for path in ("raw.txt", FIRST, SECOND, FIGURE)]
     assert times == sorted(times)
     assert verify_workdir(store.root, Path.cwd()) == []
@@ -177,7 +177,7 @@ def test_results_get_times_behind_that_of_their_script(chain, store):
     script = os.stat(SECOND).st_mtime_ns
     os.utime(SECOND, ns=(script - 5, script - 5))
     store.memory.remember(SECOND, digest_file(SECOND))
-    assert chain.foresee(store, newest=script) == Foreseen()
+    assert chain.prelink(store, newest=script) == Prelinked()
     assert script <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
 
 
@@ -189,17 +189,17 @@ def test_another_users_result_keeps_its_time(chain, store, monkeypatch):
     def denied(path, **_):
         raise PermissionError(errno.EPERM, "Operation not permitted", path)
 
-    monkeypatch.setattr("classlens.store.foresee.os.utime", denied)
+    monkeypatch.setattr("classlens.store.prelink.os.utime", denied)
     before = os.stat(SECOND).st_mtime_ns
-    chain.foresee(store, newest=script)
+    chain.prelink(store, newest=script)
     assert os.stat(SECOND).st_mtime_ns == before
 
 
 def test_a_blob_that_is_gone(chain, store):
-    [blob] = [store.blob(record.outputs[0].digest) for record in store.records() if record.job == "second"]
+    [blob] = [store.own.blob(record.outputs[0].digest) for record in store.own.records() if record.job == "second"]
     empty()
     blob.unlink()
-    found = chain.foresee(store)
+    found = chain.prelink(store)
     assert found.linked == [FIRST, SHARD]
     assert found.compute == {"second": 1}
     assert found.may_compute == {"figure": 1}  # or a scheduler would find the work complete
@@ -207,5 +207,5 @@ def test_a_blob_that_is_gone(chain, store):
 
 def test_a_changed_raw_file(chain, store):
     Path("raw.txt").write_text("other")
-    found = chain.foresee(store)
-    assert found == Foreseen([], {"first": 1}, {"shard": 1, "second": 1, "figure": 1})
+    found = chain.prelink(store)
+    assert found == Prelinked([], {"first": 1}, {"shard": 1, "second": 1, "figure": 1})
