@@ -14,7 +14,7 @@ from pathlib import Path
 from classlens.errors import InputError
 
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
-MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 """What a link, file or folder in the place of something else ends in."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"

@@ -76,6 +76,7 @@ class FileMemory:
         # Without locks two writers may spoil the file, which is then made anew; what a row says stays true.
         lockless = "" if are_locks_used() else "?nolock=1"
         connection = sqlite3.connect(f"{self._path.absolute().as_uri()}{lockless}", timeout=BUSY_SECONDS, uri=True)
+        connection.execute("pragma synchronous = off")  # what a failing machine spoils is found anew
         connection.execute(
             "create table if not exists digests "
             "(volume, inode, size, modified, changed, links, digest, primary key (volume, inode))"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -39,11 +40,16 @@ def work_folder() -> Path:
 def workspace() -> Iterator[Path]:
     """Give a folder that is gone afterwards."""
     work_folder().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=work_folder(), prefix=f"{_own_name(Path.cwd(), os.getpid())}-"))
+    folder = Path(tempfile.mkdtemp(dir=work_folder(), prefix=own_prefix()))
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def own_prefix() -> str:
+    """Return how names of this process's folders begin: the name of its lock; its number is for a reader."""
+    return f"{_own_name(Path.cwd(), os.getpid())}-{os.getpid()}-"
 
 
 @cache
@@ -60,9 +66,9 @@ def clear_work(working: Path) -> None:
 
     Without locks it cannot be told from what others use, and stays.
     """
-    if not are_locks_used():
+    if not are_locks_used() or not (working / CACHE).is_dir():
         return
-    (working / LOCKS).mkdir(parents=True, exist_ok=True)
+    (working / LOCKS).mkdir(exist_ok=True)
     folders = [*(working / CACHE / "work").glob("*-*")]
     # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
     folders += [
@@ -100,7 +106,7 @@ def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemor
         FileNotFoundError: the blob is gone, or has another content.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{PLACING}{_own_name(Path.cwd(), os.getpid())}-"
+    prefix = f"{PLACING}{own_prefix()}"
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
         new = Path(folder) / destination.name
         linked = source.is_own and _link(source.blob(digest), new)
@@ -144,9 +150,10 @@ def _link(blob: Path, new: Path) -> bool:
         raise
     except OSError:  # another file system, another owner, too many links
         return False
-    if new.lstat().st_uid == os.getuid() and not new.is_symlink():
+    found = new.lstat()
+    if found.st_uid == os.getuid() and stat.S_ISREG(found.st_mode):
         return True
-    new.unlink()  # moved here from another user's folder
+    new.unlink()  # moved here from another user's folder, or no file
     return False
 
 

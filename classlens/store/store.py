@@ -107,7 +107,10 @@ class Store:
     def _has_own(self, digest: str) -> bool:
         blob = self.own.blob(digest)
         try:
-            found = self.memory.digest(blob, linked=blob.lstat().st_uid == os.getuid())
+            status = blob.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            found = self.memory.digest(blob, linked=status.st_uid == os.getuid())
         except FileNotFoundError:
             return False
         if found != digest:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from classlens.cache import CACHE
 from classlens.digest import digest_file
-from classlens.store.disk_errors import explained_disk_errors
+from classlens.store.disk_errors import DENIED, explained_disk_errors
 from classlens.store.lock import POLL_SECONDS, WORDLESS_SECONDS, take
 from classlens.store.place import clear_work, prepared, put
 from classlens.store.placed import Placed
@@ -73,9 +73,12 @@ def free(working: Path, *, shared: bool = False) -> Iterator[bool]:
         yield True
         return
     handle = None
-    with suppress(PermissionError):  # a folder that may only be read
+    try:
         (working / CACHE).mkdir(parents=True, exist_ok=True)
         handle = take(working / LOCK, shared=shared)
+    except OSError as error:  # a folder that may only be read
+        if error.errno not in DENIED:
+            raise
     try:
         yield handle is not None and not _is_locked_by_snakemake(working)
     finally:

@@ -309,7 +309,7 @@ class RunJob:
         local = {"threads": 1} | ({"device": self.device} if self.device else {})
         outputs = {"result": f"{self.text}-{os.getpid()}.txt"}
         job = Job("write", {"": "classlens.write:write"}, self.root, {"text": self.text}, local, {}, outputs)
-        return used[0] if run_job(job, compute, Store(self.root / "store"), claim=claim_device) else None
+        return used[0] if run_job(job, compute, Store(self.root / "store"), take_device=claim_device) else None
 
 
 @pytest.fixture

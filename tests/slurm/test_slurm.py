@@ -24,7 +24,8 @@ from made_data import write_packed
 from slurm_run import SlurmRun, through_slurm
 
 from classlens.cache import CACHE
-from classlens.store.store import Record, Store
+from classlens.store.folder import Record
+from classlens.store.store import Store
 
 pytestmark = pytest.mark.workflow
 needs_slurm = pytest.mark.skipif(missing() is not None, reason=missing() or "")

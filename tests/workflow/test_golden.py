@@ -244,7 +244,7 @@ def config(results):
 
 @pytest.fixture(scope="module")
 def records(results):
-    return list(Store(results.parent / ".classlens").records())
+    return list(Store(results.parent / ".classlens").own.records())
 
 
 def test_what_jobs_saw_of_the_config_follows_from_it(records, config):
