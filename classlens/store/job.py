@@ -250,7 +250,7 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
 
 
 def _commit(root: Path) -> str | None:
-    """Return the checkout's commit, with "+" behind it when files differ from it; None outside git."""
+    """Return the checkout's commit, with "+" after it when files differ from it; None outside git."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -92,23 +92,23 @@ def prelink(
     with explained_disk_errors(store.root):
         if next(store.records(), None) is None:
             return Prelinked()
-        shown = _Shown(store)
-        chain = _Chain(producer, store, shown)
+        here = _PlacedHere(store)
+        chain = _Chain(producer, store, here)
         for path in targets:
             chain.digest(path)
         read = chain.read_by_others()
         found = Prelinked()
         for task in list(chain.records):
             if link:
-                found.linked += _link(task, chain, read, shown, store, replace=not look)
-            left = [path for path in task.outputs if _is_left(path, task, chain, read, found.linked, shown)]
+                found.linked += _link(task, chain, read, here, store, replace=not look)
+            left = [path for path in task.outputs if _is_left(path, task, chain, read, found.linked, here)]
             if left and link and not look:
                 del chain.records[task]  # its content went meanwhile
             found.unlinked += left
         if found.linked:
-            shown = _Shown(store)
-        found.untimely = _order_times(chain, shown, store, newest, set(found.linked) if look or not link else None)
-    for task in _running(targets, chain, shown):
+            here = _PlacedHere(store)
+        found.untimely = _order_times(chain, here, store, newest, set(found.linked) if look or not link else None)
+    for task in _running(targets, chain, here):
         (found.compute if task in chain.keys else found.may_compute)[task.rule] += 1
     return found
 
@@ -116,12 +116,12 @@ def prelink(
 class _Chain:
     """The tasks that targets are made by, and the records of those that are stored, from raw files on."""
 
-    def __init__(self, producer: Callable[[str], SchedulerJob | None], store: Store, shown: _Shown) -> None:
-        self._producer, self._store, self._shown = producer, store, shown
+    def __init__(self, producer: Callable[[str], SchedulerJob | None], store: Store, here: _PlacedHere) -> None:
+        self._producer, self._store, self._shown = producer, store, here
         self.makers: dict[str, SchedulerJob | None] = {}
         self._digests: dict[str, str | None] = {}
         self.order: list[SchedulerJob] = []
-        """Tasks, each behind those that it reads from."""
+        """Jobs of the scheduler, each after those that it reads from."""
         self.keys: dict[SchedulerJob, dict[str, str]] = {}
         """Of tasks whose inputs are known: the key of each output."""
         self.records: dict[SchedulerJob, list[tuple[Job, Record]]] = {}
@@ -177,14 +177,14 @@ class _Chain:
         return [read[path] if path in read else self._digests[path] or "" for path in paths]
 
 
-class _Shown:
-    """What the working directory shows of the store."""
+class _PlacedHere:
+    """What was placed in the working directory and is there."""
 
     def __init__(self, store: Store) -> None:
         self._placed = store.placed().all()
 
     def at(self, path: str) -> Placed | None:
-        """Return what is shown at a path, None where nothing of the store is."""
+        """Return what was placed at a path, None where nothing of the store is."""
         return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
 
     def is_of(self, path: str, key: str) -> bool:
@@ -197,7 +197,7 @@ class _Shown:
 
 
 def _link(
-    task: SchedulerJob, chain: _Chain, read: set[str], shown: _Shown, store: Store, *, replace: bool
+    task: SchedulerJob, chain: _Chain, read: set[str], here: _PlacedHere, store: Store, *, replace: bool
 ) -> list[str]:
     """Link what is missing of a stored task's results, and return what was linked.
 
@@ -209,7 +209,7 @@ def _link(
     linked: list[str] = []
     for job, record in chain.records[task]:
         paths = flatten(job.outputs)
-        missing = [path for path in paths.values() if not shown.is_of(path, record.key)]
+        missing = [path for path in paths.values() if not here.is_of(path, record.key)]
         if not missing or (not replace and any(map(os.path.lexists, missing))):
             continue
         if store.restore(record, {name: Path(path) for name, path in paths.items()}, replace=replace):
@@ -225,13 +225,13 @@ def _is_of_no_use(task: SchedulerJob, read: set[str]) -> bool:
 
 
 def _is_left(
-    path: str, task: SchedulerJob, chain: _Chain, read: set[str], linked: Collection[str], shown: _Shown
+    path: str, task: SchedulerJob, chain: _Chain, read: set[str], linked: Collection[str], here: _PlacedHere
 ) -> bool:
-    """Tell whether a stored result is not shown where it could be."""
-    return path not in linked and not _is_of_no_use(task, read) and not shown.is_of(path, chain.keys[task][path])
+    """Tell whether a stored result is not where it could be."""
+    return path not in linked and not _is_of_no_use(task, read) and not here.is_of(path, chain.keys[task][path])
 
 
-def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: set[str] | None) -> list[str]:
+def _order_times(chain: _Chain, here: _PlacedHere, store: Store, newest: int, only: set[str] | None) -> list[str]:
     """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
 
     Equal results are one file, with one time, so a link may have made inputs newer than what was made from them.
@@ -252,8 +252,8 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: 
             oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
             if task in chain.records:
                 for path in task.outputs:
-                    root = shown.at(path)
-                    if not root or root.key != chain.keys[task][path] or _time(path) >= oldest:
+                    placed = here.at(path)
+                    if not placed or placed.key != chain.keys[task][path] or _time(path) >= oldest:
                         continue
                     if only is not None and path not in only:
                         untimely.append(path)
@@ -262,7 +262,7 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: 
                         # Of another user's file it cannot be done: its job is started, and finds the result.
                         with suppress(PermissionError):
                             os.utime(path, ns=(max(now, oldest),) * 2, follow_symlinks=False)
-                            store.memory.remember(path, root.digest)
+                            store.memory.remember(path, placed.digest)
                             changed = True
             # What is not there is as old as what it would be made from.
             times |= {path: _time(path) or oldest for path in task.outputs if path not in times}
@@ -271,13 +271,13 @@ def _order_times(chain: _Chain, shown: _Shown, store: Store, newest: int, only: 
     return untimely
 
 
-def _running(targets: Sequence[str], chain: _Chain, shown: _Shown) -> list[SchedulerJob]:
+def _running(targets: Sequence[str], chain: _Chain, here: _PlacedHere) -> list[SchedulerJob]:
     """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
     outdated: set[SchedulerJob] = set()
     for task in chain.order:
         if task in chain.records:
             continue
-        if shown.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
+        if here.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
             outdated.add(task)
     running: dict[SchedulerJob, None] = {}
     waiting = list(targets)

@@ -209,3 +209,51 @@ def test_a_changed_raw_file(chain, store):
     Path("raw.txt").write_text("other")
     found = chain.prelink(store)
     assert found == Prelinked([], {"first": 1}, {"shard": 1, "second": 1, "figure": 1})
+
+
+def state():
+    return {
+        path.name: (path.read_bytes(), path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in Path("results").iterdir()
+    }
+
+
+def test_a_look_replaces_nothing_and_tells_what_a_run_would(chain, store):
+    text = Path(SECOND).read_text()
+    chain.config["second"] = 1
+    chain.compute(store)
+    chain.config["second"] = 0
+    before, listed = state(), store.placed().file.read_bytes()
+    assert chain.prelink(store, look=True) == Prelinked(unlinked=[SECOND, FIGURE])
+    assert (state(), store.placed().file.read_bytes()) == (before, listed)
+    Path(FIGURE).unlink()
+    assert chain.prelink(store, look=True) == Prelinked([FIGURE], unlinked=[SECOND])  # to a place where nothing was
+    assert state()["second.txt"] == before["second.txt"]
+    assert chain.prelink(store).linked == [SECOND]
+    assert Path(SECOND).read_text() == text
+
+
+def test_a_look_beside_a_run_links_nothing(chain, store):
+    empty()
+    listed = store.placed().file.read_bytes()
+    assert chain.prelink(store, link=False, look=True) == Prelinked(unlinked=[FIRST, SECOND, FIGURE])
+    assert state() == {}
+    assert store.placed().file.read_bytes() == listed
+
+
+def test_a_look_sets_no_time_of_what_is_there(chain, store):
+    age(store, FIGURE)
+    before = state()
+    assert chain.prelink(store, look=True) == Prelinked(untimely=[FIGURE])
+    assert state() == before
+    assert chain.prelink(store) == Prelinked()
+    assert state() != before
+
+
+def test_a_file_that_the_store_did_not_place_is_left_by_a_look(chain, store):
+    listed = store.placed().file.read_text().splitlines()
+    store.placed().file.write_text("".join(f"{line}\n" for line in listed if FIGURE not in line))
+    Path(FIGURE).unlink()
+    Path(FIGURE).write_text("by hand")
+    assert chain.prelink(store, look=True) == Prelinked(unlinked=[FIGURE])
+    assert Path(FIGURE).read_text() == "by hand"
