@@ -94,6 +94,10 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     findings.attempt(known.require_training_images)
     findings.doubts += findings.attempt(doubts, known) or []
     for model in known.models:
+        if known.architecture(model)["one_output"] and not known.is_twin(model):
+            findings.notes.append(
+                f"models.{model}: its one output is read as two classes, class index 0 (negative) and 1 (positive)"
+            )
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
         findings.attempt(_check_weights, known, model)
         findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])

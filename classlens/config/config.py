@@ -25,12 +25,16 @@ Answer = TypeVar("Answer")
 
 
 class ArchitectureInfo(TypedDict):
-    """What the workflow knows of an architecture before it loads a model; see `classlens.models.describe`."""
+    """What the workflow knows of an architecture before it loads a model; see `classlens.models.describe`.
+
+    A model with one output counts as one with two classes.
+    """
 
     depth: int
     heads: int
     width: int
     num_classes: int
+    one_output: bool
     tokens: int
     num_prefix_tokens: int
     has_class_token: bool

@@ -171,6 +171,11 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
+    if model["one_output"] == "score":
+        raise InputError(
+            f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
+            f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
+        )
     model.setdefault("label", name)
 
 

@@ -7,6 +7,7 @@ explanation.heatmap()  # rows x columns
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from classlens.explanations.random import random_importance
 from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
 from classlens.inference.network import check_classes
 from classlens.models.build import require_supported
+from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 
 
@@ -43,22 +45,36 @@ class Explanation:
         return self.importance.reshape(self.grid)
 
 
-def explain(model: Any, image: Picture, class_index: int, method: str = "gradient", *, seed: int = 0) -> Explanation:
+def explain(
+    model: Any,
+    image: Picture,
+    class_index: int,
+    method: str = "gradient",
+    *,
+    seed: int = 0,
+    one_output: str | None = None,
+) -> Explanation:
     """Explain what a model sees of a class in an image.
 
     Args:
-        model: a vision transformer of timm that classlens supports; it is left as it was.
-        image: a path or PIL image, which goes through timm's own transform for the model, or a normalised tensor
-            (3, H, W) or (1, 3, H, W).
+        model: a vision transformer of timm that classlens supports, wrapped or not, see `classlens.Lens`; it is left as
+            it was.
+        image: a path, PIL image or uint8 array (H, W, 3), which goes through timm's own transform for the model, or a
+            normalised tensor (3, H, W) or (1, 3, H, W).
         class_index: the class of interest, any of the model's.
         method: one of `methods.METHODS`, but `probe`.
         seed: of the method `random`.
+        one_output: what a model with one output says, see `classlens.Lens`.
 
     Raises:
         InputError: the model is not supported, the method is unknown or does not apply to it, the class is none of the
             model's, or the image cannot be read or has the wrong shape.
     """
+    opened = open_model(model, one_output)
+    model = opened.model
     require_supported(model, model_name(model))
+    if opened.one_output and one_output is None:
+        warnings.warn(one_output_warning(), stacklevel=2)
     check_classes(np.array([class_index]), model.num_classes)
     images = as_inputs(model, image)
     if len(images) > 1:
@@ -83,7 +99,11 @@ def explain_inputs(
     """
     name = model_name(model)
     require_method(
-        method, name, has_class_token=model.cls_token is not None, class_token_pooling=model.global_pool == "token"
+        method,
+        name,
+        has_class_token=model.cls_token is not None,
+        class_token_pooling=model.global_pool == "token",
+        several_classes=model.num_classes > 1,
     )
     grid = (int(model.patch_embed.grid_size[0]), int(model.patch_embed.grid_size[1]))
     compute = METHODS[method].compute
@@ -110,4 +130,4 @@ def explain_inputs(
 
 def model_name(model: Any) -> str:
     """Return what a timm model is called in messages."""
-    return getattr(model, "pretrained_cfg", {}).get("architecture") or type(model).__name__
+    return (getattr(model, "pretrained_cfg", None) or {}).get("architecture") or type(model).__name__

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from classlens.errors import InputError
 
 CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [CLS]", "linear probes"
+SEVERAL_CLASSES = "several classes"
 REASONS = {
     CLASS_TOKEN: "it reads the [CLS] token, which this model does not have",
     CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "
     "the last block, because it averages the image tokens",
+    SEVERAL_CLASSES: "it reads the cross-entropy of classes, and a score has none",
     PROBES: "it comes from linear probes, which the workflow fits to training images",
 }
 """Why an explanation does not apply, by what is missing."""
@@ -40,6 +42,7 @@ class Method:
     maps_of: str = ""
 
 
+_LOCAL = (CLASS_TOKEN, SEVERAL_CLASSES)
 _READS_ATTENTION = (CLASS_TOKEN, CLASS_TOKEN_POOLING)
 _HERE = "classlens.explanations"
 _LOCAL_LOSS = "of a local loss, with respect to what [CLS] attends to"
@@ -47,14 +50,14 @@ _WRITTEN = "what heads write into the class's logit from each token"
 _OF_BLOCKS = "of the class's logit behind each block, with respect to what tokens attend to"
 
 ENTRIES = (
-    Method("gradient", "gradient", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
+    Method("gradient", "gradient", _LOCAL, f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
     Method(
         "gradient_logit", "gradient of logit", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient_logit", True, _LOCAL_LOSS
     ),
     Method(
         "gradient_double_softmax",
         "gradient, double softmax",
-        (CLASS_TOKEN,),
+        _LOCAL,
         f"{_HERE}.gradient:gradient_double_softmax",
         True,
         _LOCAL_LOSS,
@@ -74,18 +77,28 @@ ENTRIES = (
 METHODS = {method.name: method for method in ENTRIES}
 
 
-def applicable_methods(*, has_class_token: bool, class_token_pooling: bool) -> tuple[str, ...]:
+def applicable_methods(
+    *, has_class_token: bool, class_token_pooling: bool, several_classes: bool = True
+) -> tuple[str, ...]:
     """Return the explanations that mean something for a model; those by probes need more than a model.
 
     Args:
         has_class_token: token 0 is [CLS].
         class_token_pooling: the head reads [CLS].
+        several_classes: its output is no score.
     """
-    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling, PROBES: False}
+    there = {
+        CLASS_TOKEN: has_class_token,
+        CLASS_TOKEN_POOLING: class_token_pooling,
+        SEVERAL_CLASSES: several_classes,
+        PROBES: False,
+    }
     return tuple(name for name, method in METHODS.items() if all(there[need] for need in method.needs))
 
 
-def require_method(method: str, model: str, *, has_class_token: bool, class_token_pooling: bool) -> None:
+def require_method(
+    method: str, model: str, *, has_class_token: bool, class_token_pooling: bool, several_classes: bool = True
+) -> None:
     """Check that an explanation exists and can be computed from a model and images alone.
 
     Raises:
@@ -93,10 +106,16 @@ def require_method(method: str, model: str, *, has_class_token: bool, class_toke
     """
     if method not in METHODS:
         raise InputError(f"explanation {method!r} is unknown; take one of {', '.join(METHODS)}")
-    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling}
+    there = {
+        CLASS_TOKEN: has_class_token,
+        CLASS_TOKEN_POOLING: class_token_pooling,
+        SEVERAL_CLASSES: several_classes,
+    }
     missing = [need for need in METHODS[method].needs if not there.get(need)]
     if missing:
-        others = applicable_methods(has_class_token=has_class_token, class_token_pooling=class_token_pooling)
+        others = applicable_methods(
+            has_class_token=has_class_token, class_token_pooling=class_token_pooling, several_classes=several_classes
+        )
         raise InputError(
             f"explanation {method!r} does not apply to {model}: {REASONS[missing[0]]}; take {' or '.join(others)}"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -24,9 +25,11 @@ from classlens.lens.arguments import (
     require_site,
     values_of,
 )
-from classlens.lens.classes import Classes
+from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import require_supported
+from classlens.models.one_output import SCORE
+from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.perturbation.attention import restrict
 from classlens.perturbation.kinds import require_attention_kind
@@ -51,8 +54,14 @@ class Lens:
     the model itself is never changed.
 
     Args:
-        model: a vision transformer of timm that classlens supports, on any device.
-        class_names: of the model's C classes; None: timm's names where the classes are those of ImageNet.
+        model: a vision transformer of timm that classlens supports, on any device. DataParallel, torch.compile,
+            averages (AveragedModel, ModelEma) and PEFT are opened: `lens.model` is what is looked into, with adapters
+            merged into copies of their layers. Heads are any that are linear in evaluation mode.
+        class_names: of the model's C classes: in their order, or a mapping by index (id2label) or by name
+            (class_to_idx). None: those that came with the weights, or timm's where the classes are ImageNet's.
+        one_output: what a model with one output z says. "binary", as ever with a warning where nothing is said: two
+            classes with logits -z/2 and z/2, and `class_names` may be the positive one's alone. "score": a number such
+            as a regression's, for which there are logits, attributions, explanations and interventions, but no ranks.
         batch_size: images per forward pass, at most.
         tuned: the folder `results/{model}/tuned_lens` of a run of this model, or its files in block order. Then views
             read the site residual through the tuned lens: an affine map of the block's output in front of norms and
@@ -67,27 +76,41 @@ class Lens:
     def __init__(
         self,
         model: Any,
-        class_names: Sequence[str] | None = None,
+        class_names: Names | None = None,
         *,
+        one_output: str | None = None,
         batch_size: int = 32,
         tuned: str | Path | Sequence[str | Path] | None = None,
     ) -> None:
-        self._name = model_name(model)
-        require_supported(model, self._name)
-        self.model, self.classes, self._batch_size = model, Classes(model, class_names), batch_size
+        self._given, self._one_output, self._batch_size = model, one_output, batch_size
+        self._names = None if class_names is None else in_order(class_names)
+        if self._open() and one_output is None and len(self._names or ()) != 2:
+            warnings.warn(one_output_warning(), stacklevel=2)
+        model = self.model
         self._depth, self._tokens = len(model.blocks), model.num_prefix_tokens + model.patch_embed.num_patches
         self._active: tuple[Intervention, ...] = ()
         self._maps = None if tuned is None else read_maps(tuned, self._depth, model.embed_dim, model.num_classes)
+
+    def _open(self) -> bool:
+        """Take the model as it is now, and tell whether it has one output."""
+        opened = open_model(self._given, self._one_output)
+        self.model: Any = opened.model
+        self._name = model_name(self.model)
+        require_supported(self.model, self._name)
+        self.classes = Classes(self.model, self._names, one_output=opened.one_output and self._one_output != SCORE)
+        return opened.one_output
 
     def __call__(self, images: Picture | Sequence[Picture]) -> View:
         """Look at images.
 
         Args:
-            images: a path, a PIL image or a normalised tensor (3, H, W) or (n, 3, H, W); or several in a list.
+            images: a path, a PIL image, a uint8 array (H, W, 3) or a normalised tensor (3, H, W) or (n, 3, H, W); or
+                several in a list.
 
         Raises:
             InputError: an image cannot be read or has the wrong shape, or all together need too much memory.
         """
+        self._open()
         model, inputs = self.model, as_inputs(self.model, images)
         dtype = next(model.parameters()).dtype
         shape = (self._depth, len(inputs), self._tokens, model.embed_dim)
@@ -121,6 +144,7 @@ class Lens:
 
     def heads(self, images: Picture | Sequence[Picture], block: int) -> Array:
         """Return what the heads of a block put out (N, H, T, d), e.g. to average it for `ablate`."""
+        self._open()
         place, found = require_place(block, self._depth, "block"), []
 
         def run(batch: torch.Tensor, _part: slice) -> None:

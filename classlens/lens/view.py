@@ -21,6 +21,7 @@ from classlens.inference.ranks import faults, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.models.pictures import photos
+from classlens.terms import TOP
 from classlens.tuned_lens.maps import Maps
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class View:
 
     def rank(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
         """Return how many classes have a larger logit than the class of interest: (N, T), or (B, N, T)."""
+        self._require_classes("ranks")
         return self._summary(site, class_index, block)["rank"]
 
     def logit(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
@@ -82,20 +84,24 @@ class View:
 
     def identifiability(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
         """Return 1 - rank / C: (N, T), or (B, N, T)."""
+        self._require_classes("identifiability")
         return 1 - self.rank(site, class_index, block) / self._classes.count
 
-    def top(self, k: int = 5, site: str = "residual", block: int | None = None) -> Array:
-        """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k)."""
-        self._require_k(k)
+    def top(self, k: int | None = None, site: str = "residual", block: int | None = None) -> Array:
+        """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k).
+
+        None: five, or all where there are fewer.
+        """
+        k = self._require_k(k)
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
 
     def names(self, indices: Array) -> Array:
         """Return the names of classes, e.g. of `top()`, in the shape of their indices."""
         return self._classes.names(indices)
 
-    def predictions(self, k: int = 5) -> Array:
-        """Return the k classes that the model itself takes each image for, strongest first (N, k)."""
-        self._require_k(k)
+    def predictions(self, k: int | None = None) -> Array:
+        """Return the k classes that the model itself takes each image for, strongest first (N, k); as `top`."""
+        k = self._require_k(k)
         best: Array = torch.from_numpy(self.output).topk(k, dim=-1).indices.numpy()
         return best
 
@@ -109,6 +115,7 @@ class View:
 
         Columns: image, block, token, group (`cls`, `prefix`, `image`), class_index, rank, logit, identifiability.
         """
+        self._require_classes("ranks")
         summary = {name: values.swapaxes(0, 1) for name, values in self._summary(site, class_index, None).items()}
         images, blocks, tokens = summary["rank"].shape
         groups = token_groups(tokens, self._model.num_prefix_tokens, has_class_token=self._model.cls_token is not None)
@@ -182,6 +189,7 @@ class View:
         """
         from classlens.lens.plots import draw_blocks, spread
 
+        self._require_classes("identifiability")
         index = int(self._indices(class_index)[require_place(image, len(self), "image")])
         if blocks is not None and not len(blocks):
             raise InputError("there are no blocks; give at least one")
@@ -199,21 +207,21 @@ class View:
         )
 
     def plot_token(
-        self, token: int, image: int = 0, k: int = 5, site: str = "residual", show: str = "probability"
+        self, token: int, image: int = 0, k: int | None = None, site: str = "residual", show: str = "probability"
     ) -> Figure:
         """Draw over depth the k classes that are strongest at a token at the last block.
 
         Args:
             token: its place among all T; 0 is [CLS] where there is one.
             image, site: as in other methods.
-            k: number of classes.
+            k: number of classes; None: five, or all where there are fewer.
             show: probability (the softmax of the token's logits) or logit.
         """
         from classlens.lens.plots import draw_token
 
         if show not in ("probability", "logit"):
             raise InputError(f"there is no {show!r} to show; take probability or logit")
-        self._require_k(k)
+        k = 1 if show == "logit" and self._is_score else self._require_k(k)
         logits = torch.from_numpy(self.token_logits(token, image, site))
         values = (logits.softmax(-1) if show == "probability" else logits).numpy()
         place = require_place(token, self._tokens["residual"].shape[2], "token")
@@ -252,15 +260,32 @@ class View:
         )
 
     def _indices(self, chosen: Chosen) -> Array:
+        if chosen is None and self._is_score:
+            chosen = 0
         return self.predictions(1)[:, 0] if chosen is None else self._classes.indices(chosen, len(self))
+
+    @property
+    def _is_score(self) -> bool:
+        return self._classes.count == 1
+
+    def _require_classes(self, what: str) -> None:
+        if self._is_score:
+            raise InputError(
+                f"a score has no {what}, which compare classes; take logit, token_logits, attribution or explain, or "
+                f"Lens(model, one_output='binary') where the one output tells two classes apart"
+            )
 
     def _require_intact(self, what: str, advice: str) -> None:
         if self._perturbed:
             raise InputError(f"{what} are of the model itself; {advice} a view that was taken outside interventions")
 
-    def _require_k(self, k: int) -> None:
+    def _require_k(self, k: int | None) -> int:
+        self._require_classes("strongest classes")
+        if k is None:
+            return min(TOP, self._classes.count)
         if not 1 <= k <= self._classes.count:
             raise InputError(f"k is {k}, but the model has {self._classes.count} classes; take 1 to as many")
+        return k
 
     def _summary(self, site: str, class_index: Chosen, block: int | None) -> dict[str, Array]:
         classes = torch.from_numpy(self._indices(class_index))

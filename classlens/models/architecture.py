@@ -46,6 +46,8 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
 
+    A model with one output counts as one with two classes, as its canonical weights have it.
+
     What neither comes with the project nor lies in the working directory is found in one subprocess, because importing
     timm takes seconds.
 
@@ -72,7 +74,15 @@ def with_architectures(config: Config) -> Config:
         else:
             write_atomically(file, json.dumps(found))
             known[file] = found
-    architectures = {name: known[file] for name, file in files.items() if file in known}
+    architectures: dict[str, Any] = {
+        name: {
+            **known[file],
+            "num_classes": max(2, known[file]["num_classes"]),
+            "one_output": known[file]["num_classes"] == 1,
+        }
+        for name, file in files.items()
+        if file in known
+    }
     complete = replace(config, architectures=architectures)
     problems += [problem for name in architectures for problem in _misfits(complete, name)]
     if problems:

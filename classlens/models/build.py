@@ -77,7 +77,10 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
     if getattr(model, "attn_pool", None) is not None:
         raise refuse("it pools by attention, so its head reads no single token")
     if not isinstance(model.head, torch.nn.Linear):
-        raise refuse("it has no linear classification head (give one by the key head, or set options.num_classes)")
+        raise refuse(
+            "it has no linear classification head (in a config give one by head or options.num_classes, in Python as "
+            "model.head)"
+        )
     for block in model.blocks:
         if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")

@@ -18,6 +18,7 @@ from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
 from classlens.models.head import read_head, require_plausible
+from classlens.models.one_output import as_two_classes, with_two_rows
 
 WRAPPERS = ("state_dict", "model")
 PREFIXES = ("module.", "model.")
@@ -59,7 +60,7 @@ def assemble(
     seed: int = 0,
     head: Path | None = None,
 ) -> torch.nn.Module:
-    """Build a model with its weights.
+    """Build a model with its weights; one output becomes two classes, see `classlens.models.one_output`.
 
     Args:
         source: the user's file, for origin "file".
@@ -78,7 +79,8 @@ def assemble(
         fill_from_file(model, source, with_head=head is None)
     if head is not None:
         _set_head(model, head)
-    return model
+    two_classes: torch.nn.Module = as_two_classes(model)
+    return two_classes
 
 
 def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = True) -> None:
@@ -102,6 +104,7 @@ def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = Tr
     expected = {name: tensor for name, tensor in model.state_dict().items() if with_head or not _of_head(name)}
     if not _fits(given, expected):
         given = _adapted(given, model, source)
+    given = with_two_rows(given, expected, source)
     missing = [name for name in expected if name not in given]
     if missing:
         raise InputError(
