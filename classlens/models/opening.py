@@ -84,9 +84,12 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
         _refuse_if_inside(given, inner)
         return Opened(model, False)
     heads = {name: head for name in HEADS if (head := getattr(model, name, None)) is not None}
-    if next(model.head.parameters(), None) is None:
+    if isinstance(model.head, nn.Identity):
         return Opened(model, False)  # it has no head, as `require_supported` says
     maps = {name: _head_map(head, model.embed_dim, name) for name, head in heads.items()}
+    weight = maps["head"].weight
+    if next(model.head.parameters(), None) is None and torch.equal(weight, torch.eye(len(weight)).to(weight)):
+        return Opened(model, False)  # nor has it one here
     single = len(maps["head"].weight) == 1
     changed = {
         name: linear_head(two_rows(found.weight), None if found.bias is None else two_rows(found.bias))
@@ -121,8 +124,8 @@ def _head_map(head: Any, width: int, name: str) -> LinearMap:
     try:
         return linear_map(head, width, name)
     except Exception as error:  # whatever a module of the user's own raises
-        kind = type(head).__name__
-        parts = ", ".join(type(part).__name__ for part in head.children())
+        kind = head._get_name()
+        parts = ", ".join(part._get_name() for part in head.children())
         norm = "; a norm in front of a linear layer belongs into model.fc_norm" if "Norm" in parts else ""
         raise InputError(
             f"model.{name} is a {f'{kind} ({parts})' if parts else kind}, which is not linear on tokens of width "
