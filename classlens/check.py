@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from classlens.config import Config, read_config
+from classlens.data.contrast import Contrast, extremes
 from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
 from classlens.data.select import few_training_images, images_per_class
@@ -73,6 +74,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         except InputError as error:
             findings.problems += missing or str(error).splitlines()
     for name, stimuli in chosen.items():
+        findings.notes += findings.attempt(config.notes, name) or []
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
         if warning := few_training_images(config.source(name), stimuli, config.datasets[name]):
             findings.notes.append(f"warning: {warning}")
@@ -147,9 +149,12 @@ def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimu
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:
     """Decode every image, and the masks of evaluation images, as a run would; tell whether all are right."""
 
+    contrast = Contrast()
+
     def problem(item: Stimulus) -> str | None:
         try:
             image = source.image(item.file)
+            contrast.add(extremes(image))
             if source.has_masks and item.split == "evaluation":
                 require_same_size(item.file, image, Image.fromarray(source.mask(item.file, item.class_id)))
         except InputError as error:
@@ -160,6 +165,7 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
     looked = in_order(problem, nearby, THREADS, f"looking at {source.name}")
     found = [(item, text) for item, text in looked if text is not None]
     findings.problems += _grouped(found, source.name)
+    findings.doubts += contrast.doubts(source.name)
     masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
     if not found:
         findings.notes.append(f"datasets.{source.name}: {len(stimuli)} images and {masks} masks were read")

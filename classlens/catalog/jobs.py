@@ -31,19 +31,25 @@ OTHER_JOBS = (
     Job(
         "pixels",
         "classlens.data.pixels:write_pixels",
-        (settings.geometry, settings.split),
+        (settings.geometry, settings.split, settings.decoding),
         RAW,
         plugins=settings.source,
     ),
     Job(
         "pixels_part",
         "classlens.data.pixels:write_pixels",
-        (settings.geometry, settings.split, settings.part),
+        (settings.geometry, settings.split, settings.part, settings.decoding),
         RAW,
         plugins=settings.source,
     ),
     Job("join_pixels", "classlens.data.join:join_pixels", (settings.split,)),
-    Job("masks", "classlens.data.pixels:write_masks", (settings.geometry,), RAW, plugins=settings.source),
+    Job(
+        "masks",
+        "classlens.data.pixels:write_masks",
+        (settings.geometry, settings.decoding),
+        RAW,
+        plugins=settings.source,
+    ),
     Job(
         "token_labels",
         "classlens.data.labels:write_token_labels",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Slice = dict[str, Any]
 
-SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few")
+SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few", "class_indices")
 ORIGINS = ("pretrained", "random")
 HEATMAP_IMAGES = 4
 
@@ -30,9 +30,9 @@ HEATMAP_IMAGES = 4
 
 def selection(config: Config, wildcards: Wildcards) -> Slice:
     """Which images are chosen, and under which names: these are no part of the raw files that a job's key holds."""
-    dataset = config.datasets[wildcards["dataset"]]
+    dataset = config.selection(wildcards["dataset"])
     return {
-        "selection": {key: dataset[key] for key in SELECTION},
+        "selection": {key: dataset[key] for key in SELECTION if key in dataset},
         "chosen": config.chosen(wildcards["dataset"]),
     }
 
@@ -48,6 +48,12 @@ def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
     name = _dataset_name(config, wildcards)
     dataset = config.datasets[name]
     return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name}
+
+
+def decoding(config: Config, wildcards: Wildcards) -> Slice:
+    """Which stored values are black and white, where types do not say it."""
+    value_range = config.datasets[wildcards["dataset"]]["value_range"]
+    return {} if value_range is None else {"value_range": value_range}
 
 
 def geometry(_config: Config, wildcards: Wildcards) -> Slice:
@@ -301,8 +307,9 @@ def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def token_grid(config: Config, wildcards: Wildcards) -> Slice:
-    """Rows and columns of image tokens."""
-    return {"grid": config.architecture(wildcards["model"])["grid"]}
+    """Rows and columns of image tokens, and pixels of each."""
+    architecture = config.architecture(wildcards["model"])
+    return {"grid": architecture["grid"], "patch": architecture["patch"]}
 
 
 def removal(config: Config, wildcards: Wildcards) -> Slice:

@@ -16,6 +16,7 @@ from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, applicable_methods
+from classlens.models.imagenet import IMAGENET_CLASSES, imagenet_indices, is_wnid, knows_imagenet, may_know_imagenet
 from classlens.perturbation.kinds import applicable_attention_kinds
 from classlens.terms import SITES
 
@@ -41,6 +42,7 @@ class ArchitectureInfo(TypedDict):
     distilled: bool
     class_token_pooling: bool
     grid: list[int]
+    patch: list[int]
     image_size: int
     transform: dict[str, Any]
 
@@ -97,11 +99,16 @@ class Config:
 
     def source(self, dataset: str) -> Source:
         """Return access to a data set."""
-        return open_dataset(self.datasets[dataset], dataset)
+        return self._once("source", dataset, lambda: open_dataset(self.datasets[dataset], dataset))
+
+    def selection(self, dataset: str) -> dict[str, Any]:
+        """Return what chooses the images of a data set, see `classlens.data.select`."""
+        indices = self.class_indices(dataset)
+        return {**self.datasets[dataset], **({"class_indices": indices} if indices else {})}
 
     def stimuli(self, dataset: str) -> list[Stimulus]:
         """Return the images of a data set, see `classlens.data.select`."""
-        return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.datasets[dataset]))
+        return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.selection(dataset)))
 
     def chosen(self, dataset: str) -> str:
         """Return the digest of which images are chosen of a data set, see `digest_of_choice`."""
@@ -113,7 +120,43 @@ class Config:
 
     def classes(self, dataset: str) -> int:
         """Return the number of classes that a data set's class indices come from."""
-        return self._once("classes", dataset, lambda: self.source(dataset).class_count())
+        mapped = "classes", dataset
+        if mapped not in self._known and self.class_indices(dataset):
+            return IMAGENET_CLASSES
+        return self._once(*mapped, lambda: self.source(dataset).class_count())
+
+    def class_indices(self, dataset: str) -> dict[str, int] | None:
+        """Return ImageNet's indices of a data set's classes, None where these have their own.
+
+        They have ImageNet's if all are named by its wnids, no list says their order, and a model that looks at them is
+        said to have its 1,000 classes: pretrained by a name of timm's, or by `num_classes` or head.
+        """
+        return self._once("class_indices", dataset, lambda: self._imagenet_indices(dataset))
+
+    def _imagenet_indices(self, dataset: str) -> dict[str, int] | None:
+        models = [entry for entry in self.models.values() if entry["dataset"] == dataset]
+        # Most data sets have other names, or no such model, and then nothing is read.
+        if not any(map(may_know_imagenet, models)):
+            return None
+        names = self.source(dataset).wnids()
+        if not names or not all(map(is_wnid, names)) or not any(map(knows_imagenet, models)):
+            return None
+        indices = imagenet_indices()
+        found = {name: indices.get(name) for name in names}
+        if None in found.values() or [*found.values()] == [*range(len(names))]:
+            return None
+        return {name: index for name, index in found.items() if index is not None}
+
+    def notes(self, dataset: str) -> list[str]:
+        """Return what of a data set is taken for what, in a line each."""
+        indices, notes = self.class_indices(dataset), self.source(dataset).notes()
+        if indices:
+            name, index = list(indices.items())[-1]
+            notes.append(
+                f"classes are named by ImageNet's wnids and have its indices ({name} is {index}), since models know "
+                f"its 1,000 classes; write classes.txt where another order is meant"
+            )
+        return [f"datasets.{dataset}: {note}" for note in notes]
 
     def raw_images(self, dataset: str) -> list[str]:
         """Return the raw files that a data set's images come from."""

@@ -155,6 +155,14 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
         raise InputError(
             f"config: datasets.{name}.root is missing; a data set of kind {dataset['kind']} needs its folder"
         )
+    if dataset["value_range"]:
+        if not kind.decodes:
+            raise InputError(f"config: datasets.{name}.value_range: kind {dataset['kind']} has a range of its own")
+        low, high = dataset["value_range"]
+        if not low < high:
+            raise InputError(
+                f"config: datasets.{name}.value_range: {low} is not below {high}; give [low, high], black and white"
+            )
     if dataset["masks"] and not kind.takes_masks:
         raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from classlens.data.contrast import Contrast, extremes
 from classlens.data.geometry import Geometry
 from classlens.data.order import as_stored
 from classlens.data.source import Place, Source
@@ -18,6 +20,8 @@ from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
 
 CHUNK_BYTES = 2**21
+
+log = logging.getLogger(__name__)
 
 
 def write_pixels(
@@ -52,12 +56,17 @@ def write_pixels(
     if part is not None:
         listed = [listed[index] for index in as_stored([item.file for item in listed])[slice(*part)]]
 
-    def decode(item: Listed) -> npt.NDArray[np.uint8]:
-        return np.asarray(geometry.image(images.image(item.file, item.sha256)))
+    def decode(item: Listed) -> tuple[npt.NDArray[np.uint8], list[tuple[int, int]]]:
+        image = images.image(item.file, item.sha256)
+        return np.asarray(geometry.image(image)), extremes(image)
 
+    contrast = Contrast()
     with pixel_writer(pixels, listed, geometry.size) as writer:
-        for item, image in in_order(decode, listed, threads, "decoding images"):
+        for item, (image, seen) in in_order(decode, listed, threads, "decoding images"):
+            contrast.add(seen)
             writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
+    for doubt in contrast.doubts(images.name):
+        log.warning("%s", doubt)
 
 
 def read_images(stimuli: str, split: str) -> list[Listed]:

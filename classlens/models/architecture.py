@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from classlens.cache import CACHE
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.shipped import ARCHITECTURES, PACKAGE
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
+MAKERS = ("describe.py", "build.py", "patch.py")
+"""Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
 
@@ -56,7 +59,7 @@ def with_architectures(config: Config) -> Config:
             not fit it.
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
-    maker = [*(digest_file(HERE / name) for name in ("describe.py", "build.py")), _version("timm"), _version("torch")]
+    maker = [*(digest_file(HERE / name) for name in MAKERS), _version("timm"), _version("torch")]
     files = {name: FOLDER / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
     shipped = _shipped()
     known = {
@@ -109,7 +112,7 @@ def _kept(file: Path) -> Any:
         facts = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "transform"} else None
+    return facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform"} else None
 
 
 def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -149,6 +152,14 @@ def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
     entry, facts = config.models[model], config.architecture(model)
     found: list[str] = []
+    if config.class_indices(entry["dataset"]):
+        own = config.trained(model) and "num_classes" not in entry["options"]
+        if own or facts["num_classes"] not in (0, IMAGENET_CLASSES):
+            found.append(
+                f"config: models.{model}: datasets.{entry['dataset']} has ImageNet's class indices, since other models "
+                f"that look at it know its 1,000 classes, but {model} has classes of its own; give it a data set of "
+                f"its own (with the same root), or list the order of classes in classes.txt"
+            )
     size, expected = config.transform(model)["size"], facts["image_size"]
     if size != expected:
         found.append(

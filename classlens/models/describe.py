@@ -18,6 +18,7 @@ from timm.data.config import resolve_model_data_config
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.patch import pixels_of_token
 
 RESIZES = {"center": "shortest", "squash": "squash"}
 
@@ -27,15 +28,23 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
-        two heads), grid (rows and columns of image tokens), image_size (pixels), class_token_pooling, and timm's own
-        transform.
+        two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
+        (pixels), class_token_pooling, and timm's own transform.
 
     Raises:
         InputError: the model is unknown or not supported.
     """
     model: Any = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
-    image_size = model.patch_embed.img_size
+    image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
+    embedding = model.patch_embed
+    if (not embedding.strict_img_size or embedding.dynamic_img_pad) and any(
+        s % p for s, p in zip(image_size, patch, strict=True)
+    ):
+        raise InputError(
+            f"architecture {architecture!r}: inputs of {image_size} pixels are padded to patches of {patch} by "
+            f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
+        )
     if image_size[0] != image_size[1]:
         raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
@@ -52,6 +61,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "distilled": getattr(model, "head_dist", None) is not None,
         "class_token_pooling": model.global_pool == "token",
         "grid": [rows, columns],
+        "patch": list(patch),
         "image_size": image_size[0],
         "transform": {
             "size": image_size[0],

@@ -14,7 +14,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 
 from classlens.arrays import Array
-from classlens.data.images import open_image, upright_rgb
+from classlens.data.images import UnknownRange, open_image, upright_rgb
 from classlens.errors import InputError
 
 Picture = str | Path | Image.Image | Array | torch.Tensor
@@ -61,7 +61,10 @@ def _one(model: Any, picture: Any) -> torch.Tensor:
     if isinstance(picture, str | Path):
         image = _read(Path(picture))
     elif isinstance(picture, Image.Image):
-        image = upright_rgb(picture)
+        try:
+            image = upright_rgb(picture)
+        except UnknownRange as error:
+            raise InputError(f"a picture of mode {picture.mode} holds {error}; scale it to 0..255, as mode L") from None
     elif isinstance(picture, np.ndarray):
         image = Image.fromarray(_require_rgb(picture))
     else:

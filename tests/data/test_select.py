@@ -34,7 +34,9 @@ def select(offered, **changes):
         for class_id, numbers in offered.items()
         for item in stimuli(split, class_id, numbers[place])
     ]
-    return selection.select(SimpleNamespace(stimuli=lambda _: images, name="mine"), {**CHOICE, **changes})
+    return selection.select(
+        SimpleNamespace(stimuli=lambda _: images, without_images=dict, name="mine"), {**CHOICE, **changes}
+    )
 
 
 def test_the_first_images_of_every_class_evaluation_before_training():
