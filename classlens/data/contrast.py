@@ -31,15 +31,15 @@ class Contrast:
         if not self._spans:
             return []
         count, way = len(self._spans), "look at them, and give the key value_range: [low, high] where values span less"
-        if (span := median(self._spans)) < CONSTANT:
-            return [
-                f"datasets.{dataset}: half of {count} images are nearly constant, and span at most {span:g} of 255 "
-                f"levels; {way} than their type"
-            ]
         if self._brightest < HALF:
             return [
                 f"datasets.{dataset}: no value of {count} images is above {self._brightest} of 255, less than half; "
                 f"{way} than their type ([0, 4095] for 12 bits in 16)"
+            ]
+        if (span := median(self._spans)) < CONSTANT:
+            return [
+                f"datasets.{dataset}: half of {count} images are nearly constant, and span at most {span:g} of 255 "
+                f"levels; {way} than their type"
             ]
         return []
 

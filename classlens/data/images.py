@@ -18,6 +18,8 @@ from classlens.errors import InputError
 
 BROKEN = (UnidentifiedImageError, OSError, SyntaxError, TypeError, ValueError)
 """What Pillow raises for files that it cannot decode."""
+TIFF = (b"II*\0", b"MM\0*")
+UNKNOWN_TIFF = "a TIFF file, but its values are of a type or layout that Pillow does not know, such as 64-bit float"
 LONGEST = 16
 """Bits of a grey value of which white is known: 32 are sums, labels or measurements."""
 
@@ -42,13 +44,11 @@ def open_image(content: bytes, path: Path, value_range: Sequence[float] | None =
     except Image.DecompressionBombError as error:  # raised before anything is decoded
         raise InputError(f"{path} has too many pixels ({error}); resize it") from error
     except UnknownRange as error:
-        raise InputError(
-            f"{path} holds {error}; give its data set the key value_range: [low, high], the values that are black and "
-            f"white, or convert it to 8 bits"
-        ) from None
+        raise InputError(f"{path} holds {error}") from None
     except BROKEN as error:
+        cause = UNKNOWN_TIFF if isinstance(error, UnidentifiedImageError) and content.startswith(TIFF) else error
         raise InputError(
-            f"{path} cannot be read as an image ({error}); replace it, or take it out of the data set"
+            f"{path} cannot be read as an image ({cause}); replace it, or take it out of the data set"
         ) from error
 
 
@@ -114,7 +114,7 @@ def upright_rgb(
 
 
 class UnknownRange(Exception):
-    """Values of which nobody says which are black and white; the message says what they are."""
+    """Values of which nobody says which are black and white; the message says what they are, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,9 @@ def stored_values(image: Image.Image) -> Values:
 def _scaled(image: Image.Image, values: Values, value_range: Sequence[float] | None) -> Image.Image:
     """Return an image of 8 bits, given one of other values."""
     if values.halved:
-        raise UnknownRange("colours of 16 bits, of which 8 are read")
+        raise UnknownRange(
+            "colours of 16 bits, of which Pillow reads 8, too few for a value_range; convert it to 8 bits"
+        )
     if image.mode not in ("L", "LA", "RGB", "RGBA", "RGBX", "F") and not image.mode.startswith("I"):
         image = image.convert("RGB")
     found = np.asarray(image)
@@ -168,7 +170,7 @@ def _scaled(image: Image.Image, values: Values, value_range: Sequence[float] | N
         found = found.view(np.uint32)  # which Pillow does not know
     numbers = found.astype(np.float64)
     if not np.isfinite(numbers).all():
-        raise UnknownRange("values that are no numbers (NaN or infinite)")
+        raise UnknownRange("values that are no numbers (NaN or infinite); replace these")
     low, high = value_range if value_range is not None else _range(image, numbers, values)
     shares = ((numbers - low) / (high - low)).clip(0, 1)
     bytes_ = np.rint(255 * (1 - shares if values.inverted else shares)).astype(np.uint8)
@@ -186,4 +188,7 @@ def _range(image: Image.Image, numbers: Array, values: Values) -> tuple[float, f
         return 0, 1
     kind = "signed whole numbers" if values.signed else f"whole numbers of {values.bits or 'unknown'} bits"
     kind = "float values outside of 0..1" if image.mode == "F" else kind
-    raise UnknownRange(f"{kind} (here from {least:g} to {most:g})")
+    raise UnknownRange(
+        f"{kind} (here from {least:g} to {most:g}); give its data set the key value_range: [low, high], the values "
+        f"that are black and white, or convert it to 8 bits"
+    )

@@ -64,7 +64,7 @@ def _one(model: Any, picture: Any) -> torch.Tensor:
         try:
             image = upright_rgb(picture)
         except UnknownRange as error:
-            raise InputError(f"a picture of mode {picture.mode} holds {error}; scale it to 0..255, as mode L") from None
+            raise InputError(f"a picture of mode {picture.mode} holds {error}") from None
     elif isinstance(picture, np.ndarray):
         image = Image.fromarray(_require_rgb(picture))
     else:
