@@ -44,24 +44,24 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
     """
     lines = [(number, text.strip()) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
     own = {composed(folder): folder for folder in folders}
-    if lines and own:
-        _require_no_header(path, lines[0], own)
-    found = _classes(path, lines, own)
     indices = _indices(lines)
-    if indices is not None and not own and sorted(indices) == list(range(len(lines))):
-        return dict(found[indices.index(place)] for place in range(len(lines)))
-    missing = [folder for folder in own.values() if folder not in dict(found)]
-    if indices is not None and own:
-        rest = [(number, INDEX.sub("", text, count=1)) for number, text in lines]
-        behind = _classes(path, rest, own)
-        if not own.values() - dict(behind).keys():
-            ordered = _in_order(path, lines, indices, behind)
-            if missing:
-                return ordered
-            if list(ordered) != list(dict(found)):
-                raise _ambiguous(path, lines[0])
-    if missing:
-        raise InputError(f"{path} lacks the class folders {', '.join(missing[:5])}; add a line for each")
+    if not own:
+        found = _classes(path, lines, own)
+        if indices is not None and sorted(indices) == list(range(len(lines))):
+            return dict(found[indices.index(place)] for place in range(len(lines)))
+        return dict(found)
+    if lines:
+        _require_no_header(path, lines[0], own)
+    found, error = _of_folders(path, lines, own)
+    if indices is not None:
+        behind, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
+        if behind and not found:
+            return _in_order(path, lines, indices, behind)
+        in_order = [behind[indices.index(place)][0] for place in range(len(behind)) if place in indices]
+        if behind and len(in_order) == len(found) and in_order != [one for one, _ in found]:
+            raise _ambiguous(path, lines[0])
+    if error:
+        raise error
     last = [text for _, text in found]
     if (
         len(last) > 1
@@ -85,6 +85,19 @@ def doubtful_ids(classes: Mapping[str, str]) -> str | None:
         if name != one and one.rstrip(",").isalpha():
             return f"{one} {name!r} is read as the id {one!r} and the name {name!r}; put a tab between id and name"
     return None
+
+
+def _of_folders(path: Path, lines: list[Line], own: Mapping[str, str]) -> tuple[list[Class], InputError | None]:
+    """Return id and name of each line where all folders are among them, else none and what is wrong."""
+    try:
+        found = _classes(path, lines, own)
+    except InputError as error:
+        return [], error
+    missing = own.values() - dict(found).keys()
+    if missing:
+        named = ", ".join(sorted(missing)[:5])
+        return [], InputError(f"{path} lacks the class folders {named}; add a line for each")
+    return found, None
 
 
 def _classes(path: Path, lines: list[Line], own: Mapping[str, str]) -> list[Class]:
