@@ -29,7 +29,14 @@ from classlens.store.code import fingerprint
 from classlens.store.job import JobParams
 from classlens.store.key import DISTRIBUTIONS
 
-FACTS = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": True, "class_token_pooling": True}
+FACTS = {
+    "depth": 2,
+    "num_classes": 10,
+    "grid": [4, 4],
+    "patch": [8, 8],
+    "has_class_token": True,
+    "class_token_pooling": True,
+}
 FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False}
 
 

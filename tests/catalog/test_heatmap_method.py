@@ -7,7 +7,14 @@ import pytest
 from classlens.config import load_config
 from classlens.errors import InputError
 
-AVERAGES = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": False, "class_token_pooling": False}
+AVERAGES = {
+    "depth": 2,
+    "num_classes": 10,
+    "grid": [4, 4],
+    "patch": [8, 8],
+    "has_class_token": False,
+    "class_token_pooling": False,
+}
 
 
 def config_of(probes=None, **explanations):
