@@ -48,7 +48,12 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
         for item in items[: limits[split]]
     ]
     if not any(item.split == "evaluation" for item in chosen):
-        raise InputError(f"datasets.{source.name} gives no evaluation image; check root, per_class and exclude_classes")
+        cause = "look whether its root is right"
+        if short:
+            cause = "too_few: skip leaves out every class; lower per_class"
+        elif excluded and not offered:
+            cause = "exclude_classes names every class; leave out fewer"
+        raise InputError(f"datasets.{source.name} gives no evaluation image: {cause}")
     return chosen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-WORDS = {"evaluation": ("validation", "val", "valid", "eval", "test"), "training": ("train", "training")}
+WORDS = {"evaluation": ("validation", "val", "valid", "eval", "test", "testing"), "training": ("train", "training")}
 """By split, the first one that is there; upper and lower case are one."""
 SPLIT_WORDS = frozenset(word for words in WORDS.values() for word in words)
 

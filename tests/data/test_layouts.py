@@ -50,6 +50,7 @@ def indices(chosen):
         (("train", "val", "test"), "val", "train"),
         (("Train", "Val"), "Val", "Train"),
         (("TRAIN", "TEST"), "TEST", "TRAIN"),
+        (("Training", "Testing"), "Testing", "Training"),
         (("training", "validation"), "validation", "training"),
     ],
 )
@@ -217,3 +218,11 @@ def test_usual_names_of_shards(tmp_path, shards, evaluation):
     chosen = select(WebDataset(str(tmp_path / "wds"), None, "d"), choice())
     assert {item.file.partition("#")[0] for item in chosen if item.split == "evaluation"} == {evaluation}
     assert {item.file.partition("#")[0] for item in chosen if item.split == "training"} == {shards[0]}
+
+
+def test_where_nothing_is_left_the_cause_is_named(tmp_path):
+    lay(tmp_path, "ant/a.png", "bee/a.png")
+    with pytest.raises(InputError, match="too_few: skip leaves out every class; lower per_class"):
+        choose(tmp_path, per_class=2, too_few="skip")
+    with pytest.raises(InputError, match="exclude_classes names every class"):
+        choose(tmp_path, exclude_classes=["ant", "bee"])

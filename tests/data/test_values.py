@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import TINY_MODEL
+from made_data import write_parquet
 from PIL import Image
 
 from classlens.check import Findings, _check_images
@@ -15,6 +16,7 @@ from classlens.config import load_config
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
 from classlens.data.images import open_image
+from classlens.data.kinds import open_dataset
 from classlens.data.listing import list_stimuli
 from classlens.data.pixels import write_pixels
 from classlens.errors import InputError
@@ -137,6 +139,13 @@ def test_a_wrong_range_is_refused(changes, message):
     dataset = {"kind": "image_folder", "root": "photos", **changes}
     with pytest.raises(InputError, match=message):
         load_config({"datasets": {"d": dataset}, "models": {"m": {**TINY_MODEL, "dataset": "d"}}})
+
+
+def test_packed_images_have_a_range_too(tmp_path):
+    write_parquet(tmp_path / "a.parquet", [tiff(CT.astype(np.int16))], [0])
+    source = open_dataset({"kind": "parquet", "root": str(tmp_path), "masks": None, "value_range": [-1024, 3071]})
+    [item] = source.stimuli({"per_class": 1})
+    assert np.asarray(source.image(item.file))[..., 0].ravel().tolist() == shares(CT, -1024, 3071)
 
 
 def photos(root, *values):
