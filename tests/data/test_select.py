@@ -86,7 +86,7 @@ def test_too_few_images_can_be_skipped_and_are_named_in_the_log(caplog):
 
 def test_a_data_set_without_evaluation_image_is_refused():
     offered = {"a": (2, 2)}
-    with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image: exclude_classes names every class"):
+    with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image: exclude_classes names"):
         select(offered, exclude_classes=["a"])
 
 
