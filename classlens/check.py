@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from classlens.catalog.files import checkpoint
 from classlens.config import Config, read_config
 from classlens.data.contrast import Contrast, extremes
 from classlens.data.order import as_stored
@@ -21,8 +22,9 @@ from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
 from classlens.doubts import doubts
 from classlens.errors import InputError
-from classlens.models.architecture import with_architectures
+from classlens.models.architecture import built_as, with_architectures
 from classlens.models.head import read_head
+from classlens.models.saved import local_folder
 
 BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
 """Of one token in a layer file: rank, logit and top 5 at three sites, five keys of two branches."""
@@ -84,7 +86,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
             findings.attempt(config.raw_masks, name)
     for model, entry in config.models.items():
         findings.problems += _missing_weights(model, entry)
-        if entry["weights"] == "pretrained":
+        if entry["weights"] == "pretrained" and not local_folder(entry["architecture"]):
             published = None if quick else findings.attempt(_published, entry)
             findings.notes.append(
                 f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes"
@@ -101,7 +103,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
                 f"models.{model}: its one output is read as two classes, class index 0 (negative) and 1 (positive)"
             )
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
-        findings.attempt(_check_weights, known, model)
+        if taken := findings.attempt(_check_weights, known, model, quick):
+            findings.notes.append(f"models.{model}: {taken}")
         findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])
     if not quick and not findings.problems:
         from classlens.estimate import time_notes
@@ -121,7 +124,7 @@ def _missing_data(source: Source) -> list[str]:
 def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
     """Return which of a model's own files are not there, and where its weights are published."""
     files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str)}
-    missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).is_file()}
+    missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).exists()}
     published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
     return [
         f"models.{model}.{key}: missing{'' if path.is_absolute() else f' in {Path.cwd()}'}: {path}"
@@ -199,36 +202,40 @@ def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
         )
 
 
-def _check_weights(config: Config, model: str) -> None:
-    from classlens.models.architecture import model_options
+def _check_weights(config: Config, model: str, quick: bool) -> str | None:
+    """Fill a model from its file, or compare names and shapes alone, and say what is taken of it."""
     from classlens.models.canonical import require_finite
-    from classlens.models.weights import assemble
+    from classlens.models.weights import assemble, look_at_file
 
     entry = config.models[model]
-    if config.trained(model) or entry["weights"] in NO_FILES or _missing_weights(model, entry):
-        return
-    filled = assemble(
-        Path(entry["weights"]),
-        architecture=entry["architecture"],
-        options=model_options(config, model),
-        origin="file",
-        head=Path(entry["head"]) if entry["head"] else None,
-    )
-    require_finite(filled, entry["weights"])
+    if config.trained(model) or _missing_weights(model, entry) or not (files := checkpoint(config, {"model": model})):
+        return None
+    file, (architecture, options) = Path(files[0]), built_as(config, model)
+    given: dict[str, Any] = {"architecture": architecture, "options": options, "key": entry["weights_key"]}
+    given["head"] = Path(entry["head"]) if entry["head"] else None
+    taken = look_at_file(file, **given)
+    if not quick:
+        require_finite(assemble(file, origin="file", **given), str(file))
+    return f"of {file} {taken}" if taken else None
 
 
 def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
     """Compare a head's class names with the data set's, index by index."""
     path = config.models[model]["head"]
     names = read_head(path).class_names if path and not config.is_twin(model) else None
-    if names is None:
+    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli}
+    if names is None and not path and not config.is_twin(model):
+        # Names that a model was saved with may be others than folders'; the same names in another order are an error.
+        names = tuple(config.architecture(model).get("class_names") or ())
+        names = names if all(set(names) & set(entry[1:]) for entry in pairs) else None
+    if not names:
         return
-    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli if item.class_index < len(names)}
-    other = sorted(entry for entry in pairs if names[entry[0]] not in entry[1:])
+    other = sorted(entry for entry in pairs if entry[0] < len(names) and names[entry[0]] not in entry[1:])
     if other:
         index, class_id, _ = other[0]
+        whose = f"head: {path}" if path else "architecture: the saved model"
         raise InputError(
-            f"models.{model}.head: {path} calls class {index} {names[index]!r}, the data set {class_id!r}"
+            f"models.{model}.{whose} calls class {index} {names[index]!r}, the data set {class_id!r}"
             f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; bring them into one order"
         )
 

@@ -10,7 +10,8 @@ from classlens.data.geometry import Geometry
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, require_method
-from classlens.models.architecture import model_options
+from classlens.models.architecture import built_as
+from classlens.models.saved import is_saved, local_folder
 from classlens.perturbation.kinds import require_attention_kind
 from classlens.terms import chance
 
@@ -86,8 +87,8 @@ def source(config: Config, wildcards: Wildcards) -> dict[str, str]:
 
 def architecture(config: Config, wildcards: Wildcards) -> Slice:
     """What a model is built from."""
-    model = wildcards["model"]
-    return {"architecture": config.models[model]["architecture"], "options": model_options(config, model)}
+    name, options = built_as(config, wildcards["model"])
+    return {"architecture": name, "options": options}
 
 
 def normalisation(config: Config, wildcards: Wildcards) -> Slice:
@@ -103,10 +104,13 @@ def network(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def origin(config: Config, wildcards: Wildcards) -> Slice:
-    """Where weights come from; only fresh ones depend on a seed."""
+    """Where weights come from; only fresh ones depend on a seed, and only files may hold several tables."""
     entry = config.models[wildcards["model"]]
-    found = entry["weights"] if entry["weights"] in ORIGINS else "file"
-    return {"origin": found, **({"seed": entry["seed"]} if found == "random" else {})}
+    found, name = entry["weights"] if entry["weights"] in ORIGINS else "file", entry["architecture"]
+    if found == "pretrained" and is_saved(name):
+        found = "file" if local_folder(name) else name
+    more = {"random": {"seed": entry["seed"]}, "file": {"key": entry["weights_key"]}}.get(found, {})
+    return {"origin": found, **{key: value for key, value in more.items() if value is not None}}
 
 
 def facts(config: Config, model: str) -> Slice:

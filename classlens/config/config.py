@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from classlens.catalog.analyses import GROUPS
 from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
@@ -45,6 +45,8 @@ class ArchitectureInfo(TypedDict):
     patch: list[int]
     image_size: int
     transform: dict[str, Any]
+    built_as: NotRequired[tuple[str, dict[str, Any]]]
+    class_names: NotRequired[list[str] | None]
 
 
 REASONS = {

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from classlens.cache import CACHE
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
+from classlens.models.saved import config_file, is_saved
 from classlens.shipped import ARCHITECTURES, PACKAGE
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "patch.py")
+MAKERS = ("describe.py", "build.py", "patch.py", "saved.py")
 """Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
@@ -46,6 +48,19 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     return options
 
 
+def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
+    """Return the architecture and options that jobs build a model from, those of a saved model in its place.
+
+    Args:
+        config: with the facts about architectures.
+    """
+    name, options = config.architecture(model).get("built_as") or (
+        config.models[model]["architecture"],
+        model_options(config, model),
+    )
+    return name, options
+
+
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
 
@@ -60,7 +75,7 @@ def with_architectures(config: Config) -> Config:
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
     maker = [*(digest_file(HERE / name) for name in MAKERS), _version("timm"), _version("torch")]
-    files = {name: FOLDER / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
+    files = {name: FOLDER / f"{digest_json(_identity(request, maker))}.json" for name, request in requests.items()}
     shipped = _shipped()
     known = {
         file: facts
@@ -75,7 +90,8 @@ def with_architectures(config: Config) -> Config:
             culprit = next(name for name, other in files.items() if other == file)
             problems.append(f"config: models.{culprit}: {found['error']}")
         else:
-            write_atomically(file, json.dumps(found))
+            if not is_saved(missing[file][0]) or config_file(missing[file][0]):
+                write_atomically(file, json.dumps(found))
             known[file] = found
     architectures: dict[str, Any] = {
         name: {
@@ -91,6 +107,14 @@ def with_architectures(config: Config) -> Config:
     if problems:
         raise InputError("\n".join(problems))
     return complete
+
+
+def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
+    """Return what facts follow from: of a saved model also the content of its description."""
+    if not is_saved(request[0]):
+        return [*request, maker]
+    file = config_file(request[0])
+    return [*request, maker, None if file is None else digest_file(file)]
 
 
 def _version(distribution: str) -> str | None:
@@ -160,6 +184,9 @@ def _misfits(config: Config, model: str) -> list[str]:
                 f"that look at it know its 1,000 classes, but {model} has classes of its own; give it a data set of "
                 f"its own (with the same root), or list the order of classes in classes.txt"
             )
+    if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
+        weights = Path(entry["weights"])
+        found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
     size, expected = config.transform(model)["size"], facts["image_size"]
     if size != expected:
         found.append(

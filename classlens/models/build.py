@@ -8,12 +8,14 @@ from typing import Any
 
 import timm
 import torch
+from timm.models import parse_model_name
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
+from classlens.models.saved import config_file, not_saved_by_timm
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -28,7 +30,7 @@ def build(
     """Build a model in evaluation mode.
 
     Args:
-        architecture: a name that timm knows.
+        architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
         options: further keyword arguments of `timm.create_model`.
         pretrained: take timm's published weights.
         device: where its parameters are made ("meta" makes none).
@@ -38,7 +40,9 @@ def build(
             one whose residual stream can be read.
     """
     base = architecture.split(".")[0]
-    if not timm.is_model(base):
+    if any(sign in architecture for sign in ":/\\"):
+        _require_saved(architecture)
+    elif not timm.is_model(base):
         close = difflib.get_close_matches(base, timm.list_models(), 3)
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
@@ -46,10 +50,21 @@ def build(
     with torch.device(device or "cpu"):
         try:
             model = timm.create_model(architecture, pretrained=pretrained, **_tuples(options))
-        except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
+        except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     require_supported(model, architecture)
     return model.eval()
+
+
+def _require_saved(architecture: str) -> None:
+    """Check that timm can take the name as that of a saved model, and fetch its description from a hub."""
+    try:
+        parse_model_name(architecture)
+        file = config_file(architecture, fetch=True)
+    except Exception as error:  # of the network, of the hub's client, or timm's advice how to write the name
+        raise InputError(f"architecture {architecture!r}: {str(error).splitlines()[0]}") from error
+    if told := not_saved_by_timm(architecture, file):
+        raise InputError(f"architecture {architecture!r}: {told}")
 
 
 def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:

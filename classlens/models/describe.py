@@ -19,6 +19,7 @@ from timm.data.config import resolve_model_data_config
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.patch import pixels_of_token
+from classlens.models.saved import config_file, is_saved
 
 RESIZES = {"center": "shortest", "squash": "squash"}
 
@@ -29,7 +30,8 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
         two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
-        (pixels), class_token_pooling, and timm's own transform.
+        (pixels), class_token_pooling, and timm's own transform. Of a saved model (`classlens.models.saved`) also:
+        built_as (architecture and options that build the same without it), and class_names where it brings such.
 
     Raises:
         InputError: the model is unknown or not supported.
@@ -50,7 +52,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
         raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")
-    return {
+    facts = {
         "depth": len(model.blocks),
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
@@ -72,6 +74,30 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "std": list(data["std"]),
         },
     }
+    return {**facts, **_of_saved(model, architecture, options)} if is_saved(architecture) else facts
+
+
+def _of_saved(model: Any, architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    file = config_file(architecture)
+    assert file is not None
+    described = json.loads(file.read_text())
+    sizes = {
+        "num_classes": model.num_classes,
+        "global_pool": model.global_pool,
+        "in_chans": model.patch_embed.proj.in_channels,
+        "img_size": list(model.patch_embed.img_size),
+    }
+    name, built = described["architecture"], {**sizes, **described.get("model_args", {}), **options}
+    same: Any = build(name, built, device="meta")
+    shapes = [[(key, tensor.shape) for key, tensor in one.state_dict().items()] for one in (model, same)]
+    if shapes[0] != shapes[1] or model.global_pool != same.global_pool:
+        raise InputError(
+            f"architecture {architecture!r}: {name} with {built} is another model; write these as architecture and "
+            f"options, with weights: the checkpoint"
+        )
+    names = model.pretrained_cfg.get("label_names")
+    listed = isinstance(names, list | tuple) and len(names) == model.num_classes
+    return {"built_as": [name, built], "class_names": list(map(str, names)) if listed else None}
 
 
 def _end_with(parent: int) -> None:

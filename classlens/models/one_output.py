@@ -54,19 +54,15 @@ def as_two_classes(model: Any) -> Any:
     return model
 
 
-def with_two_rows(
-    given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], source: object
-) -> dict[str, torch.Tensor]:
+def with_two_rows(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return a checkpoint's tensors, those of heads with one output as two rows where the model has two classes.
 
     Args:
         given: tensors by the model's names.
         expected: the model's.
-        source: for the log.
     """
     found = dict(given)
     for name in (f"{head}.{part}" for head in HEADS for part in ("weight", "bias")):
         if name in given and name in expected and (len(given[name]), len(expected[name])) == (1, 2):
-            log.info("%s: the one output of its %s is read as two classes", source, name)
             found[name] = two_rows(given[name])
     return found
