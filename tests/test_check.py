@@ -5,10 +5,13 @@ import time
 
 import numpy as np
 import pytest
+import timm
+import torch
 import yaml
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, TINY_MODEL
 from made_data import png, write_parquet, write_tar
 from PIL import Image
+from timm.models import save_for_hf
 
 from classlens import estimate
 from classlens.check import check
@@ -189,3 +192,22 @@ def test_broken_images_of_shards_take_one_line(checked, working, kind):
         f"datasets.photos: photos/0.{'tar: 01.png' if kind == 'webdataset' else 'parquet: 01'} cannot"
     )
     assert "; 14 more like this: 0." in problem
+
+
+def test_names_of_tensors_are_compared_without_reading_them(working):
+    options = {**TINY_MODEL["options"], "num_classes": 2}
+    torch.save(timm.create_model(TINY_MODEL["architecture"], **options, init_values=0.1).state_dict(), "w.pth")
+    (working / "my.yaml").write_text(yaml.safe_dump(config(weights="w.pth")))
+    [problem] = check("my.yaml", quick=True).problems
+    assert "ls1.gamma" in problem
+    assert "set options.init_values" in problem
+
+
+def test_a_saved_models_class_names_are_compared_with_the_data_set(working):
+    model = timm.create_model(TINY_MODEL["architecture"], **{**TINY_MODEL["options"], "num_classes": 2})
+    for names, wrong in ((["cat", "dog"], False), (["dog", "cat"], True), (["Katze", "Hund"], False)):
+        save_for_hf(model, "saved", model_config={"label_names": names}, model_args=TINY_MODEL["options"])
+        own = {**config(weights="pretrained")["models"]["m"], "architecture": "local-dir:saved", "options": {}}
+        (working / "my.yaml").write_text(yaml.safe_dump({**config(), "models": {"m": own}}))
+        problems = check("my.yaml", quick=True).problems
+        assert any("calls class 0 'dog', the data set 'cat'" in problem for problem in problems) == wrong, problems

@@ -8,14 +8,12 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import parse_model_name
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
-from classlens.models.saved import config_file, not_saved_by_timm
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -40,9 +38,8 @@ def build(
             one whose residual stream can be read.
     """
     base = architecture.split(".")[0]
-    if any(sign in architecture for sign in ":/\\"):
-        _require_saved(architecture)
-    elif not timm.is_model(base):
+    elsewhere = any(sign in architecture for sign in ":/\\")
+    if not elsewhere and not timm.is_model(base):
         close = difflib.get_close_matches(base, timm.list_models(), 3)
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
@@ -54,17 +51,6 @@ def build(
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     require_supported(model, architecture)
     return model.eval()
-
-
-def _require_saved(architecture: str) -> None:
-    """Check that timm can take the name as that of a saved model, and fetch its description from a hub."""
-    try:
-        parse_model_name(architecture)
-        file = config_file(architecture, fetch=True)
-    except Exception as error:  # of the network, of the hub's client, or timm's advice how to write the name
-        raise InputError(f"architecture {architecture!r}: {str(error).splitlines()[0]}") from error
-    if told := not_saved_by_timm(architecture, file):
-        raise InputError(f"architecture {architecture!r}: {told}")
 
 
 def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:

@@ -45,6 +45,8 @@ def read_tables(path: Path) -> list[Table]:
         InputError: the file is something else, is damaged, or holds other objects or no tensors.
     """
     kind = kind_of(path)
+    if kind != "safetensors" and path.suffix == ".safetensors":  # which torch.load itself would believe
+        raise InputError(f"{path} was written by torch.save, though its name says otherwise; call it .pth")
     try:
         if kind == "safetensors":
             checkpoint: Any = load_file(path)

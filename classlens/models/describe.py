@@ -15,11 +15,12 @@ from threading import Thread
 from typing import Any
 
 from timm.data.config import resolve_model_data_config
+from timm.models import parse_model_name
 
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.patch import pixels_of_token
-from classlens.models.saved import config_file, is_saved
+from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 
 RESIZES = {"center": "shortest", "squash": "squash"}
 
@@ -36,6 +37,8 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the model is unknown or not supported.
     """
+    if ":" in architecture:
+        _require_saved(architecture)
     model: Any = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
     image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
@@ -75,6 +78,17 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     return {**facts, **_of_saved(model, architecture, options)} if is_saved(architecture) else facts
+
+
+def _require_saved(architecture: str) -> None:
+    """Check that timm can take the name as that of a saved model, and fetch its description from a hub."""
+    try:
+        parse_model_name(architecture)
+        file = config_file(architecture, fetch=True)
+    except Exception as error:  # of the network, of the hub's client, or timm's advice how to write the name
+        raise InputError(f"architecture {architecture!r}: {str(error).splitlines()[0]}") from error
+    if told := not_saved_by_timm(architecture, file):
+        raise InputError(f"architecture {architecture!r}: {told}")
 
 
 def _of_saved(model: Any, architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -288,6 +288,14 @@ def _equal(one: Tensors, other: Tensors, names: Mapping[str, Any]) -> bool:
     return all(one[name] is other[name] or torch.equal(one[name], other[name]) for name in names)
 
 
+def further_copies(given: Tensors, expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Return the names that lie under a prefix of which the whole model's names lie, beside those without it."""
+    first = next(iter(expected))
+    prefixes = [name.removesuffix(first) for name in given if name.endswith(f".{first}")]
+    whole = tuple(prefix for prefix in prefixes if all(prefix + name in given for name in expected))
+    return [name for name in given if whole and name.startswith(whole)]
+
+
 def passed_over(tables: Sequence[Table], chosen: Candidate) -> list[str]:
     """Return what else a checkpoint holds, by the first part of its names, with numbers of tensors."""
     counts: Counter[str] = Counter()

@@ -50,7 +50,8 @@ def remedy(misfits: Misfits, given: Tensors, model: torch.nn.Module, recipe: Rec
     own = ""
     if any(name.startswith("head.") for name in names) and all(name.startswith("head.") for name in names):
         own = ", or a head for your classes by the key `head` (docs/heads.md)"
-    found = _options(given, model, recipe, with_head=with_head) if recipe else []
+    hopeless = 2 * len(misfits.missing) > len(model.state_dict())
+    found = _options(given, model, recipe, with_head=with_head) if recipe and not hopeless else []
     if found:
         return f"set {' or '.join(found)}, which takes them{own}"
     if misfits.missing or misfits.misshapen or recipe is None:

@@ -19,7 +19,7 @@ from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import kind_of, of_names
 from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
 from classlens.models.head import read_head, require_plausible
-from classlens.models.match import Taken, compare, expected_tensors, find, of_head, passed_over
+from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
 from classlens.models.one_output import as_two_classes
 from classlens.models.remedy import Recipe, remedy
 
@@ -159,11 +159,14 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
     extra = {name: chosen.tensors[name] for name in misfits.extra}
     extra |= {name: chosen.given[name] for name in chosen.given if DROPPED_BY_TIMM.fullmatch(name)}
     extra = {name: tensor for name, tensor in extra.items() if with_head or not of_head(name)}
+    expected = expected_tensors(model, with_head=with_head)
+    copies = dict.fromkeys(further_copies(chosen.given, expected), "another copy of the model")
+    extra = {name: tensor for name, tensor in extra.items() if name not in copies}
     left_out, misfits.extra = sorted_out(extra, model, with_head=with_head)
+    left_out |= copies
     if misfits.count:
-        own = expected_tensors(model, with_head=with_head)
         foreign = of_names(source, {name for table in tables for name in table.tensors})
-        if foreign and len(misfits.missing) > len(own) / 2:
+        if foreign and len(misfits.missing) > len(expected) / 2:
             raise InputError(foreign)
         where = f" under `{chosen.key}`" if chosen.key else ""
         reasons = [
@@ -175,7 +178,6 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
             f"{source} does not fit the model{where}: {'; '.join(reasons)}; "
             f"{remedy(misfits, chosen.given, model, recipe, with_head=with_head)}"
         )
-    expected = expected_tensors(model, with_head=with_head)
     unlike = [
         f"{name} ({chosen.tensors[name].dtype})"
         for name, tensor in expected.items()
