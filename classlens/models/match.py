@@ -22,6 +22,7 @@ Tensors = dict[str, torch.Tensor]
 
 TIMM_ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Of `timm.models.load_state_dict`: the first that a checkpoint has is the one that timm takes."""
+PATCHES = "patch_embed.proj.weight"
 ONE_OUTPUT = "reading its one output as two classes"
 MOST_CANDIDATES = 12
 MOST_NAMED = 6
@@ -163,15 +164,9 @@ def _renamed(given: Tensors, model: torch.nn.Module, expected: Tensors) -> tuple
         changed = rules(dict(renamed), model)
     except Exception:  # rules for other checkpoints raise whatever comes up; what does not fit is told by name
         return renamed, ""
-    # Another patch size is another model, though timm can resample to it.
-    for name in ("patch_embed.proj.weight",):
-        if (
-            name in given
-            and name in changed
-            and given[name].ndim == 4
-            and given[name].shape[2:] != changed[name].shape[2:]
-        ):
-            changed[name] = given[name]
+    own = given.get(PATCHES)
+    if own is not None and own.ndim == 4 and PATCHES in changed and changed[PATCHES].shape[2:] != own.shape[2:]:
+        changed[PATCHES] = own  # another patch size is another model, though timm can resample to it
     return changed, "timm's rules"
 
 

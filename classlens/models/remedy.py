@@ -22,6 +22,19 @@ ANY = 1e-5
 """Of options whose value the checkpoint replaces (init_values)."""
 
 
+ADVICE = {
+    r"^(dist_token|head_dist)": "it is of a distilled model: take such an architecture, e.g. "
+    "deit_tiny_distilled_patch16_224",
+    r"lora_|\.base_layer\.": "it holds adapters (LoRA): merge them first (peft: model.merge_and_unload()) and save "
+    "model.state_dict()",
+    r"\.weight_[gv]$|\.parametrizations\.": "its layers are parametrised: take that off first "
+    "(torch.nn.utils.parametrize.remove_parametrizations) and save model.state_dict()",
+    r"^head\.\d+\.": "its head is a Sequential: where what stands in front of the Linear does nothing in evaluation "
+    "mode, as Dropout, save the Linear as head.weight and head.bias",
+}
+"""What extra tensors say by their names, and what to do."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What a model is built from; see `classlens.models.build.build`."""
@@ -43,10 +56,11 @@ def remedy(misfits: Misfits, given: Tensors, model: torch.nn.Module, recipe: Rec
     names = [*misfits.missing, *misfits.misshapen, *misfits.extra]
     if misfits.missing and all(map(of_head, misfits.missing)) and not misfits.misshapen and not misfits.extra:
         return "the file brings no classification head: give yours by the key `head` (docs/heads.md)"
-    if any(re.match(r"dist_token|head_dist", name) for name in misfits.extra):
-        return "it is of a distilled model: take such an architecture, e.g. deit_tiny_distilled_patch16_224"
     if "dist_token" in misfits.missing:
         return "the architecture is a distilled one and the file is not: take the architecture without distillation"
+    for pattern, advice in ADVICE.items():
+        if any(re.search(pattern, name) for name in misfits.extra):
+            return advice
     own = ""
     if any(name.startswith("head.") for name in names) and all(name.startswith("head.") for name in names):
         own = ", or a head for your classes by the key `head` (docs/heads.md)"
@@ -81,15 +95,16 @@ def _options(given: Tensors, model: Any, recipe: Recipe, *, with_head: bool) -> 
 
     best = count({})
     chosen: list[dict[str, Any]] = [{}]
+    useful = list(_candidates(given, model))
     for _ in range(MOST_ROUNDS):
         if not best:
             break
-        tried = [{**chosen[0], **one} for one in _candidates(given, model) if not one.items() <= chosen[0].items()]
-        counts = [(found, changes) for changes in tried if (found := count(changes)) is not None]
-        least = min((found for found, _ in counts), default=best)
+        tried = [(one, count({**chosen[0], **one})) for one in useful if not one.items() <= chosen[0].items()]
+        least = min((found for _, found in tried if found is not None), default=best)
         if least >= best:
             return []
-        best, chosen = least, [changes for found, changes in counts if found == least]
+        useful = [one for one, found in tried if found != best]  # most options change no tensor
+        best, chosen = least, [{**chosen[0], **one} for one, found in tried if found == least]
     if best != 0 or not (start or chosen[0]):
         return []
     return [" and ".join(_text(key, value) for key, value in {**start, **changes}.items()) for changes in chosen]

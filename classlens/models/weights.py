@@ -16,7 +16,7 @@ from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
 from classlens.models.checkpoint import read_tables
-from classlens.models.foreign import kind_of, of_names
+from classlens.models.foreign import SAVE, kind_of, of_names
 from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
 from classlens.models.head import read_head, require_plausible
 from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
@@ -168,16 +168,19 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
         foreign = of_names(source, {name for table in tables for name in table.tensors})
         if foreign and len(misfits.missing) > len(expected) / 2:
             raise InputError(foreign)
+        if len(misfits.missing) == len(expected):
+            there = [name for table in tables for name in table.tensors]
+            raise InputError(f"{source} holds no tensors under timm's names, only {some(there)}; {SAVE}")
+        advice = remedy(misfits, chosen.given, model, recipe, with_head=with_head)
+        if foreign and not advice.startswith("set "):
+            raise InputError(foreign)
         where = f" under `{chosen.key}`" if chosen.key else ""
         reasons = [
             *([f"{some(misfits.missing)} are missing"] if misfits.missing else []),
             *([some(misfits.misshapen)] if misfits.misshapen else []),
             *([f"the architecture has no {some(misfits.extra)}"] if misfits.extra else []),
         ]
-        raise InputError(
-            f"{source} does not fit the model{where}: {'; '.join(reasons)}; "
-            f"{remedy(misfits, chosen.given, model, recipe, with_head=with_head)}"
-        )
+        raise InputError(f"{source} does not fit the model{where}: {'; '.join(reasons)}; {advice}")
     unlike = [
         f"{name} ({chosen.tensors[name].dtype})"
         for name, tensor in expected.items()

@@ -277,7 +277,14 @@ REFUSED = {
     "no head": (lambda: {n: t for n, t in FIRST.state_dict().items() if "head" not in n}, "brings no .* key `head`"),
     "a head elsewhere": (lambda: head_outside(FIRST), "brings no .* key `head`"),
     "quantised": (lambda: {n: t.to(torch.int8) for n, t in FIRST.state_dict().items()}, "int8.*quantised"),
-    "a head alone": (lambda: {"weight": torch.ones(3, 32), "bias": torch.ones(3)}, "missing"),
+    "peft": (lambda: renamed(FIRST, ("attn.proj.", "attn.proj.base_layer.")), "LoRA.*merge_and_unload"),
+    "a sequential head": (lambda: renamed(FIRST, ("head.", "head.1.")), r"Sequential.*head\.weight"),
+    "an optimiser alone": (lambda: {"optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}, "only exp_avg; save"),
+    "a Swin": (
+        lambda: {f"layers.2.{name}": torch.ones(2) for name in FIRST.state_dict() if "blocks" in name},
+        "staged network",
+    ),
+    "a head alone": (lambda: {"weight": torch.ones(3, 32), "bias": torch.ones(3)}, "only weight, bias"),
     "transformers": (
         lambda: {"vit.embeddings.patch_embeddings.projection.weight": torch.ones(3)},
         "transformers.*same model from timm",
