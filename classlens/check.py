@@ -12,7 +12,8 @@ from typing import Any
 from PIL import Image
 
 from classlens.catalog.files import checkpoint
-from classlens.config import Config, read_config
+from classlens.config import Config, load_config
+from classlens.config.load import read_words
 from classlens.data.contrast import Contrast, extremes
 from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
@@ -22,14 +23,12 @@ from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
 from classlens.doubts import doubts
 from classlens.errors import InputError
+from classlens.left_out import left_out
 from classlens.models.architecture import built_as, with_architectures
 from classlens.models.head import read_head
 from classlens.models.saved import local_folder
+from classlens.units import written_size
 
-BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
-"""Of one token in a layer file: rank, logit and top 5 at three sites, five keys of two branches."""
-PACKED = 0.7
-"""Share of that which compression leaves, as measured on ViT-B/32 and ViT-B/16."""
 THREADS = os.cpu_count() or 1
 NO_FILES = ("random", "pretrained")
 """Weights that are no file of the user's."""
@@ -64,7 +63,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         quick: neither open the images nor run a model.
     """
     findings = Findings()
-    config: Config | None = findings.attempt(read_config, path)
+    words = findings.attempt(read_words, path)
+    config: Config | None = None if words is None else findings.attempt(load_config, words)
     if config is None:
         return findings
     chosen = {}
@@ -78,8 +78,9 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     for name, stimuli in chosen.items():
         findings.notes += findings.attempt(config.notes, name) or []
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
-        if warning := few_training_images(config.source(name), stimuli, config.datasets[name]):
-            findings.notes.append(f"warning: {warning}")
+        if few := few_training_images(config.source(name), stimuli, config.datasets[name]):
+            # Nobody asked for the number that a config has by default.
+            (findings.doubts if "train_per_class" in words["datasets"][name] else findings.notes).append(few)
         findings.attempt(config.raw_images, name)
         # Decoding says the same of every missing mask, and more.
         if (quick or _check_images(config.source(name), stimuli, findings)) and config.source(name).has_masks:
@@ -97,6 +98,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         return findings
     findings.attempt(known.require_training_images)
     findings.doubts += findings.attempt(doubts, known) or []
+    findings.notes += [one.text for one in left_out(known) if not one.asked]
     for model in known.models:
         if known.architecture(model)["one_output"] and not known.is_twin(model):
             findings.notes.append(
@@ -109,7 +111,9 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     if not quick and not findings.problems:
         from classlens.estimate import time_notes
 
-        findings.notes += [*(findings.attempt(time_notes, known, chosen) or []), _disk(known, chosen)]
+        times, failures = findings.attempt(time_notes, known, chosen) or ([], [])
+        findings.notes += [*times, _disk(known)]
+        findings.doubts += failures
     return findings
 
 
@@ -240,17 +244,13 @@ def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
         )
 
 
-def _disk(config: Config, chosen: dict[str, list[Stimulus]]) -> str:
-    """Say what pixels and layer files take."""
-    size, shards = 0.0, 0.0
-    for model in config.models:
-        facts = config.architecture(model)
-        images = sum(item.split == "evaluation" for item in chosen[config.models[model]["dataset"]])
-        shards += images * facts["depth"] * facts["tokens"] * BYTES_PER_TOKEN * PACKED
-    for name, stimuli in chosen.items():
-        geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
-        size += sum(geometry.size**2 * 3 for geometry in geometries) * len(stimuli)
+def _disk(config: Config) -> str:
+    """Say what results take on disk."""
+    from classlens.disk import disk_size
+
+    size = disk_size(config)
     return (
-        f"disk: about {(size + shards) / 1e9:.2f} GB under results/, which the store shares where it can link, and "
-        f"{shards / 1e9:.2f} GB more in the store until `classlens store gc`"
+        f"disk: about {written_size(size.results)} under results/, which the store shares where it can link, and "
+        f"{written_size(size.shards)} more in the store until `classlens store gc`; not counted "
+        f"are tables, figures and pages"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from classlens.data.classes import CLASSES
 from classlens.data.spelling import composed
+from classlens.left_out import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,7 @@ def doubts(config: Config) -> list[str]:
     for model in config.models:
         if not config.is_twin(model):
             found += _of_classes(config, model)
-    return found
+    return [*found, *(one.text for one in left_out(config) if one.asked)]
 
 
 def _of_classes(config: Config, model: str) -> list[str]:

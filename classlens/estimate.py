@@ -78,8 +78,8 @@ class Span:
         return f"about {low}" if low == high else f"about {low} to {high}"
 
 
-def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
-    """Return a line per stage of a run, and one on what is not counted.
+def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[str], list[str]]:
+    """Return a line per stage of a run, and one on what is not counted; and a line per trial that failed.
 
     Args:
         config: with architectures.
@@ -90,7 +90,7 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
     """
     spans: dict[str, Span] = {}
     rates: dict[str, dict[str, Span]] = {}
-    unknown = []
+    failures = []
     with Progress(len(config.models), "trying models", "model") as progress:
         for dataset, stimuli in chosen.items():
             spans["data"] = spans.get("data", Span()) + _decoding(config, dataset, stimuli)
@@ -102,7 +102,8 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
                     known[stage] = known.get(stage) or per_image(run)
                     spans[stage] = spans.get(stage, Span()) + known[stage] * factor
                 except (RuntimeError, MemoryError) as error:
-                    unknown.append(f"{stage}: unknown for {model}: {str(error).partition(chr(10))[0]}")
+                    said = str(error).partition("\n")[0]
+                    failures.append(f"models.{model}: a trial of its {stage} failed, as a run's may: {said}")
             progress.advance()
     names = dict.fromkeys(stage.partition(",")[0] for stage in spans)
     by_name = {
@@ -111,9 +112,9 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
     total = sum(by_name.values(), Span())
     return [
         *(f"{name}: {span}" for name, span in by_name.items()),
-        *unknown,
-        f"together: {total} on this machine, one job at a time; not counted are {UNKNOWN}",
-    ]
+        f"together: {total} on this machine, one job at a time; not counted are {UNKNOWN}"
+        + (", and what the trials failed at" if failures else ""),
+    ], failures
 
 
 def per_image(run: Callable[[int], object]) -> Span:

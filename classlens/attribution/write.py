@@ -60,7 +60,7 @@ def write_attribution(
     replayed = Replayed(parts)
     exact = network["precision"] == "float32"
     gaps = []
-    columns = _columns(model)
+    columns = attribution_columns(model)
     with (
         frozen_eval_mode(model),
         RowWriter(attribution, len(numbers), columns, loaded.attributes()) as writer,
@@ -77,7 +77,8 @@ def write_attribution(
     return {**loaded.provenance(), "largest_gap": max(gaps)}
 
 
-def _columns(model: Any) -> dict[str, Column]:
+def attribution_columns(model: Any) -> dict[str, Column]:
+    """Return the data sets of a file of `write_attribution`."""
     blocks, heads = len(model.blocks), model.blocks[0].attn.num_heads
     tokens = model.num_prefix_tokens + model.patch_embed.num_patches
     described = {

@@ -54,24 +54,7 @@ def head_effects(
     else:
         mean = torch.from_numpy(read_means(means)["mean"]).to(loaded.device)
     ablation = Ablation(loaded.model)
-    columns = {
-        "effect": Column(
-            tuple(mean.shape[:2]),
-            np.float32,
-            "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean over "
-            "images: block, head",
-            "logit",
-            compress=False,
-        ),
-        "direct": Column(
-            tuple(mean.shape[:2]),
-            np.float32,
-            "what a head writes into that logit, from all tokens: block, head",
-            "logit",
-            compress=False,
-        ),
-        "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
-    }
+    columns = head_columns(*mean.shape[:2])
     with (
         h5py.File(attribution, "r") as attributed,
         RowWriter(effects, len(numbers), columns, loaded.attributes()) as writer,
@@ -87,6 +70,28 @@ def head_effects(
 
         over_images(loaded, pixels, batch_size, "ablating heads", run, numbers)
     return loaded.provenance()
+
+
+def head_columns(blocks: int, heads: int) -> dict[str, Column]:
+    """Return the data sets of a file of `head_effects`."""
+    return {
+        "effect": Column(
+            (blocks, heads),
+            np.float32,
+            "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean over "
+            "images: block, head",
+            "logit",
+            compress=False,
+        ),
+        "direct": Column(
+            (blocks, heads),
+            np.float32,
+            "what a head writes into that logit, from all tokens: block, head",
+            "logit",
+            compress=False,
+        ),
+        "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
+    }
 
 
 def require_finite(effect: Any, path: str) -> None:

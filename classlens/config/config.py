@@ -346,6 +346,8 @@ class Config:
         if counts is None:
             return None
         if isinstance(counts, int):
+            if counts == 1:
+                return [(1 + tokens) // 2]
             steps = max(1, min(counts, tokens) - 1)
             return sorted({1 + round(step * (tokens - 1) / steps) for step in range(steps + 1)})
         if max(counts) > tokens:

@@ -46,10 +46,7 @@ def write_token_labels(
     rows, columns = grid
     originals = source(**place)
     listed = list(zip(read_stimuli(stimuli, "evaluation"), read_mask_digests(digests), strict=True))
-    fields = {
-        "label": Column((rows * columns,), np.int8, "1 class, 0 context, -1 ignore", "label"),
-        "class_fraction": Column((rows * columns,), np.float32, "share of class pixels among the token's pixels"),
-    }
+    fields = label_columns(rows * columns)
     done = 0
     with RowWriter(labels, len(listed), fields) as writer:
         for batch in iterate_rows(masks, ["mask"]):
@@ -89,3 +86,11 @@ def corner(mask: Mask, grid: tuple[int, int]) -> npt.NDArray[np.int8]:
     rows, columns = (np.arange(cells) * length // cells for cells, length in zip(grid, mask.shape, strict=True))
     picked: npt.NDArray[np.int8] = (mask[np.ix_(rows, columns)] == CLASS).astype(np.int8).reshape(-1)
     return picked
+
+
+def label_columns(tokens: int) -> dict[str, Column]:
+    """Return the data sets of a file of `write_token_labels`."""
+    return {
+        "label": Column((tokens,), np.int8, "1 class, 0 context, -1 ignore", "label"),
+        "class_fraction": Column((tokens,), np.float32, "share of class pixels among the token's pixels"),
+    }

@@ -89,13 +89,26 @@ def pixel_writer(path: str, listed: Sequence[Listed], size: int) -> RowWriter:
         listed: its images.
         size: of each, width and height (pixels).
     """
-    highest = max(item.class_index for item in listed)
-    columns = {
+    columns = pixel_columns(size, 1 + max(item.class_index for item in listed))
+    return RowWriter(path, len(listed), columns, chunk_rows=pixel_chunk_rows(size))
+
+
+def pixel_columns(size: int, classes: int) -> dict[str, Column]:
+    """Return the data sets of a file of square images, whose class indices lie below a number."""
+    return {
         "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
-        "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index", compress=False),
+        "class_index": Column((), index_dtype(classes), "class of each image", "class index", compress=False),
     }
-    rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
-    return RowWriter(path, len(listed), columns, chunk_rows=rows)
+
+
+def pixel_chunk_rows(size: int) -> int:
+    """Return the images in a chunk of a file of pixels."""
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
+
+
+def mask_columns(size: int) -> dict[str, Column]:
+    """Return the data sets of a file of masks."""
+    return {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
 
 def write_masks(
@@ -123,7 +136,7 @@ def write_masks(
         InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
     images, listed = source(**place), read_stimuli(stimuli, "evaluation")
-    columns = {"mask": Column((geometry.size,) * 2, np.uint8, "0 context, 1 class, 2 ignore", "label")}
+    columns = mask_columns(geometry.size)
 
     def decode(row: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
         item, digest = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -44,3 +45,23 @@ def test_the_users_own_command(tmp_path):
     assert "identifiability_comparison_figure" in ran.stdout + ran.stderr
     assert "removal_curves" not in ran.stdout + ran.stderr
     assert python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"), [("missing", ""), ("file/below", "which cannot be written (Not a directory)")]
+)
+def test_a_home_that_cannot_be_written_is_told_with_the_way_out(tmp_path, cache, said):
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / cache)}
+    ran = subprocess.run(
+        [sys.executable, COMMAND, "--version"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == int(bool(said))
+    assert said in ran.stderr
+    assert ("export XDG_CACHE_HOME=/path/to/cache" in ran.stderr) == bool(said)
+    assert "Traceback" not in ran.stderr
