@@ -65,7 +65,16 @@ def disk_size(config: Config) -> Size:
     Args:
         config: with the facts about architectures.
     """
-    paths, sizes = wanted_files(config), {}
+    sizes = file_sizes(config)
+    # Of data sets that are taken in shards, so are other files; these are the largest, and always are.
+    layers = sum(size for path, size in sizes.items() if re.search(r"/(layers/|output\.h5)", path))
+    return Size(sum(sizes.values()), layers)
+
+
+def file_sizes(config: Config) -> dict[str, float]:
+    """Return the bytes of each file that `all` makes, 0 of those that are not counted."""
+    paths = wanted_files(config)
+    sizes = dict.fromkeys(paths, 0.0)
     for name in config.models:
         model = build(config.models[name]["architecture"], model_options(config, name), device="meta")
         for path in paths:
@@ -75,9 +84,8 @@ def disk_size(config: Config) -> Size:
                 sizes[path] = _pixels(config, name, path)
             elif path == files.PIXEL_MASKS(config, {"model": name}):
                 masks = mask_columns(config.geometry(name).size)
-                sizes[path] = SHARES * _rows(masks, config.images(config.models[name]["dataset"]), packed=False)
-    layers = sum(size for path, size in sizes.items() if re.search(r"/(layers/|output\.h5)", path))
-    return Size(sum(sizes.values()), layers)
+                sizes[path] = _rows(masks, config.images(config.models[name]["dataset"]), share=SHARES)
+    return sizes
 
 
 def wanted_files(config: Config) -> set[str]:
@@ -169,7 +177,7 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
 
     def curves() -> float:
         columns = share_columns(len(PIXEL_PERCENT) if stem.endswith("_pixels") else steps)
-        return SHARES * _rows(columns, images, packed=False)
+        return _rows(columns, images, share=SHARES)
 
     def randomised() -> float:
         some = randomised_images(config, {"model": name})["images"]
@@ -185,7 +193,8 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
         return float(sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()))
 
     def probes() -> float:
-        return _rows(probe_columns(tokens, classes, "", everywhere=config.probes["tokens"] is None), images)
+        columns = probe_columns(tokens, classes, "", everywhere=config.probes["tokens"] is None)
+        return _rows(columns, images) + PER_DATA_SET  # with the accuracy of tokens
 
     kinds: Mapping[str, Callable[[], float]] = {
         r"layers/": layers,
@@ -208,12 +217,23 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
     return next((size() for pattern, size in kinds.items() if re.match(pattern, path)), 0.0)
 
 
-def _rows(columns: Mapping[str, Column], rows: int, chunk_rows: int = CHUNK_ROWS, *, packed: bool = True) -> float:
-    """Return the bytes of a file with a row per image: what is not packed fills whole chunks."""
+def _rows(
+    columns: Mapping[str, Column], rows: int, chunk_rows: int = CHUNK_ROWS, *, share: float | None = None
+) -> float:
+    """Return the bytes of a file with a row per image.
+
+    Args:
+        columns: its data sets; those that are not packed fill whole chunks.
+        rows: images.
+        chunk_rows: images in a chunk, at most.
+        share: that packing leaves; None: that of the type.
+    """
     chunk = max(1, min(chunk_rows, rows))
     whole, size = -(-rows // chunk) * chunk, float(PER_FILE)
     for column in columns.values():
         dtype = np.dtype(column.dtype)
-        share = PACKED[dtype.kind] if packed and column.compress else 1
-        size += PER_DATA_SET + dtype.itemsize * prod(column.shape) * (rows * share if column.compress else whole)
+        left = share or PACKED[dtype.kind]
+        if dtype.itemsize > 1 and share is None and chunk * prod(column.shape) % 8:
+            left = 1  # Blosc shuffles no bits of a chunk that is no multiple of eight numbers
+        size += PER_DATA_SET + dtype.itemsize * prod(column.shape) * (left * rows if column.compress else whole)
     return size
