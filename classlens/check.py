@@ -78,6 +78,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     for name, stimuli in chosen.items():
         findings.notes += findings.attempt(config.notes, name) or []
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
+        findings.notes += _skipped(config.source(name), config.datasets[name], stimuli)
         if few := few_training_images(config.source(name), stimuli, config.datasets[name]):
             # Nobody asked for the number that a config has by default.
             (findings.doubts if "train_per_class" in words["datasets"][name] else findings.notes).append(few)
@@ -151,6 +152,14 @@ def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimu
         f"datasets.{source.name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
         f"{len(classes)} classes ({shown}); {images_per_class(source, stimuli, selection)}"
     )
+
+
+def _skipped(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> list[str]:
+    """Name the classes that `too_few: skip` leaves out."""
+    taken = {item.class_id for item in stimuli}
+    skipped = sorted({item.class_id for item in source.stimuli(selection)} - taken)
+    shown = ", ".join(skipped[:MOST_NAMED]) + (", ..." if len(skipped) > MOST_NAMED else "")
+    return [f"datasets.{source.name}: {len(skipped)} classes left out (too_few: skip): {shown}"] if skipped else []
 
 
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:

@@ -226,6 +226,13 @@ def test_a_saved_models_class_names_are_compared_with_the_data_set(working):
 # What is left out
 
 
+def test_classes_that_are_skipped_are_named(checked, working):
+    folder(working / "photos", "rare", images=1)
+    assert any("rare (1)" in problem for problem in checked(per_class=2).problems)
+    notes = checked(per_class=2, too_few="skip").notes
+    assert "datasets.photos: 1 classes left out (too_few: skip): rare" in notes
+
+
 @pytest.fixture
 def lefts(working):
     """Give what tells doubts and notes on what is left out of a config."""
