@@ -198,7 +198,8 @@ def check(
 ) -> None:
     """Look over a config, its data, masks, weights and heads before anything runs.
 
-    Relative paths in the config start at the working directory, --directory, as in a run with the same option.
+    Relative paths in the config start at the working directory, --directory, as in a run with the same option. Ends
+    with status 1 where a run would refuse something, with 3 where it would leave out or do what is hardly meant.
     """
     from classlens.check import check as look_over
 

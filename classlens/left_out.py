@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from classlens.catalog.analyses import ANALYSES, GROUPS
+from classlens.catalog.job import HEATMAP_METHOD
 from classlens.config.config import REASONS
+from classlens.config.load import schema
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, PROBES, require_method
 from classlens.explanations.methods import REASONS as METHOD_REASONS
 
 if TYPE_CHECKING:
     from classlens.config import Config
+
+DEFAULT_METHOD = schema()["properties"]["explanations"]["properties"]["heatmap_method"]["default"]
 
 
 class LeftOut(NamedTuple):
@@ -63,7 +67,9 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
         reason = REASONS[need].format(model=model, dataset=dataset, method=method, more=more)
         what, each = ", ".join(groups), "each " if len(groups) > 1 else "it "
         way_out = "" if wanted is None else f"; or take {what} out of models.{model}.analyses"
-        yield LeftOut(f"models.{model}: {what} left out: {each}{reason}{way_out}", asked=wanted is not None)
+        # The one that heat maps show is for all models, as other explanations are.
+        chosen = need == HEATMAP_METHOD and method != DEFAULT_METHOD and not any(map(config.runs, groups))
+        yield LeftOut(f"models.{model}: {what} left out: {each}{reason}{way_out}", wanted is not None or chosen)
 
 
 def _methods(config: Config, model: str) -> Iterator[LeftOut]:
