@@ -154,7 +154,7 @@ def test_an_empty_store(runner, working):
     ],
 )
 def test_sizes(count, text):
-    assert cli._size(count) == text
+    assert cli.written_size(count) == text
 
 
 # Which store
