@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
             findings.notes += missing
         except InputError as error:
             findings.problems += missing or str(error).splitlines()
+            with suppress(InputError):  # what is wrong may be what is doubtful, too
+                findings.doubts += config.source(name).doubts(config.selection(name))
     for name, stimuli in chosen.items():
         findings.notes += findings.attempt(config.notes, name) or []
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))

@@ -42,7 +42,8 @@ def lay(*classes, root="photos"):
 
 def tiny(count=None, **changes):
     options = {**TINY_MODEL["options"], **({"num_classes": count} if count else {})}
-    return {**TINY_MODEL, "dataset": "d", "options": options, "weights": "w.pth", "random_twin": False, **changes}
+    own = {"dataset": "d", "options": options, "weights": "w.pth", "analyses": ["identifiability"]}
+    return {**TINY_MODEL, **own, **changes}
 
 
 def config(*models, **dataset):
