@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from classlens.catalog.files import checkpoint
+from classlens.classes import check_classes
 from classlens.config import Config, load_config
 from classlens.config.load import read_words
 from classlens.data.contrast import Contrast, extremes
@@ -210,12 +211,10 @@ def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
 
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
-    highest, count = max(item.class_index for item in stimuli), config.architecture(model)["num_classes"]
-    if highest >= count:
-        raise InputError(
-            f"models.{model}: the data set has the class {highest}, but the model only the classes 0..{count - 1}; "
-            f"set options.num_classes, or take weights or a head that know all classes"
-        )
+    try:
+        check_classes([item.class_index for item in stimuli], config.architecture(model)["num_classes"])
+    except InputError as error:
+        raise InputError(f"models.{model}: {error}") from None
 
 
 def _check_weights(config: Config, model: str, quick: bool) -> str | None:

@@ -34,7 +34,7 @@ from classlens.faithfulness.steps import PIXEL_PERCENT, removal_counts
 from classlens.hdf5 import CHUNK_ROWS, Column, chunk_rows_of
 from classlens.inference.activations import key_counts
 from classlens.memories.agreement import agreement_columns
-from classlens.models.architecture import model_options
+from classlens.models.architecture import built_as
 from classlens.models.build import build
 from classlens.perturbation.attention import attention_columns
 from classlens.perturbation.removal import removal_columns
@@ -76,7 +76,7 @@ def file_sizes(config: Config) -> dict[str, float]:
     paths = wanted_files(config)
     sizes = dict.fromkeys(paths, 0.0)
     for name in config.models:
-        model = build(config.models[name]["architecture"], model_options(config, name), device="meta")
+        model = build(*built_as(config, name), device="meta")
         for path in paths:
             if path.startswith(f"results/{name}/"):
                 sizes[path] = _of_model(config, name, model, path.removeprefix(f"results/{name}/"))

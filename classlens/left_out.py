@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.job import HEATMAP_METHOD
-from classlens.config.config import REASONS
 from classlens.config.load import schema
-from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, PROBES, require_method
+from classlens.explanations.methods import METHODS, PROBES
 from classlens.explanations.methods import REASONS as METHOD_REASONS
 
 if TYPE_CHECKING:
@@ -61,15 +59,16 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
         missing = next((need for need in GROUPS[group].needs if not config.has(model, need)), None)
         if missing is not None:
             by_need.setdefault(missing, []).append(group)
-    dataset, method = config.models[model]["dataset"], config.explanations["heatmap_method"]
+    method = config.explanations["heatmap_method"]
     for need, groups in by_need.items():
-        more = config.more_training(dataset) if "{more}" in REASONS[need] else ""
-        reason = REASONS[need].format(model=model, dataset=dataset, method=method, more=more)
         what, each = ", ".join(groups), "each " if len(groups) > 1 else "it "
         way_out = "" if wanted is None else f"; or take {what} out of models.{model}.analyses"
         # The one that heat maps show is for all models, as other explanations are.
         chosen = need == HEATMAP_METHOD and method != DEFAULT_METHOD and not any(map(config.runs, groups))
-        yield LeftOut(f"models.{model}: {what} left out: {each}{reason}{way_out}", wanted is not None or chosen)
+        yield LeftOut(
+            f"models.{model}: {what} left out: {each}{config.reason(model, need)}{way_out}",
+            wanted is not None or chosen,
+        )
 
 
 def _methods(config: Config, model: str) -> Iterator[LeftOut]:
@@ -90,8 +89,5 @@ def _methods(config: Config, model: str) -> Iterator[LeftOut]:
 def _why_not(config: Config, model: str, method: str) -> str:
     if PROBES in METHODS[method].needs:
         return f"{METHOD_REASONS[PROBES]}, at all blocks and tokens"
-    try:
-        require_method(method, model, **config.method_facts(model))
-    except InputError as error:
-        return str(error).partition(f"{model}: ")[2].rpartition("; take ")[0]
-    return "the model lacks what it needs"
+    lacks = config.architecture(model)["lacks"]
+    return next(lacks[need] for need in METHODS[method].needs if need in lacks)

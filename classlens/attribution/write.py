@@ -8,15 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from classlens.attribution.decompose import Attribution, LogitAttribution
+from classlens.attribution.decompose import MOST_GAP, Attribution, LogitAttribution
 from classlens.errors import InputError
 from classlens.hdf5 import Column, RowWriter
-from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.batches import over_images
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import Network, load_network, read_classes
 from classlens.inference.replay import Replayed
-
-MOST_GAP = 1e-3
-"""Of the sum of the parts from the logit, as a share of the largest part: what rounding in float32 stays far below."""
 
 
 def write_attribution(

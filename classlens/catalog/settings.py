@@ -290,7 +290,7 @@ def explain_heatmap(config: Config, wildcards: Wildcards) -> dict[str, str]:
 
 
 def _explain(config: Config, model: str, method: str) -> dict[str, str]:
-    require_method(method, model, **config.method_facts(model))
+    require_method(method, model, config.architecture(model)["lacks"])
     return {"explain": METHODS[method].compute}
 
 
@@ -324,7 +324,7 @@ def removal(config: Config, wildcards: Wildcards) -> Slice:
     """
     model, method = wildcards["model"], wildcards["method"]
     if method != "probe":
-        require_method(method, model, **config.method_facts(model))
+        require_method(method, model, config.architecture(model)["lacks"])
     seeds = [config.seed + number for number in range(config.faithfulness["random_seeds"])]
     return {"counts": config.removal_counts(model), "seeds": seeds if method == "random" else []}
 

@@ -9,11 +9,11 @@ import torch
 
 from classlens.causes.ablation import Ablation, head_sums
 from classlens.causes.means import read_means
-from classlens.errors import InputError
 from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes
+from classlens.inference.ranks import refuse
 
 
 def head_effects(
@@ -100,5 +100,4 @@ def require_finite(effect: Any, path: str) -> None:
     Raises:
         InputError: one is not finite.
     """
-    if not np.isfinite(effect).all():
-        raise InputError(f"{path}: logits are not finite; check the weights, or set extraction.precision to float32")
+    refuse(not np.isfinite(effect).all(), False, path)

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from classlens.catalog.analyses import GROUPS
-from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
+from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, applicable_methods
+from classlens.explanations.methods import METHODS, SUM_OVER_TOKENS, applicable_methods
 from classlens.models.imagenet import IMAGENET_CLASSES, imagenet_indices, is_wnid, knows_imagenet, may_know_imagenet
 from classlens.perturbation.kinds import applicable_attention_kinds
 from classlens.terms import SITES
@@ -41,6 +41,7 @@ class ArchitectureInfo(TypedDict):
     has_class_token: bool
     distilled: bool
     class_token_pooling: bool
+    lacks: dict[str, str]
     grid: list[int]
     patch: list[int]
     image_size: int
@@ -52,6 +53,7 @@ class ArchitectureInfo(TypedDict):
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
+    ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
     "explanations.heatmap_method",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
@@ -251,8 +253,18 @@ class Config:
         if need == TRAINING_IMAGES:
             return self.images(self.models[model]["dataset"], "training") > 0
         if need == HEATMAP_METHOD:
-            return self.explanations["heatmap_method"] in applicable_methods(**self.method_facts(model))
+            return self.explanations["heatmap_method"] in applicable_methods(self.architecture(model)["lacks"])
+        if need == ATTRIBUTION:
+            return SUM_OVER_TOKENS not in self.architecture(model)["lacks"]
         return self.architecture(model)["has_class_token"]
+
+    def reason(self, model: str, need: str) -> str:
+        """Return why a model that has not what an analysis needs cannot have it, after "it" or the analysis's name."""
+        dataset = self.models[model]["dataset"]
+        names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
+        more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
+        lacked = self.architecture(model)["lacks"][SUM_OVER_TOKENS] if need == ATTRIBUTION else ""
+        return REASONS[need].format(**names, more=more, reason=lacked)
 
     def require(self, model: str, need: str, job: str) -> None:
         """Check that a model has what a job needs.
@@ -261,10 +273,7 @@ class Config:
             InputError: it has not.
         """
         if not self.has(model, need):
-            dataset = self.models[model]["dataset"]
-            names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
-            more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
-            raise InputError(f"{job} {REASONS[need].format(**names, more=more)}")
+            raise InputError(f"{job} {self.reason(model, need)}")
 
     def require_training_images(self) -> None:
         """Check that there is something to train each model on that the workflow trains.
@@ -312,17 +321,12 @@ class Config:
         """Return the attention perturbations that apply to a model."""
         return list(applicable_attention_kinds(has_class_token=self.architecture(model)["has_class_token"]))
 
-    def method_facts(self, model: str) -> dict[str, bool]:
-        """Return what decides which explanations apply to a model."""
-        facts = self.architecture(model)
-        return {key: facts[key] for key in ("has_class_token", "class_token_pooling")}  # type: ignore[literal-required]
-
     def methods(self, model: str) -> list[str]:
         """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
         everywhere = self.probes["blocks"] is None and self.probes["tokens"] is None
         probe = ["probe"] if everywhere and self.applies(model, "linear_probes") else []
         wanted = self.explanations["methods"]
-        there = (*applicable_methods(**self.method_facts(model)), *probe)
+        there = (*applicable_methods(self.architecture(model)["lacks"]), *probe)
         return [name for name in there if wanted is None or name in wanted]
 
     def explained_methods(self, model: str) -> list[str]:

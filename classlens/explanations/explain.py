@@ -8,6 +8,8 @@ explanation.heatmap()  # rows x columns
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +17,16 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
+from classlens.classes import check_classes
 from classlens.declared import load
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, require_method
 from classlens.explanations.random import random_importance
-from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
-from classlens.inference.network import check_classes
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.modes import differentiable, frozen_eval_mode
+from classlens.inference.probe import behaviour, image_parameter
 from classlens.models.build import require_supported
+from classlens.models.needs import lacks
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 
@@ -48,7 +53,7 @@ class Explanation:
 def explain(
     model: Any,
     image: Picture,
-    class_index: int,
+    class_index: int | torch.Tensor,
     method: str = "gradient",
     *,
     seed: int = 0,
@@ -75,15 +80,25 @@ def explain(
     require_supported(model, model_name(model))
     if opened.one_output and one_output is None:
         warnings.warn(one_output_warning(), stacklevel=2)
-    check_classes(np.array([class_index]), model.num_classes)
-    images = as_inputs(model, image)
+    facts = behaviour(model)
+    images = as_inputs(model, image, facts.channels)
     if len(images) > 1:
         raise InputError(f"images are {tuple(images.shape)}, but one is explained at a time; take classlens.Lens")
-    return explain_inputs(model, images, np.array([class_index]), method, seed=seed)[0]
+    labels = np.atleast_1d(class_index.detach().cpu() if isinstance(class_index, torch.Tensor) else class_index)
+    if labels.dtype.kind not in "iu" or labels.shape != (1,):
+        raise InputError(f"class_index is {class_index!r}; give the index of one class")
+    return explain_inputs(model, images, check_classes(labels, facts.classes), method, seed=seed)[0]
 
 
 def explain_inputs(
-    model: Any, images: torch.Tensor, classes: Array, method: str, *, seed: int = 0, batch_size: int = 32
+    model: Any,
+    images: torch.Tensor,
+    classes: Array,
+    method: str,
+    *,
+    seed: int = 0,
+    first: int = 0,
+    batch_size: int = 32,
 ) -> list[Explanation]:
     """Explain one class of each image.
 
@@ -92,31 +107,26 @@ def explain_inputs(
         images: (N, 3, H, W), normalised.
         classes: (N), classes of the model.
         method, seed: see `explain`.
+        first: number of the first image, which decides what is drawn for it at random.
         batch_size: images per forward pass, at most.
 
     Raises:
         InputError: the method is unknown or does not apply to the model.
     """
     name = model_name(model)
-    require_method(
-        method,
-        name,
-        has_class_token=model.cls_token is not None,
-        class_token_pooling=model.global_pool == "token",
-        several_classes=model.num_classes > 1,
-    )
+    require_method(method, name, lacks(model))
     grid = (int(model.patch_embed.grid_size[0]), int(model.patch_embed.grid_size[1]))
     compute = METHODS[method].compute
     if not compute:
-        drawn = random_importance(seed, 0, len(images), grid[0] * grid[1])
+        drawn = random_importance(seed, first, first + len(images), grid[0] * grid[1])
         return [Explanation(importance, grid) for importance in drawn]
-    device = next(model.parameters()).device
     explanations: list[Explanation] = []
-    with frozen_eval_mode(model):
-        explainer = load(compute)(model)
+    with frozen_eval_mode(model), differentiable(model), _gradients(name):
+        like, explainer = image_parameter(model), load(compute)(model)
 
         def run(part: slice) -> None:
-            found = explainer(images[part].to(device), torch.as_tensor(classes[part], device=device))
+            target = torch.as_tensor(classes[part], device=like.device)
+            found = explainer(images[part].to(like, copy=True), target)
             arrays = {key: values.cpu().numpy() for key, values in found.items()}
             maps = arrays.get("maps", [None] * len(arrays["importance"]))
             explanations.extend(
@@ -126,6 +136,20 @@ def explain_inputs(
 
         with_oom_backoff(len(images), min(batch_size, explainer.images_that_fit), run)
     return explanations
+
+
+@contextmanager
+def _gradients(name: str) -> Iterator[None]:
+    """Say of a model that stops gradients that it does."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "does not require grad" not in str(error) and "not have been used in the graph" not in str(error):
+            raise
+        raise InputError(
+            f"no gradient passes through {name}, which computes a part of its output without (torch.no_grad, "
+            f"inference_mode or detach in its own code); take that out, or take an explanation that needs none: random"
+        ) from error
 
 
 def model_name(model: Any) -> str:

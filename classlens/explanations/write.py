@@ -11,7 +11,8 @@ import torch
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.hdf5 import Column, RowWriter
-from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.batches import over_images
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import Network, load_network, read_classes
 
 

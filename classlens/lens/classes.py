@@ -8,11 +8,13 @@ from numbers import Integral
 from typing import Any
 
 import numpy as np
+import torch
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
 from classlens.arrays import Array
+from classlens.classes import check_classes
 from classlens.errors import InputError
-from classlens.inference.network import check_classes
+from classlens.inference.probe import behaviour
 from classlens.models.one_output import NEGATIVE, POSITIVE
 
 Class = int | str
@@ -36,8 +38,8 @@ class Classes:
     """
 
     def __init__(self, model: Any, names: Names | None = None, *, one_output: bool = False) -> None:
-        self.count: int = model.num_classes
-        found = _known_names(model, one_output) if names is None else in_order(names)
+        self.count = behaviour(model).classes
+        found = _known_names(model, self.count, one_output) if names is None else in_order(names)
         if one_output and self.count == 2:
             if found is None:
                 found = [NEGATIVE, POSITIVE]
@@ -47,7 +49,7 @@ class Classes:
         if self._names is not None and len(self._names) != self.count:
             raise InputError(f"class_names has {len(self._names)} names, but the model {self.count} classes")
 
-    def indices(self, chosen: Class | Sequence[Class] | Array, images: int) -> Array:
+    def indices(self, chosen: Class | Sequence[Class] | Array | torch.Tensor, images: int) -> Array:
         """Return the class index of each image (N) int64.
 
         Args:
@@ -58,12 +60,17 @@ class Classes:
             InputError: a class is none of the model's, its name is unknown or that of several, or there are neither
                 one nor N.
         """
+        if isinstance(chosen, torch.Tensor):
+            chosen = chosen.detach().cpu().numpy()
+        if isinstance(chosen, np.ndarray):
+            chosen = chosen.tolist() if chosen.dtype.kind in "iuU" else chosen.astype(object).tolist()
         single = isinstance(chosen, str) or not isinstance(chosen, Iterable)
         several: list[Any] = [chosen] if single else list(chosen)  # type: ignore[arg-type]
         if len(several) == 1:
             several *= images
         if len(several) != images:
             raise InputError(f"class_index has {len(several)} classes for {images} images; give one, or one per image")
+        several = [one.item() if isinstance(one, torch.Tensor) and not one.ndim else one for one in several]
         found = np.array([self._index(one) for one in several], dtype=np.int64)
         return check_classes(found, self.count)
 
@@ -80,7 +87,7 @@ class Classes:
         return np.array(self._known(), dtype=object)[indices]
 
     def _index(self, chosen: Class) -> int:
-        if isinstance(chosen, Integral):
+        if isinstance(chosen, Integral) and not isinstance(chosen, bool):
             return int(chosen)
         if not isinstance(chosen, str):
             raise InputError(f"class {chosen!r} is a {type(chosen).__name__}; give its index or its name")
@@ -154,10 +161,10 @@ def _index_of(given: Any) -> int | None:
     return int(given) if isinstance(given, str) and given.isascii() and given.isdigit() else None
 
 
-def _known_names(model: Any, one_output: bool) -> list[str] | None:
+def _known_names(model: Any, count: int, one_output: bool) -> list[str] | None:
     config = getattr(model, "pretrained_cfg", None) or {}
     labels, descriptions = config.get("label_names"), config.get("label_descriptions") or {}
-    if labels and len(labels) in (model.num_classes, 1 if one_output else model.num_classes):
+    if labels and len(labels) in (count, 1 if one_output else count):
         return [descriptions.get(name, name) for name in in_order(labels)]
-    subset = infer_imagenet_subset(model) if config.get("num_classes") == model.num_classes else None
+    subset = infer_imagenet_subset(model) if config.get("num_classes") == count else None
     return None if subset is None else list(ImageNetInfo(subset).label_descriptions())

@@ -16,8 +16,10 @@ from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, explain_inputs
 from classlens.groups import token_groups
 from classlens.inference.batches import with_oom_backoff
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
-from classlens.inference.ranks import faults, summarise
+from classlens.inference.ranks import require_sound, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.models.pictures import photos
@@ -27,7 +29,7 @@ from classlens.tuned_lens.maps import Maps
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Chosen = Class | Sequence[Class] | Array | None
+Chosen = Class | Sequence[Class] | Array | torch.Tensor | None
 """A class, or one per image, by index or name; None: what the model takes each image for."""
 
 
@@ -59,7 +61,8 @@ class View:
         self.output: Array = output.numpy()
         self._model, self._classes, self._inputs, self._tokens = model, classes, inputs, tokens
         self._batch_size, self._perturbed, self._maps = batch_size, perturbed, maps
-        self._depth, self._project = len(model.blocks), Projection(model)
+        self._depth, self._project, self._state = len(tokens["residual"]), Projection(model), state(model)
+        self._dtype = image_parameter(model).dtype
 
     def __len__(self) -> int:
         """Return N."""
@@ -152,7 +155,13 @@ class View:
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
         found = explain_inputs(
-            self._model, self._inputs[chosen], classes[chosen], method, seed=seed, batch_size=self._batch_size
+            self._model,
+            self._inputs[chosen],
+            classes[chosen],
+            method,
+            seed=seed,
+            first=first or 0,
+            batch_size=self._batch_size,
         )
         return found if first is None else found[0]
 
@@ -278,6 +287,25 @@ class View:
     def _require_intact(self, what: str, advice: str) -> None:
         if self._perturbed:
             raise InputError(f"{what} are of the model itself; {advice} a view that was taken outside interventions")
+        self._require_unchanged(whole=True)
+
+    def _require_unchanged(self, *, whole: bool = False) -> None:
+        """Check that norms and head, or the whole model, are those that the view was taken of.
+
+        Where the model lies and its type may be others.
+        """
+        if self._state == (now := state(self._model)):
+            return
+        like, output = image_parameter(self._model), torch.from_numpy(self.output[:1])
+        with torch.no_grad(), frozen_eval_mode(self._model):
+            found = [readout(self._model, self._tokens["residual"][-1, :1].to(like))]
+            if whole:
+                found.append(self._model(self._inputs[:1].to(like)))
+        if not all(close(one.cpu(), output) for one in found):
+            raise InputError("the model was changed after it looked at these images; let the lens look at them again")
+        self._project = Projection(self._model)
+        if whole:
+            self._state = now
 
     def _require_k(self, k: int | None) -> int:
         self._require_classes("strongest classes")
@@ -301,25 +329,24 @@ class View:
     ) -> dict[str, Array]:
         """Return what becomes of a site's logits (n, T, C), a batch at a time, for all images of a block or of all."""
         require_site(site)
-        if block is None:
-            blocks = [self._reduced(site, each, reduce) for each in range(self._depth)]
-            return {name: np.stack([of_block[name] for of_block in blocks]) for name in blocks[0]}
-        place = require_place(block, self._depth, "block")
+        self._require_unchanged()
+        if block is not None:
+            return self._of_block(site, require_place(block, self._depth, "block"), reduce)
+        blocks = [self._of_block(site, each, reduce) for each in range(self._depth)]
+        return {name: np.stack([of_block[name] for of_block in blocks]) for name in blocks[0]}
+
+    def _of_block(
+        self, site: str, place: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+    ) -> dict[str, Array]:
         kept: dict[str, list[Array]] = {}
 
         def run(part: slice) -> None:
-            tokens = self._tokens[site][place, part].to(next(self._model.parameters()).device)
+            like, tokens = image_parameter(self._model), self._tokens[site][place, part]
+            tokens = tokens.to(like.device, tokens.dtype if like.dtype == self._dtype else like.dtype)
             if self._maps is not None and site == "residual":
                 tokens = self._maps(place, tokens)
             logits = self._project(tokens)
-            wrong = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
-            if wrong[0]:
-                raise InputError(f"{site} of block {place}: logits are not finite; check the model's weights")
-            if wrong[1]:
-                raise InputError(
-                    f"{site} of block {place}: all logits of every token are equal; the model's head is zero or was "
-                    f"never trained"
-                )
+            require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1], f"{site} of block {place}")
             for name, values in reduce(logits, part).items():
                 kept.setdefault(name, []).append(values.cpu().numpy())
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "patch.py", "saved.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "saved.py")
 """Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
@@ -136,7 +136,9 @@ def _kept(file: Path) -> Any:
         facts = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform"} else None
+    return (
+        facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform", "lacks"} else None
+    )
 
 
 def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block, ResPostBlock, VisionTransforme
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
+from classlens.models.linear import linear_map
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -77,11 +78,13 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
     if getattr(model, "attn_pool", None) is not None:
         raise refuse("it pools by attention, so its head reads no single token")
-    if not isinstance(model.head, torch.nn.Linear):
+    head = getattr(model, "head", None)
+    if not isinstance(head, torch.nn.Module) or isinstance(head, torch.nn.Identity):
         raise refuse(
             "it has no linear classification head (in a config give one by head or options.num_classes, in Python as "
             "model.head)"
         )
+    linear_map(head, int(model.embed_dim), "head")
     for block in model.blocks:
         if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")

@@ -19,6 +19,9 @@ from timm.models import parse_model_name
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.inputs import channels_of
+from classlens.models.needs import lacks
+from classlens.models.one_output import as_two_classes
 from classlens.models.patch import pixels_of_token
 from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 
@@ -31,8 +34,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
         two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
-        (pixels), class_token_pooling, and timm's own transform. Of a saved model (`classlens.models.saved`) also:
-        built_as (architecture and options that build the same without it), and class_names where it brings such.
+        (pixels), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts as two
+        classes), and timm's own transform. Of a saved model (`classlens.models.saved`) also: built_as (architecture and
+        options that build the same without it), and class_names where it brings such.
 
     Raises:
         InputError: the model is unknown or not supported.
@@ -52,6 +56,12 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         )
     if image_size[0] != image_size[1]:
         raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
+    channels = channels_of(model)
+    if channels != 3:
+        raise InputError(
+            f"architecture {architecture!r} takes images of {channels} channels, but those of data sets have three; "
+            f"leave options.in_chans out, or look at this model with classlens.Lens"
+        )
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
         raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")
@@ -65,6 +75,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "has_class_token": model.cls_token is not None,
         "distilled": getattr(model, "head_dist", None) is not None,
         "class_token_pooling": model.global_pool == "token",
+        "lacks": lacks(as_two_classes(model)),
         "grid": [rows, columns],
         "patch": list(patch),
         "image_size": image_size[0],

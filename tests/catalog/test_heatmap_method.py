@@ -6,6 +6,7 @@ import pytest
 
 from classlens.config import load_config
 from classlens.errors import InputError
+from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING
 
 AVERAGES = {
     "depth": 2,
@@ -14,6 +15,7 @@ AVERAGES = {
     "patch": [8, 8],
     "has_class_token": False,
     "class_token_pooling": False,
+    "lacks": {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""},
 }
 
 

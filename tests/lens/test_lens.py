@@ -179,7 +179,7 @@ def test_too_many_images(monkeypatch):
         view_of()
 
 
-@pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite; check the model's")])
+@pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite; check the weights")])
 def test_broken_heads(value, message):
     model = transformer("plain")
     torch.nn.init.constant_(model.head.weight, value)
