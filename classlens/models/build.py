@@ -79,12 +79,12 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
     if getattr(model, "attn_pool", None) is not None:
         raise refuse("it pools by attention, so its head reads no single token")
     head = getattr(model, "head", None)
-    if not isinstance(head, torch.nn.Module) or isinstance(head, torch.nn.Identity):
+    has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
+    if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
         raise refuse(
             "it has no linear classification head (in a config give one by head or options.num_classes, in Python as "
             "model.head)"
         )
-    linear_map(head, int(model.embed_dim), "head")
     for block in model.blocks:
         if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")
@@ -92,6 +92,11 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
             raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")
         if not hasattr(block.attn, "proj") or "Diff" in type(block.attn).__name__:
             raise refuse(f"its attention is {type(block.attn).__name__}")
+
+
+def _is_identity(weight: torch.Tensor) -> bool:
+    square = weight.shape[0] == weight.shape[1] and not weight.is_meta
+    return square and torch.equal(weight, torch.eye(len(weight)).to(weight))
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -349,7 +349,7 @@ def test_a_head_of_the_users_own_on_a_trunk(tmp_path):
         ("w.pth", b"\x08\x08\x12\x07pytorch" + bytes(99), "ONNX"),
         ("model.ckpt.index", bytes(99), "TensorFlow"),
         ("model.ckpt", bytes(99) + bytes.fromhex("57fb808b247547db"), "TensorFlow"),
-        ("w.pth.gz", gzip.compress(b"x" * 99), "packed archive; unpack"),
+        ("w.pth.gz", gzip.compress(b"x" * 99, mtime=0), "packed archive; unpack"),
         ("w.npy", b"\x93NUMPY" + bytes(99), "one array"),
         ("w.pth", b"PK\x03\x04" + bytes(99), "cut off or damaged"),
         ("w.pth", b"{'a': 1}  and so on", "is text"),
