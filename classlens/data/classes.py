@@ -52,6 +52,11 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
         return dict(found)
     if lines:
         _require_no_header(path, lines[0], own)
+    for number, text in lines:
+        if text.startswith("#") and not any(composed(text).startswith(folder) for folder in own):
+            raise InputError(
+                f"{path}: line {number} ({text!r}) is a comment, and would be class {number - 1}; remove it"
+            )
     found, error = _of_folders(path, lines, own)
     if indices is not None:
         behind, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
@@ -64,7 +69,7 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
         raise error
     last = [text for _, text in found]
     if (
-        len(last) > 1
+        any(one != text for one, text in found)
         and last != (places := [str(place) for place in range(len(last))])
         and sorted(last) == sorted(places)
     ):

@@ -49,6 +49,8 @@ def test_a_line_is_read_as_the_folders_allow(tmp_path):
     assert read(tmp_path, "cat the cat\ncat dog x\n", "cat", "cat dog") == [("cat", "the cat"), ("cat dog", "x")]
     digits = [str(digit) for digit in range(3)]
     assert read(tmp_path, "0 zero\n1 one\n2 two", *digits) == [("0", "zero"), ("1", "one"), ("2", "two")]
+    assert [one for one, _ in read(tmp_path, "2\n0\n1", *digits)] == ["2", "0", "1"]
+    assert [one for one, _ in read(tmp_path, "# 1\nb", "# 1", "b")] == ["# 1", "b"]
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
@@ -71,6 +73,7 @@ def test_both_forms_of_unicode_are_one_name(tmp_path, form):
         ("great\ngreat white", ("great",), r"names a class twice: 'great', again in line 2 .*a tab ends an id"),
         ("cat\ncat", ("cat",), "names a class twice"),
         ("cats\ndog", ("cat", "dog"), "lacks the class folders cat; add a line"),
+        ("# mine\nb\na\n", ("a", "b"), r"line 1 \('# mine'\) is a comment"),
     ],
 )
 def test_what_remains_doubtful_is_refused_by_its_line(tmp_path, text, folders, message):

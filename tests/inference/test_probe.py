@@ -86,7 +86,7 @@ def test_parametrised_layers_and_layers_that_are_not_linear():
     with pytest.raises(InputError, match=r"attn\.proj of block 1 is a Sequential that is not linear"):
         view.attribution(1)
     model.head = nn.Sequential(model.head, nn.Tanh())
-    with pytest.raises(InputError, match="head is a Sequential .*not linear"):
+    with pytest.raises(InputError, match=r"head is a Sequential .*not linear"):
         Lens(model)
 
 
