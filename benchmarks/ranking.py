@@ -28,6 +28,7 @@ from classlens.explanations.write import write_explanation
 from classlens.faithfulness.curves import removal_curves
 from classlens.faithfulness.pixels import pixel_removal
 from classlens.faithfulness.quality import explanation_quality
+from classlens.models.describe import describe
 from classlens.models.train import train
 from classlens.statistics.resampling import Resampling
 
@@ -53,8 +54,7 @@ def main() -> None:
     torch.set_num_threads(1)
     averages = {"global_pool": "avg", "class_token": False} if given.pooling == "avg" else {}
     network = {**NETWORK, "options": {**MODEL, **averages}}
-    facts = {"has_class_token": not averages, "class_token_pooling": not averages}
-    methods = given.methods or list(applicable_methods(**facts))
+    methods = given.methods or list(applicable_methods(describe(network["architecture"], network["options"])["lacks"]))
     with tempfile.TemporaryDirectory() as folder:
         rank(Path(folder), given, network, methods)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from classlens.config import Config, read_config
+from classlens.catalog.files import checkpoint
+from classlens.classes import check_classes
+from classlens.config import Config, load_config
+from classlens.config.load import read_words
+from classlens.data.contrast import Contrast, extremes
 from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
 from classlens.data.select import few_training_images, images_per_class
@@ -20,13 +25,12 @@ from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
 from classlens.doubts import doubts
 from classlens.errors import InputError
-from classlens.models.architecture import with_architectures
+from classlens.left_out import left_out
+from classlens.models.architecture import built_as, with_architectures
 from classlens.models.head import read_head
+from classlens.models.saved import local_folder
+from classlens.units import written_size
 
-BYTES_PER_TOKEN = 3 * (2 + 4 + 5 * 2) + 2 * 5 * 2
-"""Of one token in a layer file: rank, logit and top 5 at three sites, five keys of two branches."""
-PACKED = 0.7
-"""Share of that which compression leaves, as measured on ViT-B/32 and ViT-B/16."""
 THREADS = os.cpu_count() or 1
 NO_FILES = ("random", "pretrained")
 """Weights that are no file of the user's."""
@@ -61,7 +65,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         quick: neither open the images nor run a model.
     """
     findings = Findings()
-    config: Config | None = findings.attempt(read_config, path)
+    words = findings.attempt(read_words, path)
+    config: Config | None = None if words is None else findings.attempt(load_config, words)
     if config is None:
         return findings
     chosen = {}
@@ -72,17 +77,22 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
             findings.notes += missing
         except InputError as error:
             findings.problems += missing or str(error).splitlines()
+            with suppress(InputError):  # what is wrong may be what is doubtful, too
+                findings.doubts += config.source(name).doubts(config.selection(name))
     for name, stimuli in chosen.items():
+        findings.notes += findings.attempt(config.notes, name) or []
         findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
-        if warning := few_training_images(config.source(name), stimuli, config.datasets[name]):
-            findings.notes.append(f"warning: {warning}")
+        findings.notes += _skipped(config.source(name), config.datasets[name], stimuli)
+        if few := few_training_images(config.source(name), stimuli, config.datasets[name]):
+            # Nobody asked for the number that a config has by default.
+            (findings.doubts if "train_per_class" in words["datasets"][name] else findings.notes).append(few)
         findings.attempt(config.raw_images, name)
         # Decoding says the same of every missing mask, and more.
         if (quick or _check_images(config.source(name), stimuli, findings)) and config.source(name).has_masks:
             findings.attempt(config.raw_masks, name)
     for model, entry in config.models.items():
         findings.problems += _missing_weights(model, entry)
-        if entry["weights"] == "pretrained":
+        if entry["weights"] == "pretrained" and not local_folder(entry["architecture"]):
             published = None if quick else findings.attempt(_published, entry)
             findings.notes.append(
                 f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes"
@@ -93,14 +103,22 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         return findings
     findings.attempt(known.require_training_images)
     findings.doubts += findings.attempt(doubts, known) or []
+    findings.notes += [one.text for one in left_out(known) if not one.asked]
     for model in known.models:
+        if known.architecture(model)["one_output"] and not known.is_twin(model):
+            findings.notes.append(
+                f"models.{model}: its one output is read as two classes, class index 0 (negative) and 1 (positive)"
+            )
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
-        findings.attempt(_check_weights, known, model)
+        if taken := findings.attempt(_check_weights, known, model, quick):
+            findings.notes.append(f"models.{model}: {taken}")
         findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])
     if not quick and not findings.problems:
         from classlens.estimate import time_notes
 
-        findings.notes += [*(findings.attempt(time_notes, known, chosen) or []), _disk(known, chosen)]
+        times, failures = findings.attempt(time_notes, known, chosen) or ([], [])
+        findings.notes += [*times, _disk(known)]
+        findings.doubts += failures
     return findings
 
 
@@ -115,7 +133,7 @@ def _missing_data(source: Source) -> list[str]:
 def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
     """Return which of a model's own files are not there, and where its weights are published."""
     files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str)}
-    missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).is_file()}
+    missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).exists()}
     published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
     return [
         f"models.{model}.{key}: missing{'' if path.is_absolute() else f' in {Path.cwd()}'}: {path}"
@@ -140,12 +158,23 @@ def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimu
     )
 
 
+def _skipped(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> list[str]:
+    """Name the classes that `too_few: skip` leaves out."""
+    taken = {item.class_id for item in stimuli}
+    skipped = sorted({item.class_id for item in source.stimuli(selection)} - taken)
+    shown = ", ".join(skipped[:MOST_NAMED]) + (", ..." if len(skipped) > MOST_NAMED else "")
+    return [f"datasets.{source.name}: {len(skipped)} classes left out (too_few: skip): {shown}"] if skipped else []
+
+
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:
     """Decode every image, and the masks of evaluation images, as a run would; tell whether all are right."""
+
+    contrast = Contrast()
 
     def problem(item: Stimulus) -> str | None:
         try:
             image = source.image(item.file)
+            contrast.add(extremes(image))
             if source.has_masks and item.split == "evaluation":
                 require_same_size(item.file, image, Image.fromarray(source.mask(item.file, item.class_id)))
         except InputError as error:
@@ -156,6 +185,7 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
     looked = in_order(problem, nearby, THREADS, f"looking at {source.name}")
     found = [(item, text) for item, text in looked if text is not None]
     findings.problems += _grouped(found, source.name)
+    findings.doubts += contrast.doubts(source.name)
     masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
     if not found:
         findings.notes.append(f"datasets.{source.name}: {len(stimuli)} images and {masks} masks were read")
@@ -181,59 +211,57 @@ def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
 
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
-    highest, count = max(item.class_index for item in stimuli), config.architecture(model)["num_classes"]
-    if highest >= count:
-        raise InputError(
-            f"models.{model}: the data set has the class {highest}, but the model only the classes 0..{count - 1}; "
-            f"set options.num_classes, or take weights or a head that know all classes"
-        )
+    try:
+        check_classes([item.class_index for item in stimuli], config.architecture(model)["num_classes"])
+    except InputError as error:
+        raise InputError(f"models.{model}: {error}") from None
 
 
-def _check_weights(config: Config, model: str) -> None:
-    from classlens.models.architecture import model_options
+def _check_weights(config: Config, model: str, quick: bool) -> str | None:
+    """Fill a model from its file, or compare names and shapes alone, and say what is taken of it."""
     from classlens.models.canonical import require_finite
-    from classlens.models.weights import assemble
+    from classlens.models.weights import assemble, look_at_file
 
     entry = config.models[model]
-    if config.trained(model) or entry["weights"] in NO_FILES or _missing_weights(model, entry):
-        return
-    filled = assemble(
-        Path(entry["weights"]),
-        architecture=entry["architecture"],
-        options=model_options(config, model),
-        origin="file",
-        head=Path(entry["head"]) if entry["head"] else None,
-    )
-    require_finite(filled, entry["weights"])
+    if config.trained(model) or _missing_weights(model, entry) or not (files := checkpoint(config, {"model": model})):
+        return None
+    file, (architecture, options) = Path(files[0]), built_as(config, model)
+    given: dict[str, Any] = {"architecture": architecture, "options": options, "key": entry["weights_key"]}
+    given["head"] = Path(entry["head"]) if entry["head"] else None
+    taken = look_at_file(file, **given)
+    if not quick:
+        require_finite(assemble(file, origin="file", **given), str(file))
+    return f"of {file} {taken}" if taken else None
 
 
 def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
     """Compare a head's class names with the data set's, index by index."""
     path = config.models[model]["head"]
     names = read_head(path).class_names if path and not config.is_twin(model) else None
-    if names is None:
+    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli}
+    if names is None and not path and not config.is_twin(model):
+        # Names that a model was saved with may be others than folders'; the same names in another order are an error.
+        names = tuple(config.architecture(model).get("class_names") or ())
+        names = names if all(set(names) & set(entry[1:]) for entry in pairs) else None
+    if not names:
         return
-    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli if item.class_index < len(names)}
-    other = sorted(entry for entry in pairs if names[entry[0]] not in entry[1:])
+    other = sorted(entry for entry in pairs if entry[0] < len(names) and names[entry[0]] not in entry[1:])
     if other:
         index, class_id, _ = other[0]
+        whose = f"head: {path}" if path else "architecture: the saved model"
         raise InputError(
-            f"models.{model}.head: {path} calls class {index} {names[index]!r}, the data set {class_id!r}"
+            f"models.{model}.{whose} calls class {index} {names[index]!r}, the data set {class_id!r}"
             f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; bring them into one order"
         )
 
 
-def _disk(config: Config, chosen: dict[str, list[Stimulus]]) -> str:
-    """Say what pixels and layer files take."""
-    size, shards = 0.0, 0.0
-    for model in config.models:
-        facts = config.architecture(model)
-        images = sum(item.split == "evaluation" for item in chosen[config.models[model]["dataset"]])
-        shards += images * facts["depth"] * facts["tokens"] * BYTES_PER_TOKEN * PACKED
-    for name, stimuli in chosen.items():
-        geometries = {config.geometry(model) for model in config.models if config.models[model]["dataset"] == name}
-        size += sum(geometry.size**2 * 3 for geometry in geometries) * len(stimuli)
+def _disk(config: Config) -> str:
+    """Say what results take on disk."""
+    from classlens.disk import disk_size
+
+    size = disk_size(config)
     return (
-        f"disk: about {(size + shards) / 1e9:.2f} GB under results/, which the store shares where it can link, and "
-        f"{shards / 1e9:.2f} GB more in the store until `classlens store gc`"
+        f"disk: about {written_size(size.results)} under results/, which the store shares where it can link, and "
+        f"{written_size(size.shards)} more in the store until `classlens store gc`; not counted "
+        f"are tables, figures and pages"
     )

@@ -26,24 +26,37 @@ from classlens.store.key import JobKey
 from classlens.store.lock import use_locks
 from classlens.store.store import STORE_VARIABLE, Store, store_path
 from classlens.store.workdir import CHANGED_SUFFIX, LOOK_VARIABLE
+from classlens.units import written_size
 
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
 store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
 app.add_typer(store_app, name="store")
 
 WHICH_CONFIG = "default: that of the last run in the working directory, else config/config.yaml or config.yaml there"
+
+
+def at_home(path: Path | None) -> Path | None:
+    """Expand `~` at the start of a path; shells leave it as it is in `--directory=~/study`."""
+    return None if path is None else Path(os.path.expanduser(path))
+
+
 ConfigFile = Annotated[
-    Path | None, typer.Option("--configfile", help=f"The config that the workflow runs with; {WHICH_CONFIG}.")
+    Path | None,
+    typer.Option("--configfile", callback=at_home, help=f"The config that the workflow runs with; {WHICH_CONFIG}."),
 ]
 Working = Annotated[
     Path,
     typer.Option(
         "--directory",
+        callback=at_home,
         help="The working directory, which holds results/. As in a run, relative paths in the config start there.",
     ),
 ]
 StoreFolder = Annotated[
-    Path | None, typer.Option("--store", help=f"The store; default: ${STORE_VARIABLE}, else what the config says.")
+    Path | None,
+    typer.Option(
+        "--store", callback=at_home, help=f"The store; default: ${STORE_VARIABLE}, else what the config says."
+    ),
 ]
 
 
@@ -125,16 +138,24 @@ HOW_MANY = frozenset({"--cores", "-c", "--jobs", "-j", "--executor", "-e", "--pr
 CONFIG_FILES = frozenset({"--configfile", "--configfiles"})
 
 
+def snakemake() -> list[str]:
+    """Return the command that runs Snakemake with the workflow's Snakefile."""
+    folder = workflow_folder()
+    return [sys.executable, "-P", str(folder / "workflow/command.py"), "--snakefile", str(folder / "Snakefile")]
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def run(context: typer.Context) -> None:
     """Run the workflow here: `snakemake` with its Snakefile, all cores, and config.yaml where there is one.
 
     Takes targets and every option of Snakemake, in any order; what is given replaces these defaults.
     """
-    given = context.args
+    given = [
+        re.sub(r"^(--[\w-]+=)?~(?=/|$)", lambda found: (found[1] or "") + os.path.expanduser("~"), word)
+        for word in context.args
+    ]
     options = {word.partition("=")[0] for word in given}
-    command = [sys.executable, "-P", str(workflow_folder() / "workflow/command.py")]
-    command += ["--snakefile", str(workflow_folder() / "Snakefile")]
+    command = snakemake()
     if not options & HOW_MANY:
         command += ["--cores", "all"]
     own = next((path for path in PLACES if path.is_file()), None)
@@ -143,13 +164,20 @@ def run(context: typer.Context) -> None:
     raise typer.Exit(subprocess.run([*command, *given], check=False).returncode)
 
 
+MOST_PRINTED = 20
+"""Lines of Snakemake that are passed on."""
 DOUBTFUL = 3
 """Exit status of `check` where a run would do something that is hardly meant."""
+NOT_LOOKED_AT = (
+    " as far as --quick looks: no image or mask was decoded, no model was tried, time and disk were not estimated"
+)
 
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="The study's folder; made where it is missing.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(callback=at_home, help="The study's folder; made where it is missing.")
+    ] = Path(),
     own_model: Annotated[bool, typer.Option("--own-model", help="Your own weights, on your own images.")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="The seven models and two data sets of the paper.")] = False,
 ) -> None:
@@ -165,14 +193,17 @@ def init(
 
 @app.command()
 def check(
-    config: Annotated[Path | None, typer.Argument(help=f"The config to check; {WHICH_CONFIG}.")] = None,
+    config: Annotated[
+        Path | None, typer.Argument(callback=at_home, help=f"The config to check; {WHICH_CONFIG}.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Neither decode the images nor try the models.")] = False,
     store: StoreFolder = None,
     directory: Working = Path(),
 ) -> None:
     """Look over a config, its data, masks, weights and heads before anything runs.
 
-    Relative paths in the config start at the working directory, --directory, as in a run with the same option.
+    Relative paths in the config start at the working directory, --directory, as in a run with the same option. Ends
+    with status 1 where a run would refuse something, with 3 where it would leave out or do what is hardly meant.
     """
     from classlens.check import check as look_over
 
@@ -181,18 +212,24 @@ def check(
         config = config_of(directory, config)
         go_to(directory)
     findings = look_over(config, quick=quick)
+    for doubt in findings.doubts if findings.notes else ():
+        typer.echo(f"doubt: {doubt}")
     for note in findings.notes:
         typer.echo(note)
+    if not findings.problems:
+        planned, refusal = _planned_jobs(config, store)
+        typer.echo(planned)
+        findings.problems += refusal
+    # Once more what there is to do, behind what may be many lines.
+    for doubt in findings.doubts:
+        typer.echo(f"doubt: {doubt}", err=True)
     for problem in findings.problems:
         typer.echo(f"error: {problem}", err=True)
     if findings.problems:
         raise typer.Exit(1)
-    typer.echo(_planned_jobs(config, store))
-    for doubt in findings.doubts:
-        typer.echo(f"doubt: {doubt}", err=True)
     if findings.doubts:
         raise typer.Exit(DOUBTFUL)
-    typer.echo(f"{config} is fine")
+    typer.echo(f"{config} is fine{NOT_LOOKED_AT if quick else ''}")
 
 
 @app.command()
@@ -210,20 +247,30 @@ def watch(
         follow(directory, every=every, once=once)
 
 
-def _planned_jobs(config: Path, store: Path | None) -> str:
-    """Say how many jobs a run would start now, as the scheduler itself counts them."""
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(workflow_folder() / "Snakefile"), "--dry-run"]
+def _planned_jobs(config: Path, store: Path | None) -> tuple[str, list[str]]:
+    """Say how many jobs a run would start now, as the scheduler itself counts them, and what it refuses."""
     ran = subprocess.run(
-        [*command, "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
+        [*snakemake(), "--dry-run", "--cores", "1", "--configfile", str(config), "--quiet", "rules"],
         env={**os.environ, LOOK_VARIABLE: "1", **({STORE_VARIABLE: str(store)} if store else {})},
         capture_output=True,
         text=True,
         check=False,
     )
     if ran.returncode:
-        return f"jobs: unknown, for the workflow cannot be planned:\n{ran.stderr.strip()}"
+        cause = _cause(f"{ran.stderr}\n{ran.stdout}")
+        return "jobs: unknown", [f"the workflow cannot be planned: {line}" for line in cause]
     total = re.search(r"^total\s+(\d+)", ran.stdout + ran.stderr, re.MULTILINE)
-    return f"jobs: {total[1] if total else 0} to start; those that the store knows end at once"
+    return f"jobs: {total[1] if total else 0} to start; those that the store knows end at once", []
+
+
+def _cause(printed: str) -> list[str]:
+    """Return the lines of a refusal in what Snakemake printed: from its error's name to the trace of its own files."""
+    lines = [line.removeprefix("error: ") for line in printed.splitlines() if line.strip()]
+    first = next((n for n, line in enumerate(lines) if re.match(r"(\w+\.)*\w*(Error|Exception)\b", line)), None)
+    if first is None:
+        return lines[-MOST_PRINTED:] or ["Snakemake says nothing"]
+    last = next((n for n in range(first + 1, len(lines)) if lines[n].startswith('  File "')), len(lines))
+    return lines[first:last][:MOST_PRINTED]
 
 
 @store_app.command("list")
@@ -236,8 +283,8 @@ def list_records(store: StoreFolder = None, configfile: ConfigFile = None, direc
             distinct |= {output.digest: output.size for output in record.outputs}
             text = " ".join([record.job, *record.wildcards.values()])
             whose = "" if folder.is_own else f"  (of {user_name(folder.action(record.key).stat().st_uid)})"
-            _say(f"{age:8.2f} d {_size(size):>9}  {record.key[:12]}  {text.rstrip()}{whose}")
-        typer.echo(f"{len(distinct)} blobs, {_size(sum(distinct.values()))}, in {opened.root}")
+            _say(f"{age:8.2f} d {written_size(size):>9}  {record.key[:12]}  {text.rstrip()}{whose}")
+        typer.echo(f"{len(distinct)} blobs, {written_size(sum(distinct.values()))}, in {opened.root}")
 
 
 @store_app.command()
@@ -311,7 +358,7 @@ def collect(
         limit = None if keep is None else int(keep * 1e9)
         taken = gc.collect(opened, older_than=older_than, larger_than=limit, dry_run=dry_run)
         verb = "would take" if dry_run else "took"
-        typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {_size(taken.size)}")
+        typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {written_size(taken.size)}")
         if opened.has_layout_before:
             typer.echo(layout_before(opened))
 
@@ -370,11 +417,3 @@ def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:
 def _say(line: str) -> None:
     """Print a line that quotes a record; a terminal would obey some characters that others may put there."""
     typer.echo("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line))
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

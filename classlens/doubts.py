@@ -5,10 +5,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, cast
+
+from classlens.data.classes import CLASSES
+from classlens.data.spelling import composed
+from classlens.left_out import left_out
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from classlens.config import Config
+
+NUMBERED = re.compile(r"(label|class)?[_ -]*\d+")
+"""Names of classes that say no more than an index, in lower case."""
 
 
 def doubts(config: Config) -> list[str]:
@@ -20,4 +30,54 @@ def doubts(config: Config) -> list[str]:
     Raises:
         InputError: a data set cannot be listed.
     """
-    return [doubt for name in config.datasets for doubt in config.source(name).doubts(config.datasets[name])]
+    found = [doubt for name in config.datasets for doubt in config.source(name).doubts(config.selection(name))]
+    for model in config.models:
+        if not config.is_twin(model):
+            found += _of_classes(config, model)
+    return [*found, *(one.text for one in left_out(config) if one.asked)]
+
+
+def _of_classes(config: Config, model: str) -> list[str]:
+    """Return the doubt whether a model's class indices are those of its data set."""
+    entry, dataset = config.models[model], config.models[model]["dataset"]
+    names = cast("Mapping[str, Sequence[str] | None]", config.architecture(model)).get("class_names")
+    own = {item.class_index: (item.class_id, item.class_name) for item in config.stimuli(dataset)}
+    if names and not all(NUMBERED.fullmatch(name.casefold()) for name in names):
+        other = [index for index, known in own.items() if index < len(names) and not _alike(names[index], known)]
+        if not other:
+            return []
+        spelled = ", or ".join(dict.fromkeys(own[other[0]]))
+        return [
+            f"models.{model}: the model calls class {other[0]} {names[other[0]]!r}, datasets.{dataset} {spelled!r}"
+            f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; list the classes in the model's order in "
+            f"classes.txt beside the data"
+        ]
+    source, count, known = config.source(dataset), config.architecture(model)["num_classes"], config.classes(dataset)
+    if count <= known or config.trained(model) or source.listed or _named_head(entry["head"]):
+        return []
+    way = "" if source.listed is None else f"list the model's classes, in its order, in {source.root / CLASSES}, or "
+    return [
+        f"models.{model}: it has {count:,} classes, and datasets.{dataset} only {known:,}, which are taken for its "
+        f"first; {way}take weights or a head with these {known:,} classes"
+    ]
+
+
+def _named_head(path: str | None) -> bool:
+    """Tell whether a head brings names of classes, which `classlens check` compares."""
+    if path is None:
+        return False
+    from classlens.models.head import read_head  # which looks at its numbers, by numpy
+
+    return read_head(path).class_names is not None
+
+
+def _alike(name: str, known: tuple[str, str]) -> bool:
+    """Tell whether a model's name of a class is one of the data set's."""
+
+    def words(text: str) -> str:
+        return re.sub(r"[\W_]+", " ", composed(text).casefold()).strip()
+
+    # ImageNet's names are lists of synonyms.
+    return any(words(one) in {words(name), *map(words, name.split(","))} for one in known) or any(
+        words(name) in {*map(words, one.split(","))} for one in known
+    )

@@ -28,13 +28,14 @@ from classlens.faithfulness.pixels import PixelRemoval
 from classlens.faithfulness.removal import TokenRemoval
 from classlens.faithfulness.steps import removal_counts
 from classlens.inference.activations import residuals
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel
 from classlens.inference.projection import Projection
-from classlens.models.architecture import model_options
+from classlens.models.architecture import built_as
 from classlens.models.build import build
 from classlens.models.device import choose_device
 from classlens.models.inputs import Normalise
+from classlens.models.one_output import as_two_classes
 from classlens.perturbation.attention import AttentionPerturbation
 from classlens.perturbation.kinds import TOKEN_KINDS
 from classlens.probes.features import Features
@@ -78,8 +79,8 @@ class Span:
         return f"about {low}" if low == high else f"about {low} to {high}"
 
 
-def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
-    """Return a line per stage of a run, and one on what is not counted.
+def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[str], list[str]]:
+    """Return a line per stage of a run, and one on what is not counted; and a line per trial that failed.
 
     Args:
         config: with architectures.
@@ -90,19 +91,20 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
     """
     spans: dict[str, Span] = {}
     rates: dict[str, dict[str, Span]] = {}
-    unknown = []
+    failures = []
     with Progress(len(config.models), "trying models", "model") as progress:
         for dataset, stimuli in chosen.items():
             spans["data"] = spans.get("data", Span()) + _decoding(config, dataset, stimuli)
         for model in config.models:
-            key = digest_json([config.models[model]["architecture"], model_options(config, model)])
+            key = digest_json(built_as(config, model))
             known = rates.setdefault(key, {})  # a random twin is as fast as its model
             for stage, factor, run in _stages(config, model, chosen[config.models[model]["dataset"]]):
                 try:
                     known[stage] = known.get(stage) or per_image(run)
                     spans[stage] = spans.get(stage, Span()) + known[stage] * factor
                 except (RuntimeError, MemoryError) as error:
-                    unknown.append(f"{stage}: unknown for {model}: {str(error).partition(chr(10))[0]}")
+                    said = str(error).partition("\n")[0]
+                    failures.append(f"models.{model}: a trial of its {stage} failed, as a run's may: {said}")
             progress.advance()
     names = dict.fromkeys(stage.partition(",")[0] for stage in spans)
     by_name = {
@@ -111,9 +113,9 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> list[str]:
     total = sum(by_name.values(), Span())
     return [
         *(f"{name}: {span}" for name, span in by_name.items()),
-        *unknown,
-        f"together: {total} on this machine, one job at a time; not counted are {UNKNOWN}",
-    ]
+        f"together: {total} on this machine, one job at a time; not counted are {UNKNOWN}"
+        + (", and what the trials failed at" if failures else ""),
+    ], failures
 
 
 def per_image(run: Callable[[int], object]) -> Span:
@@ -155,9 +157,10 @@ def _stages(
     """Yield the stages of a model: name (parts of one stage behind a comma), how many images it takes, and a trial."""
     entry, facts, transform = config.models[model], config.architecture(model), config.transform(model)
     device, extraction = choose_device(config.extraction["device"]), config.extraction
-    network: Any = build(entry["architecture"], model_options(config, model)).to(device)
+    architecture, options = built_as(config, model)
+    network: Any = as_two_classes(build(architecture, options)).to(device)
     normalise = Normalise(transform["mean"], transform["std"], device)
-    loaded = LoadedModel(network, entry["architecture"], normalise, extraction["precision"], device)
+    loaded = LoadedModel(network, architecture, normalise, extraction["precision"], device)
     size, patches, prefix = (
         facts["image_size"],
         facts["tokens"] - facts["num_prefix_tokens"],
@@ -171,7 +174,7 @@ def _stages(
 
     if config.trained(model):
         recipe = entry["weights"]["train"]
-        learner: Any = build(entry["architecture"], model_options(config, model)).to(device)
+        learner: Any = as_two_classes(build(architecture, options)).to(device)
         optimiser = torch.optim.AdamW(learner.parameters(), lr=1e-6)
 
         def train(count: int) -> None:

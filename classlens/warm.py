@@ -92,6 +92,7 @@ def run_warm(script: str) -> int | None:
             answer = server.recv(64)
         except OSError:
             return None
+    # Of a fork whose server died the answer is its own; none comes where there is neither any more.
     return int(answer) if answer else None
 
 
@@ -155,15 +156,19 @@ class Server:
         number = os.fork()
         if not number:
             inherited = [key.fd for key in self._events.get_map().values()]
-            _run(request, outputs, writing, [*inherited, client.fileno(), reading])
+            _run(request, outputs, writing, [*inherited, reading], client)
         os.close(writing)
-        job = _Job(number, os.pidfd_open(number), client, reading)
-        self._jobs[number] = job
+        self._watch(_Job(number, os.pidfd_open(number), client, reading))
+
+    def _watch(self, job: _Job) -> None:
+        self._jobs[job.number] = job
         self._events.register(job.ended, selectors.EVENT_READ, lambda: self._end(job))
-        self._events.register(client, selectors.EVENT_READ, lambda: self._abandon(job))
+        self._events.register(job.client, selectors.EVENT_READ, lambda: self._abandon(job))
 
     def _abandon(self, job: _Job) -> None:
         """End a job whose client is gone, as it would have ended in the client's place."""
+        if job.client.fileno() < 0:  # it has ended, told of in the same batch of events
+            return
         self._events.unregister(job.client)
         job.client.close()
         os.kill(job.number, signal.SIGTERM)
@@ -191,9 +196,14 @@ class _Job:
         self.number, self.ended, self.client, self.imported = number, ended, client, imported
 
 
-def _run(request: dict[str, Any], outputs: list[int], imported: int, inherited: list[int]) -> NoReturn:
-    """Be the script that asked, in a fork of the server."""
-    status = 1
+def _run(
+    request: dict[str, Any], outputs: list[int], imported: int, inherited: list[int], client: socket.socket
+) -> NoReturn:
+    """Be the script that asked, in a fork of the server.
+
+    The fork keeps the client's connection open: a client that reads its end knows that no fork runs its job any more.
+    """
+    status, server = 1, os.getppid()
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for descriptor in inherited:
@@ -214,6 +224,9 @@ def _run(request: dict[str, Any], outputs: list[int], imported: int, inherited: 
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
+        if os.getppid() != server:  # nobody else is left to say it
+            with suppress(OSError):
+                client.send(str(status & 0xFF).encode())
         os._exit(status)
 
 

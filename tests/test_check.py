@@ -5,10 +5,13 @@ import time
 
 import numpy as np
 import pytest
+import timm
+import torch
 import yaml
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, TINY_MODEL
 from made_data import png, write_parquet, write_tar
 from PIL import Image
+from timm.models import save_for_hf
 
 from classlens import estimate
 from classlens.check import check
@@ -74,13 +77,22 @@ def test_training_without_images_is_told_with_what_to_change(checked):
     load_config(config(per_class=6)).require_training_images()  # nothing is trained
 
 
-def test_fewer_training_images_than_asked_for_are_a_warning(checked):
+def test_fewer_training_images_than_asked_for_are_doubted(checked):
     findings = checked(per_class=4)
     assert findings.problems == []
-    [warning] = [note for note in findings.notes if note.startswith("warning: datasets.photos: 2 of 2 classes")]
-    assert "train_per_class = 3" in warning
-    assert "cat (2), dog (2); to get more, lower per_class" in warning
-    assert not any(note.startswith("warning") for note in checked().notes)
+    [doubt] = [doubt for doubt in findings.doubts if doubt.startswith("datasets")]
+    assert doubt.startswith("datasets.photos: 2 of 2 classes have fewer training images than train_per_class = 3")
+    assert "cat (2), dog (2); to get more, lower per_class" in doubt
+    assert not any(doubt.startswith("datasets") for doubt in checked().doubts)
+
+
+def test_fewer_training_images_than_the_default_are_said(working):
+    text = config(per_class=4)
+    del text["datasets"]["photos"]["train_per_class"]
+    (working / "my.yaml").write_text(yaml.safe_dump(text))
+    findings = check("my.yaml", quick=True)
+    assert not any(doubt.startswith("datasets") for doubt in findings.doubts)
+    assert any("fewer training images than train_per_class = 10" in note for note in findings.notes)
 
 
 def test_counts_masks_and_default_weights_are_told(checked, working):
@@ -107,7 +119,8 @@ def test_all_stages_of_a_model_that_runs_everything(working):
     text = config()
     text["models"]["m"]["analyses"] = None
     complete = with_architectures(load_config(text))
-    notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    notes, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    assert failures == []
     stages = [note.partition(":")[0] for note in notes]
     expected = ["data", "extraction", "perturbations", "logit attribution", "causes", "explanations", "removal curves"]
     expected += ["linear probes", "tuned lens", "together"]
@@ -120,8 +133,8 @@ def test_a_trial_that_fails_is_named(working, monkeypatch):
 
     complete = with_architectures(load_config(config()))
     monkeypatch.setattr(estimate.Recorder, "__call__", fail)
-    notes = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
-    assert "extraction: unknown for m: too much" in notes
+    _, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    assert failures == ["models.m: a trial of its extraction failed, as a run's may: too much"]
 
 
 def test_seconds_per_image_are_those_of_the_fastest_and_the_slowest_repeat(monkeypatch):
@@ -189,3 +202,119 @@ def test_broken_images_of_shards_take_one_line(checked, working, kind):
         f"datasets.photos: photos/0.{'tar: 01.png' if kind == 'webdataset' else 'parquet: 01'} cannot"
     )
     assert "; 14 more like this: 0." in problem
+
+
+def test_names_of_tensors_are_compared_without_reading_them(working):
+    options = {**TINY_MODEL["options"], "num_classes": 2}
+    torch.save(timm.create_model(TINY_MODEL["architecture"], **options, init_values=0.1).state_dict(), "w.pth")
+    (working / "my.yaml").write_text(yaml.safe_dump(config(weights="w.pth")))
+    [problem] = check("my.yaml", quick=True).problems
+    assert "ls1.gamma" in problem
+    assert "set options.init_values" in problem
+
+
+def test_a_saved_models_class_names_are_compared_with_the_data_set(working):
+    model = timm.create_model(TINY_MODEL["architecture"], **{**TINY_MODEL["options"], "num_classes": 2})
+    for names, wrong in ((["cat", "dog"], False), (["dog", "cat"], True), (["Katze", "Hund"], False)):
+        save_for_hf(model, "saved", model_config={"label_names": names}, model_args=TINY_MODEL["options"])
+        own = {**config(weights="pretrained")["models"]["m"], "architecture": "local-dir:saved", "options": {}}
+        (working / "my.yaml").write_text(yaml.safe_dump({**config(), "models": {"m": own}}))
+        problems = check("my.yaml", quick=True).problems
+        assert any("calls class 0 'dog', the data set 'cat'" in problem for problem in problems) == wrong, problems
+
+
+# What is left out
+
+
+def test_classes_that_are_skipped_are_named(checked, working):
+    folder(working / "photos", "rare", images=1)
+    assert any("rare (1)" in problem for problem in checked(per_class=2).problems)
+    notes = checked(per_class=2, too_few="skip").notes
+    assert "datasets.photos: 1 classes left out (too_few: skip): rare" in notes
+
+
+@pytest.fixture
+def lefts(working):
+    """Give what tells doubts and notes on what is left out of a config."""
+
+    def look(model=None, **sections):
+        text = config()
+        text["models"]["m"] |= {"random_twin": True, **(model or {})}
+        (working / "my.yaml").write_text(yaml.safe_dump(text | sections))
+        findings = check("my.yaml", quick=True)
+        assert findings.problems == []
+        return findings.doubts, [note for note in findings.notes if "left out" in note or "no random twin" in note]
+
+    return look
+
+
+GAP = {"options": {**TINY_MODEL["options"], "global_pool": "avg", "class_token": False}, "analyses": None}
+
+
+@pytest.mark.parametrize(
+    ("model", "sections", "doubts", "notes"),
+    [
+        ({"analyses": ["identifiability"]}, {}, [], []),
+        ({"random_twin": False, "analyses": ["identifiability"]}, {}, [], ["m: no random twin is run beside it"]),
+        ({"analyses": ["identifiability", "class_vs_context"]}, {},
+         ["models.m: class_vs_context left out: it tells class and context tokens apart, but the data set photos of m "
+          "has no masks; or take class_vs_context out of models.m.analyses"], []),
+        ({"analyses": None}, {}, [], ["has no masks"]),
+        (GAP, {}, [], ["has no masks", "which m does not have", "explanations left out: ", "explanations left out: "]),
+        ({"analyses": ["faithfulness"]}, {"explanations": {"methods": ["chefer", "random"]}}, [], []),
+        (GAP | {"analyses": ["faithfulness"]}, {"explanations": {"methods": ["chefer", "random"]}},
+         ["models.m: explanations left out: chefer: it reads the [CLS] token, which this model does not have; or take "
+          "chefer out of explanations.methods"], []),
+        ({"analyses": ["faithfulness"]}, {"explanations": {"methods": ["probe"]}, "probes": {"blocks": [0]}},
+         ["models.m: explanations left out: probe: it comes from linear probes"], []),
+        (GAP | {"analyses": None}, {"explanations": {"methods": ["random"], "heatmap_method": "legrad_cls"}},
+         ["heatmaps left out: it shows the explanation legrad_cls, which does not apply to m"],
+         ["has no masks", "which m does not have"]),
+        ({"analyses": ["identifiability"]}, {"explanations": {"methods": ["random"]}},
+         ["explanations.methods: no explanation is computed"], []),
+        ({"analyses": ["identifiability"]}, {"figures": ["identifiability_comparison", "removal_curves"]},
+         ["figures: removal_curves is left out, for no model runs faithfulness"], []),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_doubted_where_it_was_asked_for_and_said_elsewhere(lefts, model, sections, doubts, notes):
+    found = lefts(model, **sections)
+    for lines, wanted in zip(found, (doubts, notes), strict=True):
+        assert len(lines) == len(wanted), lines
+        assert all(any(text in line for line in lines) for text in wanted), lines
+
+
+def test_a_list_of_explanations_is_for_all_models(working):
+    text = config()
+    text["models"] = {"m": {**text["models"]["m"], "analyses": ["faithfulness"]}}
+    text["models"]["gap"] = {**text["models"]["m"], "options": GAP["options"]}
+    text["explanations"] = {"methods": ["chefer", "random"]}
+    (working / "my.yaml").write_text(yaml.safe_dump(text))
+    findings = check("my.yaml", quick=True)
+    assert findings.doubts == []
+    assert any(note.startswith("models.gap: explanations left out: chefer") for note in findings.notes)
+
+
+SOUND = "datasets: {d: {kind: image_folder, root: photos, per_class: 2}}\nmodels: {m: {dataset: d, architecture: x}}\n"
+TINY = SOUND.replace("architecture: x", "architecture: vit_tiny_patch16_224, KEY")
+WORDS = ("2024", "2024-01-01", "on", "~", "[]", "{}")
+SECTIONS = ("statistics", "figures", "explanations", "store")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("datasets:\nmodels:\n", "datasets: []\nmodels: 3\n", "datasets: {on: }\nmodels: {no: }\n"),
+        *("{}", "~", "3", "[]", "a", "datasets: &d {e: *d}\nmodels: *d\n"),
+        *(SOUND.replace("{m:", "{m: 3, n:"), SOUND.replace("root: photos", "root: [photos]")),
+        *(SOUND.replace("architecture: x", f"architecture: {word}") for word in WORDS),
+        *(SOUND + f"{key}: {value}\n" for key in SECTIONS for value in ("[1]", "{a: 1}", "2024-01-01", ".inf")),
+        *(SOUND.replace("d:", f"{name}:", 1) for name in (*WORDS[:4], "1e3", "'a b'", "../x", "''")),
+        *(TINY.replace("KEY", f"options: {given}") for given in ("{depth: 2024-01-01}", "{1: 2, on: {a: [~]}}", "[1]")),
+        TINY.replace("KEY", "options: {img_size: [1, 2, 3]}"),
+        TINY.replace("KEY", "weights: {train: }"),
+        *(TINY.replace("KEY", f"weights: {path}, head: {path}") for path in ("''", "photos")),
+    ],
+)  # fmt: skip
+def test_whatever_a_config_holds_is_refused_in_words(working, text):
+    (working / "my.yaml").write_text(text)
+    assert check("my.yaml", quick=True).problems

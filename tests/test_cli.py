@@ -154,7 +154,7 @@ def test_an_empty_store(runner, working):
     ],
 )
 def test_sizes(count, text):
-    assert cli._size(count) == text
+    assert cli.written_size(count) == text
 
 
 # Which store
@@ -246,10 +246,50 @@ def test_check_tells_all_problems(runner, working, monkeypatch):
 
 def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch):
     monkeypatch.setattr("classlens.check.check", lambda *_, **__: Findings())
-    refusal = subprocess.CompletedProcess([], 1, "", "no such rule\n")
+    printed = 'Building DAG\nTypeError in file "common.smk", line 3:\nno such thing\n  File "x.smk", line 1\n'
+    refusal = subprocess.CompletedProcess([], 1, printed, "Using profile\n")
     monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: refusal)
-    printed = runner("check", "config.yaml")
-    assert "jobs: unknown, for the workflow cannot be planned:\nno such rule\n" in printed
+    assert runner("check", "config.yaml", ok=False).splitlines() == [
+        "jobs: unknown",
+        'error: the workflow cannot be planned: TypeError in file "common.smk", line 3:',
+        "error: the workflow cannot be planned: no such thing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "status", "last"),
+    [
+        (Findings(), 0, "config.yaml is fine"),
+        (Findings(notes=["a note"], doubts=["one", "two"]), 3, "doubt: two"),
+        (Findings(["wrong"], doubts=["one"]), 1, "error: wrong"),
+    ],
+)
+def test_check_is_fine_only_without_doubts_and_refusals(working, monkeypatch, findings, status, last):
+    monkeypatch.setattr("classlens.check.check", lambda *_, **__: findings)
+    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "total 3\n", ""))
+    for options in ([], ["--quick"]):
+        ran = CliRunner().invoke(cli.app, ["check", "config.yaml", *options])
+        assert ran.exit_code == status
+        assert (" is fine" in ran.output) == (status == 0)
+        assert ("no image or mask was decoded" in ran.output) == (status == 0 and bool(options))
+        assert last in ran.output.splitlines()[-1]
+        # Also before what may be many lines.
+        assert ran.output.count("doubt: one") == (2 if findings.notes else len(findings.doubts[:1]))
+
+
+def test_home_is_expanded_on_the_command_line(working, monkeypatch):
+    monkeypatch.setenv("HOME", str(working))
+    (working / "study").mkdir()
+    seen = []
+    monkeypatch.setattr(
+        "classlens.check.check", lambda config, **_: seen.append((config, Path.cwd())) or Findings(["x"])
+    )
+    CliRunner().invoke(cli.app, ["check", "~/my.yaml", "--directory=~/study"])
+    assert seen == [(working / "my.yaml", working / "study")]
+    ran = subprocess.CompletedProcess([], 0, "", "")
+    monkeypatch.setattr(cli.subprocess, "run", lambda command, **_: seen.append(command[-3:]) or ran)
+    CliRunner().invoke(cli.app, ["run", "--directory=~/study", "-d", "~"])
+    assert seen[1] == [f"--directory={working}/study", "-d", str(working)]
 
 
 def test_a_config_that_cannot_be_read(runner, working):

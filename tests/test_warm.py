@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from classlens.warm import PLACE, THREADS
+from classlens.warm import PLACE, THREADS, Server, _Job
 
 ROOT = Path(__file__).resolve().parents[1]
 ASKING = f"""
@@ -133,6 +133,46 @@ def parent_of_fork(main):
     """Return the number of a run's server."""
     (server,) = Path(f"/proc/{main}/task/{main}/children").read_text().split()
     return server
+
+
+@pytest.mark.parametrize("first", ["end", "hang-up"])
+def test_an_end_and_a_hang_up_in_one_batch_of_events(tmp_path, first):
+    server = Server(str(tmp_path / "socket"))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    reading, writing = os.pipe()
+    number = os.posix_spawn("/bin/true", ["true"], {})
+    job = _Job(number, os.pidfd_open(number), ours, reading)
+    server._watch(job)
+    theirs.close()
+    os.close(writing)
+    until(lambda: len(server._events.select()) == 2)
+    batch = sorted(server._events.select(), key=lambda event: (event[0].fileobj == job.ended) != (first == "end"))
+    for key, _ in batch:
+        key.data()
+    assert not server._jobs
+    assert not server._events.get_map()
+
+
+TWICE = """
+import os, pathlib, time
+with open("said", "a") as said:
+    print("begins", os.getpid(), file=said, flush=True)
+    time.sleep(1)
+    print("ends", file=said)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(("fork_too", "said"), [(False, ["begins", "ends"]), (True, ["begins", "begins", "ends"])])
+def test_a_job_whose_server_dies_never_runs_beside_itself(run, tmp_path, fork_too, said):
+    """Its fork says how it ended; where the fork dies, too, the script runs by itself."""
+    job = run(TWICE)
+    until(lambda: (tmp_path / "said").exists() and (tmp_path / "said").read_text().endswith("\n"))
+    os.kill(int(parent_of_fork(run.main.pid)), signal.SIGKILL)
+    if fork_too:
+        os.kill(int((tmp_path / "said").read_text().split()[1]), signal.SIGKILL)
+    assert job.wait(20) == 3
+    assert [line.split()[0] for line in (tmp_path / "said").read_text().splitlines()] == said
 
 
 def test_runs_by_itself_where_no_server_fits(run):

@@ -1,11 +1,14 @@
 """The `snakemake` of this environment: takes targets behind `--resources gpu=2` and `--configfile my.yaml`, too.
 
 Snakemake's own parser takes every word behind such an option for one more value, and stops at `--resources gpu=2 all`.
-Here words that can be no value are targets; all else is passed on as it is. `make env` puts this file into the
-environment; `python -m snakemake` is the original.
+Here words that can be no value are targets; all else is passed on as it is. A home folder that cannot be written, where
+Snakemake keeps a cache, is told of with the way out. `make env` puts this file into the environment; `python -m
+snakemake` is the original.
 """
 
 import sys
+import tempfile
+from pathlib import Path
 
 PAIRS = frozenset(
     {
@@ -45,8 +48,28 @@ def _can_be_value(word: str, option: str) -> bool:
     return option not in CONFIG_FILES or word.endswith((".yaml", ".yml", ".json"))
 
 
+def unwritable_cache() -> str:
+    """Return what to do where Snakemake cannot write its cache, "" where it can."""
+    from snakemake.common import get_appdirs
+
+    folder = Path(get_appdirs().user_cache_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return (
+            f"error: Snakemake keeps a cache in {folder}, which cannot be written ({error.strerror}); name a folder "
+            f"that can be, on this machine and on the nodes that run jobs: export XDG_CACHE_HOME=/path/to/cache "
+            f"(docs/troubleshooting.md)"
+        )
+    return ""
+
+
 if __name__ == "__main__":
     from snakemake.cli import main
 
     sys.argv[1:] = rearranged(sys.argv[1:])
+    # With this option Snakemake may keep the cache elsewhere.
+    if not any(word.startswith("--shared-fs-usage") for word in sys.argv) and (fault := unwritable_cache()):
+        sys.exit(fault)
     sys.exit(main())

@@ -9,7 +9,9 @@ import torch
 
 from classlens.arrays import Array
 from classlens.attribution.decompose import Attribution, LogitAttribution
-from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.modes import differentiable, frozen_eval_mode
+from classlens.inference.probe import image_parameter
 
 
 def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_size: int = 32) -> Attribution:
@@ -27,13 +29,13 @@ def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_
     Raises:
         InputError: attribution does not apply to the model, see `LogitAttribution`.
     """
-    device = next(model.parameters()).device
     found: list[Attribution] = []
-    with frozen_eval_mode(model):
+    with frozen_eval_mode(model), differentiable(model):
+        like = image_parameter(model)
         attribute = LogitAttribution(model)
 
         def run(part: slice) -> None:
-            found.append(attribute(images[part].to(device), torch.as_tensor(classes[part], device=device)))
+            found.append(attribute(images[part].to(like), torch.as_tensor(classes[part], device=like.device)))
 
         with_oom_backoff(len(images), min(batch_size, attribute.images_that_fit), run)
     return Attribution(

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -24,11 +25,18 @@ import torch
 from classlens.attribution.norms import FrozenNorm
 from classlens.errors import InputError
 from classlens.explanations.branch import POST_NORM_BLOCKS
-from classlens.inference.activations import site_module
+from classlens.explanations.methods import SUM_OVER_TOKENS
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.guard import Spot, watch
+from classlens.inference.probe import attention_behaviour, behaviour, made_up, once
+from classlens.inference.projection import Projection
+from classlens.models.linear import LinearMap, linear_map
+from classlens.models.needs import require
 
 FEW = 2
 """Rows of attention that take less memory than the queries and keys that they come from."""
+MOST_GAP = 1e-3
+"""Of the sum of the parts from the logit, as a share of the largest part: what rounding in float32 stays far below."""
 KEPT_BYTES = 2**31
 """Memory that may be taken by attention which is kept until the last norm is known."""
 
@@ -66,20 +74,29 @@ class LogitAttribution:
 
     Args:
         model: a supported timm model in evaluation mode that pools a token or averages tokens.
+        tried: it is known that parts add up; otherwise that is tried with a made-up image.
 
     Raises:
-        InputError: its attention is gated, it pools in another way, or a norm is none that can be frozen.
+        InputError: its attention is gated, it pools in another way, a norm is none that can be frozen, a layer is not
+            linear, or the parts do not add up.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, tried: bool = False) -> None:
+        require(model, SUM_OVER_TOKENS, "direct logit attribution")
+        if not tried:
+            once(model, _require_sum, hooks=True)
         self._model = model
-        self._norm = FrozenNorm(model.norm, "the last norm")
+        self._norm = FrozenNorm(getattr(model, "norm", None), "the last norm")
         self._readouts = _readouts(model)
-        self._branches = [_Branch(block, number) for number, block in enumerate(model.blocks)]
+        facts = attention_behaviour(model)
+        self._branches = [
+            _Branch(block, number, facts.heads[number], facts.head_width[number])
+            for number, block in enumerate(model.blocks)
+        ]
         few = all(readout.count <= FEW for readout in self._readouts)
         tokens = model.num_prefix_tokens + model.patch_embed.num_patches
         # Per block weights, or queries, keys and values, which lie together; a block at a time, weights and scores.
-        weights = model.blocks[0].attn.num_heads * tokens**2
+        weights = facts.heads[0] * tokens**2
         numbers = (len(model.blocks) + 2) * weights
         self._keeps_weights = not few and 4 * numbers <= KEPT_BYTES
         if not self._keeps_weights:
@@ -128,7 +145,7 @@ class LogitAttribution:
 class _Readout:
     """A head and the tokens whose mean it reads."""
 
-    head: Any
+    head: LinearMap
     share: float
     """Of this head in the output."""
     tokens: slice
@@ -138,22 +155,17 @@ class _Readout:
 
 
 def _readouts(model: Any) -> list[_Readout]:
-    distilled = getattr(model, "head_dist", None)
-    if distilled is not None:
+    project = Projection(model)
+    if project.distilled is not None:
         none = FrozenNorm(None, "")
-        heads = (model.head, distilled)
+        heads = (project.head, project.distilled)
         return [_Readout(head, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)]
     pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm behind the pooling")
     if model.global_pool == "token":
-        return [_Readout(model.head, 1.0, slice(0, 1), 1, pooled)]
-    if model.global_pool != "avg":
-        raise InputError(
-            f"direct logit attribution does not apply to a model that pools by {model.global_pool!r}, which is no sum "
-            f"over tokens; it takes models that read [CLS] or average their tokens"
-        )
+        return [_Readout(project.head, 1.0, slice(0, 1), 1, pooled)]
     first = 0 if getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
     total = model.num_prefix_tokens + model.patch_embed.num_patches
-    return [_Readout(model.head, 1.0, slice(first, total), total - first, pooled)]
+    return [_Readout(project.head, 1.0, slice(first, total), total - first, pooled)]
 
 
 class _Branch:
@@ -162,18 +174,12 @@ class _Branch:
     Blocks have some of these at most. The first norm stands inside the attention, the last behind the branch.
     """
 
-    def __init__(self, block: Any, number: int) -> None:
+    def __init__(self, block: Any, number: int, heads: int, head_width: int) -> None:
         attention = block.attn
-        if getattr(attention, "gate", None) is not None:
-            raise InputError(
-                "direct logit attribution does not apply to a model whose attention is gated, so that the heads' "
-                "outputs alone do not determine what the branch adds; take chefer, rollout or attention"
-            )
-        self.block, self.heads = block, int(attention.num_heads)
+        self.block, self.heads = block, heads
         self.inner = FrozenNorm(getattr(attention, "norm", None), f"the norm inside the attention of block {number}")
-        self.projection = attention.proj
-        scale = getattr(getattr(block, "ls1", None), "gamma", None)
-        self.layer_scale = getattr(block, "gamma_1", None) if scale is None else scale
+        self.projection = linear_map(attention.proj, heads * head_width, f"attn.proj of block {number}")
+        self.layer_scale = _layer_scale(block, self.projection.weight)
         post = block.norm1 if isinstance(block, POST_NORM_BLOCKS) else None
         self.post = FrozenNorm(post, f"the norm behind the attention of block {number}")
 
@@ -199,8 +205,27 @@ class _Branch:
         return pulled if self.layer_scale is None else pulled * self.layer_scale
 
 
-_Read = Callable[["_Pass", torch.Tensor], None]
-"""Takes note of what a module sees or puts out."""
+@torch.no_grad()
+def _layer_scale(block: Any, weight: torch.Tensor) -> torch.Tensor | None:
+    """Return what LayerScale multiplies each channel by, (D), as the module does it; None: there is none."""
+    module = getattr(block, "ls1", None)
+    if module is None or isinstance(module, torch.nn.Identity):
+        return getattr(block, "gamma_1", None)
+    found: torch.Tensor = module(weight.new_ones(1, 1, len(weight)))[0, 0]
+    return found
+
+
+def _require_sum(model: Any) -> None:
+    """Check that the parts of a made-up image's logit add up to it."""
+    attribute = LogitAttribution(model, tried=True)
+    images = made_up(model, behaviour(model).channels)
+    gap = float(attribute(images, torch.zeros(1, dtype=torch.long, device=images.device)).gap().max())
+    if gap > max(MOST_GAP, 2**7 * torch.finfo(images.dtype).eps):
+        raise InputError(
+            f"direct logit attribution does not apply to this model: the parts of a logit differ from it by {gap:.1g} "
+            f"of the largest part, so the model computes something that attribution does not know of (a replaced "
+            f"module, or a hook that changes what goes on); take legrad"
+        )
 
 
 class _Pass:
@@ -307,25 +332,26 @@ def _rows_of(attention: Attention, rows: slice, dtype: torch.dtype) -> Attention
 def _reading(model: Any, branches: list[_Branch], passes: list[_Pass]) -> Iterator[None]:
     """Show the passes what the model computes."""
 
-    def shows(read: _Read) -> Callable[..., None]:
-        def hook(_module: Any, inputs: tuple[torch.Tensor, ...], *output: torch.Tensor) -> None:
-            seen = output[0] if output else inputs[0]
+    def spot(name: str, read: Callable[..., None], before: bool, blocks: list[int], *, by_block: bool = False) -> Spot:
+        def seen(block: int, values: torch.Tensor) -> None:
             for one in passes:
-                read(one, seen)
+                read(one, values, block) if by_block else read(one, values)
 
-        return hook
+        return Spot(name, attrgetter(name) if name else lambda block: block, seen, before, blocks)
 
-    before: list[tuple[Any, _Read]] = [(model.blocks[0], _Pass.read_embedding)]
-    after: list[tuple[Any, _Read]] = [(model.blocks[-1], _Pass.read_last)]
-    for number, branch in enumerate(branches):
-        after.append((site_module(branch.block, "mlp"), _Pass.read_mlp))
-        before.append((branch.inner.module, partial(_Pass.read_inner, block=number)))
-        before.append((branch.post.module, partial(_Pass.read_post, block=number)))
-    before.append((passes[0].pooled_norm.module, _Pass.read_pooled))
-    handles = [module.register_forward_pre_hook(shows(read)) for module, read in before if module is not None]
-    handles += [module.register_forward_hook(shows(read)) for module, read in after]
-    try:
+    every = range(len(branches))
+    inner = [number for number in every if branches[number].inner.module is not None]
+    post = [number for number in every if branches[number].post.module is not None]
+    spots = [
+        spot("", _Pass.read_embedding, True, [0]),
+        spot("attn.norm", _Pass.read_inner, True, inner, by_block=True),
+        spot("norm1", _Pass.read_post, True, post, by_block=True),
+        spot("drop_path2", _Pass.read_mlp, False, list(every)),
+        spot("", _Pass.read_last, False, [len(branches) - 1]),
+    ]
+    with ExitStack() as stack:
+        pooled = passes[0].pooled_norm.module
+        if pooled is not None:
+            stack.callback(pooled.register_forward_pre_hook(lambda _m, x: passes[0].read_pooled(x[0])).remove)
+        stack.enter_context(watch(model, *spots))
         yield
-    finally:
-        for handle in handles:
-            handle.remove()

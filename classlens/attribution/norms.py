@@ -10,13 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers.norm import RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32
 from torch import nn
 
 from classlens.errors import InputError
-
-_RMS, _SIMPLE = (RmsNorm, RmsNormFp32), (SimpleNorm, SimpleNormFp32)
-_KNOWN = (nn.LayerNorm, *_RMS, *_SIMPLE)
+from classlens.inference.probe import close
+from classlens.models.needs import FROZEN_NORMS, RMS_NORMS, SIMPLE_NORMS
 
 
 class FrozenNorm:
@@ -25,28 +23,41 @@ class FrozenNorm:
     Args:
         module: a norm over the last axis; None or the identity for no norm.
         place: where it stands, for messages.
+        what: what it is taken apart for.
 
     Raises:
-        InputError: it is a norm of another kind.
+        InputError: it is a norm of another kind, or computes something else than its kind does.
     """
 
-    def __init__(self, module: Any, place: str) -> None:
-        self.module = None if isinstance(module, nn.Identity) else module
-        if self.module is not None and not isinstance(self.module, _KNOWN):
+    def __init__(self, module: Any, place: str, what: str = "direct logit attribution") -> None:
+        self.module: Any = None if isinstance(module, nn.Identity) else module
+        if self.module is not None and not (isinstance(self.module, FROZEN_NORMS) and self._is_itself()):
             raise InputError(
-                f"direct logit attribution does not apply: {place} is {type(module).__name__}, which is no linear "
-                f"function of a token up to one number; it takes LayerNorm and RMSNorm"
+                f"{what} does not apply: {place} is {type(module).__name__}, which is no linear function of a token up "
+                f"to one number; it takes LayerNorm and RMSNorm"
             )
+
+    @torch.no_grad()
+    def _is_itself(self) -> bool:
+        """Tell whether the module puts out what its parts say, for a made-up token."""
+        weight = self.module.weight
+        if weight is None:
+            return True
+        generator = torch.Generator().manual_seed(0)
+        x, w = torch.randn(2, len(weight), generator=generator).to(weight)
+        said = self.scale(x) * (self.pull_back(w) @ x) + self.bias(w)
+        return close(said[None], (w @ self.module(x[None])[0])[None])
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         """Return s(x) (...) of tokens (..., D)."""
         if self.module is None:
             return x.new_ones(x.shape[:-1])
-        if isinstance(self.module, _RMS):
+        if isinstance(self.module, RMS_NORMS):
             spread = x.square().mean(-1)
         else:
-            spread = x.var(-1, correction=1 if isinstance(self.module, _SIMPLE) else 0)
-        return torch.rsqrt(spread + self.module.eps)
+            spread = x.var(-1, correction=1 if isinstance(self.module, SIMPLE_NORMS) else 0)
+        eps = torch.finfo(x.dtype).eps if self.module.eps is None else self.module.eps
+        return torch.rsqrt(spread + eps)
 
     def pull_back(self, w: torch.Tensor) -> torch.Tensor:
         """Return w' (..., D) with w' . x = w . M x for every x."""

@@ -8,15 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from classlens.attribution.decompose import Attribution, LogitAttribution
+from classlens.attribution.decompose import MOST_GAP, Attribution, LogitAttribution
 from classlens.errors import InputError
 from classlens.hdf5 import Column, RowWriter
-from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.batches import over_images
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import Network, load_network, read_classes
 from classlens.inference.replay import Replayed
-
-MOST_GAP = 1e-3
-"""Of the sum of the parts from the logit, as a share of the largest part: what rounding in float32 stays far below."""
 
 
 def write_attribution(
@@ -60,7 +58,7 @@ def write_attribution(
     replayed = Replayed(parts)
     exact = network["precision"] == "float32"
     gaps = []
-    columns = _columns(model)
+    columns = attribution_columns(model)
     with (
         frozen_eval_mode(model),
         RowWriter(attribution, len(numbers), columns, loaded.attributes()) as writer,
@@ -77,7 +75,8 @@ def write_attribution(
     return {**loaded.provenance(), "largest_gap": max(gaps)}
 
 
-def _columns(model: Any) -> dict[str, Column]:
+def attribution_columns(model: Any) -> dict[str, Column]:
+    """Return the data sets of a file of `write_attribution`."""
     blocks, heads = len(model.blocks), model.blocks[0].attn.num_heads
     tokens = model.num_prefix_tokens + model.patch_embed.num_patches
     described = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 from classlens.catalog import files, settings
-from classlens.catalog.job import Analysis, Figure
+from classlens.catalog.job import ATTRIBUTION, Analysis, Figure
 
 CAUSES: dict[str, Any] = {
     "section": "Causes", "settings": (settings.resampling, settings.correction), "one_model": True,
@@ -15,6 +15,7 @@ ANALYSES = (
         function="classlens.causes.head_table:head_causes",
         inputs={"effects": files.HEAD_EFFECTS, "twin": files.of_twin(files.HEAD_EFFECTS)},
         tables={"table": "head_causes", "agreement": "head_causes_agreement"},
+        needs=(ATTRIBUTION,),
         caption="{model}: what every head writes into the correct class's output logit (direct), and the effect of "
         "replacing its output at every token by its mean over images, both as means over images with bootstrap "
         "intervals; their difference with a two-sided sign-flip test, {correction} correction over the table; and the "

@@ -1,7 +1,7 @@
 """Perturbations, explanations with their faithfulness, and linear probes."""
 
 from classlens.catalog import files, settings
-from classlens.catalog.job import HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu
+from classlens.catalog.job import ATTRIBUTION, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu
 
 RESAMPLING = (settings.resampling,)
 
@@ -37,6 +37,7 @@ ANALYSES = (
         function="classlens.measures.logit_attribution:logit_attribution",
         inputs={"attribution": files.ATTRIBUTION},
         settings=RESAMPLING,
+        needs=(ATTRIBUTION,),
         one_model=True,
         caption="{model}: mean contributions to the output logit of the correct class, with bootstrap intervals over "
         "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from classlens.catalog.job import MASKS, Wildcards
+from classlens.models.saved import local_folder, saved_weights
 from classlens.perturbation.kinds import TOKEN_KINDS, require_attention_kind
 from classlens.terms import block_name
 
@@ -181,9 +182,11 @@ def probes(config: Config, wildcards: Wildcards) -> list[str]:
 
 
 def checkpoint(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the user's checkpoint of a model, nothing where timm or a seed gives the weights."""
-    weights = config.models[wildcards["model"]]["weights"]
-    return [] if weights in ("pretrained", "random") else [weights]
+    """Return the user's checkpoint of a model, nothing where timm, a hub or a seed gives the weights."""
+    entry = config.models[wildcards["model"]]
+    if entry["weights"] == "pretrained" and local_folder(entry["architecture"]):
+        return [str(saved_weights(entry["architecture"]))]
+    return [] if entry["weights"] in ("pretrained", "random") else [entry["weights"]]
 
 
 def head(config: Config, wildcards: Wildcards) -> list[str]:

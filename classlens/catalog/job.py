@@ -18,7 +18,7 @@ Plugins = Callable[["Config", Wildcards], dict[str, str]]
 """Returns functions or classes ("module:name") that a job's function is given, by keyword."""
 
 MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
-HEATMAP_METHOD = "what the explanation of heat maps needs"
+HEATMAP_METHOD, ATTRIBUTION = "what the explanation of heat maps needs", "what direct logit attribution needs"
 """What a model or its data set must have for some jobs."""
 
 

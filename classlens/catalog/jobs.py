@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from classlens.catalog import settings
 from classlens.catalog.analyses import ANALYSES, GROUPS, STACKED
-from classlens.catalog.job import MASKS, TRAINING_IMAGES, Analysis, Figure, Job, Wildcards
+from classlens.catalog.job import ATTRIBUTION, MASKS, TRAINING_IMAGES, Analysis, Figure, Job, Wildcards
 
 if TYPE_CHECKING:
     from classlens.config import Config
@@ -31,19 +31,25 @@ OTHER_JOBS = (
     Job(
         "pixels",
         "classlens.data.pixels:write_pixels",
-        (settings.geometry, settings.split),
+        (settings.geometry, settings.split, settings.decoding),
         RAW,
         plugins=settings.source,
     ),
     Job(
         "pixels_part",
         "classlens.data.pixels:write_pixels",
-        (settings.geometry, settings.split, settings.part),
+        (settings.geometry, settings.split, settings.part, settings.decoding),
         RAW,
         plugins=settings.source,
     ),
     Job("join_pixels", "classlens.data.join:join_pixels", (settings.split,)),
-    Job("masks", "classlens.data.pixels:write_masks", (settings.geometry,), RAW, plugins=settings.source),
+    Job(
+        "masks",
+        "classlens.data.pixels:write_masks",
+        (settings.geometry, settings.decoding),
+        RAW,
+        plugins=settings.source,
+    ),
     Job(
         "token_labels",
         "classlens.data.labels:write_token_labels",
@@ -94,7 +100,13 @@ OTHER_JOBS = (
     ),
     Job("head_means", "classlens.causes.means:head_means"),
     Job("token_means", "classlens.causes.means:token_means", (settings.outlier_norm,)),
-    Job("head_effects", "classlens.causes.heads:head_effects", (settings.network, settings.shard), settings.RUNNING),
+    Job(
+        "head_effects",
+        "classlens.causes.heads:head_effects",
+        (settings.network, settings.shard),
+        settings.RUNNING,
+        needs=(ATTRIBUTION,),
+    ),
     Job(
         "token_effects",
         "classlens.causes.tokens:token_effects",
@@ -127,6 +139,7 @@ OTHER_JOBS = (
         "classlens.attribution.write:write_attribution",
         (settings.network, settings.shard),
         settings.RUNNING,
+        needs=(ATTRIBUTION,),
     ),
     Job(
         "random_explanation",

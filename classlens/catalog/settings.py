@@ -10,7 +10,8 @@ from classlens.data.geometry import Geometry
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS, require_method
-from classlens.models.architecture import model_options
+from classlens.models.architecture import built_as
+from classlens.models.saved import is_saved, local_folder
 from classlens.perturbation.kinds import require_attention_kind
 from classlens.terms import chance
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Slice = dict[str, Any]
 
-SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few")
+SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few", "class_indices")
 ORIGINS = ("pretrained", "random")
 HEATMAP_IMAGES = 4
 
@@ -30,9 +31,9 @@ HEATMAP_IMAGES = 4
 
 def selection(config: Config, wildcards: Wildcards) -> Slice:
     """Which images are chosen, and under which names: these are no part of the raw files that a job's key holds."""
-    dataset = config.datasets[wildcards["dataset"]]
+    dataset = config.selection(wildcards["dataset"])
     return {
-        "selection": {key: dataset[key] for key in SELECTION},
+        "selection": {key: dataset[key] for key in SELECTION if key in dataset},
         "chosen": config.chosen(wildcards["dataset"]),
     }
 
@@ -48,6 +49,12 @@ def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
     name = _dataset_name(config, wildcards)
     dataset = config.datasets[name]
     return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name}
+
+
+def decoding(config: Config, wildcards: Wildcards) -> Slice:
+    """Which stored values are black and white, where types do not say it."""
+    value_range = config.datasets[wildcards["dataset"]]["value_range"]
+    return {} if value_range is None else {"value_range": value_range}
 
 
 def geometry(_config: Config, wildcards: Wildcards) -> Slice:
@@ -80,8 +87,8 @@ def source(config: Config, wildcards: Wildcards) -> dict[str, str]:
 
 def architecture(config: Config, wildcards: Wildcards) -> Slice:
     """What a model is built from."""
-    model = wildcards["model"]
-    return {"architecture": config.models[model]["architecture"], "options": model_options(config, model)}
+    name, options = built_as(config, wildcards["model"])
+    return {"architecture": name, "options": options}
 
 
 def normalisation(config: Config, wildcards: Wildcards) -> Slice:
@@ -97,10 +104,13 @@ def network(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def origin(config: Config, wildcards: Wildcards) -> Slice:
-    """Where weights come from; only fresh ones depend on a seed."""
+    """Where weights come from; only fresh ones depend on a seed, and only files may hold several tables."""
     entry = config.models[wildcards["model"]]
-    found = entry["weights"] if entry["weights"] in ORIGINS else "file"
-    return {"origin": found, **({"seed": entry["seed"]} if found == "random" else {})}
+    found, name = entry["weights"] if entry["weights"] in ORIGINS else "file", entry["architecture"]
+    if found == "pretrained" and is_saved(name):
+        found = "file" if local_folder(name) else name
+    more = {"random": {"seed": entry["seed"]}, "file": {"key": entry["weights_key"]}}.get(found, {})
+    return {"origin": found, **{key: value for key, value in more.items() if value is not None}}
 
 
 def facts(config: Config, model: str) -> Slice:
@@ -280,7 +290,7 @@ def explain_heatmap(config: Config, wildcards: Wildcards) -> dict[str, str]:
 
 
 def _explain(config: Config, model: str, method: str) -> dict[str, str]:
-    require_method(method, model, **config.method_facts(model))
+    require_method(method, model, config.architecture(model)["lacks"])
     return {"explain": METHODS[method].compute}
 
 
@@ -301,8 +311,9 @@ def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def token_grid(config: Config, wildcards: Wildcards) -> Slice:
-    """Rows and columns of image tokens."""
-    return {"grid": config.architecture(wildcards["model"])["grid"]}
+    """Rows and columns of image tokens, and pixels of each."""
+    architecture = config.architecture(wildcards["model"])
+    return {"grid": architecture["grid"], "patch": architecture["patch"]}
 
 
 def removal(config: Config, wildcards: Wildcards) -> Slice:
@@ -313,7 +324,7 @@ def removal(config: Config, wildcards: Wildcards) -> Slice:
     """
     model, method = wildcards["model"], wildcards["method"]
     if method != "probe":
-        require_method(method, model, **config.method_facts(model))
+        require_method(method, model, config.architecture(model)["lacks"])
     seeds = [config.seed + number for number in range(config.faithfulness["random_seeds"])]
     return {"counts": config.removal_counts(model), "seeds": seeds if method == "random" else []}
 

@@ -9,11 +9,11 @@ import torch
 
 from classlens.causes.ablation import Ablation, head_sums
 from classlens.causes.means import read_means
-from classlens.errors import InputError
 from classlens.filters import h5py
 from classlens.hdf5 import Column, RowWriter
 from classlens.inference.batches import over_images
 from classlens.inference.network import Network, load_network, read_classes
+from classlens.inference.ranks import refuse
 
 
 def head_effects(
@@ -54,24 +54,7 @@ def head_effects(
     else:
         mean = torch.from_numpy(read_means(means)["mean"]).to(loaded.device)
     ablation = Ablation(loaded.model)
-    columns = {
-        "effect": Column(
-            tuple(mean.shape[:2]),
-            np.float32,
-            "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean over "
-            "images: block, head",
-            "logit",
-            compress=False,
-        ),
-        "direct": Column(
-            tuple(mean.shape[:2]),
-            np.float32,
-            "what a head writes into that logit, from all tokens: block, head",
-            "logit",
-            compress=False,
-        ),
-        "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
-    }
+    columns = head_columns(*mean.shape[:2])
     with (
         h5py.File(attribution, "r") as attributed,
         RowWriter(effects, len(numbers), columns, loaded.attributes()) as writer,
@@ -89,11 +72,32 @@ def head_effects(
     return loaded.provenance()
 
 
+def head_columns(blocks: int, heads: int) -> dict[str, Column]:
+    """Return the data sets of a file of `head_effects`."""
+    return {
+        "effect": Column(
+            (blocks, heads),
+            np.float32,
+            "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean over "
+            "images: block, head",
+            "logit",
+            compress=False,
+        ),
+        "direct": Column(
+            (blocks, heads),
+            np.float32,
+            "what a head writes into that logit, from all tokens: block, head",
+            "logit",
+            compress=False,
+        ),
+        "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
+    }
+
+
 def require_finite(effect: Any, path: str) -> None:
     """Refuse effects that are no numbers.
 
     Raises:
         InputError: one is not finite.
     """
-    if not np.isfinite(effect).all():
-        raise InputError(f"{path}: logits are not finite; check the weights, or set extraction.precision to float32")
+    refuse(not np.isfinite(effect).all(), False, path)

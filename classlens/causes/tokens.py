@@ -68,18 +68,7 @@ def token_effects(
         found = read_means(means)
         thresholds, mean = found["threshold"], torch.from_numpy(found["mean"]).to(loaded.device)
     ablation, names = Ablation(loaded.model), set_names(has_labels=bool(labels))
-    shape = (len(layers), len(names))
-    columns = {
-        "effect": Column(
-            shape,
-            np.float32,
-            "output logit of the correct class as it is minus what it becomes when tokens are replaced by their mean "
-            "over images: block, set; NaN: the image has no such tokens",
-            "logit",
-            compress=False,
-        ),
-        "correct": Column(shape, np.bool_, "the model's largest logit is still the correct class's: block, set"),
-    }
+    columns = token_columns(len(layers), len(names))
     with ExitStack() as stack:
         files = [stack.enter_context(h5py.File(layer, "r")) for layer in layers]
         labelled = [stack.enter_context(h5py.File(path, "r")) for path in labels]
@@ -102,3 +91,19 @@ def token_effects(
 
         over_images(loaded, pixels, batch_size, "replacing tokens", run, numbers)
     return loaded.provenance()
+
+
+def token_columns(blocks: int, sets: int) -> dict[str, Column]:
+    """Return the data sets of a file of `token_effects`."""
+    shape = (blocks, sets)
+    return {
+        "effect": Column(
+            shape,
+            np.float32,
+            "output logit of the correct class as it is minus what it becomes when tokens are replaced by their mean "
+            "over images: block, set; NaN: the image has no such tokens",
+            "logit",
+            compress=False,
+        ),
+        "correct": Column(shape, np.bool_, "the model's largest logit is still the correct class's: block, set"),
+    }

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar
+from typing import Any, NotRequired, TypedDict, TypeVar
 
 from classlens.catalog.analyses import GROUPS
-from classlens.catalog.job import CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
+from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, applicable_methods
+from classlens.explanations.methods import METHODS, SUM_OVER_TOKENS, applicable_methods
+from classlens.models.imagenet import IMAGENET_CLASSES, imagenet_indices, is_wnid, knows_imagenet, may_know_imagenet
 from classlens.perturbation.kinds import applicable_attention_kinds
 from classlens.terms import SITES
 
@@ -25,25 +26,34 @@ Answer = TypeVar("Answer")
 
 
 class ArchitectureInfo(TypedDict):
-    """What the workflow knows of an architecture before it loads a model; see `classlens.models.describe`."""
+    """What the workflow knows of an architecture before it loads a model; see `classlens.models.describe`.
+
+    A model with one output counts as one with two classes.
+    """
 
     depth: int
     heads: int
     width: int
     num_classes: int
+    one_output: bool
     tokens: int
     num_prefix_tokens: int
     has_class_token: bool
     distilled: bool
     class_token_pooling: bool
+    lacks: dict[str, str]
     grid: list[int]
+    patch: list[int]
     image_size: int
     transform: dict[str, Any]
+    built_as: NotRequired[tuple[str, dict[str, Any]]]
+    class_names: NotRequired[list[str] | None]
 
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
+    ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
     "explanations.heatmap_method",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
@@ -94,11 +104,16 @@ class Config:
 
     def source(self, dataset: str) -> Source:
         """Return access to a data set."""
-        return open_dataset(self.datasets[dataset], dataset)
+        return self._once("source", dataset, lambda: open_dataset(self.datasets[dataset], dataset))
+
+    def selection(self, dataset: str) -> dict[str, Any]:
+        """Return what chooses the images of a data set, see `classlens.data.select`."""
+        indices = self.class_indices(dataset)
+        return {**self.datasets[dataset], **({"class_indices": indices} if indices else {})}
 
     def stimuli(self, dataset: str) -> list[Stimulus]:
         """Return the images of a data set, see `classlens.data.select`."""
-        return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.datasets[dataset]))
+        return self._once("stimuli", dataset, lambda: select(self.source(dataset), self.selection(dataset)))
 
     def chosen(self, dataset: str) -> str:
         """Return the digest of which images are chosen of a data set, see `digest_of_choice`."""
@@ -110,7 +125,43 @@ class Config:
 
     def classes(self, dataset: str) -> int:
         """Return the number of classes that a data set's class indices come from."""
-        return self._once("classes", dataset, lambda: self.source(dataset).class_count())
+        mapped = "classes", dataset
+        if mapped not in self._known and self.class_indices(dataset):
+            return IMAGENET_CLASSES
+        return self._once(*mapped, lambda: self.source(dataset).class_count())
+
+    def class_indices(self, dataset: str) -> dict[str, int] | None:
+        """Return ImageNet's indices of a data set's classes, None where these have their own.
+
+        They have ImageNet's if all are named by its wnids, no list says their order, and a model that looks at them is
+        said to have its 1,000 classes: pretrained by a name of timm's, or by `num_classes` or head.
+        """
+        return self._once("class_indices", dataset, lambda: self._imagenet_indices(dataset))
+
+    def _imagenet_indices(self, dataset: str) -> dict[str, int] | None:
+        models = [entry for entry in self.models.values() if entry["dataset"] == dataset]
+        # Most data sets have other names, or no such model, and then nothing is read.
+        if not any(map(may_know_imagenet, models)):
+            return None
+        names = self.source(dataset).wnids()
+        if not names or not all(map(is_wnid, names)) or not any(map(knows_imagenet, models)):
+            return None
+        indices = imagenet_indices()
+        found = {name: indices.get(name) for name in names}
+        if None in found.values() or [*found.values()] == [*range(len(names))]:
+            return None
+        return {name: index for name, index in found.items() if index is not None}
+
+    def notes(self, dataset: str) -> list[str]:
+        """Return what of a data set is taken for what, in a line each."""
+        indices, notes = self.class_indices(dataset), self.source(dataset).notes()
+        if indices:
+            name, index = list(indices.items())[-1]
+            notes.append(
+                f"classes are named by ImageNet's wnids and have its indices ({name} is {index}), since models know "
+                f"its 1,000 classes; write classes.txt where another order is meant"
+            )
+        return [f"datasets.{dataset}: {note}" for note in notes]
 
     def raw_images(self, dataset: str) -> list[str]:
         """Return the raw files that a data set's images come from."""
@@ -203,8 +254,18 @@ class Config:
         if need == TRAINING_IMAGES:
             return self.images(self.models[model]["dataset"], "training") > 0
         if need == HEATMAP_METHOD:
-            return self.explanations["heatmap_method"] in applicable_methods(**self.method_facts(model))
+            return self.explanations["heatmap_method"] in applicable_methods(self.architecture(model)["lacks"])
+        if need == ATTRIBUTION:
+            return SUM_OVER_TOKENS not in self.architecture(model)["lacks"]
         return self.architecture(model)["has_class_token"]
+
+    def reason(self, model: str, need: str) -> str:
+        """Return why a model that has not what an analysis needs cannot have it, after "it" or the analysis's name."""
+        dataset = self.models[model]["dataset"]
+        names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
+        more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
+        lacked = self.architecture(model)["lacks"][SUM_OVER_TOKENS] if need == ATTRIBUTION else ""
+        return REASONS[need].format(**names, more=more, reason=lacked)
 
     def require(self, model: str, need: str, job: str) -> None:
         """Check that a model has what a job needs.
@@ -213,10 +274,7 @@ class Config:
             InputError: it has not.
         """
         if not self.has(model, need):
-            dataset = self.models[model]["dataset"]
-            names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
-            more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
-            raise InputError(f"{job} {REASONS[need].format(**names, more=more)}")
+            raise InputError(f"{job} {self.reason(model, need)}")
 
     def require_training_images(self) -> None:
         """Check that there is something to train each model on that the workflow trains.
@@ -264,17 +322,12 @@ class Config:
         """Return the attention perturbations that apply to a model."""
         return list(applicable_attention_kinds(has_class_token=self.architecture(model)["has_class_token"]))
 
-    def method_facts(self, model: str) -> dict[str, bool]:
-        """Return what decides which explanations apply to a model."""
-        facts = self.architecture(model)
-        return {key: facts[key] for key in ("has_class_token", "class_token_pooling")}  # type: ignore[literal-required]
-
     def methods(self, model: str) -> list[str]:
         """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
         everywhere = self.probes["blocks"] is None and self.probes["tokens"] is None
         probe = ["probe"] if everywhere and self.applies(model, "linear_probes") else []
         wanted = self.explanations["methods"]
-        there = (*applicable_methods(**self.method_facts(model)), *probe)
+        there = (*applicable_methods(self.architecture(model)["lacks"]), *probe)
         return [name for name in there if wanted is None or name in wanted]
 
     def explained_methods(self, model: str) -> list[str]:
@@ -298,6 +351,8 @@ class Config:
         if counts is None:
             return None
         if isinstance(counts, int):
+            if counts == 1:
+                return [(1 + tokens) // 2]
             steps = max(1, min(counts, tokens) - 1)
             return sorted({1 + round(step * (tokens - 1) / steps) for step in range(steps + 1)})
         if max(counts) > tokens:

@@ -5,24 +5,49 @@ from __future__ import annotations
 import copy
 import difflib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 
+from classlens import yaml12
 from classlens.catalog.analyses import FIGURES, GROUPS
 from classlens.config.config import Config, twin_name
+from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
+from classlens.models.saved import local_folder
 from classlens.terms import BRANCHES, SITES
 
 MOST_VALUES = 100_000
+MOST_SHOWN = 100
+"""Characters of a wrong value in a message."""
 SCHEMA_FILE = Path(__file__).with_name("schema.yaml")
+IN_WORDS = {
+    "object": "a section of keys",
+    "array": "a list",
+    "string": "text",
+    "null": "null",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a finite number",
+}
+Validator = extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "number", lambda known, value: Draft202012Validator.TYPE_CHECKER.is_type(value, "number") and _is_finite(value)
+    ),
+)
+
+
+def _is_finite(value: float) -> bool:
+    return isinstance(value, int) or math.isfinite(value)
 
 
 @cache
@@ -37,7 +62,7 @@ def schema() -> dict[str, Any]:
         "sites": SITES,
         "branches": BRANCHES,
     }
-    loaded: dict[str, Any] = yaml.safe_load(SCHEMA_FILE.read_text())
+    loaded: dict[str, Any] = as_wanted({}, yaml12.load(SCHEMA_FILE.read_text(), SCHEMA_FILE.name))
     _fill_enums(loaded, {name: list(values) for name, values in choices.items()})
     return loaded
 
@@ -78,15 +103,15 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     Raises:
         InputError: naming every key that is unknown, missing or has a wrong value.
     """
-    _require_bounded(raw)
-    errors = sorted(Draft202012Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
+    raw = as_meant(raw)
+    errors = sorted(Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
     if errors:
         where: dict[str, list[str]] = {}
         for error in errors:
             place, fault = _explain(error)
             where.setdefault(fault, []).append(place)
         raise InputError("config: " + "; ".join(f"{', '.join(places)}: {fault}" for fault, places in where.items()))
-    full = _with_defaults(schema(), copy.deepcopy(dict(raw)))
+    full = _with_defaults(schema(), raw)
     for name, dataset in full["datasets"].items():
         _check_dataset(name, dataset)
     for name, model in full["models"].items():
@@ -95,26 +120,46 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     return Config(models=models, **full)
 
 
+def as_meant(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with words and numbers in the types that the schema wants; a copy.
+
+    Raises:
+        InputError: aliases make it endless.
+    """
+    _require_bounded(raw)
+    meant: dict[str, Any] = as_wanted(schema(), raw)
+    return meant
+
+
+def read_words(path: Path | str) -> dict[str, Any]:
+    """Return what a config file says, its words without quotes as `yaml12.Plain`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, gives a key twice, or has no sections.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"config file {path}: {error}") from error
+    words = yaml12.load(content, f"config file {path}")
+    if not isinstance(words, dict):
+        raise InputError(f"config file {path}: give at least the sections datasets and models")
+    return words
+
+
 def read_config(path: Path | str) -> Config:
     """Load a config from a YAML file.
 
     Raises:
-        InputError: the file is missing, is not YAML, or `load_config` refuses it.
+        InputError: `read_words` or `load_config` refuses it.
     """
-    try:
-        with open(path, "rb") as file:  # the parser names the file where it can
-            raw = yaml.safe_load(file)
-    except (OSError, yaml.YAMLError) as error:
-        raise InputError(f"config file {path}: {' '.join(str(error).split())}") from error
-    except RecursionError:
-        raise InputError(f"config file {path}: it is nested too deep to be a config") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"config file {path}: give at least the sections datasets and models")
-    return load_config(raw)
+    return load_config(read_words(path))
 
 
 def _with_defaults(part: Mapping[str, Any], value: Any) -> Any:
-    """Return `value` with the defaults that the schema part names, at every depth."""
+    """Return `value` with the defaults that the schema part names, at every depth, and `~` in paths expanded."""
+    if isinstance(value, str) and part.get("format") == "path":
+        return os.path.expanduser(value)
     if not isinstance(value, dict):
         return value
     known = part.get("properties", {})
@@ -141,7 +186,20 @@ def _explain(error: ValidationError) -> tuple[str, str]:
     if error.validator == "enum":
         close = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), 1)  # type: ignore[arg-type]
         return where, f"{error.message}{f' (did you mean {close[0]}?)' if close else ''}"
+    if error.validator == "type":
+        return where, _wrong_type(error)
     return where, error.message
+
+
+def _wrong_type(error: ValidationError) -> str:
+    """Say which type a value is not of, and how what was written becomes one."""
+    types = error.validator_value
+    wanted = " or ".join(IN_WORDS[name] for name in ([types] if isinstance(types, str) else types))  # type: ignore[union-attr]
+    if error.instance is None:
+        return f"nothing is given; give {wanted}, or leave the key out"
+    if "string" in types and not isinstance(error.instance, Mapping | list):  # type: ignore[operator]
+        return f"{error.instance!r} is not text; put the word into quotes"
+    return f"{str(error.instance)[:MOST_SHOWN]!r} is not of type {types!r}; give {wanted}"
 
 
 def _unknown_key(key: str, known: list[str]) -> str:
@@ -155,6 +213,14 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
         raise InputError(
             f"config: datasets.{name}.root is missing; a data set of kind {dataset['kind']} needs its folder"
         )
+    if dataset["value_range"]:
+        if not kind.decodes:
+            raise InputError(f"config: datasets.{name}.value_range: kind {dataset['kind']} has a range of its own")
+        low, high = dataset["value_range"]
+        if not low < high:
+            raise InputError(
+                f"config: datasets.{name}.value_range: {low} is not below {high}; give [low, high], black and white"
+            )
     if dataset["masks"] and not kind.takes_masks:
         raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 
@@ -171,6 +237,14 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
+    if model["one_output"] == "score":
+        raise InputError(
+            f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
+            f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
+        )
+    is_file = isinstance(model["weights"], str) and model["weights"] not in ("random", "pretrained")
+    if model["weights_key"] is not None and not (is_file or local_folder(model["architecture"])):
+        raise InputError(f"config: models.{name}.weights_key: `weights` is no file; remove the key")
     model.setdefault("label", name)
 
 

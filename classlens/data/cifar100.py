@@ -37,10 +37,11 @@ class Cifar100(Source):
         "CIFAR-100: https://www.cs.toronto.edu/~kriz/cifar.html; unpack "
         "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz (md5 eb9058c3a382ffc7106e4002c42a8d85) in the root",
     )
+    decodes = False
     without_masks = "CIFAR-100 has no masks, so its tokens cannot be told into class and context"
 
-    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
-        super().__init__(root, mask_root, name)
+    def __init__(self, *place: Any, **named: Any) -> None:
+        super().__init__(*place, **named)
         self._images: dict[str, Array] = {}
         self._lock = Lock()
 
@@ -64,9 +65,9 @@ class Cifar100(Source):
                 found.append(Stimulus(split, label, names[label], names[label], f"{partition}#{row}"))
         return sorted(found, key=lambda item: item.class_index)
 
-    def class_count(self) -> int:
-        """Return the number of classes."""
-        return len(self._class_names())
+    def class_ids(self) -> list[str]:
+        """Return the names of the classes."""
+        return self._class_names()
 
     def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
         """Return the files that all images come from."""

@@ -1,26 +1,191 @@
-"""The list of classes that a user may put beside images: classes.txt, whose line number is the class index."""
+"""The list of classes that a user may put beside images: classes.txt, whose line number is the class index.
+
+A line is an id (an image folder's name) and, after a tab, a comma or a space, the class's name; or the id alone. Where
+every line begins with a number before that, these are the class indices. Folders' names may have spaces: a line is read
+as the folders that exist allow, and only at its first tab if any line has one.
+"""
 
 from __future__ import annotations
 
+import csv
+import re
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from classlens.data.raw import read_text
+from classlens.data.spelling import composed
 from classlens.errors import InputError
 
 CLASSES = "classes.txt"
+INDEX = re.compile(r"(\d+)(?:\t|, ?| +)(?=\S)")
+"""Before an id."""
+HEADINGS = "category class class_id class_index class_name folder id idx index label name synset wnid"
+HEADER = frozenset(HEADINGS.split())
+"""Words of a table's first line."""
+
+Line = tuple[int, str]
+"""Its number, from 1, and its text."""
+Class = tuple[str, str]
+"""Id and name."""
 
 
-def read_classes(path: Path) -> dict[str, str]:
-    """Return the names of classes by id, in the order of their indices; each line is an id and, after a space, a name.
+def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
+    """Return the names of classes by id, in the order of their indices.
 
     Args:
         path: the list.
+        folders: that exist and must be listed; an id that is one of them is spelled as it is, in whatever form of
+            Unicode. Without any, the id is the first word, and an index is an id, too.
 
     Raises:
-        InputError: it cannot be read, or names a class twice.
+        InputError: it cannot be read, names a class twice, lacks a folder, has indices other than 0..n-1, or can be
+            read in two ways.
     """
-    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
-    names = {class_id: text or class_id for class_id, _, text in (line.partition(" ") for line in lines)}
-    if len(names) < len(lines):
-        raise InputError(f"{path} names a class twice; each line is a class of its own")
-    return names
+    lines = [(number, text.strip()) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
+    own = {composed(folder): folder for folder in folders}
+    indices = _indices(lines)
+    if not own:
+        found = _classes(path, lines, own)
+        if indices is not None and sorted(indices) == list(range(len(lines))):
+            return dict(found[indices.index(place)] for place in range(len(lines)))
+        return dict(found)
+    if lines:
+        _require_no_header(path, lines[0], own)
+    for number, text in lines:
+        if text.startswith("#") and not any(composed(text).startswith(folder) for folder in own):
+            raise InputError(
+                f"{path}: line {number} ({text!r}) is a comment, and would be class {number - 1}; remove it"
+            )
+    found, error = _of_folders(path, lines, own)
+    if indices is not None:
+        behind, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
+        if behind and not found:
+            return _in_order(path, lines, indices, behind)
+        in_order = [behind[indices.index(place)][0] for place in range(len(behind)) if place in indices]
+        if behind and len(in_order) == len(found) and in_order != [one for one, _ in found]:
+            raise _ambiguous(path, lines[0])
+    if error:
+        raise error
+    last = [text for _, text in found]
+    if (
+        any(one != text for one, text in found)
+        and last != (places := [str(place) for place in range(len(last))])
+        and sorted(last) == sorted(places)
+    ):
+        raise InputError(
+            f"{path}: line {lines[0][0]} ({lines[0][1]!r}) ends with a number, as every line, and these are not in the "
+            f"order of the lines; if they are class indices, put them first"
+        )
+    return dict(found)
+
+
+def doubtful_ids(classes: Mapping[str, str]) -> str | None:
+    """Tell what is doubtful about a list that was read without folders, for messages; None for nothing."""
+    ids = list(classes)
+    if all(one.isdecimal() for one in ids) and ids != [str(place) for place in range(len(ids))]:
+        place = next(place for place, one in enumerate(ids) if one != str(place))
+        return f"line {place + 1} is class {place}, but begins with {ids[place]}; write 0..{len(ids) - 1} there"
+    for one, name in classes.items():
+        if name != one and one.rstrip(",").isalpha():
+            return f"{one} {name!r} is read as the id {one!r} and the name {name!r}; put a tab between id and name"
+    return None
+
+
+def _of_folders(path: Path, lines: list[Line], own: Mapping[str, str]) -> tuple[list[Class], InputError | None]:
+    """Return id and name of each line where all folders are among them, else none and what is wrong."""
+    try:
+        found = _classes(path, lines, own)
+    except InputError as error:
+        return [], error
+    missing = own.values() - dict(found).keys()
+    if missing:
+        named = ", ".join(sorted(missing)[:5])
+        return [], InputError(f"{path} lacks the class folders {named}; add a line for each")
+    return found, None
+
+
+def _classes(path: Path, lines: list[Line], own: Mapping[str, str]) -> list[Class]:
+    """Return id and name of each line, no id twice."""
+    tabs = any("\t" in text for _, text in lines)
+    commas = not own and all(re.match(r"[^\s,]+,\S", text) for _, text in lines)
+    halves = [_halves(text, tabs=tabs, commas=commas) for _, text in lines]
+    known = [
+        {own[composed(one)]: (own[composed(one)], name) for one, name in both if composed(one) in own}
+        for both in halves
+    ]
+    settled: set[str] = set()
+    while alone := {one for options in known if len(options) == 1 for one in options} - settled:
+        settled |= alone
+        for options in known:
+            if len(options) > 1 and options.keys() - alone:
+                for one in alone & options.keys():
+                    del options[one]
+    for line, options in zip(lines, known, strict=True):
+        if len(options) > 1:
+            raise _ambiguous(path, line)
+    first = Counter(composed(both[0][0]) for options, both in zip(known, halves, strict=True) if own and not options)
+    found = [  # of a class without a folder the first word, or the whole line where classes share it
+        next(iter(options.values()), both[-1 if first[composed(both[0][0])] > 1 else 0])
+        for options, both in zip(known, halves, strict=True)
+    ]
+    twice = [one for one, count in Counter(composed(one) for one, _ in found).items() if count > 1]
+    if twice:
+        number, text = next(
+            line for line, (one, _) in reversed([*zip(lines, found, strict=True)]) if composed(one) == twice[0]
+        )
+        raise InputError(
+            f"{path} names a class twice: {twice[0]!r}, again in line {number} ({text!r}); each line is a class of its "
+            f"own, and a tab ends an id that has spaces"
+        )
+    return found
+
+
+def _halves(text: str, *, tabs: bool, commas: bool) -> list[Class]:
+    """Return the ids and names that a line may be, as it is read where no folder tells first."""
+    if tabs:
+        return [_cut(text, text.find("\t"))]
+    if text.startswith('"'):
+        first, *others = next(csv.reader([text], skipinitialspace=True))
+        return [(first, ", ".join(others) or first)]
+    cuts = [place for place, letter in enumerate(text) if letter in ", "]
+    first_cut = text.find("," if commas else " ")
+    return [_cut(text, cut) for cut in (first_cut, *cuts, -1)]
+
+
+def _cut(text: str, place: int) -> Class:
+    one, name = (text, "") if place < 0 else (text[:place], text[place + 1 :])
+    # Names keep what is in them, as ever; tables could not hold a tab.
+    return one.rstrip(), name.strip().replace("\t", " ") or one
+
+
+def _indices(lines: list[Line]) -> list[int] | None:
+    found = [INDEX.match(text) for _, text in lines]
+    return [int(match[1]) for match in found if match] if lines and all(found) else None
+
+
+def _in_order(path: Path, lines: list[Line], indices: list[int], found: list[Class]) -> dict[str, str]:
+    """Return classes by their own indices."""
+    seen: set[int] = set()
+    for (number, text), index in zip(lines, indices, strict=True):
+        if index in seen or index >= len(lines):
+            raise InputError(
+                f"{path}: line {number} ({text!r}) begins with the index {index}; indices are "
+                f"0..{len(lines) - 1}, each once"
+            )
+        seen.add(index)
+    return dict(found[indices.index(place)] for place in range(len(lines)))
+
+
+def _require_no_header(path: Path, line: Line, own: Mapping[str, str]) -> None:
+    number, text = line
+    words = [word.strip(' "').casefold() for word in re.split(r"[\t,]", text)]
+    if len(words) > 1 and HEADER.issuperset(words) and not own.keys() & {composed(word) for word in words}:
+        raise InputError(f"{path}: line {number} ({text!r}) is a header, and would be class 0; remove it")
+
+
+def _ambiguous(path: Path, line: Line) -> InputError:
+    return InputError(
+        f"{path}: line {line[0]} ({line[1]!r}) can be read in two ways, by the folders that there are; put a tab "
+        f"between folder and name, in every line that has both"
+    )

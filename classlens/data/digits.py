@@ -32,6 +32,7 @@ class Digits(Source):
     """scikit-learn's digits; ink is the mask."""
 
     needs_root = False
+    decodes = False
     has_masks = True
 
     def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
@@ -45,9 +46,9 @@ class Digits(Source):
             found.append(Stimulus(split, index, str(index), NAMES[index], f"{DIGITS.name}#{number}"))
         return sorted(found, key=lambda item: item.class_index)
 
-    def class_count(self) -> int:
-        """Return the number of digits."""
-        return len(NAMES)
+    def class_ids(self) -> list[str]:
+        """Return the digits."""
+        return [str(digit) for digit in range(len(NAMES))]
 
     def image_files(self, chosen: Sequence[Stimulus]) -> list[str]:
         """Return the one file that holds all digits."""

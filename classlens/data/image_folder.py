@@ -1,33 +1,25 @@
 """Images in one folder per class, with optional masks.
 
 root/<class>/*              the first per_class images are for evaluation, the next for training
-root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training
-root/classes.txt            optional: line number = class index, each line a class folder and, after a space, its name;
-                            without it folders count in sorted order
+root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training; see
+                            `classlens.data.splits` for other names
+root/classes.txt            optional: the order of classes, see `classlens.data.classes`; without it folders count in
+                            sorted order
 masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ if the images are
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from classlens.data.classes import CLASSES, read_classes
+from classlens.data.class_folders import ClassFolders
 from classlens.data.mask import CLASS, CONTEXT, Mask
-from classlens.data.raw import ImageFiles, is_plain_name, require_text
-from classlens.data.stimulus import Stimulus
+from classlens.data.raw import ImageFiles
+from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
-
-PARTITIONS = {"evaluation": "validation", "training": "train"}
-OPENED = """
-.apng .avif .avifs .blp .bmp .bufr .bw .cur .dcx .dds .dib .emf .eps .fit .fits .flc .fli .ftc .ftu .gbr .gif .grib .h5
-.hdf .icb .icns .ico .iim .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpeg .mpg .msp .pbm .pcd .pcx .pfm
-.pgm .png .pnm .ppm .ps .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .wmf .xbm .xpm
-"""
-SUFFIXES = frozenset(OPENED.split())
-"""Of what Pillow opens; listing images needs no Pillow."""
 
 
 class ImageFolder(ImageFiles):
@@ -41,20 +33,41 @@ class ImageFolder(ImageFiles):
         """Return all images, class by class, each class's in sorted order."""
         return [
             Stimulus(split, index, class_id, text, file)
-            for index, (class_id, text) in enumerate(self._class_names().items())
+            for index, (class_id, text) in enumerate(self._folders.names.items())
             for split, files in self._splits(class_id, selection["per_class"]).items()
             for file in files
         ]
 
-    def class_count(self) -> int:
-        """Return the number of classes that are listed, or have a folder."""
-        return len(self._class_names())
+    def class_ids(self) -> list[str]:
+        """Return the classes that are listed, or have a folder that is not empty."""
+        return list(self._folders.names)
+
+    @property
+    def listed(self) -> bool:
+        """Whether classes.txt says the order of classes."""
+        return self._folders.listed.is_file()
+
+    def wnids(self) -> list[str]:
+        """Return the folders' names, where no list says their order."""
+        return [] if self.listed else self.class_ids()
+
+    def without_images(self) -> dict[str, str]:
+        """Return the classes whose folder holds something, but no image that is read."""
+        return self._folders.without_images()
+
+    def notes(self) -> list[str]:
+        """Return which folders are taken for what."""
+        return self._folders.notes()
+
+    def doubts(self, selection: Mapping[str, Any]) -> list[str]:
+        """Return what is doubtful about names, order and what is passed over."""
+        return [*self._folders.doubts(), *super().doubts(selection)]
 
     @property
     def more_training(self) -> str:
         """How a class gets more training images."""
-        if self._is_split():
-            return f"add images to {PARTITIONS['training']}/"
+        if self._folders.splits:
+            return f"add images to {self._folders.splits['training']}/"
         return "lower per_class: training images are those that it leaves of a folder (see docs/data.md)"
 
     @property
@@ -83,48 +96,14 @@ class ImageFolder(ImageFiles):
 
         return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
 
-    def _is_split(self) -> bool:
-        return all((self.root / partition).is_dir() for partition in PARTITIONS.values())
-
-    def _class_names(self) -> dict[str, str]:
-        """Return class folders and their names, by index."""
+    @cached_property
+    def _folders(self) -> ClassFolders:
         self.require_root()
-        folders = [self.root / partition for partition in PARTITIONS.values()] if self._is_split() else [self.root]
-        present = sorted({path.name for folder in folders for path in folder.iterdir() if _is_class(path)})
-        for class_id in present:
-            require_text(class_id)
-        if not present:
-            raise InputError(
-                f"datasets.{self.name}.root: {self.root} has no folders of classes; put each class's images into one"
-            )
-        listed = self.root / CLASSES
-        if not listed.is_file():
-            return {class_id: class_id for class_id in present}
-        names = read_classes(listed)
-        for class_id in names:
-            if not is_plain_name(class_id):
-                raise InputError(f"{listed}: {class_id} is not the plain name of a folder; correct the line")
-        unlisted = [class_id for class_id in present if class_id not in names]
-        if unlisted:
-            raise InputError(f"{listed} lacks the class folders {', '.join(unlisted[:5])}; add a line for each")
-        return names
+        return ClassFolders(self.root, self.name)
 
     def _splits(self, class_id: str, per_class: int | None) -> dict[str, list[str]]:
-        if self._is_split():
-            return {split: list(self._images(f"{partition}/{class_id}")) for split, partition in PARTITIONS.items()}
-        files = list(self._images(class_id))
+        if self._folders.splits:
+            return {split: self._folders.images(class_id, split) for split in SPLITS}
+        files = self._folders.images(class_id, "")
         count = len(files) if per_class is None else per_class
         return {"evaluation": files[:count], "training": files[count:]}
-
-    def _images(self, folder: str) -> Iterator[str]:
-        """Yield the files that look like images, by name; what they really hold shows when they are decoded."""
-        if (self.root / folder).is_dir():
-            # Entries of a scan know what is a folder; asking the disk about every file takes long on a network.
-            for entry in sorted(os.scandir(self.root / folder), key=lambda entry: entry.name):
-                suffix = Path(entry.name).suffix.lower()
-                if suffix in SUFFIXES and not entry.name.startswith(".") and not entry.is_dir():
-                    yield f"{folder}/{entry.name}"
-
-
-def _is_class(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")

@@ -73,9 +73,9 @@ class ImageNetS(ImageFiles):
                 found += self._from_folders(split, classes, selection)
         return found
 
-    def class_count(self) -> int:
-        """Return the number of classes of ImageNet, which class indices come from."""
-        return len(self._synsets())
+    def class_ids(self) -> list[str]:
+        """Return the ids of ImageNet's classes, which class indices come from."""
+        return [class_id for class_id, _ in self._synsets()]
 
     def mask_path(self, file: str) -> Path:
         """Return where an image's mask lies."""

@@ -8,7 +8,7 @@ from typing import Unpack
 import numpy as np
 import numpy.typing as npt
 
-from classlens.arrays import Array
+from classlens.data.cells import cells
 from classlens.data.mask import CLASS, IGNORE, Mask
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import read_mask_digests, read_stimuli
@@ -23,6 +23,7 @@ def write_token_labels(
     labels: str,
     source: type[Source],
     grid: Sequence[int],
+    patch: Sequence[int] | None = None,
     mode: str,
     **place: Unpack[Place],
 ) -> None:
@@ -35,6 +36,7 @@ def write_token_labels(
         labels: the file to write.
         source: kind of data set.
         grid: rows and columns of image tokens.
+        patch: height and width of each, see `cells`.
         mode: "majority", or "corner", which labels tokens by the masks before any geometry.
         place: see `classlens.data.source.Place`.
 
@@ -44,14 +46,11 @@ def write_token_labels(
     rows, columns = grid
     originals = source(**place)
     listed = list(zip(read_stimuli(stimuli, "evaluation"), read_mask_digests(digests), strict=True))
-    fields = {
-        "label": Column((rows * columns,), np.int8, "1 class, 0 context, -1 ignore", "label"),
-        "class_fraction": Column((rows * columns,), np.float32, "share of class pixels among the token's pixels"),
-    }
+    fields = label_columns(rows * columns)
     done = 0
     with RowWriter(labels, len(listed), fields) as writer:
         for batch in iterate_rows(masks, ["mask"]):
-            label, fraction = majority(batch["mask"], (rows, columns))
+            label, fraction = majority(batch["mask"], (rows, columns), patch)
             images = listed[done : done + len(label)]
             if mode == "corner":
                 own = (originals.mask(item.file, item.class_id, digest) for item, digest in images)
@@ -61,19 +60,20 @@ def write_token_labels(
 
 
 def majority(
-    masks: npt.NDArray[np.uint8], grid: tuple[int, int]
+    masks: npt.NDArray[np.uint8], grid: Sequence[int], patch: Sequence[int] | None = None
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Label tokens by the share of their pixels.
 
     Args:
-        masks: (n, H, W), H and W multiples of the grid's rows and columns.
+        masks: (n, H, W).
+        grid, patch: see `cells`.
 
     Returns:
         label (n, P): 1 where at least half of the pixels are class, -1 where most are ignored, else 0; and the share
         of class pixels among all (n, P).
     """
-    fraction = _share(masks == CLASS, grid)
-    ignored = _share(masks == IGNORE, grid)
+    of_tokens = cells(masks, grid, patch)
+    fraction, ignored = (np.asarray((of_tokens == value).mean(-1)) for value in (CLASS, IGNORE))
     label = np.where(fraction >= 0.5, 1, np.where(ignored > 0.5, -1, 0))
     return label.astype(np.int8), fraction.astype(np.float32)
 
@@ -88,7 +88,9 @@ def corner(mask: Mask, grid: tuple[int, int]) -> npt.NDArray[np.int8]:
     return picked
 
 
-def _share(of: npt.NDArray[np.bool_], grid: tuple[int, int]) -> Array:
-    count, height, width = of.shape
-    cells = of.reshape(count, grid[0], height // grid[0], grid[1], width // grid[1])
-    return np.asarray(cells.mean(axis=(2, 4)).reshape(count, -1))
+def label_columns(tokens: int) -> dict[str, Column]:
+    """Return the data sets of a file of `write_token_labels`."""
+    return {
+        "label": Column((tokens,), np.int8, "1 class, 0 context, -1 ignore", "label"),
+        "class_fraction": Column((tokens,), np.float32, "share of class pixels among the token's pixels"),
+    }

@@ -47,6 +47,8 @@ def list_stimuli(
     stimuli = select(images, selection)
     if chosen not in (None, digest_of_choice(stimuli)):
         raise InputError(f"datasets.{images.name}: images or classes changed since the run was planned; run again")
+    for note in images.notes():
+        log.info("datasets.%s: %s", images.name, note)
     log.info("datasets.%s: %s", images.name, images_per_class(images, stimuli, selection))
     if warning := few_training_images(images, stimuli, selection):
         log.warning("%s", warning)

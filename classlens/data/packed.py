@@ -2,6 +2,7 @@
 
 root/validation/*, root/train/*   shards of evaluation images, of training images
 root/validation*, root/train*     instead, by how the shards' names begin
+                                  (`classlens.data.splits` has other names)
 root/*                            instead: of each class the first per_class images are for evaluation, the next for
                                   training
 root/classes.txt                  optional, as of image folders: line number = class index
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from abc import abstractmethod
 from collections import Counter, defaultdict
@@ -26,11 +28,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from classlens.batching import batches
 from classlens.cache import CACHE
-from classlens.data.classes import CLASSES, read_classes
+from classlens.data.classes import CLASSES, doubtful_ids, read_classes
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.order import as_stored
 from classlens.data.raw import require_text
 from classlens.data.source import Source
+from classlens.data.splits import WORDS, find_splits
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 from classlens.store.memory import FileMemory
@@ -38,7 +41,6 @@ from classlens.store.memory import FileMemory
 if TYPE_CHECKING:
     from PIL import Image
 
-PARTITIONS = {"evaluation": "validation", "training": "train"}
 KEPT = 16
 """Indices at hand while images are read."""
 LOOKED_OVER = 64
@@ -55,8 +57,8 @@ class Packed(Source):
     version: ClassVar[int]
     """Raised when an index holds something else, or other shards are refused."""
 
-    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
-        super().__init__(root, mask_root, name)
+    def __init__(self, *place: Any, **named: Any) -> None:
+        super().__init__(*place, **named)
         self._kept, self._finding = lru_cache(KEPT)(self._rows), Lock()
 
     @staticmethod
@@ -106,15 +108,38 @@ class Packed(Source):
                     found[label].append(Stimulus(own, label, class_id, text, f"{shard}#{image}"))
         return [item for label in sorted(found) for item in found[label]]
 
-    def class_count(self) -> int:
-        """Return the number of classes that are listed, by classes.txt or by a shard; else there are images of each."""
-        return len(self._classes)
+    def class_ids(self) -> list[str]:
+        """Return the classes that are listed, by classes.txt or by a shard; else there are images of each."""
+        return [class_id for class_id, _ in self._classes]
+
+    def wnids(self) -> list[str]:
+        """Return the names that shards bring; without them, indices are the user's own numbers."""
+        return self._names or []
+
+    @property
+    def listed(self) -> bool:
+        """Whether classes.txt says the order of classes."""
+        return self._listed.is_file()
+
+    def notes(self) -> list[str]:
+        """Return which shards are taken for what."""
+        if "" in self._shards:
+            return []
+        left = sorted({*self._files("")} - {shard for shards in self._shards.values() for shard in shards})
+        ends = [(split, shards[0], shards[-1]) for split, shards in self._shards.items() if shards]
+        taken = ", ".join(f"{split} images come from {first} to {last}" for split, first, last in ends)
+        return [taken + (f"; {', '.join(left[:3])}{' and more' if len(left) > 3 else ''} left alone" if left else "")]
+
+    def doubts(self, selection: Mapping[str, Any]) -> list[str]:
+        """Return what is doubtful about the list of classes."""
+        doubt = doubtful_ids(dict(self._classes)) if self.listed else None
+        return [*([f"{self._listed}: {doubt}"] if doubt else []), *super().doubts(selection)]
 
     @property
     def more_training(self) -> str:
         """How a class gets more training images."""
         if "training" in self._shards:
-            return f"add shards of {PARTITIONS['training']}"
+            return "add shards of train"
         return "lower per_class: training images are those that it leaves (see docs/data.md)"
 
     @property
@@ -149,7 +174,7 @@ class Packed(Source):
         """Decode an image."""
         from classlens.data.images import open_image  # Pillow is for decoding alone
 
-        return open_image(content, Path(self._shown(file)))
+        return open_image(content, Path(self._shown(file)), self.value_range)
 
     def mask_content(self, file: str, class_id: str) -> bytes:
         """Read an image's mask out of its shard."""
@@ -167,19 +192,22 @@ class Packed(Source):
     def _shards(self) -> dict[str, list[str]]:
         """Return the shards by split, relative to the root; by "" where evaluation and training images share them."""
         self.require_root()
-        if all((self.root / partition).is_dir() for partition in PARTITIONS.values()):
-            found = {split: self._files(partition) for split, partition in PARTITIONS.items()}
+        folders = find_splits(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        if folders.keys() == WORDS.keys():
+            found = {split: self._files(folders[split]) for split in WORDS}
         else:
             every = self._files("")
-            named = {split: [one for one in every if one.startswith(name)] for split, name in PARTITIONS.items()}
-            found = named if all(named.values()) else {"": every}
-            if "" in found and any(named.values()) and every not in named.values():
-                raise InputError(
-                    f"datasets.{self.name}.root: {self.root} has shards of some other name beside "
-                    f"{' or '.join(f'{name}*' for name in PARTITIONS.values())}; call shards of evaluation "
-                    f"images {PARTITIONS['evaluation']}*{self.suffix}, of training images "
-                    f"{PARTITIONS['training']}*{self.suffix}"
-                )
+            words = {_first_word(one) for one in every}
+            named = find_splits(words)
+            found = {split: [one for one in every if _first_word(one) == named.get(split)] for split in WORDS}
+            if not all(found.values()):
+                if any(found.values()) and len(words) > 1:
+                    raise InputError(
+                        f"datasets.{self.name}.root: {self.root} has shards of some other name beside "
+                        f"{' or '.join(f'{word}*' for word in named.values())}; call shards of evaluation images "
+                        f"validation*{self.suffix}, of training images train*{self.suffix}"
+                    )
+                found = {"": every}
         if not found.get("evaluation", found.get("")):
             raise InputError(
                 f"datasets.{self.name}.root: {self.root} has no shards of evaluation images (*{self.suffix}); see "
@@ -287,6 +315,13 @@ class Packed(Source):
     def _shown(self, file: str) -> str:
         shard, image = self._split(file)
         return f"{self.root / shard}: {image}"
+
+
+def _first_word(shard: str) -> str:
+    """Return the letters that a shard's name begins with, and of these the split, if they begin with one."""
+    word = re.match("[^\\W\\d_]*", shard)
+    letters = word[0] if word else ""
+    return next((one for one in ("validation", "train") if letters.startswith(one)), letters)
 
 
 def _wanted(seen: int, wanted: int | None) -> bool:

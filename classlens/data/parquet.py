@@ -42,8 +42,8 @@ class Parquet(Packed):
     version = 1
     without_masks = f"there are no masks; add a column {MASK} of PNG bytes to the evaluation shards"
 
-    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
-        super().__init__(root, mask_root, name)
+    def __init__(self, *place: Any, **named: Any) -> None:
+        super().__init__(*place, **named)
         self._open: OrderedDict[tuple[Path, str], ParquetRows] = OrderedDict()
         self._lock = Lock()
 

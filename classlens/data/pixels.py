@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Unpack
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from classlens.data.contrast import Contrast, extremes
 from classlens.data.geometry import Geometry
 from classlens.data.order import as_stored
 from classlens.data.source import Place, Source
@@ -18,6 +20,8 @@ from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
 
 CHUNK_BYTES = 2**21
+
+log = logging.getLogger(__name__)
 
 
 def write_pixels(
@@ -52,12 +56,17 @@ def write_pixels(
     if part is not None:
         listed = [listed[index] for index in as_stored([item.file for item in listed])[slice(*part)]]
 
-    def decode(item: Listed) -> npt.NDArray[np.uint8]:
-        return np.asarray(geometry.image(images.image(item.file, item.sha256)))
+    def decode(item: Listed) -> tuple[npt.NDArray[np.uint8], list[tuple[int, int]]]:
+        image = images.image(item.file, item.sha256)
+        return np.asarray(geometry.image(image)), extremes(image)
 
+    contrast = Contrast()
     with pixel_writer(pixels, listed, geometry.size) as writer:
-        for item, image in in_order(decode, listed, threads, "decoding images"):
+        for item, (image, seen) in in_order(decode, listed, threads, "decoding images"):
+            contrast.add(seen)
             writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
+    for doubt in contrast.doubts(images.name):
+        log.warning("%s", doubt)
 
 
 def read_images(stimuli: str, split: str) -> list[Listed]:
@@ -80,13 +89,26 @@ def pixel_writer(path: str, listed: Sequence[Listed], size: int) -> RowWriter:
         listed: its images.
         size: of each, width and height (pixels).
     """
-    highest = max(item.class_index for item in listed)
-    columns = {
+    columns = pixel_columns(size, 1 + max(item.class_index for item in listed))
+    return RowWriter(path, len(listed), columns, chunk_rows=pixel_chunk_rows(size))
+
+
+def pixel_columns(size: int, classes: int) -> dict[str, Column]:
+    """Return the data sets of a file of square images, whose class indices lie below a number."""
+    return {
         "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
-        "class_index": Column((), index_dtype(highest + 1), "class of each image", "class index", compress=False),
+        "class_index": Column((), index_dtype(classes), "class of each image", "class index", compress=False),
     }
-    rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
-    return RowWriter(path, len(listed), columns, chunk_rows=rows)
+
+
+def pixel_chunk_rows(size: int) -> int:
+    """Return the images in a chunk of a file of pixels."""
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
+
+
+def mask_columns(size: int) -> dict[str, Column]:
+    """Return the data sets of a file of masks."""
+    return {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
 
 def write_masks(
@@ -114,7 +136,7 @@ def write_masks(
         InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
     images, listed = source(**place), read_stimuli(stimuli, "evaluation")
-    columns = {"mask": Column((geometry.size,) * 2, np.uint8, "0 context, 1 class, 2 ignore", "label")}
+    columns = mask_columns(geometry.size)
 
     def decode(row: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
         item, digest = row

@@ -97,7 +97,7 @@ class ImageFiles(Source):
         """Decode the image file."""
         from classlens.data.images import open_image  # Pillow is for decoding alone
 
-        return open_image(content, self.folder / file)
+        return open_image(content, self.folder / file, self.value_range)
 
     def mask_content(self, file: str, class_id: str) -> bytes:
         """Read the mask file."""

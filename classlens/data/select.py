@@ -6,10 +6,12 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from classlens.data.raw import require_text
 from classlens.data.source import Source
+from classlens.data.spelling import composed
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
 
@@ -21,18 +23,22 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
 
     Args:
         source: the data set.
-        selection: `per_class`, `train_per_class`, `exclude_classes` and `too_few` of its section of the config.
+        selection: `per_class`, `train_per_class`, `exclude_classes` and `too_few` of its section of the config, and,
+            where class indices are other ones than the data set's, `class_indices` by class name.
 
     Raises:
         InputError: files are missing or have names that are no text, or a class has too few images.
     """
-    excluded = set(selection["exclude_classes"])
+    excluded = {composed(class_id) for class_id in selection["exclude_classes"]}
+    indices = selection.get("class_indices")
     offered: dict[tuple[str, str], list[Stimulus]] = defaultdict(list)
     for item in source.stimuli(selection):
         require_text(item.file)
-        if item.class_id not in excluded:
-            offered[item.split, item.class_id].append(item)
-    short = _too_few(offered, selection, source.name)
+        if composed(item.class_id) not in excluded:
+            own = item if indices is None else replace(item, class_index=indices[item.class_name])
+            offered[item.split, item.class_id].append(own)
+    held = {one: reason for one, reason in source.without_images().items() if composed(one) not in excluded}
+    short = _too_few(offered, held, selection, source.name)
     limits = {"evaluation": selection["per_class"], "training": selection["train_per_class"]}
     chosen = [
         item
@@ -42,7 +48,12 @@ def select(source: Source, selection: Mapping[str, Any]) -> list[Stimulus]:
         for item in items[: limits[split]]
     ]
     if not any(item.split == "evaluation" for item in chosen):
-        raise InputError(f"datasets.{source.name} gives no evaluation image; check root, per_class and exclude_classes")
+        cause = "look whether its root is right"
+        if short:
+            cause = "too_few: skip leaves out every class; lower per_class"
+        elif excluded and not offered:
+            cause = "exclude_classes names every class; leave out fewer"
+        raise InputError(f"datasets.{source.name} gives no evaluation image: {cause}")
     return chosen
 
 
@@ -93,19 +104,21 @@ def _of_each_class(chosen: Sequence[Stimulus], offered: Sequence[Stimulus], spli
     return f"{spread(chosen)} of {spread(offered)}"
 
 
-def _too_few(offered: Mapping[tuple[str, str], list[Stimulus]], selection: Mapping[str, Any], name: str) -> set[str]:
-    """Return the classes with fewer evaluation images than asked for; they are skipped."""
+def _too_few(
+    offered: Mapping[tuple[str, str], list[Stimulus]], held: Mapping[str, str], selection: Mapping[str, Any], name: str
+) -> set[str]:
+    """Return the classes with fewer evaluation images than asked for, or none of what they hold; they are skipped."""
     wanted = selection["per_class"]
-    if wanted is None:
-        return set()
     classes = {class_id for _, class_id in offered}
-    short = {c for c in classes if len(offered.get(("evaluation", c), [])) < wanted}
+    short = held.keys() | {c for c in classes if len(offered.get(("evaluation", c), [])) < (wanted or 0)}
     if short and selection["too_few"] == "error":
-        counts = ", ".join(f"{c} ({len(offered.get(('evaluation', c), []))})" for c in sorted(short)[:5])
+        named = sorted(short, key=lambda c: (c not in held, c))[:5]
+        counts = ", ".join(f"{c} ({held.get(c, len(offered.get(('evaluation', c), [])))})" for c in named)
         raise InputError(
-            f"datasets.{name}: classes with fewer than per_class = {wanted} evaluation images: {counts}"
-            f"{' and more' if len(short) > 5 else ''}; lower per_class, or set too_few: skip"
+            f"datasets.{name}: classes with fewer than per_class = {wanted or 1} evaluation images: {counts}"
+            f"{' and more' if len(short) > 5 else ''}; "
+            f"{'convert or move their images' if held else 'lower per_class'}, or set too_few: skip"
         )
     if short:
         log.warning("datasets.%s: skipped for want of images: %s", name, ", ".join(sorted(short)))
-    return short
+    return set(short)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from classlens.data.mask import Mask
+from classlens.data.spelling import composed
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -22,6 +24,7 @@ class Place(TypedDict):
     root: str | None
     mask_root: str | None
     name: NotRequired[str]
+    value_range: NotRequired[Sequence[float] | None]
 
 
 class Source(ABC):
@@ -31,6 +34,8 @@ class Source(ABC):
         root: its folder, for kinds that need one.
         mask_root: the folder of the user's own masks, for kinds that take them.
         name: its name in the config, for messages.
+        value_range: the stored values that are black and white, for kinds that decode image files; None where the type
+            of the values says it.
     """
 
     needs_root: ClassVar[bool] = True
@@ -40,13 +45,21 @@ class Source(ABC):
     """Whether files hold many images each, which are decoded in parts."""
     takes_masks: ClassVar[bool] = False
     """Whether the user may name a folder of masks."""
+    decodes: ClassVar[bool] = True
+    """Whether images are files of whatever type, whose range of values the user may name."""
     without_masks: ClassVar[str] = "the data set has no masks"
     """What to say where masks are asked for that do not exist."""
     published: ClassVar[tuple[str, ...]] = ()
     """Where a data set that is published comes from and how it gets here, a step each."""
 
-    def __init__(self, root: str | None, mask_root: str | None = None, name: str = "NAME") -> None:
-        self.root, self.mask_root, self.name = Path(root or ""), mask_root, name
+    def __init__(
+        self,
+        root: str | None,
+        mask_root: str | None = None,
+        name: str = "NAME",
+        value_range: Sequence[float] | None = None,
+    ) -> None:
+        self.root, self.mask_root, self.name, self.value_range = Path(root or ""), mask_root, name, value_range
 
     def layout(self) -> dict[Path, str]:
         """Return the files and folders of a published data set that a config needs, with what each holds."""
@@ -65,15 +78,45 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def class_ids(self) -> list[str]:
+        """Return the ids of all classes that class indices come from, in the order of these."""
+
     def class_count(self) -> int:
         """Return the number of classes that class indices come from."""
+        return len(self.class_ids())
+
+    @property
+    def listed(self) -> bool | None:
+        """Whether the user says by classes.txt which class has which index; None for kinds that take no such list."""
+        return None
+
+    def wnids(self) -> list[str]:
+        """Return the names of classes whose indices are no more than positions, and so may be ImageNet's instead."""
+        return []
+
+    def without_images(self) -> dict[str, str]:
+        """Return classes that are there, but have no image for evaluation that could be read, each with the reason."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Return what is taken for what, in a line each."""
+        return []
 
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
         """Return what about the data set is hardly meant, in a line each with the way out; see `classlens.doubts`.
 
         Arguments and errors are those of `stimuli`.
         """
-        return []
+        known = {composed(one) for one in self.class_ids()}
+        other = [one for one in selection.get("exclude_classes", ()) if composed(one) not in known]
+        if not other:
+            return []
+        near = get_close_matches(composed(other[0]), known, 1)
+        return [
+            f"datasets.{self.name}.exclude_classes: there is no class {other[0]}"
+            f"{f' ({len(other)} such)' if len(other) > 1 else ''}"
+            f"{f'; did you mean {near[0]}?' if near else f'; give ids, such as {next(iter(self.class_ids()))}'}"
+        ]
 
     @property
     def has_masks(self) -> bool:

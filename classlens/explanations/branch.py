@@ -26,15 +26,16 @@ def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:
         x = attention.norm(x)
     x = attention.proj(x)
     if isinstance(block, POST_NORM_BLOCKS):
-        return torch.as_tensor(block.norm1(x))
-    if hasattr(block, "ls1"):
-        return torch.as_tensor(block.ls1(x))
-    scale = getattr(block, "gamma_1", None)
-    return torch.as_tensor(x if scale is None else scale * x)
+        x = block.norm1(x)
+    elif hasattr(block, "ls1"):
+        x = block.ls1(x)
+    elif (scale := getattr(block, "gamma_1", None)) is not None:
+        x = scale * x
+    return torch.as_tensor(block.drop_path1(x))
 
 
 def class_token_logits(model: Any, token: torch.Tensor) -> torch.Tensor:
     """Project the [CLS] token (n, D) onto the classes (n, C), as `Projection` does it for all tokens."""
-    x = model.norm(token)
-    fc_norm = getattr(model, "fc_norm", None)
-    return torch.as_tensor(model.head(x if fc_norm is None else fc_norm(x)))
+    for norm in (getattr(model, "norm", None), getattr(model, "fc_norm", None)):
+        token = token if norm is None else norm(token)
+    return torch.as_tensor(model.head(token))

@@ -18,7 +18,12 @@ from torch.nn.functional import cross_entropy
 from classlens.errors import InputError
 from classlens.explanations.branch import branch_of, class_token_logits
 from classlens.explanations.explainer import Explainer
+from classlens.explanations.methods import UNGATED
+from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.modes import at_least_float32
+from classlens.inference.probe import behaviour, close, made_up, once
+from classlens.models.needs import require
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Called as loss(logits (n, C), classes (n)); returns the sum over images, so that images do not mix in gradients."""
@@ -31,7 +36,7 @@ def gradient(model: Any) -> Explainer:
         model: a supported timm model with [CLS].
 
     Raises:
-        InputError: its attention is gated.
+        InputError: its attention is gated, or what heads put out at [CLS] does not go on as timm has it.
     """
     return _explainer(
         model,
@@ -62,11 +67,8 @@ def gradient_double_softmax(model: Any) -> Explainer:
 
 
 def _explainer(model: Any, loss: Loss, importance: str, loss_name: str) -> Explainer:
-    if any(getattr(block.attn, "gate", None) is not None for block in model.blocks):
-        raise InputError(
-            "explanations by gradients do not apply to a model whose attention is gated, so that the heads' outputs "
-            "alone do not determine what the branch adds; take chefer, rollout or attention"
-        )
+    require(model, UNGATED, "an explanation by local gradients")
+    once(model, _require_branches, hooks=True)
 
     @torch.no_grad()
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -76,13 +78,13 @@ def _explainer(model: Any, loss: Loss, importance: str, loss_name: str) -> Expla
             output = attention.output()
             # In float32 whatever autocast does: these are differences of small numbers.
             with torch.autocast(images.device.type, enabled=False):
-                by_head = _loss_gradient(model, block, output[:, :, 0].float(), classes, loss)
-                maps.append((attention.value.float() @ -by_head[..., None])[..., 0])
+                by_head = _loss_gradient(model, block, at_least_float32(output[:, :, 0]), classes, loss)
+                maps.append((at_least_float32(attention.value) @ -by_head[..., None])[..., 0])
             return output
 
         with patch_attention(model, attend):
             model.forward_features(images)
-        return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :]
+        return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :].float()
 
     what = f"minus the gradient of {loss_name} with respect to what [CLS] attends to: block, head, token"
     return Explainer(compute, importance, what)
@@ -94,3 +96,26 @@ def _loss_gradient(model: Any, block: int, heads: torch.Tensor, classes: torch.T
         heads = heads.detach().requires_grad_()
         logits = class_token_logits(model, branch_of(model.blocks[block], heads))
         return torch.autograd.grad(loss(logits, classes), heads)[0]
+
+
+def _require_branches(model: Any) -> None:
+    """Check that what a branch adds at [CLS] follows from what its heads put out there."""
+    heads, added = [], []
+
+    def attend(_block: int, attention: Attention) -> torch.Tensor:
+        heads.append(attention.output())
+        return heads[-1]
+
+    def site(_block: int, name: str, tokens: torch.Tensor) -> None:
+        if name == "attn":
+            added.append(tokens[:, 0])
+
+    images = made_up(model, behaviour(model).channels)
+    with patch_attention(model, attend), capture_activations(model, site):
+        model.forward_features(images)
+    for number, (of_heads, expected) in enumerate(zip(heads, added, strict=True)):
+        if not close(branch_of(model.blocks[number], of_heads[:, :, 0]), expected):
+            raise InputError(
+                f"explanations by local gradients do not apply to this model: what the attention branch of block "
+                f"{number} adds is not what norms, projection and LayerScale make of its heads; take legrad"
+            )

@@ -10,12 +10,13 @@ import pandas as pd
 import torch
 
 from classlens.arrays import Array
+from classlens.classes import check_classes
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.filters import h5py
-from classlens.inference.batches import frozen_eval_mode
-from classlens.inference.network import Network, check_classes, load_network
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.network import Network, load_network
 
 
 def heatmaps(

@@ -8,14 +8,17 @@ The gradient is local to a block, so backward passes go through each block alone
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import torch
 
+from classlens.explanations.branch import class_token_logits
 from classlens.explanations.explainer import Explainer
 from classlens.explanations.graph import images_that_fit
+from classlens.inference.activations import site_spot
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.guard import watch
+from classlens.inference.modes import at_least_float32
 from classlens.inference.tokens import TokenModel
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
@@ -48,29 +51,25 @@ def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
         seen: dict[str, torch.Tensor] = {}
 
         def attend(_block: int, attention: Attention) -> torch.Tensor:
-            # The graph begins at the heads' outputs, and `behind` ends it with the block.
+            # The graph begins at the heads' outputs, and `after` ends it with the block.
             seen["value"] = attention.value.detach()
             seen["heads"] = attention.output().detach().requires_grad_()
             return seen["heads"]
 
-        def behind(_module: Any, _inputs: Any, residual: torch.Tensor) -> torch.Tensor:
+        def after(_block: int, residual: torch.Tensor) -> torch.Tensor:
             logit = _logits(model, pool(residual)).gather(1, classes[:, None]).sum()
             [gradient] = torch.autograd.grad(logit, seen["heads"])
             # In float32 whatever autocast does: these are differences of small numbers.
             with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-                by_weight = gradient.float() @ seen["value"].float().transpose(-2, -1)
+                by_weight = at_least_float32(gradient) @ at_least_float32(seen["value"]).transpose(-2, -1)
                 maps.append(by_weight.relu_().mean(2) / by_weight.shape[1])
             return residual.detach()
 
         with torch.no_grad():
             embedded = tokens.embed(images)
-        with ExitStack() as stack:
-            for block in model.blocks:
-                stack.callback(block.register_forward_hook(behind).remove)
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(patch_attention(model, attend))
+        with torch.enable_grad(), watch(model, site_spot("residual", after)), patch_attention(model, attend):
             tokens.residual(embedded)
-        return torch.stack(maps, dim=1)[..., tokens.prefix :]
+        return torch.stack(maps, dim=1)[..., tokens.prefix :].float()
 
     return Explainer(
         compute,
@@ -83,9 +82,6 @@ def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
 
 def _logits(model: Any, token: torch.Tensor) -> torch.Tensor:
     """Return logits (n, C) of vectors (n, D); a distilled model's are the mean of those of both heads."""
-    normed = model.norm(token)
-    fc_norm = getattr(model, "fc_norm", None)
-    normed = normed if fc_norm is None else fc_norm(normed)
-    logits = model.head(normed)
+    logits = class_token_logits(model, token)
     distilled = getattr(model, "head_dist", None)
-    return torch.as_tensor(logits if distilled is None else (logits + distilled(normed)) / 2)
+    return logits if distilled is None else (logits + distilled(model.norm(token))) / 2

@@ -10,10 +10,15 @@ from typing import Any
 
 import torch
 
+from classlens.attribution.norms import FrozenNorm
 from classlens.explanations.explainer import Explainer
 from classlens.explanations.graph import images_that_fit
-from classlens.explanations.relevance import relevance_rules, require_relevance_rules
+from classlens.explanations.methods import RELEVANCE
+from classlens.explanations.relevance import relevance_rules
+from classlens.inference.modes import at_least_float32
+from classlens.inference.probe import once
 from classlens.inference.tokens import TokenModel
+from classlens.models.needs import RELEVANCE_NORMS, require
 
 
 def attn_lrp(model: Any) -> Explainer:
@@ -23,7 +28,7 @@ def attn_lrp(model: Any) -> Explainer:
         model: a supported timm model.
 
     Raises:
-        InputError: some part of it has no rule, see `relevance.require_relevance_rules`.
+        InputError: some part of it has no rule, see `needs.lacks`.
     """
     return _explainer(model, "attn_lrp", "AttnLRP", query=0.25, value=0.5)
 
@@ -34,7 +39,8 @@ def cp_lrp(model: Any) -> Explainer:
 
 
 def _explainer(model: Any, method: str, name: str, *, query: float, value: float) -> Explainer:
-    require_relevance_rules(model, method)
+    require(model, RELEVANCE, f"explanation {method!r}")
+    once(model, _require_norms, hooks=True)
     embedding = model.patch_embed.proj
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -47,15 +53,21 @@ def _explainer(model: Any, method: str, name: str, *, query: float, value: float
         with torch.enable_grad(), relevance_rules(model, query=query, value=value):
             handle = embedding.register_forward_hook(begin)
             try:
-                logit = model(images).float().gather(1, classes[:, None]).sum()
+                logit = at_least_float32(model(images)).gather(1, classes[:, None]).sum()
             finally:
                 handle.remove()
             gradients = torch.autograd.grad(logit, embedded)
         # Patches x are embedded as W x + bias, so the sum of x times its gradient W'g over pixels is W x times g.
-        linear = embedded[0].detach().float()
+        linear = at_least_float32(embedded[0].detach())
         if embedding.bias is not None:
             linear = linear - embedding.bias.detach()[:, None, None]
-        return (linear * gradients[0]).sum(1).flatten(1)
+        return (linear * gradients[0]).sum(1).flatten(1).float()
 
     what = f"relevance by {name}, summed over the token's pixels"
     return Explainer(compute, what, images_that_fit=images_that_fit(TokenModel(model)))
+
+
+def _require_norms(model: Any) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, RELEVANCE_NORMS):
+            FrozenNorm(module, name, "relevance propagation")

@@ -5,18 +5,25 @@ A further explanation is a module with a function that makes an `explainer.Expla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from classlens.errors import InputError
 
 CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [CLS]", "linear probes"
+UNGATED, RELEVANCE = "attention without a gate", "a rule of relevance for every layer"
+SUM_OVER_TOKENS = "an output that is a sum over tokens"
+SEVERAL_CLASSES = "several classes"
+"""What an explanation may need, see `classlens.models.needs`."""
 REASONS = {
     CLASS_TOKEN: "it reads the [CLS] token, which this model does not have",
     CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "
     "the last block, because it averages the image tokens",
+    SEVERAL_CLASSES: "it reads the cross-entropy of classes, and a score has none",
     PROBES: "it comes from linear probes, which the workflow fits to training images",
+    UNGATED: "its attention is gated, so that the heads' outputs alone do not determine what the branch adds",
 }
-"""Why an explanation does not apply, by what is missing."""
+"""Why an explanation does not apply, by what is missing; `needs.lacks` says more of others."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Method:
     Attributes:
         name: in configs, files and tables.
         label: in figures.
-        needs: keys of `REASONS`, in the order in which they are told of.
+        needs: what it needs of a model, in the order in which it is told of.
         compute: "module:function" of what makes an explainer of a model; empty where no model is run for it.
         has_maps: it says what each head of each block contributes, so that heat maps can show it.
         maps_of: what its maps are of, for captions; "" where there is no more to say.
@@ -41,20 +48,20 @@ class Method:
 
 
 _READS_ATTENTION = (CLASS_TOKEN, CLASS_TOKEN_POOLING)
+_LOCAL = (CLASS_TOKEN, UNGATED)
+_CROSS_ENTROPY = (*_LOCAL, SEVERAL_CLASSES)
 _HERE = "classlens.explanations"
 _LOCAL_LOSS = "of a local loss, with respect to what [CLS] attends to"
 _WRITTEN = "what heads write into the class's logit from each token"
 _OF_BLOCKS = "of the class's logit behind each block, with respect to what tokens attend to"
 
 ENTRIES = (
-    Method("gradient", "gradient", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
-    Method(
-        "gradient_logit", "gradient of logit", (CLASS_TOKEN,), f"{_HERE}.gradient:gradient_logit", True, _LOCAL_LOSS
-    ),
+    Method("gradient", "gradient", _CROSS_ENTROPY, f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
+    Method("gradient_logit", "gradient of logit", _LOCAL, f"{_HERE}.gradient:gradient_logit", True, _LOCAL_LOSS),
     Method(
         "gradient_double_softmax",
         "gradient, double softmax",
-        (CLASS_TOKEN,),
+        _CROSS_ENTROPY,
         f"{_HERE}.gradient:gradient_double_softmax",
         True,
         _LOCAL_LOSS,
@@ -64,28 +71,27 @@ ENTRIES = (
     Method("attention", "attention", _READS_ATTENTION, f"{_HERE}.attention:attention"),
     Method("random", "random"),
     Method("probe", "linear probes", (PROBES,)),
-    Method("attn_lrp", "AttnLRP", (), f"{_HERE}.lrp:attn_lrp"),
-    Method("cp_lrp", "CP-LRP", (), f"{_HERE}.lrp:cp_lrp"),
+    Method("attn_lrp", "AttnLRP", (RELEVANCE,), f"{_HERE}.lrp:attn_lrp"),
+    Method("cp_lrp", "CP-LRP", (RELEVANCE,), f"{_HERE}.lrp:cp_lrp"),
     Method("legrad", "LeGrad", (), f"{_HERE}.legrad:legrad", True, _OF_BLOCKS),
     Method("legrad_cls", "LeGrad at [CLS]", (CLASS_TOKEN,), f"{_HERE}.legrad:legrad_cls", True, _OF_BLOCKS),
     Method("integrated_gradients", "integrated gradients", (), f"{_HERE}.integrated:integrated_gradients"),
-    Method("direct", "direct", (), "classlens.attribution.direct:direct", True, _WRITTEN),
+    Method("direct", "direct", (SUM_OVER_TOKENS,), "classlens.attribution.direct:direct", True, _WRITTEN),
 )
 METHODS = {method.name: method for method in ENTRIES}
 
 
-def applicable_methods(*, has_class_token: bool, class_token_pooling: bool) -> tuple[str, ...]:
+def applicable_methods(lacks: Mapping[str, str]) -> tuple[str, ...]:
     """Return the explanations that mean something for a model; those by probes need more than a model.
 
     Args:
-        has_class_token: token 0 is [CLS].
-        class_token_pooling: the head reads [CLS].
+        lacks: what the model lacks, see `classlens.models.needs.lacks`.
     """
-    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling, PROBES: False}
-    return tuple(name for name, method in METHODS.items() if all(there[need] for need in method.needs))
+    absent = {PROBES, *lacks}
+    return tuple(name for name, method in METHODS.items() if not absent.intersection(method.needs))
 
 
-def require_method(method: str, model: str, *, has_class_token: bool, class_token_pooling: bool) -> None:
+def require_method(method: str, model: str, lacks: Mapping[str, str]) -> None:
     """Check that an explanation exists and can be computed from a model and images alone.
 
     Raises:
@@ -93,10 +99,10 @@ def require_method(method: str, model: str, *, has_class_token: bool, class_toke
     """
     if method not in METHODS:
         raise InputError(f"explanation {method!r} is unknown; take one of {', '.join(METHODS)}")
-    there = {CLASS_TOKEN: has_class_token, CLASS_TOKEN_POOLING: class_token_pooling}
-    missing = [need for need in METHODS[method].needs if not there.get(need)]
+    reasons = {PROBES: REASONS[PROBES], **lacks}
+    missing = [need for need in METHODS[method].needs if need in reasons]
     if missing:
-        others = applicable_methods(has_class_token=has_class_token, class_token_pooling=class_token_pooling)
+        others = applicable_methods(lacks)
         raise InputError(
-            f"explanation {method!r} does not apply to {model}: {REASONS[missing[0]]}; take {' or '.join(others)}"
+            f"explanation {method!r} does not apply to {model}: {reasons[missing[0]]}; take {' or '.join(others)}"
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers.patch_embed import PatchEmbed
+
+from classlens.models.patch import pixels_of_token
 
 
 def token_sums(model: Any, values: torch.Tensor) -> torch.Tensor:
@@ -18,11 +19,6 @@ def token_sums(model: Any, values: torch.Tensor) -> torch.Tensor:
     Returns:
         (n, P) float32. Pixels at the edges that no patch covers belong to no token.
     """
-    embedding = model.patch_embed
-    rows, columns = embedding.grid_size
-    if isinstance(embedding, PatchEmbed):
-        height, width = embedding.patch_size
-    else:  # A convolutional stem: its cells divide the image.
-        height, width = values.shape[-2] // rows, values.shape[-1] // columns
+    (rows, columns), (height, width) = model.patch_embed.grid_size, pixels_of_token(model)
     cut = values[..., : rows * height, : columns * width].float().sum(1)
     return cut.reshape(-1, rows, height, columns, width).sum((2, 4)).flatten(1)

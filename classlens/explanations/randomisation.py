@@ -12,12 +12,14 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
+from classlens.classes import check_classes
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.filters import h5py
 from classlens.hdf5 import describe
-from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
-from classlens.inference.network import LoadedModel, Network, check_classes, load_network
+from classlens.inference.batches import with_oom_backoff
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.network import LoadedModel, Network, load_network
 from classlens.models.canonical import load_model
 
 MOST_STEPS = 6

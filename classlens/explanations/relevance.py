@@ -12,42 +12,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from timm.layers.norm import RmsNorm, RmsNormFp32
-from timm.layers.patch_embed import PatchEmbed
 
-from classlens.errors import InputError
 from classlens.inference.activations import is_gated
 from classlens.inference.attention import Attention, patch_attention
-
-RMS_NORMS = (torch.nn.RMSNorm, RmsNorm, RmsNormFp32)
-NORMS = (torch.nn.LayerNorm, *RMS_NORMS)
-"""Norms that there is a rule for; timm's own LayerNorms derive from torch's."""
+from classlens.inference.modes import at_least_float32
+from classlens.models.needs import RELEVANCE_NORMS, RMS_NORMS
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 """Returns the gradient that goes to the input, given the one that came to the output."""
-
-
-def require_relevance_rules(model: Any, method: str) -> None:
-    """Check that there is a rule for everything that a model is made of.
-
-    Raises:
-        InputError: there is not; the message says what it is and which explanations apply.
-    """
-
-    def refuse(reason: str) -> InputError:
-        return InputError(f"explanation {method!r} does not apply to a model {reason}; take legrad")
-
-    if any(getattr(block.attn, "gate", None) is not None for block in model.blocks):
-        raise refuse("whose attention is gated: relevance has no rule for the gate, which is no module of its own")
-    if not isinstance(model.patch_embed, PatchEmbed):
-        raise refuse(f"whose patches come from {type(model.patch_embed).__name__} and not from one linear map")
-    for name, module in model.named_modules():
-        is_norm = "norm" in name.rpartition(".")[2] and not isinstance(module, torch.nn.Identity)
-        if is_norm and not isinstance(module, NORMS):
-            raise refuse(f"whose {name} is a {type(module).__name__}: relevance has rules for LayerNorm and RMSNorm")
-    for block in model.blocks:
-        if not (hasattr(block.mlp, "act") and hasattr(block.mlp, "fc2")):
-            raise refuse(f"whose MLP is a {type(block.mlp).__name__} without an activation that can be told apart")
 
 
 @contextmanager
@@ -60,7 +32,7 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
     - gated MLP: the gradient into both factors is halved.
 
     Args:
-        model: a supported timm model, see `require_relevance_rules`.
+        model: a supported timm model that lacks no rule, see `needs.lacks`.
         query: factor of the gradient into queries and into keys; at 0 the attention weights count as constant.
         value: factor of the gradient into values.
     """
@@ -74,7 +46,7 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
 
     with ExitStack() as stack:
         for module in model.modules():
-            if isinstance(module, NORMS):
+            if isinstance(module, RELEVANCE_NORMS):
                 stack.callback(module.register_forward_hook(_linear_norm).remove)
         for block in model.blocks:
             stack.callback(block.mlp.act.register_forward_hook(_linear_activation).remove)
@@ -108,8 +80,8 @@ def _scaled(x: torch.Tensor, factor: float) -> torch.Tensor:
 
 
 def _linear_norm(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-    x = inputs[0].detach().float()
-    eps = torch.finfo(torch.float32).eps if module.eps is None else module.eps
+    x = at_least_float32(inputs[0].detach())
+    eps = torch.finfo(x.dtype).eps if module.eps is None else module.eps
     centred = not isinstance(module, RMS_NORMS)
     power = x.var(-1, correction=0, keepdim=True) if centred else x.square().mean(-1, keepdim=True)
     scale = torch.rsqrt(power + eps)

@@ -17,6 +17,7 @@ from sklearn.metrics import average_precision_score
 from classlens.arrays import Array
 from classlens.columns import SCORES
 from classlens.csvfile import write_table
+from classlens.data.cells import cells, patch_of
 from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
 from classlens.hdf5 import iterate_rows
@@ -31,6 +32,7 @@ def segmentation_scores(
     methods: Sequence[str],
     grid: Sequence[int],
     resampling: Resampling,
+    patch: Sequence[int] | None = None,
 ) -> None:
     """Write the segmentation scores of several explanations.
 
@@ -42,6 +44,7 @@ def segmentation_scores(
         methods: the explanation of each of the files.
         grid: rows and columns of image tokens.
         resampling: see `bootstrap_interval`.
+        patch: height and width of each token, see `cells`.
 
     Raises:
         InputError: an explanation does not fit the masks or the grid.
@@ -49,7 +52,7 @@ def segmentation_scores(
     rows = []
     for method, explanation in zip(methods, explanations, strict=True):
         batches = _together(masks, explanation)
-        scores = np.concatenate([score_images(importance, mask, grid) for importance, mask in batches])
+        scores = np.concatenate([score_images(importance, mask, grid, patch) for importance, mask in batches])
         counted = scores[np.isfinite(scores).all(1)]
         low, high = bootstrap_interval(counted, resampling)
         means = counted.mean(0) if len(counted) else np.full(len(SCORES), np.nan)
@@ -59,7 +62,7 @@ def segmentation_scores(
     write_table(pd.DataFrame(rows, columns=columns), table)
 
 
-def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
+def score_images(importance: Array, masks: Array, grid: Sequence[int], patch: Sequence[int] | None = None) -> Array:
     """Score explanations against masks.
 
     `pointing_game` (Zhang et al., IJCV 2018, arXiv 1608.00507): 1 when the pixel in the middle of the most important
@@ -71,6 +74,7 @@ def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
         importance: (n, P).
         masks: (n, H, W) of 0 context, 1 class, 2 ignore.
         grid: rows and columns of image tokens, P together.
+        patch: height and width of each, see `cells`.
 
     Returns:
         (n, 4) in the order of `SCORES`; NaN for images without a class pixel, in which nothing can be found.
@@ -83,8 +87,8 @@ def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
             f"importance {importance.shape} and masks {masks.shape} do not fit a grid of {grid[0]} x {grid[1]} tokens; "
             f"take masks of the same images and the model's own grid"
         )
-    cells = _cells(masks, grid)
-    pixels = {value: (cells == value).sum(-1) for value in (CONTEXT, CLASS)}
+    of_tokens = cells(masks, grid, patch)
+    pixels = {value: (of_tokens == value).sum(-1) for value in (CONTEXT, CLASS)}
     called = importance > importance.mean(1, keepdims=True)
     hit = np.where(called, pixels[CLASS], 0).sum(1)
     false = np.where(called, pixels[CONTEXT], 0).sum(1)
@@ -92,7 +96,7 @@ def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
     with np.errstate(invalid="ignore"):
         scores = np.stack(
             [
-                _pointing(importance, masks, grid),
+                _pointing(importance, of_tokens, patch_of(masks, grid, patch)),
                 (hit + of_context - false) / (of_class + of_context),
                 _average_precision(importance, pixels[CLASS], pixels[CONTEXT]),
                 hit / (of_class + false),
@@ -102,18 +106,9 @@ def score_images(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
     return np.asarray(np.where((of_class > 0)[:, None], scores, np.nan))
 
 
-def _cells(masks: Array, grid: Sequence[int]) -> Array:
-    """Return the masks' pixels by token, (n, P, pixels); what is left over at the edges belongs to no token."""
-    height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
-    cut = masks[:, : height * grid[0], : width * grid[1]]
-    cells = cut.reshape(len(masks), grid[0], height, grid[1], width).transpose(0, 1, 3, 2, 4)
-    return cells.reshape(len(masks), grid[0] * grid[1], height * width)
-
-
-def _pointing(importance: Array, masks: Array, grid: Sequence[int]) -> Array:
-    height, width = (length // count for length, count in zip(masks.shape[1:], grid, strict=True))
-    row, column = np.divmod(importance.argmax(1), grid[1])
-    middle = masks[np.arange(len(masks)), row * height + height // 2, column * width + width // 2]
+def _pointing(importance: Array, of_tokens: Array, patch: tuple[int, int]) -> Array:
+    height, width = patch
+    middle = of_tokens[np.arange(len(of_tokens)), importance.argmax(1), height // 2 * width + width // 2]
     return np.asarray(middle == CLASS, dtype=np.float64)
 
 

@@ -11,7 +11,8 @@ import torch
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.hdf5 import Column, RowWriter
-from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.batches import over_images
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import Network, load_network, read_classes
 
 
@@ -44,15 +45,11 @@ def write_explanation(
         InputError: the explanation does not apply to the model or is not finite, or a class is none of the model's.
     """
     loaded = load_network(weights, **network)
-    model, patches = loaded.model, loaded.model.patch_embed.num_patches
+    model = loaded.model
     classes = read_classes(pixels, model.num_classes)
     numbers = range(len(classes))[start:stop]
     explainer = explain(model)
-    columns = {"importance": Column((patches,), np.float32, f"importance of each image token: {explainer.importance}")}
-    if explainer.maps is not None:
-        shape = (len(model.blocks), model.blocks[0].attn.num_heads, patches)
-        # Mantissas of gradients do not compress; packing them would only take time.
-        columns["maps"] = Column(shape, np.float32, explainer.maps, compress=False)
+    columns = explanation_columns(model, explainer.importance, explainer.maps)
     with frozen_eval_mode(model), RowWriter(explanation, len(numbers), columns) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
@@ -68,3 +65,19 @@ def write_explanation(
 
         over_images(loaded, pixels, min(batch_size, explainer.images_that_fit), "explaining", run, numbers)
     return loaded.provenance()
+
+
+def explanation_columns(model: Any, importance: str, maps: str | None) -> dict[str, Column]:
+    """Return the data sets of a file of `write_explanation`.
+
+    Args:
+        model: that is explained.
+        importance, maps: what they are, see `Explainer`.
+    """
+    patches = model.patch_embed.num_patches
+    columns = {"importance": Column((patches,), np.float32, f"importance of each image token: {importance}")}
+    if maps is not None:
+        shape = (len(model.blocks), model.blocks[0].attn.num_heads, patches)
+        # Mantissas of gradients do not compress; packing them would only take time.
+        columns["maps"] = Column(shape, np.float32, maps, compress=False)
+    return columns

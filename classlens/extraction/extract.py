@@ -9,7 +9,7 @@ import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.errors import InputError
+from classlens.classes import check_classes
 from classlens.extraction.files import OUTPUT
 from classlens.extraction.recorder import Recorded, Recorder
 from classlens.filters import h5py
@@ -65,7 +65,8 @@ def run_images(
         Progress(rows, "extracting") as progress,
         RowWriter(shard, rows, columns, recorder.attributes(), chunk_rows_of(columns), threads) as writer,
     ):
-        classes = _classes(images, start, stop, recorder.num_classes)
+        labels = np.asarray(images["class_index"][start:stop], np.int64)
+        classes = check_classes(labels, recorder.num_classes)
 
         def keep(recorded: Recorded) -> None:
             arrays = recorded.arrays()
@@ -81,13 +82,3 @@ def run_images(
                     kept(recorder(batch[few], classes[part][few]))
 
                 batch_size = with_oom_backoff(len(batch), batch_size, run)
-
-
-def _classes(images: h5py.File, start: int, stop: int, num_classes: int) -> Array:
-    classes = np.asarray(images["class_index"][start:stop])
-    if classes.max() >= num_classes:
-        raise InputError(
-            f"the data set has the class {classes.max()}, but the model only the classes 0..{num_classes - 1}; "
-            f"set options.num_classes or take weights that know all classes"
-        )
-    return classes

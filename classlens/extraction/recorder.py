@@ -9,12 +9,11 @@ import numpy.typing as npt
 import torch
 
 from classlens.arrays import Array
-from classlens.errors import InputError
 from classlens.extraction.files import OUTPUT, layer_attributes, shard_columns
 from classlens.hdf5 import Column, index_dtype
 from classlens.inference.activations import capture_activations, key_counts
 from classlens.inference.projection import Projection
-from classlens.inference.ranks import faults, strongest_keys, summarise_tokens
+from classlens.inference.ranks import faults, refuse, strongest_keys, summarise_tokens
 from classlens.inference.replay import Replayed
 from classlens.models.device import autocast
 from classlens.models.inputs import Normalise, to_device
@@ -64,12 +63,9 @@ class Recorded:
         """Raise for the first faulty site of the forward pass."""
         if not wrong.any():
             return
-        block, site, fault = (int(index[0]) for index in np.nonzero(wrong))
-        reason = (
-            "logits are not finite; check the weights, or set extraction.precision to float32",
-            "all logits of every token are equal; the model's head is zero or was never trained",
-        )[fault]
-        raise InputError(f"{ORDER[site]} of block {block}: {reason}")
+        block, site = (int(index[0]) for index in np.nonzero(wrong.any(-1)))
+        not_finite, flat = wrong[block, site].tolist()
+        refuse(not_finite, flat, f"{ORDER[site]} of block {block}")
 
 
 class Recorder:

@@ -57,11 +57,10 @@ def _join(shards: Sequence[str], correct_per_image: str) -> tuple[Array, dict[st
     """
     columns, attributes, rows = common_layout(shards)
     orders, steps = columns[DIRECTIONS[0]].shape
-    column = Column((steps,), np.float32, "share of orders under which the model is right, by step", "fraction")
     sums = np.zeros((len(DIRECTIONS), orders, steps), np.int64)
     with (
         Progress(rows, "removal curves") as progress,
-        RowWriter(correct_per_image, rows, dict.fromkeys(DIRECTIONS, column), attributes) as writer,
+        RowWriter(correct_per_image, rows, share_columns(steps), attributes) as writer,
     ):
         for part in (part for shard in shards for part in iterate_rows(shard, DIRECTIONS)):
             right = np.stack([part[direction] for direction in DIRECTIONS])
@@ -69,6 +68,12 @@ def _join(shards: Sequence[str], correct_per_image: str) -> tuple[Array, dict[st
             writer.append(dict(zip(DIRECTIONS, right.mean(2, dtype=np.float32), strict=True)))
             progress.advance(right.shape[1])
     return sums / rows, attributes
+
+
+def share_columns(steps: int) -> dict[str, Column]:
+    """Return the data sets of a file with the share of orders, per image."""
+    text = "share of orders under which the model is right, by step"
+    return dict.fromkeys(DIRECTIONS, Column((steps,), np.float32, text, "fraction"))
 
 
 def _areas(accuracy: Array) -> tuple[float, float]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from classlens.inference.guard import Read, Spot, watch
 from classlens.terms import SITES
 
 Reader = Callable[[int, str, torch.Tensor], None]
@@ -15,27 +16,27 @@ Reader = Callable[[int, str, torch.Tensor], None]
 
 
 @contextmanager
-def capture_activations(model: Any, site: Reader, key: Reader) -> Iterator[None]:
+def capture_activations(model: Any, site: Reader, key: Reader | None = None) -> Iterator[None]:
     """Call back for every block of every forward pass in the context.
 
     Args:
         model: a supported timm model.
         site: gets (block, "residual" | "attn" | "mlp", tokens (n, T, D)).
         key: gets (block, "attn" | "mlp", key coefficients (n, T, M)): the input of attn.proj, and the output of mlp.fc1
-            before the activation (gated MLPs: the input of the last linear layer).
+            before the activation (gated MLPs: the input of the last linear layer). None: they are not looked at.
+
+    Raises:
+        InputError: a block did not show each of these exactly once in a forward pass, see `guard.watch`.
     """
-    handles = []
-    try:
-        for index, block in enumerate(model.blocks):
-            handles += [site_module(block, name).register_forward_hook(_output(site, index, name)) for name in SITES]
-            handles += [
-                block.attn.proj.register_forward_pre_hook(_input(key, index, "attn")),
-                _key_of_mlp(block.mlp, key, index),
-            ]
+    spots = [site_spot(name, _named(site, name)) for name in SITES]
+    if key is not None:
+        spots.append(Spot("attn.proj", lambda block: block.attn.proj, _named(key, "attn"), before=True))
+        gated, layers = [is_gated(block.mlp) for block in model.blocks], _named(key, "mlp")
+        of = {kind: [block for block, one in enumerate(gated) if one == kind] for kind in (True, False)}
+        spots.append(Spot("mlp.fc2", lambda block: block.mlp.fc2, layers, before=True, blocks=of[True]))
+        spots.append(Spot("mlp.fc1", lambda block: block.mlp.fc1, layers, blocks=of[False]))
+    with watch(model, *spots):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def residuals(model: Any, images: torch.Tensor) -> list[torch.Tensor]:
@@ -51,18 +52,23 @@ def residuals(model: Any, images: torch.Tensor) -> list[torch.Tensor]:
         if name == "residual":
             found.append(tokens)
 
-    with capture_activations(model, site, lambda *_: None):
+    with capture_activations(model, site):
         model.forward_features(images)
     return found
 
 
-def site_module(block: Any, site: str) -> Any:
-    """Return the module of a block whose output is a site.
+MODULES = {"residual": "", "attn": "drop_path1", "mlp": "drop_path2"}
+"""Of a block, whose output is a site; "" is the block itself.
 
-    In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input
-    on, so what they see is what is added, after LayerScale or a post-norm.
-    """
-    return {"residual": block, "attn": block.drop_path1, "mlp": block.drop_path2}[site]
+In timm's blocks `drop_path1` and `drop_path2` come last in their branches; in evaluation they pass their input on, so
+what they see is what is added, after LayerScale or a post-norm.
+"""
+
+
+def site_spot(site: str, read: Read, blocks: Collection[int] | None = None) -> Spot:
+    """Return where a site is read, in some blocks or in all."""
+    name = MODULES[site]
+    return Spot(name, lambda block: getattr(block, name) if name else block, read, blocks=blocks)
 
 
 def key_counts(model: Any) -> dict[str, int]:
@@ -74,24 +80,12 @@ def key_counts(model: Any) -> dict[str, int]:
 
 def is_gated(mlp: Any) -> bool:
     """Tell whether an MLP multiplies a gate into its hidden layer (SwiGLU, GLU)."""
-    return hasattr(mlp, "fc1_g") or hasattr(mlp, "fc1_x") or mlp.fc1.out_features != mlp.fc2.in_features
+    hidden, last = (getattr(mlp.fc1, "out_features", None), getattr(mlp.fc2, "in_features", None))
+    return hasattr(mlp, "fc1_g") or hasattr(mlp, "fc1_x") or hidden != last
 
 
-def _key_of_mlp(mlp: Any, key: Reader, index: int) -> Any:
-    if is_gated(mlp):
-        return mlp.fc2.register_forward_pre_hook(_input(key, index, "mlp"))
-    return mlp.fc1.register_forward_hook(_output(key, index, "mlp"))
+def _named(reader: Reader, name: str) -> Read:
+    def read(block: int, values: torch.Tensor) -> None:
+        reader(block, name, values)
 
-
-def _output(reader: Reader, index: int, name: str) -> Callable[..., None]:
-    def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-        reader(index, name, output)
-
-    return hook
-
-
-def _input(reader: Reader, index: int, name: str) -> Callable[..., None]:
-    def hook(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-        reader(index, name, inputs[0])
-
-    return hook
+    return read

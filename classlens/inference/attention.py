@@ -17,7 +17,10 @@ from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
+
+from classlens.errors import InputError
+from classlens.inference.guard import Guard, finishing, guarded, recomputed
 
 EVERY = slice(None)
 
@@ -90,8 +93,10 @@ Attend = Callable[[int, Attention], torch.Tensor]
 """Called as attend(block, attention); returns the heads' outputs (n, H, T, d), before the branch's projection."""
 
 
-_patched: ContextVar[tuple[Any, ...]] = ContextVar("patched", default=())
-"""The models whose attention is patched, outermost context first."""
+_patched: ContextVar[tuple[_Interception, ...]] = ContextVar("patched", default=())
+"""Those that are under way, outermost context first."""
+_attending: ContextVar[bool] = ContextVar("attending", default=False)
+"""What is caught was asked for by a context further inside, not by the model."""
 
 
 @contextmanager
@@ -102,20 +107,25 @@ def patch_attention(model: Any, attend: Attend) -> Iterator[None]:
         model: a supported timm model.
         attend: takes the place of the fused attention function. What it calls itself is not caught here, but by the
             contexts around this one.
+
+    Raises:
+        InputError: the attention of a block was not reached exactly once whenever the block ran, see `guard.guarded`.
     """
     modules = [block.attn for block in model.blocks]
-    fused = [module.fused_attn for module in modules]
-    around = _patched.get()
-    token = _patched.set((*around, model))
     with ExitStack() as stack:
-        stack.callback(_patched.reset, token)
         # Where a user switched fused attention off, timm would not call the function that is caught here.
-        stack.callback(_set_fused, modules, fused)
-        _set_fused(modules, [True] * len(modules))
-        interception = _Interception(attend, nested=any(other is model for other in around))
+        switched = [module for module in modules if hasattr(module, "fused_attn")]
+        stack.callback(_set_fused, switched, [module.fused_attn for module in switched])
+        _set_fused(switched, [True] * len(switched))
+        guard = stack.enter_context(guarded(model))
+        around = _patched.get()
+        interception = _Interception(model, attend, guard, [one for one in around if one.model is model])
+        stack.callback(_patched.reset, _patched.set((*around, interception)))
         for block, module in enumerate(modules):
+            guard.expect(block, "the attention", "attn", module)
             stack.callback(module.register_forward_pre_hook(interception.enter(block)).remove)
             stack.callback(module.register_forward_hook(interception.leave, always_call=True).remove)
+        stack.enter_context(finishing(model, guard))
         with interception:
             yield
 
@@ -123,14 +133,22 @@ def patch_attention(model: Any, attend: Attend) -> Iterator[None]:
 class _Interception(TorchFunctionMode):
     """Catches what is called while a block's attention runs, so no other model's, and any number of times."""
 
-    def __init__(self, attend: Attend, *, nested: bool) -> None:
+    def __init__(self, model: Any, attend: Attend, guard: Guard, around: list[_Interception]) -> None:
         super().__init__()
-        self._attend, self._nested = attend, nested
+        self.model, self.guard = model, guard
+        self._attend, self._around = attend, around
         self._block: int | None = None
 
     def enter(self, block: int) -> Callable[..., None]:
         def hook(*_: Any) -> None:
-            self._block = block
+            if recomputed() and not any(mode is self for mode in _get_current_function_mode_stack()):  # type: ignore[no-untyped-call]
+                raise InputError(
+                    f"block {block} is computed again in the backward pass, where its attention cannot be reached; "
+                    f"switch gradient checkpointing off"
+                )
+            running = self.guard.block
+            # Blocks may share a module; and what is checkpointed inside a block runs again without the block.
+            self._block = block if running is None else running
 
         return hook
 
@@ -143,9 +161,45 @@ class _Interception(TorchFunctionMode):
         given = kwargs or {}
         if func is not scaled_dot_product_attention or self._block is None:
             return func(*args, **given)
-        query, key, value = args
-        attention = Attention(query, key, value, given.get("attn_mask"), given.get("scale"), self._nested)
-        return self._attend(self._block, attention)
+        attention = _attention(self._block, bool(self._around), *args, **given)
+        if _attending.get():
+            return self._attend(self._block, attention)
+        for one in (*self._around, self):
+            one.guard.see("the attention")
+        token = _attending.set(True)
+        try:
+            return self._attend(self._block, attention)
+        finally:
+            _attending.reset(token)
+
+
+def _attention(
+    block: int,
+    nested: bool,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Attention:
+    """Return what the arguments of `scaled_dot_product_attention` say.
+
+    Raises:
+        InputError: there is more to it than `Attention` says.
+    """
+    if query.ndim != 4 or query.shape[:3] != value.shape[:3] or key.shape != query.shape or dropout_p or enable_gqa:
+        raise InputError(
+            f"the attention of block {block} is none of (n, heads, tokens, width) among tokens of one image, each head "
+            f"with keys and values of its own and without dropout, so it can be neither read nor changed; take timm's"
+        )
+    if is_causal:
+        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        attn_mask = torch.zeros_like(attn_mask, dtype=query.dtype).masked_fill(~attn_mask, float("-inf"))
+    return Attention(query, key, value, attn_mask, scale, nested)
 
 
 def _set_fused(modules: Sequence[Any], values: Sequence[bool]) -> None:

@@ -1,11 +1,10 @@
-"""Take images through a model a batch at a time, with no gradient of parameters, in batches that fit into memory."""
+"""Take images through a model a batch at a time, in batches that fit into memory."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from typing import Any
+from collections.abc import Callable
+from contextlib import closing
 
 import torch
 
@@ -90,21 +89,3 @@ def over_images(
                         progress.advance(few.stop - few.start)
 
                     batch_size = with_oom_backoff(len(batch), batch_size, one)
-
-
-@contextmanager
-def frozen_eval_mode(model: Any) -> Iterator[None]:
-    """Put a model in evaluation mode and let no gradient reach its parameters; afterwards it is as it was.
-
-    Gradients are only ever wanted of activations; without those of parameters half of the memory suffices.
-    """
-    parameters = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval().requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, flag in parameters:
-            parameter.requires_grad_(flag)
-        for module, mode in modes:
-            module.training = mode

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from classlens.inference.activations import site_module
+from classlens.inference.activations import site_spot
 from classlens.inference.attention import Attend, Attention
+from classlens.inference.guard import watch
 
 
 @contextmanager
@@ -24,19 +25,19 @@ def patch_tokens(model: Any, site: str, block: int, tokens: Sequence[int], value
         block: from 0.
         tokens: their places among all T.
         values: broadcast to (n, tokens, D).
+
+    Raises:
+        InputError: the site was not reached exactly once in a forward pass.
     """
     places = list(tokens)
 
-    def hook(_module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+    def put(_block: int, output: torch.Tensor) -> torch.Tensor:
         patched = output.clone()
         patched[:, places] = values.to(output)
         return patched
 
-    handle = site_module(model.blocks[block], site).register_forward_hook(hook)
-    try:
+    with watch(model, site_spot(site, put, [block])):
         yield
-    finally:
-        handle.remove()
 
 
 def ablate_heads(values: Mapping[tuple[int, int], torch.Tensor]) -> Attend:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
-from classlens.errors import InputError
+from classlens.classes import check_classes
 from classlens.filters import h5py
+from classlens.inference.probe import behaviour
 from classlens.models.canonical import load_model
 from classlens.models.device import autocast, choose_device, device_name
 from classlens.models.inputs import Normalise
@@ -66,10 +67,15 @@ class LoadedModel:
 
 
 def load_network(weights: str, **network: Unpack[Network]) -> LoadedModel:
-    """Load a model from its canonical weights, and set the number of CPU threads."""
+    """Load a model from its canonical weights, set the number of CPU threads, and see what the model does.
+
+    Raises:
+        InputError: what is read of its tokens is not what it reads itself, see `probe.behaviour`.
+    """
     torch.set_num_threads(network["threads"])
     device = choose_device(network.get("device", "auto"))
     model = load_model(weights, network["architecture"], network["options"]).to(device)
+    behaviour(model)
     normalise = Normalise(network["mean"], network["std"], device)
     return LoadedModel(model, network["architecture"], normalise, network["precision"], device)
 
@@ -82,15 +88,3 @@ def read_classes(pixels: str, num_classes: int) -> Array:
     """
     with h5py.File(pixels) as images:
         return check_classes(np.asarray(images["class_index"][:], dtype=np.int64), num_classes)
-
-
-def check_classes(classes: Array, num_classes: int) -> Array:
-    """Return the classes as they came.
-
-    Raises:
-        InputError: one of them is none of the model's.
-    """
-    outside = classes[(classes < 0) | (classes >= num_classes)]
-    if outside.size:
-        raise InputError(f"class {outside[0]} is none of the model's classes 0..{num_classes - 1}; give one of these")
-    return classes

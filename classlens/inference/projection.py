@@ -8,6 +8,8 @@ import torch
 from torch.nn import Identity, LayerNorm
 from torch.nn.functional import linear
 
+from classlens.models.linear import is_plain, linear_map
+
 
 class Projection:
     """p = W LN(x) + bias, with LN = fc_norm(norm(x)) of the model; see docs/method.md, projection.
@@ -18,13 +20,18 @@ class Projection:
         head: of all tokens but the distillation token.
         distilled: the distillation token's, which is token 1; None for most models.
         layer_norm: what stands in front of the heads, where that is a single torch.nn.LayerNorm; else None.
+
+    Raises:
+        InputError: a head is not linear.
     """
 
     def __init__(self, model: Any) -> None:
-        self._norm, self._fc_norm = model.norm, getattr(model, "fc_norm", None)
-        self.head, self.distilled = model.head, getattr(model, "head_dist", None)
+        self._norm, self._fc_norm = getattr(model, "norm", None), getattr(model, "fc_norm", None)
+        distilled = getattr(model, "head_dist", None)
+        self.head = linear_map(model.head, model.embed_dim, "head")
+        self.distilled = None if distilled is None else linear_map(distilled, model.embed_dim, "head_dist")
         norms = [norm for norm in (self._norm, self._fc_norm) if norm is not None and not isinstance(norm, Identity)]
-        self.layer_norm = norms[0] if len(norms) == 1 and isinstance(norms[0], LayerNorm) else None
+        self.layer_norm = norms[0] if len(norms) == 1 and is_plain(norms[0], LayerNorm) else None
 
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
         """Project tokens (n, T, D) onto the classes: float32 logits (n, T, C)."""
@@ -36,5 +43,6 @@ class Projection:
 
     def normed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return what the heads see of tokens, (n, T, D)."""
-        x: torch.Tensor = self._norm(tokens)
-        return x if self._fc_norm is None else self._fc_norm(x)
+        for norm in (self._norm, self._fc_norm):
+            tokens = tokens if norm is None else norm(tokens)
+        return tokens

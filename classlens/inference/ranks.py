@@ -108,17 +108,31 @@ def faults(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> t
     return torch.stack([~finite, flat], dim=-1)
 
 
-def require_sound(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> None:
+def refuse(not_finite: bool, flat: bool, where: str = "") -> None:
+    """Refuse logits that say nothing; see `faults`.
+
+    Args:
+        not_finite, flat: what is wrong.
+        where: for the message, e.g. "attn of block 3".
+
+    Raises:
+        InputError: something is.
+    """
+    start = f"{where}: " if where else ""
+    if not_finite:
+        raise InputError(f"{start}logits are not finite; check the weights, or set extraction.precision to float32")
+    if flat:
+        raise InputError(f"{start}all logits of every token are equal; the model's head is zero or was never trained")
+
+
+def require_sound(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int, where: str = "") -> None:
     """Refuse a site's logits that say nothing; see `faults`.
 
     Raises:
         InputError: logits are not finite or all equal.
     """
     not_finite, flat = faults(largest, smallest, num_classes).tolist()
-    if not_finite:
-        raise InputError("logits are not finite; check the weights, or set extraction.precision to float32")
-    if flat:
-        raise InputError("all logits of every token are equal; the model's head is zero or was never trained")
+    refuse(not_finite, flat, where)
 
 
 def strongest_keys(coefficients: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,8 @@ import torch
 
 from classlens.errors import InputError
 from classlens.inference.attention import EVERY, Attention, patch_attention
+from classlens.inference.guard import piecewise
+from classlens.inference.probe import attention_behaviour, behaviour, made_up, readout
 
 
 class TokenModel:
@@ -21,14 +23,19 @@ class TokenModel:
 
     Args:
         model: a supported timm model in evaluation mode.
+
+    Raises:
+        InputError: its attention cannot be reached, see `probe.attention_behaviour`.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        attention_behaviour(model)
+        facts = behaviour(model)
+        self.model, self.classes = model, facts.classes
         self.prefix: int = model.num_prefix_tokens
         self.patches: int = model.patch_embed.num_patches
         self.pools_class_token: bool = model.global_pool == "token"
-        self._keywords, self._biased = _positions(model)
+        self._keywords, self._biased = _positions(model, made_up(model, facts.channels))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the tokens (n, T, D) that enter the first block.
@@ -48,7 +55,8 @@ class TokenModel:
 
         handle = self.model.blocks[0].register_forward_pre_hook(stop)
         try:
-            self.model.forward_features(images)
+            with piecewise():
+                self.model.forward_features(images)
         except _Embedded as reached:
             return reached.tokens
         finally:
@@ -91,15 +99,13 @@ class TokenModel:
 
     def logits(self, residual: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         """Return the model's output (n, C) for the last residual (n, prefix + K, D), pooling no padding."""
-        normed = self.model.norm(residual)
         if lengths is None or self.pools_class_token:
-            output: torch.Tensor = self.model.forward_head(normed)
-            return output.float()
+            return readout(self.model, residual).float()
         # The model's own pooling, for all images with equally many tokens at once: it knows no padding.
-        result = residual.new_empty(len(residual), self.model.num_classes, dtype=torch.float32)
+        result = residual.new_empty(len(residual), self.classes, dtype=torch.float32)
         for length in sorted(set(lengths.tolist())):
             chosen = lengths == length
-            result[chosen] = self.model.forward_head(normed[chosen, : self.prefix + length]).float()
+            result[chosen] = readout(self.model, residual[chosen, : self.prefix + length]).float()
         return result
 
     def run(
@@ -113,8 +119,9 @@ class TokenModel:
             keywords: what every block of the model is handed besides; None: that of all tokens.
         """
         given = self._keywords if keywords is None else keywords
-        for block, keyword in zip(list(self.model.blocks)[blocks], given[blocks], strict=True):
-            tokens = block(tokens, **keyword)
+        with piecewise():
+            for block, keyword in zip(list(self.model.blocks)[blocks], given[blocks], strict=True):
+                tokens = block(tokens, **keyword)
         return tokens
 
 
@@ -127,10 +134,10 @@ class _Embedded(Exception):
 
 
 @torch.no_grad()
-def _positions(model: Any) -> tuple[list[dict[str, Any]], bool]:
+def _positions(model: Any, image: torch.Tensor) -> tuple[list[dict[str, Any]], bool]:
     """Return what the model hands to each block besides tokens, and whether attention scores get a bias.
 
-    Neither depends on the image, so an empty one tells.
+    Neither depends on the image.
     """
     keywords: list[dict[str, Any]] = []
     biased = []
@@ -142,10 +149,8 @@ def _positions(model: Any) -> tuple[list[dict[str, Any]], bool]:
     def note(_module: Any, _inputs: Any, given: dict[str, Any]) -> None:
         keywords.append(given)
 
-    first = next(model.parameters())
-    empty = torch.zeros(1, 3, *model.patch_embed.img_size, device=first.device)
     with _pre_hooks(model, note), patch_attention(model, attend):
-        model.forward_features(empty)
+        model.forward_features(image)
     return keywords, any(biased)
 
 

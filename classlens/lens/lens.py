@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +15,18 @@ from classlens.errors import InputError
 from classlens.explanations.explain import model_name
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
-from classlens.inference.batches import frozen_eval_mode, with_oom_backoff
+from classlens.inference.batches import with_oom_backoff
 from classlens.inference.interventions import ablate_heads, patch_tokens
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.probe import (
+    AttentionBehaviour,
+    Behaviour,
+    attention_behaviour,
+    behaviour,
+    close,
+    image_parameter,
+    readout,
+)
 from classlens.lens.arguments import (
     Values,
     as_values,
@@ -24,9 +35,11 @@ from classlens.lens.arguments import (
     require_site,
     values_of,
 )
-from classlens.lens.classes import Classes
+from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import require_supported
+from classlens.models.one_output import SCORE
+from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.perturbation.attention import restrict
 from classlens.perturbation.kinds import require_attention_kind
@@ -51,8 +64,14 @@ class Lens:
     the model itself is never changed.
 
     Args:
-        model: a vision transformer of timm that classlens supports, on any device.
-        class_names: of the model's C classes; None: timm's names where the classes are those of ImageNet.
+        model: a vision transformer of timm that classlens supports, on any device. DataParallel, torch.compile,
+            averages (AveragedModel, ModelEma) and PEFT are opened: `lens.model` is what is looked into, with adapters
+            merged into copies of their layers. Heads are any that are linear in evaluation mode.
+        class_names: of the model's C classes: in their order, or a mapping by index (id2label) or by name
+            (class_to_idx). None: those that came with the weights, or timm's where the classes are ImageNet's.
+        one_output: what a model with one output z says. "binary", as ever with a warning where nothing is said: two
+            classes with logits -z/2 and z/2, and `class_names` may be the positive one's alone. "score": a number such
+            as a regression's, for which there are logits, attributions, explanations and interventions, but no ranks.
         batch_size: images per forward pass, at most.
         tuned: the folder `results/{model}/tuned_lens` of a run of this model, or its files in block order. Then views
             read the site residual through the tuned lens: an affine map of the block's output in front of norms and
@@ -67,47 +86,66 @@ class Lens:
     def __init__(
         self,
         model: Any,
-        class_names: Sequence[str] | None = None,
+        class_names: Names | None = None,
         *,
+        one_output: str | None = None,
         batch_size: int = 32,
         tuned: str | Path | Sequence[str | Path] | None = None,
     ) -> None:
-        self._name = model_name(model)
-        require_supported(model, self._name)
-        self.model, self.classes, self._batch_size = model, Classes(model, class_names), batch_size
-        self._depth, self._tokens = len(model.blocks), model.num_prefix_tokens + model.patch_embed.num_patches
+        self._given, self._one_output, self._batch_size, self._tuned = model, one_output, batch_size, tuned
+        self._names = None if class_names is None else in_order(class_names)
         self._active: tuple[Intervention, ...] = ()
-        self._maps = None if tuned is None else read_maps(tuned, self._depth, model.embed_dim, model.num_classes)
+        self._maps_for: tuple[int, int, int] | None = None
+        self._now()
+        if self._has_one_output and one_output is None and len(self._names or ()) != 2:
+            warnings.warn(one_output_warning(), stacklevel=2)
+
+    def _now(self) -> Behaviour:
+        """Open the model as it is now, which may have been changed since the last time, and return what it does."""
+        opened = open_model(self._given, self._one_output)
+        self.model: Any = opened.model
+        self._name, self._has_one_output = model_name(self.model), opened.one_output
+        require_supported(self.model, self._name)
+        facts, self._depth = behaviour(self.model), len(self.model.blocks)
+        self.classes = Classes(self.model, self._names, one_output=opened.one_output and self._one_output != SCORE)
+        shape = (self._depth, facts.width, facts.classes)
+        if self._maps_for != shape:
+            self._maps = None if self._tuned is None else read_maps(self._tuned, *shape)
+            self._maps_for = shape
+        return facts
 
     def __call__(self, images: Picture | Sequence[Picture]) -> View:
         """Look at images.
 
         Args:
-            images: a path, a PIL image or a normalised tensor (3, H, W) or (n, 3, H, W); or several in a list.
+            images: a path, a PIL image, a uint8 array (H, W, 3) or a normalised tensor (channels, H, W) or
+                (n, channels, H, W); or several in a list.
 
         Raises:
             InputError: an image cannot be read or has the wrong shape, or all together need too much memory.
         """
-        model, inputs = self.model, as_inputs(self.model, images)
-        dtype = next(model.parameters()).dtype
-        shape = (self._depth, len(inputs), self._tokens, model.embed_dim)
-        needed = len(SITES) * torch.Size(shape).numel() * dtype.itemsize
+        facts, model = self._now(), self.model
+        inputs = as_inputs(model, images, facts.channels)
+        shape = (self._depth, len(inputs), facts.tokens, facts.width)
+        needed = len(SITES) * torch.Size(shape).numel() * facts.kept_dtype.itemsize
         if needed > KEPT_BYTES:
             raise InputError(
                 f"{len(inputs)} images would keep {needed / 2**30:.1f} GiB of tokens, more than "
                 f"{KEPT_BYTES / 2**30:.0f}; look at fewer at a time, or take the workflow for whole data sets"
             )
-        tokens = {site: torch.empty(shape, dtype=dtype) for site in SITES}
+        # All is written: what is seen of blocks is counted.
+        tokens = {site: torch.empty(shape, dtype=facts.kept_dtype) for site in SITES}
         output = torch.empty(len(inputs), self.classes.count)
 
         def run(batch: torch.Tensor, part: slice) -> None:
             def read(block: int, site: str, values: torch.Tensor) -> None:
                 tokens[site][block, part] = values.cpu()
 
-            with capture_activations(model, read, lambda *_: None):
+            with capture_activations(model, read):
                 output[part] = model(batch).float().cpu()
 
         self._forward(inputs, run)
+        self._require_readout(tokens["residual"][-1, :1], output[:1])
         return View(
             model,
             self.classes,
@@ -119,8 +157,20 @@ class Lens:
             maps=self._maps,
         )
 
+    def _require_readout(self, residual: torch.Tensor, output: torch.Tensor) -> None:
+        """Check that the output still is what norms and head make of the last residual: hooks may come at any time."""
+        with torch.no_grad(), frozen_eval_mode(self.model):
+            found = readout(self.model, residual.to(image_parameter(self.model).device))
+        if not close(found.cpu(), output):
+            raise InputError(
+                "the output is not what the model's norm and forward_head make of the last block's output; if there "
+                "are hooks of yours that change what the model or its head puts out, remove them"
+            )
+
     def heads(self, images: Picture | Sequence[Picture], block: int) -> Array:
         """Return what the heads of a block put out (N, H, T, d), e.g. to average it for `ablate`."""
+        facts = self._now()
+        attention_behaviour(self.model)
         place, found = require_place(block, self._depth, "block"), []
 
         def run(batch: torch.Tensor, _part: slice) -> None:
@@ -136,7 +186,7 @@ class Lens:
                 self.model(batch)
             found.extend(of_batch)
 
-        self._forward(as_inputs(self.model, images), run)
+        self._forward(as_inputs(self.model, images, facts.channels), run)
         heads: Array = torch.cat(found).numpy()
         return heads
 
@@ -158,18 +208,19 @@ class Lens:
         """
         if (heads is None) == (tokens is None):
             raise InputError("ablate takes heads or tokens; for both, nest two contexts")
+        facts = self._now()
         if tokens is not None:
             if block is None:
                 raise InputError("ablate takes tokens behind a block; say which: block=...")
             return self.patch("residual", block, tokens, value)
         if block is not None:
             raise InputError("ablate takes heads as (block, head); leave block out")
-        places = [self._head(one) for one in heads or ()]
+        attention = attention_behaviour(self.model)
+        places = [self._head(one, attention) for one in heads or ()]
         if not places:
             raise InputError("there are no heads; give at least one as (block, head)")
-        attention = self.model.blocks[0].attn
-        width = attention.proj.in_features // attention.num_heads
-        values = as_values(value, (len(places), self._tokens, width), "(n, heads, T, d)")
+        width = attention.head_width[0]
+        values = as_values(value, (len(places), facts.tokens, width), "(n, heads, T, d)")
 
         def intervention(part: slice, images: int) -> AbstractContextManager[None]:
             of_heads = values_of(values, part, images).unbind(1)
@@ -187,9 +238,10 @@ class Lens:
             values: broadcast to (n, tokens, D), e.g. `view.tokens(site, block)[:, tokens]` of other images.
         """
         require_site(site)
+        facts = self._now()
         place = require_place(block, self._depth, "block")
-        places = require_places(tokens, self._tokens, "token")
-        numbers = as_values(values, (len(places), self.model.embed_dim), "(n, tokens, D)")
+        places = require_places(tokens, facts.tokens, "token")
+        numbers = as_values(values, (len(places), facts.width), "(n, tokens, D)")
 
         def intervention(part: slice, images: int) -> AbstractContextManager[None]:
             return patch_tokens(self.model, site, place, places, values_of(numbers, part, images))
@@ -201,7 +253,9 @@ class Lens:
 
         See docs/method.md, perturbations.
         """
+        self._now()
         require_attention_kind(kind, self._name, has_class_token=self.model.cls_token is not None)
+        attention_behaviour(self.model)
         attend = restrict(kind, self.model.num_prefix_tokens)
         return self._with(lambda _part, _images: patch_attention(self.model, attend))
 
@@ -216,21 +270,21 @@ class Lens:
 
     def _forward(self, inputs: torch.Tensor, run: Callable[[torch.Tensor, slice], None]) -> None:
         """Call run(batch, part) on all images in order, under the interventions."""
-        first = next(self.model.parameters())
+        like = image_parameter(self.model)
 
         def one(part: slice) -> None:
             with ExitStack() as stack:
                 for intervention in self._active:
                     stack.enter_context(intervention(part, len(inputs)))
-                run(inputs[part].to(first.device, first.dtype), part)
+                run(inputs[part].to(like), part)
 
         with torch.no_grad(), frozen_eval_mode(self.model):
             with_oom_backoff(len(inputs), self._batch_size, one)
 
-    def _head(self, place: Any) -> tuple[int, int]:
+    def _head(self, place: Any, attention: AttentionBehaviour) -> tuple[int, int]:
         try:
             block, head = place
         except (TypeError, ValueError):
             raise InputError(f"head {place!r} is not (block, head); give pairs, e.g. heads=[(9, 3)]") from None
         block = require_place(block, self._depth, "block")
-        return block, require_place(head, self.model.blocks[block].attn.num_heads, "head")
+        return block, require_place(head, attention.heads[block], "head")

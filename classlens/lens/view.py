@@ -16,17 +16,20 @@ from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, explain_inputs
 from classlens.groups import token_groups
 from classlens.inference.batches import with_oom_backoff
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
-from classlens.inference.ranks import faults, summarise
+from classlens.inference.ranks import require_sound, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.models.pictures import photos
+from classlens.terms import TOP
 from classlens.tuned_lens.maps import Maps
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Chosen = Class | Sequence[Class] | Array | None
+Chosen = Class | Sequence[Class] | Array | torch.Tensor | None
 """A class, or one per image, by index or name; None: what the model takes each image for."""
 
 
@@ -58,7 +61,8 @@ class View:
         self.output: Array = output.numpy()
         self._model, self._classes, self._inputs, self._tokens = model, classes, inputs, tokens
         self._batch_size, self._perturbed, self._maps = batch_size, perturbed, maps
-        self._depth, self._project = len(model.blocks), Projection(model)
+        self._depth, self._project, self._state = len(tokens["residual"]), Projection(model), state(model)
+        self._dtype = image_parameter(model).dtype
 
     def __len__(self) -> int:
         """Return N."""
@@ -74,6 +78,7 @@ class View:
 
     def rank(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
         """Return how many classes have a larger logit than the class of interest: (N, T), or (B, N, T)."""
+        self._require_classes("ranks")
         return self._summary(site, class_index, block)["rank"]
 
     def logit(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
@@ -82,20 +87,24 @@ class View:
 
     def identifiability(self, site: str = "residual", class_index: Chosen = None, block: int | None = None) -> Array:
         """Return 1 - rank / C: (N, T), or (B, N, T)."""
+        self._require_classes("identifiability")
         return 1 - self.rank(site, class_index, block) / self._classes.count
 
-    def top(self, k: int = 5, site: str = "residual", block: int | None = None) -> Array:
-        """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k)."""
-        self._require_k(k)
+    def top(self, k: int | None = None, site: str = "residual", block: int | None = None) -> Array:
+        """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k).
+
+        None: five, or all where there are fewer.
+        """
+        k = self._require_k(k)
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
 
     def names(self, indices: Array) -> Array:
         """Return the names of classes, e.g. of `top()`, in the shape of their indices."""
         return self._classes.names(indices)
 
-    def predictions(self, k: int = 5) -> Array:
-        """Return the k classes that the model itself takes each image for, strongest first (N, k)."""
-        self._require_k(k)
+    def predictions(self, k: int | None = None) -> Array:
+        """Return the k classes that the model itself takes each image for, strongest first (N, k); as `top`."""
+        k = self._require_k(k)
         best: Array = torch.from_numpy(self.output).topk(k, dim=-1).indices.numpy()
         return best
 
@@ -109,6 +118,7 @@ class View:
 
         Columns: image, block, token, group (`cls`, `prefix`, `image`), class_index, rank, logit, identifiability.
         """
+        self._require_classes("ranks")
         summary = {name: values.swapaxes(0, 1) for name, values in self._summary(site, class_index, None).items()}
         images, blocks, tokens = summary["rank"].shape
         groups = token_groups(tokens, self._model.num_prefix_tokens, has_class_token=self._model.cls_token is not None)
@@ -145,7 +155,13 @@ class View:
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
         found = explain_inputs(
-            self._model, self._inputs[chosen], classes[chosen], method, seed=seed, batch_size=self._batch_size
+            self._model,
+            self._inputs[chosen],
+            classes[chosen],
+            method,
+            seed=seed,
+            first=first or 0,
+            batch_size=self._batch_size,
         )
         return found if first is None else found[0]
 
@@ -182,6 +198,7 @@ class View:
         """
         from classlens.lens.plots import draw_blocks, spread
 
+        self._require_classes("identifiability")
         index = int(self._indices(class_index)[require_place(image, len(self), "image")])
         if blocks is not None and not len(blocks):
             raise InputError("there are no blocks; give at least one")
@@ -199,21 +216,21 @@ class View:
         )
 
     def plot_token(
-        self, token: int, image: int = 0, k: int = 5, site: str = "residual", show: str = "probability"
+        self, token: int, image: int = 0, k: int | None = None, site: str = "residual", show: str = "probability"
     ) -> Figure:
         """Draw over depth the k classes that are strongest at a token at the last block.
 
         Args:
             token: its place among all T; 0 is [CLS] where there is one.
             image, site: as in other methods.
-            k: number of classes.
+            k: number of classes; None: five, or all where there are fewer.
             show: probability (the softmax of the token's logits) or logit.
         """
         from classlens.lens.plots import draw_token
 
         if show not in ("probability", "logit"):
             raise InputError(f"there is no {show!r} to show; take probability or logit")
-        self._require_k(k)
+        k = 1 if show == "logit" and self._is_score else self._require_k(k)
         logits = torch.from_numpy(self.token_logits(token, image, site))
         values = (logits.softmax(-1) if show == "probability" else logits).numpy()
         place = require_place(token, self._tokens["residual"].shape[2], "token")
@@ -252,15 +269,51 @@ class View:
         )
 
     def _indices(self, chosen: Chosen) -> Array:
+        if chosen is None and self._is_score:
+            chosen = 0
         return self.predictions(1)[:, 0] if chosen is None else self._classes.indices(chosen, len(self))
+
+    @property
+    def _is_score(self) -> bool:
+        return self._classes.count == 1
+
+    def _require_classes(self, what: str) -> None:
+        if self._is_score:
+            raise InputError(
+                f"a score has no {what}, which compare classes; take logit, token_logits, attribution or explain, or "
+                f"Lens(model, one_output='binary') where the one output tells two classes apart"
+            )
 
     def _require_intact(self, what: str, advice: str) -> None:
         if self._perturbed:
             raise InputError(f"{what} are of the model itself; {advice} a view that was taken outside interventions")
+        self._require_unchanged(whole=True)
 
-    def _require_k(self, k: int) -> None:
+    def _require_unchanged(self, *, whole: bool = False) -> None:
+        """Check that norms and head, or the whole model, are those that the view was taken of.
+
+        Where the model lies and its type may be others.
+        """
+        if self._state == (now := state(self._model)):
+            return
+        like, output = image_parameter(self._model), torch.from_numpy(self.output[:1])
+        with torch.no_grad(), frozen_eval_mode(self._model):
+            found = [readout(self._model, self._tokens["residual"][-1, :1].to(like))]
+            if whole:
+                found.append(self._model(self._inputs[:1].to(like)))
+        if not all(close(one.cpu(), output) for one in found):
+            raise InputError("the model was changed after it looked at these images; let the lens look at them again")
+        self._project = Projection(self._model)
+        if whole:
+            self._state = now
+
+    def _require_k(self, k: int | None) -> int:
+        self._require_classes("strongest classes")
+        if k is None:
+            return min(TOP, self._classes.count)
         if not 1 <= k <= self._classes.count:
             raise InputError(f"k is {k}, but the model has {self._classes.count} classes; take 1 to as many")
+        return k
 
     def _summary(self, site: str, class_index: Chosen, block: int | None) -> dict[str, Array]:
         classes = torch.from_numpy(self._indices(class_index))
@@ -276,25 +329,24 @@ class View:
     ) -> dict[str, Array]:
         """Return what becomes of a site's logits (n, T, C), a batch at a time, for all images of a block or of all."""
         require_site(site)
-        if block is None:
-            blocks = [self._reduced(site, each, reduce) for each in range(self._depth)]
-            return {name: np.stack([of_block[name] for of_block in blocks]) for name in blocks[0]}
-        place = require_place(block, self._depth, "block")
+        self._require_unchanged()
+        if block is not None:
+            return self._of_block(site, require_place(block, self._depth, "block"), reduce)
+        blocks = [self._of_block(site, each, reduce) for each in range(self._depth)]
+        return {name: np.stack([of_block[name] for of_block in blocks]) for name in blocks[0]}
+
+    def _of_block(
+        self, site: str, place: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+    ) -> dict[str, Array]:
         kept: dict[str, list[Array]] = {}
 
         def run(part: slice) -> None:
-            tokens = self._tokens[site][place, part].to(next(self._model.parameters()).device)
+            like, tokens = image_parameter(self._model), self._tokens[site][place, part]
+            tokens = tokens.to(like.device, tokens.dtype if like.dtype == self._dtype else like.dtype)
             if self._maps is not None and site == "residual":
                 tokens = self._maps(place, tokens)
             logits = self._project(tokens)
-            wrong = faults(logits.amax(-1), logits.amin(-1), logits.shape[-1]).tolist()
-            if wrong[0]:
-                raise InputError(f"{site} of block {place}: logits are not finite; check the model's weights")
-            if wrong[1]:
-                raise InputError(
-                    f"{site} of block {place}: all logits of every token are equal; the model's head is zero or was "
-                    f"never trained"
-                )
+            require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1], f"{site} of block {place}")
             for name, values in reduce(logits, part).items():
                 kept.setdefault(name, []).append(values.cpu().numpy())
 

@@ -47,13 +47,18 @@ def block_memories(
         classes = model["class_index"][:]
         drawn = random_classes(len(classes), int(file.attrs["num_classes"]), seed)
         keys, top = file[f"keys/{branch}"], file[f"{branch}/top5"]
-        columns = {name: Column(keys.shape[1:2], np.bool_, text) for name, text in TEXTS.items()}
+        columns = agreement_columns(keys.shape[1])
         facts = {**file.attrs, "branch": branch, "memories": len(projected["head"].top_classes)}
         with RowWriter(memories, len(classes), columns, facts) as writer:
             for part in batches(len(classes), 8 * CHUNK_ROWS):
                 writer.append(compare(keys[part], top[part, :, 0], classes[part], drawn[part], projected))
     with h5py.File(memories, "r+") as file:
         describe(file.create_dataset("class_value", data=projected["head"].class_value), *DESCRIPTIONS["class_value"])
+
+
+def agreement_columns(tokens: int) -> dict[str, Column]:
+    """Return the data sets with a row per image of a file of `block_memories`."""
+    return {name: Column((tokens,), np.bool_, text) for name, text in TEXTS.items()}
 
 
 def random_classes(images: int, num_classes: int, seed: int) -> Array:

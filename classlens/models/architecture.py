@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from classlens.cache import CACHE
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.models.foreign import folder
+from classlens.models.imagenet import IMAGENET_CLASSES
+from classlens.models.saved import config_file, is_saved
 from classlens.shipped import ARCHITECTURES, PACKAGE
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "saved.py")
+"""Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
 
@@ -43,8 +48,23 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     return options
 
 
+def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
+    """Return the architecture and options that jobs build a model from, those of a saved model in its place.
+
+    Args:
+        config: with the facts about architectures.
+    """
+    name, options = config.architecture(model).get("built_as") or (
+        config.models[model]["architecture"],
+        model_options(config, model),
+    )
+    return name, options
+
+
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
+
+    A model with one output counts as one with two classes, as its canonical weights have it.
 
     What neither comes with the project nor lies in the working directory is found in one subprocess, because importing
     timm takes seconds.
@@ -54,8 +74,8 @@ def with_architectures(config: Config) -> Config:
             not fit it.
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
-    maker = [*(digest_file(HERE / name) for name in ("describe.py", "build.py")), _version("timm"), _version("torch")]
-    files = {name: FOLDER / f"{digest_json([*request, maker])}.json" for name, request in requests.items()}
+    maker = [*(digest_file(HERE / name) for name in MAKERS), _version("timm"), _version("torch")]
+    files = {name: FOLDER / f"{digest_json(_identity(request, maker))}.json" for name, request in requests.items()}
     shipped = _shipped()
     known = {
         file: facts
@@ -70,14 +90,31 @@ def with_architectures(config: Config) -> Config:
             culprit = next(name for name, other in files.items() if other == file)
             problems.append(f"config: models.{culprit}: {found['error']}")
         else:
-            write_atomically(file, json.dumps(found))
+            if not is_saved(missing[file][0]) or config_file(missing[file][0]):
+                write_atomically(file, json.dumps(found))
             known[file] = found
-    architectures = {name: known[file] for name, file in files.items() if file in known}
+    architectures: dict[str, Any] = {
+        name: {
+            **known[file],
+            "num_classes": max(2, known[file]["num_classes"]),
+            "one_output": known[file]["num_classes"] == 1,
+        }
+        for name, file in files.items()
+        if file in known
+    }
     complete = replace(config, architectures=architectures)
     problems += [problem for name in architectures for problem in _misfits(complete, name)]
     if problems:
         raise InputError("\n".join(problems))
     return complete
+
+
+def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
+    """Return what facts follow from: of a saved model also the content of its description."""
+    if not is_saved(request[0]):
+        return [*request, maker]
+    file = config_file(request[0])
+    return [*request, maker, None if file is None else digest_file(file)]
 
 
 def _version(distribution: str) -> str | None:
@@ -99,7 +136,9 @@ def _kept(file: Path) -> Any:
         facts = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "transform"} else None
+    return (
+        facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform", "lacks"} else None
+    )
 
 
 def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
@@ -139,6 +178,17 @@ def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
     entry, facts = config.models[model], config.architecture(model)
     found: list[str] = []
+    if config.class_indices(entry["dataset"]):
+        own = config.trained(model) and "num_classes" not in entry["options"]
+        if own or facts["num_classes"] not in (0, IMAGENET_CLASSES):
+            found.append(
+                f"config: models.{model}: datasets.{entry['dataset']} has ImageNet's class indices, since other models "
+                f"that look at it know its 1,000 classes, but {model} has classes of its own; give it a data set of "
+                f"its own (with the same root), or list the order of classes in classes.txt"
+            )
+    if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
+        weights = Path(entry["weights"])
+        found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
     size, expected = config.transform(model)["size"], facts["image_size"]
     if size != expected:
         found.append(

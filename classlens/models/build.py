@@ -14,6 +14,7 @@ from timm.models.vision_transformer import Block, ResPostBlock, VisionTransforme
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
+from classlens.models.linear import linear_map
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -28,7 +29,7 @@ def build(
     """Build a model in evaluation mode.
 
     Args:
-        architecture: a name that timm knows.
+        architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
         options: further keyword arguments of `timm.create_model`.
         pretrained: take timm's published weights.
         device: where its parameters are made ("meta" makes none).
@@ -38,7 +39,8 @@ def build(
             one whose residual stream can be read.
     """
     base = architecture.split(".")[0]
-    if not timm.is_model(base):
+    elsewhere = any(sign in architecture for sign in ":/\\")
+    if not elsewhere and not timm.is_model(base):
         close = difflib.get_close_matches(base, timm.list_models(), 3)
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
@@ -46,7 +48,7 @@ def build(
     with torch.device(device or "cpu"):
         try:
             model = timm.create_model(architecture, pretrained=pretrained, **_tuples(options))
-        except (TypeError, ValueError, AssertionError, RuntimeError, OSError) as error:
+        except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     require_supported(model, architecture)
     return model.eval()
@@ -76,8 +78,13 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
     if getattr(model, "attn_pool", None) is not None:
         raise refuse("it pools by attention, so its head reads no single token")
-    if not isinstance(model.head, torch.nn.Linear):
-        raise refuse("it has no linear classification head (give one by the key head, or set options.num_classes)")
+    head = getattr(model, "head", None)
+    has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
+    if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
+        raise refuse(
+            "it has no linear classification head (in a config give one by head or options.num_classes, in Python as "
+            "model.head)"
+        )
     for block in model.blocks:
         if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")
@@ -85,6 +92,11 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
             raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")
         if not hasattr(block.attn, "proj") or "Diff" in type(block.attn).__name__:
             raise refuse(f"its attention is {type(block.attn).__name__}")
+
+
+def _is_identity(weight: torch.Tensor) -> bool:
+    square = weight.shape[0] == weight.shape[1] and not weight.is_meta
+    return square and torch.equal(weight, torch.eye(len(weight)).to(weight))
 
 
 def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,9 +15,15 @@ from threading import Thread
 from typing import Any
 
 from timm.data.config import resolve_model_data_config
+from timm.models import parse_model_name
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.inputs import channels_of
+from classlens.models.needs import lacks
+from classlens.models.one_output import as_two_classes
+from classlens.models.patch import pixels_of_token
+from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 
 RESIZES = {"center": "shortest", "squash": "squash"}
 
@@ -27,21 +33,39 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
-        two heads), grid (rows and columns of image tokens), image_size (pixels), class_token_pooling, and timm's own
-        transform.
+        two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
+        (pixels), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts as two
+        classes), and timm's own transform. Of a saved model (`classlens.models.saved`) also: built_as (architecture and
+        options that build the same without it), and class_names where it brings such.
 
     Raises:
         InputError: the model is unknown or not supported.
     """
+    if ":" in architecture:
+        _require_saved(architecture)
     model: Any = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
-    image_size = model.patch_embed.img_size
+    image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
+    embedding = model.patch_embed
+    if (not embedding.strict_img_size or embedding.dynamic_img_pad) and any(
+        s % p for s, p in zip(image_size, patch, strict=True)
+    ):
+        raise InputError(
+            f"architecture {architecture!r}: inputs of {image_size} pixels are padded to patches of {patch} by "
+            f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
+        )
     if image_size[0] != image_size[1]:
         raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
+    channels = channels_of(model)
+    if channels != 3:
+        raise InputError(
+            f"architecture {architecture!r} takes images of {channels} channels, but those of data sets have three; "
+            f"leave options.in_chans out, or look at this model with classlens.Lens"
+        )
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
         raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")
-    return {
+    facts = {
         "depth": len(model.blocks),
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
@@ -51,7 +75,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "has_class_token": model.cls_token is not None,
         "distilled": getattr(model, "head_dist", None) is not None,
         "class_token_pooling": model.global_pool == "token",
+        "lacks": lacks(as_two_classes(model)),
         "grid": [rows, columns],
+        "patch": list(patch),
         "image_size": image_size[0],
         "transform": {
             "size": image_size[0],
@@ -62,6 +88,41 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "std": list(data["std"]),
         },
     }
+    return {**facts, **_of_saved(model, architecture, options)} if is_saved(architecture) else facts
+
+
+def _require_saved(architecture: str) -> None:
+    """Check that timm can take the name as that of a saved model, and fetch its description from a hub."""
+    try:
+        parse_model_name(architecture)
+        file = config_file(architecture, fetch=True)
+    except Exception as error:  # of the network, of the hub's client, or timm's advice how to write the name
+        raise InputError(f"architecture {architecture!r}: {str(error).splitlines()[0]}") from error
+    if told := not_saved_by_timm(architecture, file):
+        raise InputError(f"architecture {architecture!r}: {told}")
+
+
+def _of_saved(model: Any, architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    file = config_file(architecture)
+    assert file is not None
+    described = json.loads(file.read_text())
+    sizes = {
+        "num_classes": model.num_classes,
+        "global_pool": model.global_pool,
+        "in_chans": model.patch_embed.proj.in_channels,
+        "img_size": list(model.patch_embed.img_size),
+    }
+    name, built = described["architecture"], {**sizes, **described.get("model_args", {}), **options}
+    same: Any = build(name, built, device="meta")
+    shapes = [[(key, tensor.shape) for key, tensor in one.state_dict().items()] for one in (model, same)]
+    if shapes[0] != shapes[1] or model.global_pool != same.global_pool:
+        raise InputError(
+            f"architecture {architecture!r}: {name} with {built} is another model; write these as architecture and "
+            f"options, with weights: the checkpoint"
+        )
+    names = model.pretrained_cfg.get("label_names")
+    listed = isinstance(names, list | tuple) and len(names) == model.num_classes
+    return {"built_as": [name, built], "class_names": list(map(str, names)) if listed else None}
 
 
 def _end_with(parent: int) -> None:

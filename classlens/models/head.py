@@ -1,12 +1,14 @@
 """A user's own classification head, for models that have none or the wrong one.
 
 A head file holds `weight` (C, D), an optional `bias` (C) and optional class names: .npz (array `class_names`) or
-.safetensors (metadata `class_names`, a JSON list). Its shape is read without torch and without its numbers.
+.safetensors (metadata `class_names`, a JSON list). Its shape is read without torch and without its numbers. A head of
+one row w is that of a binary classifier, and is read as two classes with the rows -w/2 and w/2.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from classlens.errors import InputError
 SUFFIXES = (".npz", ".safetensors")
 PLAUSIBLE, GROWTH = 64_000_000, 20
 """Bytes that arrays may claim, and how many times more than their file's; weights hardly compress, zeros 1000 times."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def save_head(
 
 
 def read_head(path: Path | str) -> Head:
-    """Read a head file.
+    """Read a head file; one row is read as two classes, see above.
 
     Raises:
         InputError: it is missing, is no head file, or its parts do not belong together.
@@ -76,11 +80,14 @@ def read_head(path: Path | str) -> Head:
     _check(path, arrays, names)
     weight = arrays["weight"].astype(np.float32)
     bias = arrays.get("bias", np.zeros(len(weight))).astype(np.float32)
+    if len(weight) == 1:
+        log.info("%s: its one row is read as two classes, the negative one first", path)
+        weight, bias = (np.concatenate([-values, values]) / np.float32(2) for values in (weight, bias))
     return Head(weight, bias, None if names is None else tuple(names))
 
 
 def head_shape(path: Path | str) -> tuple[int, int]:
-    """Return C and D of a head file.
+    """Return C and D of a head file; C is 2 where it has one row.
 
     Raises:
         InputError: as `read_head`.
@@ -88,7 +95,7 @@ def head_shape(path: Path | str) -> tuple[int, int]:
     weight = _read(path, ("weight",))[0].get("weight")
     _check(path, {} if weight is None else {"weight": weight}, None)
     assert weight is not None
-    return weight.shape[0], weight.shape[1]
+    return max(2, weight.shape[0]), weight.shape[1]
 
 
 def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list[str] | None]:
@@ -152,8 +159,10 @@ def _check(path: Path | str, arrays: dict[str, Any], names: Sequence[str] | None
     bias = arrays.get("bias")
     if bias is not None and bias.shape != weight.shape[:1]:
         raise InputError(f"{path}: `bias` is {bias.shape} and should be {weight.shape[:1]}")
-    if names is not None and len(names) != len(weight):
-        raise InputError(f"{path}: there are {len(names)} class names for {len(weight)} classes")
+    classes = max(2, len(weight))
+    if names is not None and len(names) != classes:
+        negative = ", the negative one first, as one row is read as two classes" if len(weight) == 1 else ""
+        raise InputError(f"{path}: there are {len(names)} class names for {classes} classes{negative}")
     for name, array in arrays.items():
         if array.dtype.kind not in "fiu":
             raise InputError(f"{path}: `{name}` holds {array.dtype}, no numbers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,12 @@ class Normalise:
         """Normalise a batch on the device; see `to_device`."""
         images = to_device(pixels, self._device).permute(0, 3, 1, 2)
         return (images.float() / 255 - self._mean) / self._std
+
+
+def channels_of(model: Any) -> int:
+    """Return how many channels a model's images have: those that its first convolution takes, three without one."""
+    convolutions = (one.in_channels for one in model.patch_embed.modules() if isinstance(one, torch.nn.Conv2d))
+    return next(convolutions, 3)
 
 
 def to_device(values: Array | torch.Tensor, device: torch.device) -> torch.Tensor:

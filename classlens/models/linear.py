@@ -31,6 +31,17 @@ class LinearMap:
     bias: torch.Tensor | None
 
 
+def is_plain(module: Any, kind: type[nn.Module]) -> bool:
+    """Tell whether a module computes what a class of torch does, so that its tensors say all of it."""
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return isinstance(module, kind) and type(module).forward is kind.forward and not hooked and not replaced(module)
+
+
+def replaced(module: nn.Module) -> bool:
+    """Tell whether somebody put another function in place of a module's `forward`."""
+    return "forward" in module.__dict__
+
+
 @torch.no_grad()
 def linear_map(module: Any, width: int, name: str) -> LinearMap:
     """Return the map that a layer computes in evaluation mode.
@@ -44,8 +55,7 @@ def linear_map(module: Any, width: int, name: str) -> LinearMap:
     Raises:
         InputError: it is not linear.
     """
-    hooked = module._forward_hooks or module._forward_pre_hooks
-    if type(module).forward is nn.Linear.forward and "forward" not in vars(module) and not hooked:
+    if is_plain(module, nn.Linear):
         return LinearMap(module.weight, module.bias)
     like = next(module.parameters(), torch.zeros(1))
     dtype = like.dtype if like.dtype.is_floating_point else torch.float32
@@ -62,5 +72,8 @@ def linear_map(module: Any, width: int, name: str) -> LinearMap:
     expected = (probe.float() @ weight.float().T)[0] + constant.float()
     tolerance = max(TOLERANCE, 8 * torch.finfo(dtype).eps) * float(outputs.abs().max())
     if not float((expected - seen.float()).abs().max()) <= tolerance:
-        raise InputError(f"{name} is a {type(module).__name__} that is not linear, so its weight cannot be read")
+        raise InputError(
+            f"{name} is a {type(module).__name__} that is not linear (a hook or another forward counts, too), so its "
+            f"weight cannot be read; take a linear layer"
+        )
     return LinearMap(weight, constant if bool(constant.any()) else None)

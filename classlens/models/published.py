@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlparse
 
@@ -12,6 +13,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 
 from classlens.models.build import build
+from classlens.models.saved import is_saved
 
 HUB = "https://huggingface.co"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -31,7 +33,8 @@ def published_weights(architecture: str, options: Mapping[str, Any]) -> str:
     """
     model: Any = build(architecture, options, device="meta")
     size = BYTES_PER_NUMBER * sum(parameter.numel() for parameter in model.parameters())
-    published: Any = get_pretrained_cfg(architecture)
+    known = get_pretrained_cfg(architecture) if not is_saved(architecture) else None
+    published: Any = known or SimpleNamespace(**{"hf_hub_filename": None, "url": None, **model.pretrained_cfg})
     hub = str(published.hf_hub_id or "").partition("@")[0]
     where = f"{HUB}/{hub}" if hub else str(published.url or "nowhere")
     place = _cached(hub, published)

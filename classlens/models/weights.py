@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
+from classlens.models.checkpoint import read_tables
+from classlens.models.foreign import SAVE, kind_of, of_names
+from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
 from classlens.models.head import read_head, require_plausible
-
-WRAPPERS = ("state_dict", "model")
-PREFIXES = ("module.", "model.")
+from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
+from classlens.models.one_output import as_two_classes
+from classlens.models.remedy import Recipe, remedy
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ def write_weights(
     options: Mapping[str, Any],
     origin: str,
     seed: int | None = None,
-) -> None:
+    key: str | None = None,
+) -> dict[str, Any] | None:
     """Bring a model's weights into canonical form: see `assemble` and `save_weights`.
 
     Args:
@@ -42,15 +44,37 @@ def write_weights(
         head: the user's own head, or nothing.
         weights: the file to write.
         seed: of fresh weights.
+
+    Returns:
+        provenance: what was taken of the file.
     """
     checkpoint, own_head = (Path(files[0]) if files else None for files in (source, head))
-    model = assemble(
-        checkpoint, architecture=architecture, options=options, origin=origin, seed=seed or 0, head=own_head
+    model, taken = _assembled(
+        checkpoint, architecture=architecture, options=options, origin=origin, seed=seed or 0, head=own_head, key=key
     )
     save_weights(model, weights, described_as=str(checkpoint or f"{origin} weights"))
+    return {"taken": taken.note()} if taken else None
 
 
-def assemble(
+def assemble(source: Path | None, **given: Any) -> torch.nn.Module:
+    """Build a model with its weights; one output becomes two classes, see `classlens.models.one_output`.
+
+    Args:
+        source: the user's file, for origin "file".
+        given:
+            architecture, options: what the weights belong to.
+            origin: "file", "random", "pretrained", or timm's name of a model on a hub that brings its weights.
+            seed: seeds fresh weights; 0 where it is missing.
+            head: the user's own head, see `classlens.models.head`; takes the place of the model's.
+            key: of the table or prefix to take, see `classlens.models.match.find`.
+
+    Raises:
+        InputError: a file cannot be read or does not fit.
+    """
+    return _assembled(source, **given)[0]
+
+
+def _assembled(
     source: Path | None,
     *,
     architecture: str,
@@ -58,66 +82,117 @@ def assemble(
     origin: str,
     seed: int = 0,
     head: Path | None = None,
-) -> torch.nn.Module:
-    """Build a model with its weights.
-
-    Args:
-        source: the user's file, for origin "file".
-        architecture, options: what the weights belong to.
-        origin: "file", "random" or "pretrained".
-        seed: seeds fresh weights.
-        head: the user's own head, see `classlens.models.head`; takes the place of the model's.
-
-    Raises:
-        InputError: a file cannot be read or does not fit.
-    """
+    key: str | None = None,
+) -> tuple[torch.nn.Module, Taken | None]:
     torch.manual_seed(seed)
-    model = build(architecture, options, pretrained=origin == "pretrained")
+    hub = ":" in origin
+    model = build(origin if hub else architecture, options, pretrained=hub or origin == "pretrained")
+    taken = None
     if origin == "file":
         assert source is not None
-        fill_from_file(model, source, with_head=head is None)
+        taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
     if head is not None:
         _set_head(model, head)
-    return model
+    return as_two_classes(model), taken
 
 
-def fill_from_file(model: torch.nn.Module, source: Path, *, with_head: bool = True) -> None:
-    """Load a user's checkpoint (.safetensors, .pt, .pth or .npz) into a model.
+def look_at_file(
+    source: Path, *, architecture: str, options: Mapping[str, Any], head: Path | None = None, key: str | None = None
+) -> Taken | None:
+    """Tell what would be taken of a checkpoint, by names and shapes alone where its format allows that.
 
-    Tensors that the model does not have are left out and named in the log. A checkpoint with other names or another
-    input size than the model's is adapted by timm's own rules for the model (position embeddings are resampled).
+    Raises:
+        InputError: as `fill_from_file`, but for values.
+    """
+    archive = kind_of(source) == "npz"
+    model = build(architecture, options, device="cpu" if archive else "meta")
+    if archive:
+        return fill_from_file(model, source, with_head=head is None)
+    return _take(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
+
+
+def fill_from_file(
+    model: torch.nn.Module,
+    source: Path,
+    *,
+    with_head: bool = True,
+    key: str | None = None,
+    recipe: Recipe | None = None,
+) -> Taken | None:
+    """Load a user's checkpoint (.safetensors, what torch.save writes, or JAX's .npz) into a model.
+
+    The tensors are found under whatever prefix they stand, see `classlens.models.match.find`. A checkpoint with other
+    names or another input size than the model's is adapted by timm's own rules for the model (position embeddings are
+    resampled). Tensors that the model does not have are refused, unless they are known to change nothing
+    (`classlens.models.harmless`) or lie elsewhere in the file; these are named in the log.
 
     Args:
         model: to be filled.
         source: the file.
         with_head: the head must be there, too.
+        key: of the table or prefix to take.
+        recipe: what the model was built from, so that a refusal can name options.
+
+    Returns:
+        what was taken; None of an .npz file, of which everything is.
 
     Raises:
-        InputError: the file cannot be read, tensors are missing, or their shapes differ.
+        InputError: the file cannot be read, tensors are missing or too many, or their shapes differ.
     """
-    if source.suffix == ".npz":
-        _load_npz(model, source)
-        return
-    given = _unwrap(_read(source), source)
-    expected = {name: tensor for name, tensor in model.state_dict().items() if with_head or not _of_head(name)}
-    if not _fits(given, expected):
-        given = _adapted(given, model, source)
-    missing = [name for name in expected if name not in given]
-    if missing:
-        raise InputError(
-            f"{source} does not fit the model: {some(missing)} are missing; check architecture and options"
-        )
-    misfits = [
-        f"{name} is {tuple(given[name].shape)} and should be {tuple(tensor.shape)}"
+    if kind_of(source) == "npz":
+        _load_npz(model, source, with_head=with_head)
+        return None
+    taken = _take(model, source, with_head=with_head, key=key, recipe=recipe)
+    log.info("%s: %s", source, taken)
+    try:
+        model.load_state_dict(taken.chosen.tensors, strict=with_head)
+    except (RuntimeError, NotImplementedError) as error:
+        raise InputError(f"{source} cannot be read as a checkpoint: {error}") from error
+    return taken
+
+
+def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | None, recipe: Recipe | None) -> Taken:
+    """Return what is taken of a checkpoint; only names, shapes and what has to be adapted are looked at."""
+    tables = read_tables(source)
+    chosen, others = find(tables, model, source, with_head=with_head, key=key)
+    misfits = compare(chosen.tensors, model, with_head=with_head)
+    extra = {name: chosen.tensors[name] for name in misfits.extra}
+    extra |= {name: chosen.given[name] for name in chosen.given if DROPPED_BY_TIMM.fullmatch(name)}
+    extra = {name: tensor for name, tensor in extra.items() if with_head or not of_head(name)}
+    expected = expected_tensors(model, with_head=with_head)
+    copies = dict.fromkeys(further_copies(chosen.given, expected), "another copy of the model")
+    extra = {name: tensor for name, tensor in extra.items() if name not in copies}
+    left_out, misfits.extra = sorted_out(extra, model, with_head=with_head)
+    left_out |= copies
+    if misfits.count:
+        foreign = of_names(source, {name for table in tables for name in table.tensors})
+        if foreign and len(misfits.missing) > len(expected) / 2:
+            raise InputError(foreign)
+        if len(misfits.missing) == len(expected):
+            there = [name for table in tables for name in table.tensors]
+            raise InputError(f"{source} holds no tensors under timm's names, only {some(there)}; {SAVE}")
+        advice = remedy(misfits, chosen.given, model, recipe, with_head=with_head)
+        if foreign and not advice.startswith("set "):
+            raise InputError(foreign)
+        where = f" under `{chosen.key}`" if chosen.key else ""
+        reasons = [
+            *([f"{some(misfits.missing)} are missing"] if misfits.missing else []),
+            *([some(misfits.misshapen)] if misfits.misshapen else []),
+            *([f"the architecture has no {some(misfits.extra)}"] if misfits.extra else []),
+        ]
+        raise InputError(f"{source} does not fit the model{where}: {'; '.join(reasons)}; {advice}")
+    unlike = [
+        f"{name} ({chosen.tensors[name].dtype})"
         for name, tensor in expected.items()
-        if given[name].shape != tensor.shape
+        if chosen.tensors[name].is_floating_point() != tensor.is_floating_point() or chosen.tensors[name].is_meta
     ]
-    if misfits:
-        raise InputError(f"{source} does not fit the model: {some(misfits)}; check architecture and options")
-    extra = [name for name in given if name not in expected]
-    if extra:
-        log.warning("%s: left out, the model has no such tensors: %s", source, ", ".join(extra))
-    model.load_state_dict({name: given[name] for name in expected}, strict=with_head)
+    if unlike:
+        raise InputError(
+            f"{source}: {some(unlike)} hold no plain floating-point numbers, so the model was quantised or emptied; "
+            f"take the checkpoint that it was made from"
+        )
+    chosen = replace(chosen, tensors={name: chosen.tensors[name] for name in expected})
+    return Taken(chosen, left_out, passed_over(tables, chosen), [other.key for other in others])
 
 
 def _set_head(model: Any, path: Path) -> None:
@@ -130,80 +205,34 @@ def _set_head(model: Any, path: Path) -> None:
             model.head.bias.copy_(torch.from_numpy(head.bias))
 
 
-def _of_head(name: str) -> bool:
-    return name in ("head.weight", "head.bias")
-
-
-def _fits(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
-    return all(name in given and given[name].shape == tensor.shape for name, tensor in expected.items())
-
-
-def _adapted(given: dict[str, torch.Tensor], model: torch.nn.Module, source: Path) -> dict[str, torch.Tensor]:
-    """Return a checkpoint under the model's names and for its input size, as far as timm knows how."""
-    rules = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
-    if rules is None:
-        return given
-    try:
-        adapted: dict[str, torch.Tensor] = rules(dict(given), model)
-    except Exception:  # rules for other checkpoints raise whatever comes up; what does not fit is told by name
-        return given
-    if _fits(adapted, {name: tensor for name, tensor in model.state_dict().items() if not _of_head(name)}):
-        log.info("%s: adapted to the model by timm's rules", source)
-        return adapted
-    return given
-
-
-def _read(source: Path) -> Any:
-    try:
-        if source.suffix == ".safetensors":
-            return load_file(source)
-        _require_unpacked(source)
-        # weights_only keeps a pickle from running code.
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file; correct the model's key `weights`") from error
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
-        raise InputError(f"{source} cannot be read as a checkpoint: {error}") from error
-    except Exception as error:  # pickle.UnpicklingError and what a damaged pickle raises
-        holds_objects = "GLOBAL" in str(error)  # torch's message runs over seven lines and advises to trust the file
-        reason = (
-            "it holds objects, such as a whole model, and reading these may run code; save model.state_dict() instead"
-            if holds_objects
-            else "it is damaged or of another kind; take an intact one"
-        )
-        raise InputError(f"{source} is refused as a checkpoint: {reason}") from error
-
-
-def _require_unpacked(source: Path) -> None:
-    """Refuse an archive that unpacks to more than it is; torch does not compress."""
-    if not is_zipfile(source):
-        return
-    with ZipFile(source) as archive:
-        size = sum(entry.file_size for entry in archive.infolist())
-    if size > source.stat().st_size:
-        raise ValueError(f"it unpacks to {size / 1e9:.3g} GB, and torch.save does not compress; take the original file")
-
-
-def _unwrap(checkpoint: Any, source: Path) -> dict[str, torch.Tensor]:
-    """Open a `state_dict` or `model` wrapper and take off prefixes that every name carries."""
-    for key in WRAPPERS:
-        if isinstance(checkpoint, Mapping) and isinstance(checkpoint.get(key), Mapping):
-            checkpoint = checkpoint[key]
-    if not isinstance(checkpoint, Mapping) or not all(isinstance(v, torch.Tensor) for v in checkpoint.values()):
-        raise InputError(f"{source} holds no table of tensors; save model.state_dict()")
-    state = dict(checkpoint)
-    for prefix in PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-    return state
-
-
-def _load_npz(model: Any, source: Path) -> None:
+def _load_npz(model: Any, source: Path, *, with_head: bool) -> None:
+    """Fill a model from an archive of JAX, which timm reads by name; what it left alone or passed over is refused."""
     try:
         with np.load(source, allow_pickle=False) as file:
             require_plausible(file, source)
+            names = list(file.files)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(torch.nan)
         model.load_pretrained(str(source))
-    except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file; correct the model's key `weights`") from error
-    except Exception as error:  # timm reads these files by name and raises whatever comes up
+    except Exception as error:  # timm raises whatever comes up
         raise InputError(f"{source} does not fit the model: {error}") from error
+    unread = [
+        name
+        for name, parameter in model.named_parameters()
+        if (with_head or not of_head(name)) and bool(torch.isnan(parameter).all())
+    ]
+    if unread:
+        raise InputError(
+            f"{source} does not fit the model: {some(unread)} are missing or have another shape; check architecture "
+            f"and options (num_classes for the head)"
+        )
+    blocks = {int(found[1]) for name in names if (found := re.search(r"encoderblock_(\d+)/", name))}
+    extra = [name for name in names if "pre_logits/" in name and with_head]
+    extra += [f"encoderblock_{block}" for block in sorted(blocks) if block >= len(model.blocks)]
+    extra += [name for name in names if name.rpartition("/")[2] == "cls" and model.cls_token is None]
+    if extra:
+        raise InputError(
+            f"{source} does not fit the model: the architecture has no {some(extra)}; check options (depth, "
+            f"class_token)"
+        )

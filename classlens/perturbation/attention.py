@@ -56,15 +56,7 @@ def perturb_attention(
     classes = read_classes(pixels, loaded.model.num_classes)
     numbers = range(len(classes))[start:stop]
     tokens = model.tokens.prefix + model.tokens.patches
-    columns = {
-        "rank": Column(
-            (tokens,),
-            index_dtype(loaded.model.num_classes),
-            f"number of classes with a larger logit than the correct one at the last block, attention {kind}",
-            "classes",
-        ),
-        "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
-    }
+    columns = attention_columns(tokens, loaded.model.num_classes, kind)
     with RowWriter(perturbed, len(numbers), columns, loaded.attributes()) as writer:
 
         def run(images: torch.Tensor, part: slice) -> None:
@@ -75,6 +67,19 @@ def perturb_attention(
 
         over_images(loaded, pixels, batch_size, f"attention {kind}", run, numbers)
     return loaded.provenance()
+
+
+def attention_columns(tokens: int, num_classes: int, kind: str) -> dict[str, Column]:
+    """Return the data sets of a file of `perturb_attention`."""
+    return {
+        "rank": Column(
+            (tokens,),
+            index_dtype(num_classes),
+            f"number of classes with a larger logit than the correct one at the last block, attention {kind}",
+            "classes",
+        ),
+        "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
+    }
 
 
 class AttentionPerturbation:

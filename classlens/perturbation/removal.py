@@ -58,19 +58,7 @@ def perturb_tokens(
     tokens, patches = model.tokens.prefix + model.tokens.patches, model.tokens.patches
     classes = read_classes(pixels, loaded.model.num_classes)
     numbers = range(len(classes))[start:stop]
-    what = f"without {kind.removeprefix('no_')} tokens"
-    columns = {
-        "rank": Column(
-            (tokens,),
-            np.int32,
-            f"number of classes with a larger logit than the correct one at the last block, {what}; -1: removed",
-            "classes",
-        ),
-        "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, {what}"),
-        "image_tokens_left": Column(
-            (), index_dtype(patches + 1), "image tokens that were not removed; images with none count for no rate", "1"
-        ),
-    }
+    columns = removal_columns(tokens, patches, kind)
     with h5py.File(labels) as file, RowWriter(perturbed, len(numbers), columns, loaded.attributes()) as writer:
         if file["label"].shape != (len(classes), patches):
             raise InputError(
@@ -87,6 +75,23 @@ def perturb_tokens(
 
         over_images(loaded, pixels, batch_size, f"tokens {kind}", run, numbers)
     return loaded.provenance()
+
+
+def removal_columns(tokens: int, patches: int, kind: str) -> dict[str, Column]:
+    """Return the data sets of a file of `perturb_tokens`."""
+    what = f"without {kind.removeprefix('no_')} tokens"
+    return {
+        "rank": Column(
+            (tokens,),
+            np.int32,
+            f"number of classes with a larger logit than the correct one at the last block, {what}; -1: removed",
+            "classes",
+        ),
+        "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, {what}"),
+        "image_tokens_left": Column(
+            (), index_dtype(patches + 1), "image tokens that were not removed; images with none count for no rate", "1"
+        ),
+    }
 
 
 class TokenPerturbation:

@@ -27,15 +27,23 @@ def write_probe(path: str, rank: Array, correct: Array, facts: Mapping[str, Any]
     """
     probed = rank[0] != MISSING
     where = SITE_NAMES[facts["site"]]
-    column = Column(
-        rank.shape[1:],
-        index_dtype(facts["num_classes"]) if probed.all() else np.int32,
-        f"number of classes with a larger score than the correct one, of probes at {where}; -1 without a probe",
-        "classes",
-    )
-    with RowWriter(path, len(rank), {"rank": column}, facts) as writer:
+    columns = probe_columns(rank.shape[1], facts["num_classes"], where, everywhere=bool(probed.all()))
+    with RowWriter(path, len(rank), columns, facts) as writer:
         writer.append({"rank": rank})
     accuracy = np.where(probed, correct.mean(0), np.nan).astype(np.float32)
     with h5py.File(path, "r+") as file:
         dataset = file.create_dataset("accuracy", data=accuracy)
         describe(dataset, f"share of images that the token's probe at {where} gets right; NaN without a probe")
+
+
+def probe_columns(tokens: int, num_classes: int, where: str, *, everywhere: bool) -> dict[str, Column]:
+    """Return the data sets with a row per image of a file of `write_probe`.
+
+    Args:
+        tokens: T.
+        num_classes: C.
+        where: what the site is.
+        everywhere: every token has a probe.
+    """
+    text = f"number of classes with a larger score than the correct one, of probes at {where}; -1 without a probe"
+    return {"rank": Column((tokens,), index_dtype(num_classes) if everywhere else np.int32, text, "classes")}

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
+from classlens.classes import check_classes
 from classlens.errors import InputError
 from classlens.filters import h5py
 from classlens.inference.batches import with_oom_backoff
@@ -111,12 +112,8 @@ class Split:
         )
         if not len(self.training_classes):
             raise InputError("there are no training images; raise the data set's key `train_per_class`")
-        highest = max(self.training_classes.max(), self.classes.max())
-        if highest >= num_classes:
-            raise InputError(
-                f"the data set has the class {highest}, but the model only the classes 0..{num_classes - 1}; "
-                f"set options.num_classes or take weights that know all classes"
-            )
+        for classes in (self.training_classes, self.classes):
+            check_classes(classes, num_classes)
         self.num_classes = num_classes
         self.seen: Array = np.unique(self.training_classes)
         """(K), classes with training images, ascending."""

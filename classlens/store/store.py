@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 def store_path(configured: str | None) -> Path:
     """Return where the store is: the environment variable goes before the config key, then comes .classlens."""
-    return Path(os.environ.get(STORE_VARIABLE) or configured or DEFAULT_STORE).absolute()
+    return Path(os.path.expanduser(os.environ.get(STORE_VARIABLE) or configured or DEFAULT_STORE)).absolute()
 
 
 class Store:

@@ -17,7 +17,8 @@ from classlens.arrays import Array
 from classlens.errors import InputError
 from classlens.filters import h5py
 from classlens.inference.activations import residuals
-from classlens.inference.batches import frozen_eval_mode, over_images
+from classlens.inference.batches import over_images
+from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel
 from classlens.inference.projection import Projection
 from classlens.tuned_lens.choice import LENS, RIDGE, STEPS

@@ -52,7 +52,7 @@ def look_through_tuned_lens(
     model, project = loaded.model, Projection(loaded.model)
     classes = read_classes(evaluation, model.num_classes)
     tuned_by = _read(maps, len(model.blocks)).to(loaded.device)
-    of_block = _columns(model.num_prefix_tokens + model.patch_embed.num_patches, model.num_classes)
+    of_block = seen_columns(model.num_prefix_tokens + model.patch_embed.num_patches, model.num_classes)
     columns = {
         f"{block_name(block)}/{name}": column for block in range(len(model.blocks)) for name, column in of_block.items()
     }
@@ -90,7 +90,8 @@ def _read(maps: str, blocks: int) -> Maps:
     return Maps(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
-def _columns(tokens: int, num_classes: int) -> dict[str, Column]:
+def seen_columns(tokens: int, num_classes: int) -> dict[str, Column]:
+    """Return what a block's group in a file of `look_through_tuned_lens` holds."""
     index = index_dtype(num_classes)
     where = "at the block's output behind the block's map"
     apart = "KL divergence of the last block's class distribution at the same token from that of the"

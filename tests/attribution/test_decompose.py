@@ -55,9 +55,9 @@ def sums(found):
 @pytest.mark.parametrize("name", EVERY)
 def test_parts_add_up_to_the_output(name, dtype, most):
     model, images = of(name, dtype)
-    passes = []
+    attribute, passes = LogitAttribution(model), []
     model.patch_embed.register_forward_hook(lambda *_: passes.append(1))
-    found = LogitAttribution(model)(images, CLASSES)
+    found = attribute(images, CLASSES)
     assert len(passes) == 1
     with torch.no_grad():
         expected = model(images)[torch.arange(3), CLASSES]
@@ -280,13 +280,13 @@ def test_the_model_is_left_as_it_was():
 def test_what_does_not_apply_says_why_and_what_does():
     gated = transformer("plain")
     gated.blocks[1].attn.gate = torch.nn.Linear(24, 24)
-    with pytest.raises(InputError, match=r"attention is gated.*; take chefer, rollout or attention"):
+    with pytest.raises(InputError, match=r"attention is gated.*; take legrad"):
         LogitAttribution(gated)
     largest = transformer("averages")
     largest.global_pool = "max"
-    with pytest.raises(InputError, match=r"pools by 'max'.*models that read \[CLS\] or average"):
+    with pytest.raises(InputError, match=r"pools by 'max'.*take legrad"):
         LogitAttribution(largest)
     other = transformer("plain")
     other.norm = torch.nn.BatchNorm1d(24)
-    with pytest.raises(InputError, match=r"the last norm is BatchNorm1d.*takes LayerNorm and RMSNorm"):
+    with pytest.raises(InputError, match=r"the last norm is BatchNorm1d, which is no linear"):
         LogitAttribution(other)

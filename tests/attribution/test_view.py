@@ -34,7 +34,7 @@ def test_interventions_are_refused():
 
 def test_the_model_has_to_fit():
     model = transformer("averages")
-    view = Lens(model)(random_images(1))
     model.blocks[0].attn.gate = torch.nn.Linear(24, 24)
+    view = Lens(model)(random_images(1))
     with pytest.raises(InputError, match="attention is gated"):
         view.attribution(3)

@@ -23,12 +23,20 @@ from classlens.data.kinds import KINDS
 from classlens.data.source import Source
 from classlens.declared import load
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
+from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING, METHODS
 from classlens.params import JobParams, ReportedJobs
 from classlens.store.code import fingerprint
 from classlens.store.key import DISTRIBUTIONS
 
-FACTS = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": True, "class_token_pooling": True}
+FACTS = {
+    "depth": 2,
+    "num_classes": 10,
+    "grid": [4, 4],
+    "patch": [8, 8],
+    "has_class_token": True,
+    "class_token_pooling": True,
+    "lacks": {},
+}
 FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False}
 
 
@@ -232,6 +240,7 @@ def test_pages_of_a_run():
 
 def test_what_a_page_shows_of_its_model():
     facts = {**FACTS, "has_class_token": False, "class_token_pooling": False, "num_prefix_tokens": 2}
+    facts["lacks"] = {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""}
     model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "analyses": ["identifiability"]}
     config = config_of(models={"plain": model, "other": model})
     config = replace(config, architectures=dict.fromkeys(config.models, facts))

@@ -6,8 +6,17 @@ import pytest
 
 from classlens.config import load_config
 from classlens.errors import InputError
+from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING
 
-AVERAGES = {"depth": 2, "num_classes": 10, "grid": [4, 4], "has_class_token": False, "class_token_pooling": False}
+AVERAGES = {
+    "depth": 2,
+    "num_classes": 10,
+    "grid": [4, 4],
+    "patch": [8, 8],
+    "has_class_token": False,
+    "class_token_pooling": False,
+    "lacks": {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""},
+}
 
 
 def config_of(probes=None, **explanations):

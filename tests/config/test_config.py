@@ -172,7 +172,7 @@ def test_a_fault_of_the_syntax_names_the_file(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError) as error:
             read_config(path)
-        assert str(error.value).count(str(path)) == 2
+        assert str(error.value).startswith(f"config file {path}: ")
         assert "string>" not in str(error.value)
 
 
@@ -231,3 +231,15 @@ def test_environments_project_and_lock_agree():
     for path in environments:
         for name, version in pinned(path).items():
             assert lock[name] == version, f"{path}: {name}"
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 49, 196])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 50, 500])
+def test_as_many_numbers_of_kept_tokens_as_are_asked_for(tokens, count):
+    config = load_config(changed("faithfulness", "counts", value=count))
+    facts = {"grid": [1, tokens]}
+    counts = replace(config, architectures={"m": facts}).removal_counts("m")
+    assert len(set(counts)) == len(counts) == min(count, tokens)
+    assert counts == sorted(counts)
+    if len(counts) > 1:
+        assert (counts[0], counts[-1]) == (1, tokens)

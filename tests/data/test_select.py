@@ -34,7 +34,9 @@ def select(offered, **changes):
         for class_id, numbers in offered.items()
         for item in stimuli(split, class_id, numbers[place])
     ]
-    return selection.select(SimpleNamespace(stimuli=lambda _: images, name="mine"), {**CHOICE, **changes})
+    return selection.select(
+        SimpleNamespace(stimuli=lambda _: images, without_images=dict, name="mine"), {**CHOICE, **changes}
+    )
 
 
 def test_the_first_images_of_every_class_evaluation_before_training():
@@ -84,7 +86,7 @@ def test_too_few_images_can_be_skipped_and_are_named_in_the_log(caplog):
 
 def test_a_data_set_without_evaluation_image_is_refused():
     offered = {"a": (2, 2)}
-    with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image; check root"):
+    with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image: exclude_classes names"):
         select(offered, exclude_classes=["a"])
 
 

@@ -63,9 +63,9 @@ def by_autograd(model, images, classes, explain):
 @pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
 def test_closed_form_is_autograd(name, explain):
     model, images = transformer(name), random_images()
-    passes = []
+    explainer, passes = explain(model), []
     model.patch_embed.register_forward_hook(lambda *_: passes.append(1))
-    found = explain(model)(images, CLASSES)
+    found = explainer(images, CLASSES)
     assert len(passes) == 1  # for all blocks
     expected = by_autograd(model, images, CLASSES, explain)
     assert expected.abs().amax((0, 2, 3)).min() > 1e-6  # every block has something to compare
@@ -89,7 +89,7 @@ def test_half_precision_of_the_network_only_rounds(tmp_path):
 def test_gated_attention_is_refused():
     model = transformer("plain")
     model.blocks[1].attn.gate = torch.nn.Linear(24, 24)
-    with pytest.raises(InputError, match="do not apply to a model whose attention is gated"):
+    with pytest.raises(InputError, match="does not apply to this model: its attention is gated"):
         gradient(model)
 
 

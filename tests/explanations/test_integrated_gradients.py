@@ -7,7 +7,7 @@ from tiny_transformers import FAMILIES, random_images, transformer, write_small
 
 from classlens.explanations.integrated import STEPS, integrated_gradients
 from classlens.explanations.write import write_explanation
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 
 CLASSES = torch.tensor([0, 6, 3])
 

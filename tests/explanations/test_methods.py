@@ -5,24 +5,31 @@ from importlib import import_module
 import pytest
 
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, applicable_methods, require_method
+from classlens.explanations.methods import (
+    CLASS_TOKEN,
+    CLASS_TOKEN_POOLING,
+    METHODS,
+    REASONS,
+    applicable_methods,
+    require_method,
+)
 
-READS = {"has_class_token": True, "class_token_pooling": True}
-AVERAGES = {"has_class_token": True, "class_token_pooling": False}
-WITHOUT = {"has_class_token": False, "class_token_pooling": False}
+READS = {}
+AVERAGES = {CLASS_TOKEN_POOLING: REASONS[CLASS_TOKEN_POOLING]}
+WITHOUT = {CLASS_TOKEN: REASONS[CLASS_TOKEN], **AVERAGES}
 FACTS = {"reads": READS, "averages": AVERAGES, "without": WITHOUT}
 
 
 def test_which_method_applies_to_which_model():
     everywhere = {"random", "direct", "attn_lrp", "cp_lrp", "legrad", "integrated_gradients"}
     of_class_token = {"gradient", "gradient_logit", "gradient_double_softmax", "legrad_cls"}
-    found = {name: set(applicable_methods(**facts)) for name, facts in FACTS.items()}
+    found = {name: set(applicable_methods(facts)) for name, facts in FACTS.items()}
     assert found["reads"] == set(METHODS) - {"probe"}
     assert everywhere | of_class_token <= found["averages"]
     assert everywhere <= found["without"]
     assert not found["averages"] & {"chefer", "rollout", "attention", "probe"}
     assert not found["without"] & (of_class_token | {"chefer", "rollout", "attention", "probe"})
-    require_method("gradient", "vit", **AVERAGES)
+    require_method("gradient", "vit", AVERAGES)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +45,7 @@ def test_which_method_applies_to_which_model():
 )
 def test_others_are_refused_with_the_reason(method, facts, message):
     with pytest.raises(InputError, match=message):
-        require_method(method, "vit", **facts)
+        require_method(method, "vit", facts)
 
 
 def test_what_computes_a_method_is_there():

@@ -7,7 +7,7 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from classlens.errors import InputError
 from classlens.explanations.lrp import attn_lrp, cp_lrp
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 
 CLASSES = torch.tensor([0, 6, 3])
 ADDED = ("bias", "cls_token", "pos_embed", "reg_token", "dist_token")
@@ -152,10 +152,10 @@ def other_mlp(model):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (gated, "'attn_lrp' does not apply to a model whose attention is gated"),
-        (batch_norm, r"whose blocks\.0\.norm2 is a BatchNorm1d: relevance has rules for"),
-        (stem, "whose patches come from Conv2d"),
-        (other_mlp, "whose MLP is a Linear"),
+        (gated, "'attn_lrp' does not apply to this model: its attention is gated"),
+        (batch_norm, r"its blocks\.0\.norm2 is a BatchNorm1d: relevance has rules for"),
+        (stem, "its patches come from Conv2d"),
+        (other_mlp, "its MLP is a Linear"),
     ],
 )
 def test_what_has_no_rule_is_refused(change, message):

@@ -164,7 +164,7 @@ def test_memory_running_out_halves_the_batch(golden_recorder, tmp_path, caplog):
 
 
 def test_a_class_that_the_model_lacks_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"model only the classes 0\.\.99"):
+    with pytest.raises(InputError, match=r"none of the model's classes 0\.\.99"):
         extract(recorder_of(lambda _model: None, depth=1, num_classes=100), tmp_path / "0.h5")
 
 

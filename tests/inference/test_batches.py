@@ -10,9 +10,11 @@ import torch
 from conftest import CHECKOUT
 from tiny_transformers import transformer, write_small
 
+from classlens.classes import check_classes
 from classlens.errors import InputError
-from classlens.inference.batches import frozen_eval_mode, over_images, with_oom_backoff
-from classlens.inference.network import check_classes, load_network, read_classes
+from classlens.inference.batches import over_images, with_oom_backoff
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.network import load_network, read_classes
 
 RUN_NO_MODEL = (
     "causes.means", "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",

@@ -87,9 +87,10 @@ def test_heads_that_are_fixed(name):
 def test_an_ablated_head_is_its_own_part_alone(name):
     model, images, seen = transformer(name), random_images(), []
     lens = Lens(model)
+    ablated = lens.ablate(heads=[(0, 1)])
     handle = model.blocks[0].attn.proj.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
     lens(images)
-    with lens.ablate(heads=[(0, 1)]):
+    with ablated:
         lens(images)
     handle.remove()
     before, after = (heads.unflatten(-1, (3, WIDTH)) for heads in seen)
@@ -213,6 +214,7 @@ def test_models_do_not_mix():
         torch.testing.assert_close(second(images), expected)
         with patch_attention(second, lambda _block, attention: attention.output()):
             torch.testing.assert_close(second(images), expected)
+        assert not torch.allclose(first(images), expected)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

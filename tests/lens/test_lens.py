@@ -153,7 +153,10 @@ def view_of(name="plain", **options):
         (lambda view: Lens(timm.create_model("resnet10t")), "'resnet10t' is not supported: ResNet is not"),
         (lambda view: Lens(view._model)([]), "no images; give at least one"),
         (lambda view: Lens(view._model)("gone.png"), r"gone\.png cannot be read \(No such file"),
-        (lambda view: Lens(view._model)(np.zeros((3, 32, 32))), r"type ndarray; give a path, a PIL image"),
+        (
+            lambda view: Lens(view._model)(np.zeros((3, 32, 32))),
+            r"an image array is float64 .*; as a picture take uint8",
+        ),
         (lambda view: Lens(view._model)(torch.zeros(3, 32, 40)), r"\(3, 32, 40\), .* takes \(3, 32, 32\) or \(n, 3,"),
         (lambda view: explain(view._model, random_images(2), 0), r"images are \(2, 3, 32, 32\), but one is explained"),
         (lambda view: classlens.Lense, "no attribute 'Lense'"),
@@ -176,7 +179,7 @@ def test_too_many_images(monkeypatch):
         view_of()
 
 
-@pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite; check the model's")])
+@pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite; check the weights")])
 def test_broken_heads(value, message):
     model = transformer("plain")
     torch.nn.init.constant_(model.head.weight, value)

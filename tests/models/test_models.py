@@ -185,12 +185,6 @@ def test_misshapen_tensors_are_named(model, tmp_path):
         fill_from_file(build(ARCHITECTURE, {**OPTIONS, "num_classes": 4}), tmp_path / "w.pt")
 
 
-def test_extra_tensors_are_left_out_by_name(model, tmp_path, caplog):
-    torch.save({**model.state_dict(), "refinement.weight": torch.zeros(1)}, tmp_path / "w.pt")
-    fill_from_file(build(ARCHITECTURE, OPTIONS), tmp_path / "w.pt")
-    assert "refinement.weight" in caplog.text
-
-
 @pytest.mark.parametrize("content", [b"", b"no checkpoint at all"])
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".npz"])
 def test_damaged_checkpoints_are_named(tmp_path, content, suffix):

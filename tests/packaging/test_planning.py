@@ -9,7 +9,7 @@ from conftest import CHECKOUT
 from environments import environment
 from PIL import Image
 
-from classlens.data.image_folder import SUFFIXES
+from classlens.data.class_folders import SUFFIXES
 from classlens.models import architecture
 from classlens.models.ship import shipped
 from classlens.shipped import ARCHITECTURES

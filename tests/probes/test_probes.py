@@ -228,7 +228,7 @@ def test_wrong_images_are_refused(images, tmp_path):
             file["class_index"] = np.array(classes, np.uint16)
     with pytest.raises(InputError, match=r"no training images; raise .*train_per_class"):
         run([empty, images[1]], tmp_path)
-    with pytest.raises(InputError, match=r"class 1000, but the model only the classes 0\.\.999"):
+    with pytest.raises(InputError, match=r"class 1000 is none of the model's classes 0\.\.999"):
         run([images[0], foreign], tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -44,3 +45,40 @@ def test_the_users_own_command(tmp_path):
     assert "identifiability_comparison_figure" in ran.stdout + ran.stderr
     assert "removal_curves" not in ran.stdout + ran.stderr
     assert python == sys.executable
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"), [("missing", ""), ("file/below", "which cannot be written (Not a directory)")]
+)
+def test_a_home_that_cannot_be_written_is_told_with_the_way_out(tmp_path, cache, said):
+    (tmp_path / "file").touch()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / cache)}
+    ran = subprocess.run(
+        [sys.executable, COMMAND, "--version"],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == int(bool(said))
+    assert said in ran.stderr
+    assert ("export XDG_CACHE_HOME=/path/to/cache" in ran.stderr) == bool(said)
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.workflow
+def test_a_run_reads_its_config_as_yaml_1_2(tmp_path):
+    """Names and numbers that Snakemake's own reader takes for others, in a file and behind `--config`."""
+    options = "{img_size: 16, patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2, init_values: 1e-5}"
+    (tmp_path / "my.yaml").write_text(
+        "datasets: {2024: {kind: digits, per_class: 2, train_per_class: 2}}\n"
+        f"models: {{on: {{dataset: 2024, architecture: vit_tiny_patch16_224, weights: random, options: {options}}}}}\n"
+    )
+    command = [sys.executable, COMMAND, "--snakefile", CHECKOUT / "Snakefile", "--configfile", "my.yaml", "--dry-run"]
+    command.append("results/on/layers/block_01.h5")
+    changes = ["statistics={resamples: 99}", "models={on: {random_twin: false, label: 007}}"]
+    ran = subprocess.run([*command, "--config", *changes], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "model=on" in ran.stdout + ran.stderr
+    assert "dataset=2024" in ran.stdout + ran.stderr

@@ -126,7 +126,7 @@ def test_check_tells_all_faults_at_once(workflow, tmp_path):
     for fault in (
         "cat/0.png cannot be read as an image",
         "the mask of dog/1.png has 7 x 7 pixels, the image 48 x 40",
-        "models.folder: the data set has the class 2, but the model only the classes 0..1",
+        "models.folder: class 2 is none of the model's classes 0..1",
         "trunk.safetensors does not fit the model",
     ):
         assert fault in ran.stderr

@@ -19,6 +19,7 @@ from classlens.catalog.run import computing
 from classlens.config import load_config
 from classlens.declared import load
 from classlens.digest import digest_file
+from classlens.disk import file_sizes
 from classlens.explanations.heatmaps import heatmaps
 from classlens.explanations.methods import METHODS
 from classlens.models.architecture import with_architectures
@@ -61,6 +62,15 @@ def results(tmp_path_factory):
     workflow = Workflow(tmp_path_factory.mktemp("golden"), CONFIG)
     workflow.run("all")
     return workflow.folder / "results"
+
+
+def test_files_are_those_that_check_counts_and_as_large_as_it_says(results):
+    sizes = file_sizes(with_architectures(load_config(CONFIG)))
+    made = {str(path.relative_to(results.parent)): path.stat().st_size for path in results.rglob("*") if path.is_file()}
+    found = {path: size for path, size in made.items() if path.endswith((".h5", ".safetensors"))}
+    found = {path: size for path, size in found.items() if "/shards/" not in path}
+    assert set(found) == {path for path in sizes if path.endswith((".h5", ".safetensors"))}
+    assert sum(sizes.values()) == pytest.approx(sum(found.values()), rel=0.15)
 
 
 def layers(results, name):

@@ -7,7 +7,9 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import update_config
 
 # The library beside these rules, also where another one is installed; rules that were fetched without it take that one.
 CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
@@ -29,7 +31,7 @@ from classlens.catalog.plan import (
 )
 from classlens.checkout import import_in_jobs
 from classlens.config import load_config
-from classlens.configfile import keep_config
+from classlens.configfile import as_written, keep_config
 from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.explanations.methods import METHODS
@@ -79,8 +81,13 @@ def as_workflow_error(function, *arguments, **options):
 ROOT = PACKAGE.parent
 import_in_jobs()
 remember()
-CONFIG = as_workflow_error(load_config, config)
+GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
+CONFIG = as_workflow_error(load_config, GIVEN)
 STORE = store_path(CONFIG.store)
+if CONFIG.store:
+    config["store"] = CONFIG.store  # jobs ask for it
+if CONFIG.locks != "flock":
+    config["locks"] = CONFIG.locks
 use_locks(CONFIG.locks)
 # h5py locks what it reads, too; results are whole and read-only, so that is of no use.
 os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")

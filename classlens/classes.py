@@ -1,0 +1,30 @@
+"""The range of class indices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from classlens.arrays import Array
+from classlens.errors import InputError
+
+
+def check_classes(classes: Array | Sequence[int], num_classes: int) -> Array:
+    """Return the classes as they came.
+
+    Args:
+        classes: integers.
+        num_classes: C.
+
+    Raises:
+        InputError: one of them is none of the model's.
+    """
+    given = np.asarray(classes)
+    outside = given[(given < 0) | (given >= num_classes)]
+    if outside.size:
+        raise InputError(
+            f"class {outside[0]} is none of the model's classes 0..{num_classes - 1}; give one of these, set "
+            f"options.num_classes, or take weights or a head that know all classes"
+        )
+    return given

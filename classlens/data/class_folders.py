@@ -1,0 +1,306 @@
+"""How images lie in folders of classes: splits, classes, and what is passed over."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from classlens.data.classes import CLASSES, read_classes
+from classlens.data.raw import is_plain_name, require_text
+from classlens.data.spelling import composed
+from classlens.data.splits import SPLIT_WORDS, WORDS, find_splits
+from classlens.errors import InputError
+
+OPENED = """
+.apng .avif .avifs .blp .bmp .bufr .bw .cur .dcx .dds .dib .emf .eps .fit .fits .flc .fli .ftc .ftu .gbr .gif .grib .h5
+.hdf .icb .icns .ico .iim .im .j2c .j2k .jfif .jp2 .jpc .jpe .jpeg .jpf .jpg .jpx .mpeg .mpg .msp .pbm .pcd .pcx .pfm
+.pgm .png .pnm .ppm .ps .psd .pxr .qoi .ras .rgb .rgba .sgi .tga .tif .tiff .vda .vst .webp .wmf .xbm .xpm
+"""
+SUFFIXES = frozenset(OPENED.split())
+"""Of what Pillow opens; listing images needs no Pillow."""
+SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "@eadir", "lost+found", "__pycache__", "$recycle.bin", "system volume information")
+)
+"""What systems put beside the user's folders, in lower case; no class."""
+SYSTEM_FILES = frozenset(("thumbs.db", "desktop.ini"))
+NO_CLASSES = """
+annotation annotations bbox bboxes image images img imgs label labels mask masks segmentation segmentations thumb
+thumbnail thumbnails thumbs unlabeled unlabelled
+"""
+PARTS = SPLIT_WORDS.union(NO_CLASSES.split())
+"""Names of folders that hold parts of a data set rather than a class, in lower case."""
+NUMBERED = re.compile(r"(\D*)(\d+)(.*)", re.DOTALL)
+MOST_NAMED = 5
+
+
+@dataclass
+class Content:
+    """What lies in a folder, hidden things left out.
+
+    Attributes:
+        images: files that look like images, by name; what they really hold shows when they are decoded.
+        others: number of other files by suffix.
+        folders: by name.
+    """
+
+    images: list[str] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    folders: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.others or self.folders)
+
+
+class ClassFolders:
+    """A folder of class folders, or of a folder of these per split. It reads nothing before it is asked.
+
+    Args:
+        root: the folder.
+        name: of the data set in the config, for messages.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self._where = root, f"datasets.{name}.root"
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """The folders of splits, by split; none where classes share a folder each.
+
+        Raises:
+            InputError: a split has no folders of classes, or no other split beside it.
+        """
+        found = find_splits(self._top.folders)
+        sorted_into = {folder: content_of(self.root / folder) for folder in found.values()}
+        for folder, content in sorted_into.items():
+            if len(found) == 2 and not content.folders:
+                other = self.root / self._other(found, folder)
+                raise InputError(
+                    f"{self._where}: {self.root / folder} has {len(content.images):,} images and no folders of "
+                    f"classes; sort them into one per class, or point root to {other}, whose images are then split by "
+                    f"number"
+                )
+            if len(found) == 1 and content.folders and not content.images:
+                others = WORDS["training" if "evaluation" in found else "evaluation"]
+                raise InputError(
+                    f"{self._where}: {self.root} has {folder}/, but no {' or '.join(f'{other}/' for other in others)} "
+                    f"beside it; add that, or point root to {self.root / folder}, whose images are then split by number"
+                )
+        return found if len(found) == 2 else {}
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Names of classes by id, in the order of their indices.
+
+        Raises:
+            InputError: there are none, or classes.txt does not fit them.
+        """
+        if not self._spelled:
+            raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
+        if not self.listed.is_file():
+            return {class_id: class_id for class_id in sorted(self._spelled)}
+        names = read_classes(self.listed, self._spelled)
+        for class_id in names:
+            if not is_plain_name(class_id):
+                raise InputError(f"{self.listed}: {class_id} is not the plain name of a folder; correct the line")
+        return names
+
+    @property
+    def listed(self) -> Path:
+        """Where the user may list classes."""
+        return self.root / CLASSES
+
+    def images(self, class_id: str, split: str) -> list[str]:
+        """Return a class's images in a split, relative to the root; of all splits, where they share folders."""
+        parent, folder = self.splits.get(split, ""), self._spelled.get(class_id, {}).get(self.splits.get(split, ""))
+        if folder is None:
+            return []
+        path = f"{parent}/{folder}" if parent else folder
+        return [f"{path}/{image}" for image in self._contents[parent][folder].images]
+
+    def without_images(self) -> dict[str, str]:
+        """Return the classes whose evaluation folder holds something, but no image, each with what it holds."""
+        parent = self.splits.get("evaluation", "")
+        found = {class_id: self._contents[parent].get(own.get(parent, "")) for class_id, own in self._spelled.items()}
+        return {one: _held(content) for one, content in found.items() if content and not content.images}
+
+    def notes(self) -> list[str]:
+        """Return which folders are taken for what."""
+        if not self.splits:
+            return []
+        left = [f"{name}/" for name in self._top.folders if name not in self.splits.values()]
+        taken = ", ".join(f"{split} images come from {folder}/" for split, folder in self.splits.items())
+        return [taken + (f"; {_some(left)} {'is' if len(left) == 1 else 'are'} left alone" if left else "")]
+
+    def doubts(self) -> list[str]:
+        """Return what is doubtful, in a line each with the way out."""
+        return [
+            *([] if self.listed.is_file() else self._order()),
+            *self._names_of_parts(),
+            *self._passed_over(),
+            *self._in_one_split(),
+        ]
+
+    def _order(self) -> list[str]:
+        """Return a doubt where people and programs would order folders otherwise."""
+        ids = list(self.names)
+        numbered = [match for match in map(NUMBERED.fullmatch, ids) if match]
+        by_number = sorted(ids)
+        if len(numbered) == len(ids) and len({match[1] for match in numbered}) == 1:
+            by_number = [match[0] for match in sorted(numbered, key=lambda match: (int(match[2]), match[3]))]
+        for other, why in ((by_number, "as numbers"), (sorted(ids, key=composed), "in Unicode's composed form")):
+            if moved := [one for place, one in enumerate(other) if one != ids[place]]:
+                return [
+                    f"{self._where}: folders are sorted as text, so {moved[0]!r} has the class index "
+                    f"{ids.index(moved[0])}; {why} it would have {other.index(moved[0])}; say which is meant in "
+                    f"{self.listed}, a folder per line"
+                ]
+        return []
+
+    def _names_of_parts(self) -> list[str]:
+        if self.listed.is_file():
+            return []
+        found = [one for one in self.names if one.casefold() in PARTS]
+        return [
+            f"{self._where}: {_some(found)} among the classes; where that is none, move it out of {self.root}, else "
+            f"list all classes in {self.listed}"
+        ] * bool(found)
+
+    def _passed_over(self) -> list[str]:
+        doubts = []
+        system = [name for content in self._parents.values() for name in content.folders if _is_system(name)]
+        if empty := [*self._empty, *system]:
+            doubts.append(
+                f"{self._where}: folders {_some(empty)} are empty, or made by a system, and no classes: they have no "
+                f"index; remove them, or fill them and run again"
+            )
+        others: Counter[str] = Counter()
+        nested = []
+        for parent, folders in self._contents.items():
+            for name, content in folders.items():
+                others += content.others
+                nested += [f"{parent}/{name}".strip("/")] * bool(content.folders)
+        if others:
+            counts = ", ".join(
+                f"{count:,} {suffix or 'without suffix'}" for suffix, count in others.most_common(MOST_NAMED)
+            )
+            doubts.append(
+                f"{self._where}: {others.total():,} files of classes are passed over, since their suffixes are none of "
+                f"an image's ({counts}); convert or rename images among them, or take them away"
+            )
+        if nested:
+            doubts.append(
+                f"{self._where}: folders inside of {_some(nested)} are passed over; move their images up, next to "
+                f"their class's"
+            )
+        for parent, content in self._parents.items():
+            if count := len(content.images):
+                doubts.append(
+                    f"{self._where}: {count:,} images in {self.root / parent} are in no class's folder, and are passed "
+                    f"over; sort them into these, or move them away"
+                )
+        return doubts
+
+    def _in_one_split(self) -> list[str]:
+        doubts = []
+        for split, parent in self.splits.items():
+            other = self._other(self.splits, parent)
+            alone = [one for one, own in self._spelled.items() if own.keys() == {parent}]
+            if alone:
+                near = {one.casefold() for one, own in self._spelled.items() if own.keys() == {other}}
+                case = next((f" (upper and lower case of {one} differ)" for one in alone if one.casefold() in near), "")
+                doubts.append(
+                    f"{self._where}: classes {_some(sorted(alone))} lie in {parent}/ ({split}) alone, not in "
+                    f"{other}/{case}; add their folders there, or leave them out by exclude_classes"
+                )
+        return doubts
+
+    @cached_property
+    def _top(self) -> Content:
+        return content_of(self.root)
+
+    @cached_property
+    def _parents(self) -> dict[str, Content]:
+        """The folders that hold those of classes, relative to the root."""
+        return {name: content_of(self.root / name) for name in self.splits.values()} or {"": self._top}
+
+    @cached_property
+    def _contents(self) -> dict[str, dict[str, Content]]:
+        """What lies in each folder that may be a class's, by the folder that it lies in."""
+        return {
+            parent: {name: content_of(self.root / parent / name) for name in content.folders if not _is_system(name)}
+            for parent, content in self._parents.items()
+        }
+
+    @property
+    def _empty(self) -> list[str]:
+        used = {composed(name) for folders in self._contents.values() for name in folders if folders[name]}
+        every = {name for folders in self._contents.values() for name in folders}
+        return sorted(name for name in every if composed(name) not in used)
+
+    @cached_property
+    def _spelled(self) -> dict[str, dict[str, str]]:
+        """Class ids, with the names of their folders by the folder that these lie in: empty ones are no class."""
+        own: dict[str, dict[str, str]] = {}
+        for parent, folders in self._contents.items():
+            for name in folders:
+                require_text(name)
+                spelled = own.setdefault(composed(name), {})
+                if parent in spelled:
+                    raise InputError(
+                        f"{self._where}: {self.root / parent} has two folders {name}, of the same letters in two forms "
+                        f"of Unicode; put their images into one"
+                    )
+                spelled[parent] = name
+        empty = {composed(name) for name in self._empty}
+        return {
+            # A class whose folders are spelled alike has their name.
+            next(iter(spelled.values())) if len({*spelled.values()}) == 1 else one: spelled
+            for one, spelled in own.items()
+            if one not in empty
+        }
+
+    @staticmethod
+    def _other(splits: dict[str, str], folder: str) -> str:
+        return next(name for name in splits.values() if name != folder)
+
+
+def content_of(folder: Path) -> Content:
+    """Look into a folder; hidden names are passed over."""
+    found = Content()
+    # Entries of a scan know what is a folder; asking the disk about every file takes long on a network.
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        suffix = Path(entry.name).suffix.lower()
+        if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
+            continue
+        if entry.is_dir():
+            found.folders.append(entry.name)
+        elif suffix in SUFFIXES:
+            found.images.append(entry.name)
+        else:
+            found.others[suffix] += 1
+    return found
+
+
+def _is_system(name: str) -> bool:
+    return name.casefold() in SYSTEM_FOLDERS
+
+
+def _held(content: Content) -> str:
+    if content.others:
+        suffixes = ", ".join(
+            f"{count:,} {suffix or 'without suffix'}" for suffix, count in content.others.most_common(3)
+        )
+        return f"0: its files are none that are read as images: {suffixes}"
+    return f"0: it holds folders, such as {content.folders[0]}, and no images"
+
+
+def _counted(suffixes: Counter[str]) -> str:
+    return ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(MOST_NAMED))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else "")

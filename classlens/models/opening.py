@@ -1,0 +1,266 @@
+"""The timm model inside of what a user hands over.
+
+Wrappers are opened, adapters of PEFT are merged into copies of the layers that have them, and heads that are linear in
+evaluation mode become plain linear layers. What has to differ is copied, along the way from the model to it; all else
+is shared with the given model, which stays as it is.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from timm.utils.model_ema import ModelEma, ModelEmaV2, ModelEmaV3
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+
+from classlens.errors import InputError
+from classlens.models.build import FAMILIES
+from classlens.models.linear import LinearMap, linear_map
+from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, SCORE, linear_head, two_rows
+
+WRAPPERS: tuple[tuple[Any, str], ...] = (
+    (nn.DataParallel, "module"),
+    (nn.parallel.DistributedDataParallel, "module"),
+    (AveragedModel, "module"),
+    (ModelEma, "ema"),
+    (ModelEmaV2, "module"),
+    (ModelEmaV3, "module"),
+)
+"""What computes what the module in it computes, and where it has it."""
+IMPORTED_WRAPPERS = (
+    ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
+    ("peft.peft_model", "PeftModel", "base_model"),
+    ("peft.mixed_model", "PeftMixedModel", "base_model"),
+    ("peft.tuners.tuners_utils", "BaseTuner", "model"),
+)
+"""The same, of modules that an object's owner has imported if there is such an object."""
+MOST_NAMED = 3
+"""Models inside of a module that are named."""
+
+_merged_layers: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+"""What was last merged from an adapted layer, and the layer's state then: equal states share memory."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is read of a given model.
+
+    Attributes:
+        model: a timm model with linear heads; `num_classes` is the number of their outputs.
+        one_output: the given model has one output.
+    """
+
+    model: Any
+    one_output: bool
+
+
+def open_model(given: Any, one_output: str | None = None) -> Opened:
+    """Open a model, see above.
+
+    Args:
+        given: a timm model, or DataParallel, DistributedDataParallel, torch.compile, AveragedModel, timm's ModelEma or
+            PEFT around it or its parts. What is no vision transformer of timm comes back as it is.
+        one_output: BINARY or None: one output becomes two classes, see `classlens.models.one_output`; SCORE: it stays.
+
+    Raises:
+        InputError: the vision transformer lies deeper inside, a head is not linear, adapters cannot be merged, or a
+            module that had to be copied has a forward of its own.
+    """
+    if one_output not in (BINARY, SCORE, None):
+        raise InputError(f"one_output is {one_output!r}; take {BINARY!r} or {SCORE!r}")
+    inner = _unwrapped(given)
+    if not isinstance(inner, nn.Module):
+        raise InputError(
+            f"a model is a torch.nn.Module, e.g. timm.create_model('vit_base_patch16_224', pretrained=True), and no "
+            f"{type(given).__name__}; build the model and load the weights into it"
+        )
+    model: Any = _opened(inner, {})
+    if not isinstance(model, FAMILIES):
+        _refuse_if_inside(given, inner)
+        return Opened(model, False)
+    heads = {name: head for name in HEADS if (head := getattr(model, name, None)) is not None}
+    if isinstance(model.head, nn.Identity):
+        return Opened(model, False)  # it has no head, as `require_supported` says
+    maps = {name: _head_map(head, model.embed_dim, name) for name, head in heads.items()}
+    weight = maps["head"].weight
+    if next(model.head.parameters(), None) is None and torch.equal(weight, torch.eye(len(weight)).to(weight)):
+        return Opened(model, False)  # nor has it one here
+    single = len(maps["head"].weight) == 1
+    changed = {
+        name: linear_head(two_rows(found.weight), None if found.bias is None else two_rows(found.bias))
+        if single and one_output != SCORE
+        else linear_head(found.weight, found.bias)
+        for name, found in maps.items()
+        if not _is_linear(heads[name]) or (single and one_output != SCORE)
+    }
+    count = changed.get("head", model.head).out_features
+    if changed or count != model.num_classes:
+        model = _copied(model, changed)
+        model.num_classes = count
+    return Opened(model, single)
+
+
+def one_output_warning() -> str:
+    """Return what is said where one output is read as two classes and nobody said that it may be."""
+    return (
+        f"the model has one output, which is read as a binary classifier's: two classes with logits -z/2 "
+        f"({NEGATIVE}) and z/2 ({POSITIVE}); say one_output={BINARY!r}, or one_output={SCORE!r} if it is a score, as a "
+        f"regression's"
+    )
+
+
+def _is_linear(head: Any) -> bool:
+    return type(head).forward is nn.Linear.forward and "forward" not in vars(head)
+
+
+def _head_map(head: Any, width: int, name: str) -> LinearMap:
+    if _is_linear(head) and head.out_features > 1:
+        return LinearMap(head.weight, head.bias)
+    try:
+        return linear_map(head, width, name)
+    except Exception as error:  # whatever a module of the user's own raises
+        kind = head._get_name()
+        parts = ", ".join(part._get_name() for part in head.children())
+        norm = "; a norm in front of a linear layer belongs into model.fc_norm" if "Norm" in parts else ""
+        raise InputError(
+            f"model.{name} is a {f'{kind} ({parts})' if parts else kind}, which is not linear on tokens of width "
+            f"{width}, so that it has no row per class (class embedding) to read tokens with; give a model with a "
+            f"linear head, trained on the same features{norm}"
+        ) from error
+
+
+def _loaded(module: str, name: str) -> Any:
+    """Return a class of a library if it is imported, else what nothing is an instance of."""
+    return getattr(sys.modules.get(module), name, ())
+
+
+def _unwrapped(module: Any) -> Any:
+    wrappers = (*WRAPPERS, *((_loaded(library, name), inner) for library, name, inner in IMPORTED_WRAPPERS))
+    while True:
+        config = getattr(module, "active_peft_config", None)
+        if getattr(config, "is_prompt_learning", False):
+            raise InputError(
+                f"{type(module).__name__} prepends trained prompts, which cannot be merged into weights; take LoRA or "
+                f"another adapter of layers"
+            )
+        place = next((inner for wrapper, inner in wrappers if isinstance(module, wrapper)), None)
+        if place is None:
+            return module
+        module = getattr(module, place)
+
+
+def _opened(module: Any, known: dict[int, Any]) -> Any:
+    """Return a module without wrappers, compilation and adapters in it; itself where it has none."""
+    if id(module) in known:
+        return known[id(module)]
+    inner = _unwrapped(module)
+    if isinstance(inner, _loaded("peft.tuners.tuners_utils", "BaseTunerLayer")):
+        inner = _merged(inner)
+    elif isinstance(inner, _loaded("peft.utils.other", "ModulesToSaveWrapper")):
+        trained = not inner.disable_adapters and inner.active_adapters
+        inner = _opened(inner.modules_to_save[inner.active_adapters[0]] if trained else inner.original_module, known)
+    elif not isinstance(inner, torch.jit.ScriptModule):
+        children = {name: _opened(part, known) for name, part in inner._modules.items() if part is not None}
+        changed = {name: part for name, part in children.items() if part is not inner._modules[name]}
+        if changed or inner._compiled_call_impl is not None:
+            inner = _copied(inner, changed)
+    known[id(module)] = inner
+    return inner
+
+
+def _copied(module: Any, changed: dict[str, Any]) -> Any:
+    """Return a module with other children; hooks, parameters, buffers and other children are those of the given one."""
+    if "forward" in vars(module):
+        raise InputError(
+            f"the forward of {type(module).__name__} was replaced by {module.forward!r}, so that it cannot be copied "
+            f"without its wrappers or with another head; give the model as it was before"
+        )
+    copied = copy.copy(module)
+    copied._modules = {**module._modules, **changed}
+    copied._compiled_call_impl = None
+    return copied
+
+
+def _merged(layer: Any) -> Any:
+    """Return the layer that an adapted one amounts to."""
+    state = _state(layer)
+    kept = _merged_layers.get(layer)
+    if kept is None or kept[0] != state:
+        kept = _merged_layers[layer] = (state, _merge(layer))
+    return kept[1]
+
+
+def _state(layer: Any) -> tuple[Any, ...]:
+    tensors = [*layer.parameters(), *layer.buffers()]
+    seen = [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
+    adapters = [layer.active_adapters, layer.merged_adapters, getattr(layer, "scaling", None)]
+    return (seen, layer.disable_adapters, repr(adapters))
+
+
+def _merge(layer: Any) -> Any:
+    inner = layer.base_layer
+    nested = isinstance(inner, _loaded("peft.tuners.tuners_utils", "BaseTunerLayer"))
+    base = _copied(_merged(inner) if nested else inner, {})
+    base._parameters = {
+        name: None if one is None else nn.Parameter(one.detach().clone(), one.requires_grad)
+        for name, one in base._parameters.items()
+    }
+    copied = _copied(layer, {"base_layer": base})
+    for name, value in vars(copied).items():
+        if isinstance(value, list | dict):
+            setattr(copied, name, copy.copy(value))  # merging takes notes in them
+    try:
+        if base._parameters.get("weight") is None:
+            raise TypeError("the weight is no parameter of the layer itself")
+        if copied.disable_adapters:
+            if copied.merged:
+                copied.unmerge()
+        elif not copied.merged:
+            copied.merge()
+    except Exception as error:  # whatever a kind of adapter raises that cannot be merged
+        raise InputError(
+            f"the adapters of {type(layer).__name__} cannot be merged into its weights ({error}); give the model that "
+            f"peft's merge_and_unload() returns"
+        ) from error
+    return base
+
+
+def _refuse_if_inside(given: Any, inner: Any) -> None:
+    """Refuse a module that is no vision transformer of timm but has one in it.
+
+    Raises:
+        InputError: naming where.
+    """
+    if not isinstance(given, nn.Module):
+        given = inner
+    places: dict[str, Any] = {}
+    for name, module in given.named_modules():
+        inside = any(name.startswith(f"{outer}.") for outer in places)
+        if name and not inside and isinstance(found := _unwrapped(module), FAMILIES):
+            places[name] = found
+    if not places:
+        return
+    named = [f"model{_path(given, name)}" for name in places]
+    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
+    headless = [name for name, found in zip(named, places.values(), strict=True) if isinstance(found.head, nn.Identity)]
+    advice = f"; {headless[0]} has no head: give it the linear one, {headless[0]}.head = ..." if headless else ""
+    kind = type(inner).__name__
+    raise InputError(
+        f"{kind} is no vision transformer of timm but holds {', '.join(named[:MOST_NAMED])}{more}: give that, "
+        f"Lens({named[0]}); what {kind} does before and after it is then not seen{advice}"
+    )
+
+
+def _path(module: Any, name: str) -> str:
+    """Return how Python reaches a module inside of another one."""
+    path = ""
+    for part in name.split("."):
+        indexed = isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+        path += f"[{int(part) if part.isdigit() else repr(part)}]" if indexed else f".{part}"
+        module = module._modules[part]
+    return path

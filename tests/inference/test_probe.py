@@ -1,0 +1,357 @@
+"""What a model does is believed, not what its attributes say; whenever it is changed, and in every type and mode."""
+
+import copy
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from tiny_transformers import FAMILIES, READS_CLASS_TOKEN, random_images, transformer
+from torch import nn
+from torch.nn.utils import parametrizations
+
+from classlens import Lens
+from classlens.errors import InputError
+from classlens.explanations.explain import explain
+from classlens.explanations.methods import METHODS
+from classlens.inference.probe import behaviour
+from classlens.models.describe import describe
+from classlens.models.pictures import as_inputs
+
+COMPUTED = [name for name, method in METHODS.items() if method.compute]
+TYPES = {torch.float16: 1e-2, torch.bfloat16: 8e-2, torch.float64: 5e-6}
+
+
+class Lora(nn.Module):
+    """As peft has it: `weight` is that of the layer without the adapter."""
+
+    def __init__(self, layer, seed=0):
+        super().__init__()
+        self.base_layer = layer
+        generator = torch.Generator().manual_seed(seed)
+        self.lora_A, self.lora_B = nn.Linear(layer.in_features, 4, bias=False), nn.Linear(4, layer.out_features, False)
+        for part in (self.lora_A, self.lora_B):
+            part.weight.data = 0.5 * torch.randn(part.weight.shape, generator=generator)
+
+    @property
+    def weight(self):
+        return self.base_layer.weight
+
+    @property
+    def bias(self):
+        return self.base_layer.bias
+
+    def forward(self, x):
+        return self.base_layer(x) + 2 * self.lora_B(self.lora_A(x))
+
+    def merged(self):
+        layer = copy.deepcopy(self.base_layer)
+        with torch.no_grad():
+            layer.weight += 2 * self.lora_B.weight @ self.lora_A.weight
+        return layer
+
+
+def same(found, expected, tolerance=1e-4):
+    assert np.abs(np.asarray(found) - np.asarray(expected)).max() <= tolerance * np.abs(np.asarray(expected)).max()
+
+
+@pytest.mark.parametrize("name", ["plain", "distilled", "averages", "norms inside branches"])
+def test_adapters_are_part_of_the_layer(name):
+    model, merged, images = transformer(name), transformer(name), random_images()
+    for place, block in enumerate(model.blocks):
+        for part, layers in (("attn", ("qkv", "proj")), ("mlp", ("fc1", "fc2"))):
+            for layer in layers:
+                lora = Lora(getattr(getattr(block, part), layer), seed=place)
+                setattr(getattr(block, part), layer, lora)
+                setattr(getattr(merged.blocks[place], part), layer, lora.merged())
+    lora = Lora(model.head)
+    model.head, merged.head = lora, lora.merged()
+    view, right = Lens(model)(images), Lens(merged)(images)
+    same(view.output, merged(images).detach())
+    for site in ("residual", "attn", "mlp"):
+        same(view.logit(site, 1), right.logit(site, 1))
+    assert float(view.attribution(1).gap().max()) < 1e-4
+    same(view.attribution(1).heads, right.attribution(1).heads)
+    for method in ("direct", "attn_lrp", "legrad", "gradient") if name != "averages" else ("direct", "attn_lrp"):
+        same(view.explain(1, method).importance, right.explain(1, method).importance, 1e-3)
+
+
+def test_parametrised_layers_and_layers_that_are_not_linear():
+    model, images = transformer("plain"), random_images()
+    parametrizations.weight_norm(model.blocks[0].attn.proj)
+    assert float(Lens(model)(images).attribution(1).gap().max()) < 1e-4
+    model.blocks[1].attn.proj = nn.Sequential(model.blocks[1].attn.proj, nn.Tanh())
+    view = Lens(model)(images)
+    with pytest.raises(InputError, match=r"attn\.proj of block 1 is a Sequential that is not linear"):
+        view.attribution(1)
+    model.head = nn.Sequential(model.head, nn.Tanh())
+    with pytest.raises(InputError, match=r"head is a Sequential .*not linear"):
+        Lens(model)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("name", ["plain", "LayerScale", "EVA", "rotary", "distilled"])
+def test_types(name, dtype):
+    """float32 of the same (rounded) numbers is what everything is compared with."""
+    images = random_images()
+    model = transformer(name).to(dtype)
+    rounded = copy.deepcopy(model).float()
+    lens, view, right = Lens(model), Lens(model)(images), Lens(rounded)(images)
+    same(view.output, rounded(images).detach(), TYPES[dtype])
+    for method in COMPUTED:
+        # What needs it computes in float32: no more than that is lost, whatever the type.
+        found, expected = view.explain(1, method), right.explain(1, method)
+        assert found.importance.dtype == np.float32
+        same(found.importance, expected.importance, 1e-4 if dtype == torch.float64 else 1e-5)
+    same(view.attribution(1).heads, right.attribution(1).heads, 1e-4)
+    assert float(view.attribution(1).gap().max()) < (1e-12 if dtype == torch.float64 else 1e-4)
+    for context in [lens.ablate([(0, 1)]), lens.attention("no_cls")]:
+        with context:
+            changed = lens(images).output
+    with (of := Lens(rounded)).attention("no_cls"):
+        same(changed, of(images).output, TYPES[dtype])
+    assert all(parameter.dtype == dtype for parameter in model.parameters())
+    view.plot()
+    view.plot_token(0)
+
+
+def test_double_is_exact():
+    """The gradient of the output, by autograd in float64, against what a double model is said to do."""
+    model, images = transformer("plain").double(), random_images().double()
+    images.requires_grad_()
+    model(images)[:, 1].sum().backward()
+    lens = Lens(model)
+    steps = 32
+    found = lens(images).explain(1, "integrated_gradients").importance.sum()
+    with torch.no_grad():
+        expected = model(images[:1])[0, 1] - model(torch.zeros_like(images[:1]))[0, 1]
+    assert found == pytest.approx(float(expected), rel=2e-2), steps
+    with torch.no_grad():
+        output = model(images).numpy()
+    same(lens(images).output, output, 1e-6)
+    same(lens(images).attribution(1).logit, output[:, 1], 1e-12)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("inside", [False, True])
+def test_modes_without_gradients(mode, inside):
+    expected = {
+        method: Lens(transformer("plain"))(random_images()).explain(1, method).importance for method in COMPUTED
+    }
+    model = transformer("plain")
+    with mode():
+        model = transformer("plain") if inside else model
+        images = random_images()
+        view = Lens(model)(images)
+        for method in COMPUTED:
+            same(view.explain(1, method).importance, expected[method], 1e-5)
+        assert float(view.attribution(1).gap().max()) < 1e-4
+        explain(model, images[0], 1, "chefer")
+
+
+def test_a_model_that_stops_gradients_is_told_so():
+    model = transformer("plain")
+    model.forward_features = torch.no_grad()(model.forward_features)
+    view = Lens(model)(random_images())
+    with pytest.raises(InputError, match=r"no gradient passes through .*no_grad"):
+        view.explain(1, "attn_lrp")
+    assert np.isfinite(view.explain(1, "gradient").importance).all()
+
+
+def new_head(model):
+    model.head = nn.Linear(24, 5)
+
+
+def pool(model):
+    model.global_pool = "avg"
+
+
+def norm(model):
+    model.norm = nn.LayerNorm(24)
+    nn.init.normal_(model.norm.weight)
+
+
+def fc_norm(model):
+    model.fc_norm = nn.LayerNorm(24)
+    nn.init.normal_(model.fc_norm.weight)
+
+
+def no_norm(model):
+    model.norm = nn.Identity()
+
+
+@pytest.mark.parametrize("change", [new_head, pool, norm, fc_norm, no_norm])
+@pytest.mark.parametrize("before", [False, True])
+def test_a_model_that_was_changed(change, before):
+    """A change after the lens was made is a change; what was seen before it is not mixed with it."""
+    model, images = transformer("plain"), random_images()
+    lens = None if before else Lens(model)
+    old = None if before else lens(images)
+    torch.manual_seed(0)
+    change(model)
+    lens = lens or Lens(model)
+    view = lens(images)
+    with torch.no_grad():
+        output = model(images)
+        same(view.output, output)
+        tokens = torch.from_numpy(view.tokens("residual", -1).copy())
+        read = model.fc_norm(model.norm(tokens))
+        logits = model.head(read)
+    assert view.rank().shape[1:] == (3, 17)
+    assert view.predictions(output.shape[1]).shape == output.shape
+    same(view.logit("residual", 3, -1), logits[..., 3])
+    if change is not pool:
+        same(view.logit("residual", 3, -1)[:, 0], output[:, 3])
+    assert float(view.attribution(3).gap().max()) < 1e-4
+    assert np.isfinite(view.explain(3).importance).all()
+    with pytest.raises(InputError, match=r"none of the model's classes 0\.\."):
+        view.rank(class_index=output.shape[1])
+    if old is not None:
+        for call in (lambda: old.rank(class_index=3), lambda: old.explain(3), lambda: old.attribution(3)):
+            with pytest.raises(InputError, match="changed after it looked"):
+                call()
+
+
+def test_weights_that_are_changed_in_place():
+    model, images = transformer("plain"), random_images()
+    lens = Lens(model)
+    view = lens(images)
+    with torch.no_grad():
+        model.blocks[0].mlp.fc1.weight.mul_(2)
+    view.rank()  # is of the tokens that were seen
+    with pytest.raises(InputError, match="changed after it looked"):
+        view.explain(1)
+    again = lens(images)
+    model.half()
+    assert np.isfinite(again.explain(1).importance).all()  # the same model in another type
+
+
+def test_names_no_longer_fit_another_head():
+    model = transformer("plain")
+    lens = Lens(model, class_names=list("abcdefg"))
+    model.head = nn.Linear(24, 5)
+    with pytest.raises(InputError, match="7 names, but the model 5 classes"):
+        lens(random_images())
+
+
+def test_unpooled_outputs_and_other_readouts():
+    model = transformer("plain")
+    model.global_pool = ""
+    with pytest.raises(InputError, match=r"\(1, 17, 7\).*set model.global_pool to 'token' or 'avg'"):
+        Lens(model)
+    for name in ("forward", "forward_head"):
+        model = transformer("plain")
+        lens, own = Lens(model), getattr(model, name)
+        setattr(model, name, lambda x, own=own: own(x).softmax(-1))
+        for call in (lambda lens=lens: lens(random_images()), lambda model=model: Lens(model)):
+            with pytest.raises(InputError, match=r"head\(fc_norm\(norm\(token|norm and forward_head"):
+                call()
+    model = transformer("plain")
+    lens = Lens(model)
+    model.register_forward_hook(lambda _module, _inputs, output: output.softmax(-1))
+    with pytest.raises(InputError, match="hooks of yours"):
+        lens(random_images())
+
+
+def test_norms_layer_scales_and_paths_that_were_replaced():
+    images = random_images()
+    model = transformer("LayerScale")
+    gamma = model.blocks[1].ls1.gamma.detach()
+
+    class Scale(nn.Module):
+        def forward(self, x):
+            return x * gamma
+
+    expected = Lens(transformer("LayerScale"))(images).attribution(1)
+    model.blocks[1].ls1 = Scale()
+    same(Lens(model)(images).attribution(1).heads, expected.heads)
+
+    class Half(nn.Module):
+        def forward(self, x):
+            return x / 2
+
+    model.blocks[1].drop_path1 = Half()
+    view = Lens(model)(images)
+    assert np.isfinite(view.explain(1, "gradient").importance).all()
+    for call in (lambda: view.attribution(1), lambda: view.explain(1, "direct")):
+        with pytest.raises(InputError, match="the parts of a logit differ from it"):
+            call()
+    model = transformer("plain")
+    model.norm.forward = torch.tanh
+    view = Lens(model)(images)
+    for method, place in (("direct", "the last norm"), ("attn_lrp", "norm")):
+        with pytest.raises(InputError, match=f"{place} is LayerNorm, which is no linear function"):
+            view.explain(1, method)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_channels(channels):
+    architecture, options = FAMILIES["plain"]
+    torch.manual_seed(0)
+    model = timm.create_model(architecture, **options, in_chans=channels).eval()
+    images = torch.randn(3, channels, 32, 32)
+    lens = Lens(model)
+    view = lens(images)
+    with torch.no_grad():
+        same(view.output, model(images))
+    for method in COMPUTED:
+        assert np.isfinite(view.explain(1, method).importance).all()
+    view.plot()
+    with pytest.raises(InputError, match=rf"\(3, 32, 32\), but the model takes \({channels}, 32, 32\)"):
+        lens(random_images()[0])
+    picture = Image.new("RGB", (40, 40), (200, 50, 10))
+    if channels == 1:
+        grey = np.dot((200, 50, 10), (0.299, 0.587, 0.114))
+        mean, std = (np.mean(model.pretrained_cfg[name]) for name in ("mean", "std"))
+        assert np.abs(as_inputs(model, picture, 1)[0, 0].numpy() - (grey / 255 - mean) / std).max() < 0.6 / 255 / std
+    else:
+        with pytest.raises(
+            InputError, match=r"4 channels, and a picture has one.*give normalised tensors \(4, 32, 32\)"
+        ):
+            lens(picture)
+    with pytest.raises(InputError, match=f"{channels} channels, but those of data sets have three"):
+        describe(architecture, {**options, "in_chans": channels})
+
+
+def test_classes_as_numbers_of_any_kind():
+    model, images = transformer("plain"), random_images()
+    view = Lens(model)(images)
+    expected = view.logit(class_index=2)
+    for one in (
+        torch.tensor(2),
+        np.int64(2),
+        np.array(2),
+        torch.tensor([2]),
+        [torch.tensor(2)] * 3,
+        np.full(3, 2, "u1"),
+    ):
+        assert np.array_equal(view.logit(class_index=one), expected)
+    assert np.array_equal(view.logit(class_index=torch.tensor([0, 1, 2]))[:, 2], expected[:, 2])
+    for one in (torch.tensor(2), np.int64(2)):
+        assert np.array_equal(explain(model, images[0], one).importance, view.explain(2).importance)
+    for wrong in (torch.tensor(2.0), torch.tensor(True), 7, -1):
+        with pytest.raises(InputError, match="class"):
+            view.logit(class_index=wrong)
+        with pytest.raises(InputError, match="class"):
+            explain(model, images[0], wrong)
+
+
+def test_the_random_explanation_of_an_image_is_its_own():
+    view = Lens(transformer("plain"))(random_images(4))
+    every = view.explain(1, "random", image=None)
+    assert np.array_equal(view.explain(1, "random", image=3).importance, every[3].importance)
+    assert not np.array_equal(every[0].importance, every[3].importance)
+
+
+@pytest.mark.parametrize("name", READS_CLASS_TOKEN)
+def test_a_lens_takes_one_forward_pass_to_be_made(name):
+    model, passes = transformer(name), []
+    model.patch_embed.register_forward_hook(lambda *_: passes.append(1))
+    lens = Lens(model)
+    Lens(model)
+    assert len(passes) == 1
+    lens.ablate([(0, 0)])
+    lens.attention("self_only")
+    assert len(passes) == 3
+    assert behaviour(model).classes == 7

@@ -1,0 +1,188 @@
+"""Models that timm saved, by the names that timm has for them, in configs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import timm
+import torch
+from timm.models import save_for_hf
+
+from classlens.catalog import files
+from classlens.catalog.plan import describe_job
+from classlens.check import check
+from classlens.config import load_config
+from classlens.errors import InputError
+from classlens.models import architecture
+from classlens.models.architecture import with_architectures
+from classlens.models.describe import describe
+from classlens.models.published import published_weights
+from classlens.models.weights import write_weights
+from classlens.shipped import PACKAGE
+
+OPTIONS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 10}
+LOCAL, HUB = "local-dir:saved", "hf-hub:someone/digits"
+MODEL = {"model": "m"}
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [described(*request) for request in requests])
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", **OPTIONS).eval()
+    save_for_hf(model, "saved", model_config={"label_names": list("abcdefghij")}, model_args=OPTIONS)
+    return model
+
+
+def described(*request):
+    try:
+        return describe(*request)
+    except InputError as error:
+        return {"error": str(error)}
+
+
+def on_hub(tmp_path, monkeypatch):
+    """Let a file be in the cache of Hugging Face once it has been asked for."""
+    monkeypatch.setattr(
+        huggingface_hub, "try_to_load_from_cache", lambda name, file, revision=None: str(tmp_path / "saved" / file)
+    )
+    monkeypatch.setattr(
+        timm.models._hub,
+        "hf_hub_download",
+        lambda repo=None, name=None, filename=None, **_: str(tmp_path / "saved" / (name or filename)),
+    )
+
+
+def config(name=LOCAL, **more):
+    return load_config(
+        {
+            "datasets": {"d": {"kind": "digits"}},
+            "models": {"m": {"dataset": "d", "architecture": name, "transform": {"size": 16}, **more}},
+        }
+    )
+
+
+def job(complete, name="weights", **wildcards):
+    return describe_job(name, complete, {**MODEL, **wildcards}, PACKAGE.parent)
+
+
+@pytest.mark.parametrize("name", [LOCAL, HUB])
+def test_jobs_see_the_architecture_and_options_that_a_name_stands_for(name, working, tmp_path, monkeypatch):
+    on_hub(tmp_path, monkeypatch)
+    complete = with_architectures(config(name))
+    assert complete.architecture("m")["class_names"] == list("abcdefghij")
+    for described_job in (job(complete), job(complete, "extract", shard="0")):
+        own = described_job["config"]
+        assert own["architecture"] == "vit_tiny_patch16_224"
+        assert {**own["options"], **OPTIONS, "img_size": [16, 16]} == own["options"]
+    assert describe_job("weights", complete, {"model": "m-random"}, PACKAGE.parent)["config"]["origin"] == "random"
+
+
+def test_a_folders_weights_are_an_input(working, tmp_path):
+    complete = with_architectures(config())
+    sources = files.checkpoint(complete, MODEL)
+    assert sources == ["saved/pytorch_model.bin"]
+    write_weights(sources, [], str(tmp_path / "out.safetensors"), **job(complete)["config"])
+    from classlens.models.canonical import load_model
+
+    written = load_model(tmp_path / "out.safetensors", "vit_tiny_patch16_224", OPTIONS)
+    timms = timm.create_model(LOCAL, pretrained=True).eval()
+    images = torch.randn(1, 3, 16, 16)
+    for model in (timms, working):
+        assert torch.equal(written(images), model(images))
+
+
+def test_weights_of_a_hub_are_timms(working, tmp_path, monkeypatch):
+    on_hub(tmp_path, monkeypatch)
+    monkeypatch.setattr(timm.models._hub, "_get_safe_alternatives", lambda _name: ())
+    own = job(with_architectures(config(HUB)))["config"]
+    assert own["origin"] == HUB
+    assert write_weights([], [], str(tmp_path / "out.safetensors"), **own) is None
+    assert "huggingface.co/someone/digits" in published_weights(HUB, {})
+
+
+def test_a_changed_folder_changes_keys(working):
+    """Heads are in no tensor's shape: the weights' file stays as it is, and all that is computed is another."""
+    before = with_architectures(config())
+    described = json.loads(Path("saved/config.json").read_text())
+    described["model_args"]["num_heads"] = 4
+    Path("saved/config.json").write_text(json.dumps(described))
+    after = with_architectures(config())
+    assert (before.architecture("m")["heads"], after.architecture("m")["heads"]) == (2, 4)
+    assert job(before, "extract", shard="0")["key"] != job(after, "extract", shard="0")["key"]
+
+
+def test_facts_are_asked_once(working, monkeypatch):
+    with_architectures(config())
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [{"error": "asked again"} for _ in requests])
+    with_architectures(config())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("local-dir:nowhere", "there is no folder nowhere"),
+        ("local-dir:empty", r"empty has no config\.json.*save_for_hf"),
+        ("local-dir:hf", "transformers.*vit_base_patch16_224"),
+        ("google/vit-base-patch16-224", "Use 'hf-hub:google/vit-base-patch16-224'"),
+        ("./saved", r"local-dir:\./saved"),
+        ("ftp:saved", "Unknown model source 'ftp'"),
+        ("local-dir:", "no model id"),
+        ("local-dir:broken", "broken has no|broken is a folder"),
+    ],
+)
+def test_names_that_stand_for_nothing(name, said, working):
+    for folder, text in (("empty", None), ("hf", '{"model_type": "vit", "hidden_size": 768}'), ("broken", "{")):
+        Path(folder).mkdir()
+        if text:
+            Path(folder, "config.json").write_text(text)
+    with pytest.raises(InputError, match=said):
+        with_architectures(config(name))
+
+
+def test_a_hub_that_is_not_reached(working, monkeypatch):
+    def refuse(*_args, **_options):
+        raise huggingface_hub.errors.LocalEntryNotFoundError("cannot reach the hub\nand more")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(InputError, match=r"cannot reach the hub$"):
+        with_architectures(config(HUB))
+
+
+def test_check_says_what_is_taken(working):
+    Path("my.yaml").write_text(
+        json.dumps(
+            {
+                "datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}},
+                "models": {"m": {"dataset": "d", "architecture": LOCAL, "transform": {"size": 16}}},
+            }
+        )
+    )
+    notes = check("my.yaml", quick=True).notes
+    assert any(note.startswith("models.m: of saved/pytorch_model.bin 32 tensors") for note in notes)
+    shutil.rmtree("saved")
+    assert any("there is no folder saved" in problem for problem in check("my.yaml", quick=True).problems)
+
+
+@pytest.mark.parametrize("weights", ["random", "pretrained", {"train": {}}])
+def test_weights_key_needs_a_file(weights):
+    with pytest.raises(InputError, match=r"models\.m\.weights_key: `weights` is no file"):
+        config("vit_tiny_patch16_224", weights=weights, weights_key="teacher")
+
+
+def test_weights_key_reaches_the_job(working):
+    torch.save({"teacher": working.state_dict(), "student": working.state_dict()}, "w.pth")
+    options = {key: value for key, value in OPTIONS.items() if key != "num_classes"}
+    more = {"weights": "w.pth", "options": options}
+    with_key = job(with_architectures(config("vit_tiny_patch16_224", weights_key="student", **more)))["config"]
+    without = job(with_architectures(config("vit_tiny_patch16_224", **more)))["config"]
+    assert "key" not in without
+    assert with_key == {**without, "key": "student"}
+
+
+def test_a_folder_as_weights_is_told_before_anything_runs(working):
+    with pytest.raises(InputError, match=r'models\.m\.weights: saved .*write `architecture: "local-dir:saved"`'):
+        with_architectures(config("vit_tiny_patch16_224", weights="saved", options=OPTIONS))

@@ -1,0 +1,120 @@
+"""A model with one output comes into the workflow as one with two classes, however it is told."""
+
+import logging
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from classlens.config import load_config
+from classlens.errors import InputError
+from classlens.models.architecture import model_options, with_architectures
+from classlens.models.canonical import load_model
+from classlens.models.head import head_shape, read_head, save_head
+from classlens.models.weights import write_weights
+
+OPTIONS = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
+ONE = {**OPTIONS, "num_classes": 1}
+TWO = {**OPTIONS, "num_classes": 2}
+IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def timms(name="vit_tiny_patch16_224"):
+    torch.manual_seed(3)
+    model = timm.create_model(name, **ONE).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    return model
+
+
+def require_two_classes(weights, model, options, name="vit_tiny_patch16_224"):
+    with torch.no_grad():
+        z = model(IMAGES)
+        found = load_model(weights, name, options)(IMAGES)
+    torch.testing.assert_close(found, torch.cat([-z, z], 1) / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize("options", [ONE, TWO], ids=["num_classes 1", "two classes of the data set"])
+def test_a_checkpoint_with_one_row(tmp_path, caplog, name, options):
+    model = timms(name)
+    save_file(model.state_dict(), tmp_path / "one.safetensors")
+    with caplog.at_level(logging.INFO):
+        write_weights(
+            [tmp_path / "one.safetensors"], [], tmp_path / "out.safetensors",
+            architecture=name, options=options, origin="file",
+        )  # fmt: skip
+    assert "two classes" in caplog.text
+    written = load_file(tmp_path / "out.safetensors")
+    assert written["head.weight"].shape == (2, 16)
+    assert torch.equal(written["head.weight"][1], model.head.weight[0] / 2)
+    assert torch.equal(written["head.bias"], model.head.bias.detach() * torch.tensor([-0.5, 0.5]))
+    require_two_classes(tmp_path / "out.safetensors", model, options, name)
+
+
+def test_three_classes_do_not_come_of_one_row(tmp_path):
+    save_file(timms().state_dict(), tmp_path / "one.safetensors")
+    with pytest.raises(InputError, match=r"head\.weight is \(1, 16\) and should be \(3, 16\)"):
+        write_weights(
+            [tmp_path / "one.safetensors"], [], tmp_path / "out.safetensors",
+            architecture="vit_tiny_patch16_224", options={**OPTIONS, "num_classes": 3}, origin="file",
+        )  # fmt: skip
+
+
+def test_fresh_weights(tmp_path):
+    write_weights(
+        [], [], tmp_path / "out.safetensors",
+        architecture="vit_tiny_patch16_224", options=ONE, origin="random", seed=4,
+    )  # fmt: skip
+    torch.manual_seed(4)
+    model = timm.create_model("vit_tiny_patch16_224", **ONE).eval()
+    require_two_classes(tmp_path / "out.safetensors", model, ONE)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+def test_a_head_file_with_one_row(tmp_path, suffix):
+    model, path = timms(), tmp_path / f"head.{suffix}"
+    weight, bias = model.head.weight.detach().numpy(), model.head.bias.detach().numpy()
+    save_head(path, weight, bias, ["cat", "dog"])
+    assert head_shape(path) == (2, 16)
+    assert read_head(path).class_names == ("cat", "dog")
+    save_file({k: v for k, v in model.state_dict().items() if "head" not in k}, tmp_path / "trunk.safetensors")
+    write_weights(
+        [tmp_path / "trunk.safetensors"], [path], tmp_path / "out.safetensors",
+        architecture="vit_tiny_patch16_224", options=TWO, origin="file",
+    )  # fmt: skip
+    require_two_classes(tmp_path / "out.safetensors", model, TWO)
+    with pytest.raises(InputError, match="1 class names for 2 classes, the negative one first, as one row is read"):
+        save_head(path, weight, bias, ["dog"])
+    assert not read_head(save(path, weight)).bias.any()
+
+
+def save(path, weight):
+    save_head(path, weight)
+    return path
+
+
+def configured(tmp_path, monkeypatch, **model):
+    monkeypatch.chdir(tmp_path)
+    entry = {"dataset": "d", "architecture": "vit_tiny_patch16_224", "options": ONE, "weights": "random", **model}
+    entry["transform"] = {"size": 16}
+    return load_config({"datasets": {"d": {"kind": "digits"}}, "models": {"m": entry}})
+
+
+def test_facts_say_two_classes(tmp_path, monkeypatch):
+    config = with_architectures(configured(tmp_path, monkeypatch))
+    assert config.architecture("m")["num_classes"] == 2
+    assert config.architecture("m")["one_output"]
+    assert not with_architectures(configured(tmp_path, monkeypatch, options=TWO)).architecture("m")["one_output"]
+    save_head(tmp_path / "head.npz", np.ones((1, 16)))
+    headed = configured(tmp_path, monkeypatch, options=OPTIONS, weights="trunk.pth", head="head.npz")
+    assert model_options(headed, "m")["num_classes"] == 2
+
+
+def test_the_workflow_refuses_a_score(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"models\.m\.one_output: the workflow ranks classes, and a score has none"):
+        configured(tmp_path, monkeypatch, one_output="score")
+    configured(tmp_path, monkeypatch, one_output="binary")
