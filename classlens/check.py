@@ -160,8 +160,8 @@ def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimu
 
 def _skipped(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> list[str]:
     """Name the classes that `too_few: skip` leaves out."""
-    taken = {item.class_id for item in stimuli}
-    skipped = sorted({item.class_id for item in source.stimuli(selection)} - taken)
+    known = {item.class_id for item in stimuli} | set(selection["exclude_classes"])
+    skipped = sorted({item.class_id for item in source.stimuli(selection)} - known)
     shown = ", ".join(skipped[:MOST_NAMED]) + (", ..." if len(skipped) > MOST_NAMED else "")
     return [f"datasets.{source.name}: {len(skipped)} classes left out (too_few: skip): {shown}"] if skipped else []
 

@@ -78,7 +78,7 @@ def test_checkpoint_that_does_not_fit(workflow):
     refused(
         workflow,
         "mine.safetensors does not fit the model",
-        "check architecture and options",
+        "set options.embed_dim: 32",
         absent="m/weights.safetensors",
     )
 

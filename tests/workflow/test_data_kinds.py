@@ -59,7 +59,7 @@ def workflow(tmp_path_factory):
         },
         "models": {
             "folder": {**TINY_MODEL, "dataset": "photos", "weights": "trunk.safetensors", "head": "head.npz"},
-            "small": {**TINY_MODEL, "dataset": "cifar", "random_twin": True},
+            "small": {**TINY_MODEL, "dataset": "cifar", "random_twin": True, "analyses": TINY_MODEL["analyses"][:3]},
         },
         "statistics": {"resamples": 99},
     }
