@@ -365,13 +365,14 @@ def collect(
 
 def layout_before(store: Store) -> str:
     """Say how to move a store of the layout before this one, which is read but neither written nor collected."""
-    before = shlex.join(str(store.root / name) for name in ("actions", "blobs"))
-    rest = shlex.join(str(store.root / name) for name in ("roots", "locks"))
+    places = [store.root / name for name in ("actions", "blobs", "roots")]
+    before = shlex.join(str(place) for place in places if place.is_dir())
+    locks = shlex.quote(str(store.root / "locks"))
     own = shlex.quote(str(store.own.path))
     return (
         f"{before} are of an earlier version, which all read and nobody collects; what is yours moves to your "
         f"folder, while nothing runs, by: mkdir -p -m 755 {own} && cp -rln {before} {own} && "
-        f"rm -rf {before} {rest}"
+        f"rm -rf {before} {locks}"
     )
 
 

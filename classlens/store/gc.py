@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +97,9 @@ def _working_directories(store: Store) -> Iterator[tuple[Path, PlacedFiles]]:
     """Yield where this user placed results, with the file that says so."""
     for file in sorted((store.own.path / "roots").glob("*")):
         working = Path(file.read_text(errors="replace").rstrip("\n"))
+        if file.suffix:  # a list of the layout before, moved here: its first line names the directory
+            with suppress(ValueError, TypeError, KeyError):
+                working = Path(json.loads(str(working).partition("\n")[0])["working"])
         if working.is_absolute() and "\0" not in str(working):
             yield file, PlacedFiles(working, store.root)
 
@@ -141,7 +146,7 @@ def collect(
     if not dry_run:
         for record in doomed:  # records first: a record must never name a blob that is gone
             store.own.action(record.key).unlink(missing_ok=True)
-        for path in (*blobs, *filter(_is_old, store.own.unfinished())):
+        for path in filter(_is_old, (*blobs, *store.own.unfinished())):  # a job may have come to need one meanwhile
             path.unlink(missing_ok=True)
         for lock in filter(_is_old, (store.own.path / "locks").glob("*.lock")):
             if (handle := take(lock)) is not None:  # who waits for it takes the next of its name
@@ -158,13 +163,12 @@ def _in_use(store: Store, *, forget: bool) -> tuple[set[str], set[str]]:
         if not _may_be_there(files.working):
             if forget:
                 file.unlink(missing_ok=True)
-        elif not _may_be_there(files.file):  # somebody deleted it; results tell by their links what they show
+            continue
+        if not _may_be_there(files.file):  # somebody deleted it; results tell by their links what they show
             digests |= {blob.name for blob in store.own.files("blobs") if blob.stat().st_nlink > 1}
-        else:
-            for path, placed in files.all().items():
-                if _may_be_there(files.working / path):
-                    keys.add(placed.key)
-                    digests.add(placed.digest)
+        shown = [placed for path, placed in files.all().items() if _may_be_there(files.working / path)]
+        keys |= {placed.key for placed in shown}
+        digests |= {placed.digest for placed in shown}
     return keys, digests
 
 

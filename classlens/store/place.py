@@ -57,7 +57,8 @@ def _own_name(working: Path, _process: int) -> str:
     """Return the name of the lock that this process holds in a working directory until it ends."""
     name = uuid.uuid4().hex
     (working / LOCKS).mkdir(parents=True, exist_ok=True)
-    take(working / LOCKS / f"{name}.lock")
+    while take(working / LOCKS / f"{name}.lock") is None:
+        pass  # somebody clears and has it for an instant
     return name
 
 

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,8 @@ class PlacedFiles:
         self.working = working
         self.file = working / CACHE / "placed.jsonl"
         self.lock = working / CACHE / "placed.lock"
-        self._before = store / "roots" / f"{hashlib.sha256(str(working).encode()).hexdigest()[:32]}.jsonl"
+        before = f"roots/{hashlib.sha256(str(working).encode()).hexdigest()[:32]}.jsonl"
+        self._before = (store / before, store / f"u{os.getuid()}" / before)
 
     def all(self) -> dict[str, Placed]:
         """Return what was placed last at each path, relative to the working directory."""
@@ -70,8 +71,11 @@ class PlacedFiles:
 
     def append(self, files: Mapping[str, Placed]) -> None:
         """Note placed files as `add` does; the list is held by the caller."""
-        before = {} if self.file.exists() else self.all()
-        lines = _lines({**before, **{self.name(path): placed for path, placed in files.items()}})
+        named = {self.name(path): placed for path, placed in files.items()}
+        if not self.file.exists():  # what an earlier version listed comes along, all at once
+            write_atomically(self.file, _lines(self.all() | named))
+            return
+        lines = _lines(named)
         with self.file.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
@@ -96,13 +100,11 @@ class PlacedFiles:
 
     def _lines_before(self) -> list[str]:
         """Return the lines of a list that this user or the working directory's owner wrote, and nobody else could."""
-        try:
-            with open(self._before, encoding="utf-8", errors="replace", opener=_no_link) as file:
+        for path in self._before:
+            with suppress(OSError), open(path, encoding="utf-8", errors="replace", opener=_no_link) as file:
                 found = os.fstat(file.fileno())
                 if found.st_uid in (os.getuid(), self.working.stat().st_uid) and not found.st_mode & 0o022:
                     return file.read().splitlines()
-        except OSError:
-            pass
         return []
 
 

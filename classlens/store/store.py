@@ -68,7 +68,8 @@ class Store:
             return []
         users = [path for path in sorted(found) if re.fullmatch(r"u\d{1,10}", path.name) and path != self.own.path]
         honest = [path for path in users if f"u{path.lstat().st_uid}" == path.name]
-        return [Folder(path, is_own=False) for path in [*honest, *([self.root] if self.has_layout_before else [])]]
+        before = [self.root.resolve()] if self.has_layout_before else []
+        return [Folder(path, is_own=False) for path in [*honest, *before]]
 
     @property
     def has_layout_before(self) -> bool:

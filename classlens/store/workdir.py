@@ -137,8 +137,11 @@ def _verify_workdir(store: Store, working: Path) -> list[Path]:
 
 
 def _changed(store: Store, working: Path) -> list[str]:
-    present = store.placed(working).present()
-    found = store.memory.digests([working / path for path in present], linked=True)
+    while True:
+        present = store.placed(working).present()
+        with suppress(FileNotFoundError):  # a run beside this look took one away
+            found = store.memory.digests([working / path for path in present], linked=True)
+            break
     return [path for (path, placed), digest in zip(present.items(), found, strict=True) if digest != placed.digest]
 
 

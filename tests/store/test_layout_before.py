@@ -74,9 +74,31 @@ def test_it_is_moved_as_collection_says(project, before, store):
     subprocess.run(said.partition(" by: ")[2], shell=True, check=True)
     store = Store(store.root)
     assert sorted(os.listdir(store.root)) == [store.own.path.name]
+    for path in store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    assert gc.collect(store, dry_run=True) == gc.Collected(0, 0, 0)
     assert not store.has_layout_before
     [record] = store.own.records()
     assert record.key == key
     assert not run_job(job_of(project), refuse, store)
     assert store.placed().get("results/out.txt") == Placed(key, record.outputs[0].digest)
     assert Path("results/out.txt").samefile(store.own.blob(record.outputs[0].digest))
+
+
+def test_what_a_moved_list_shows_is_not_collected(project, before, store, monkeypatch):
+    """Its working directory may not have run since, and its files may be copies."""
+    Path("results/out.txt").unlink()
+    Path("results/out.txt").write_text("abab")
+    subprocess.run(layout_before(store).partition(" by: ")[2], shell=True, check=True)
+    store = Store(store.root)
+    for path in store.root.rglob("*"):
+        os.utime(path, (1, 1))
+    assert set(store.placed().all()) == {"results/out.txt"}
+    assert gc.collect(store) == gc.Collected(0, 0, 0)
+    Path("results/out.txt").unlink()
+    assert gc.collect(store) == gc.Collected(1, 1, 4)
+
+
+def test_a_store_that_a_link_leads_to(project, before, store, tmp_path):
+    (tmp_path / "link").symlink_to(store.root)
+    assert not run_job(job_of(project), refuse, Store(tmp_path / "link"))

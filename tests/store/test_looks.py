@@ -9,9 +9,9 @@ import pytest
 from double_job import compute, job_of, refuse
 
 from classlens.digest import digest_file
-from classlens.store import gc, lock, workdir
+from classlens.store import gc, lock, place, workdir
 from classlens.store.job import run_job
-from classlens.store.placed import Placed
+from classlens.store.placed import Placed, PlacedFiles
 from classlens.store.workdir import changed_results, free, hold, set_aside, verify_workdir
 
 FORK = multiprocessing.get_context("fork")
@@ -52,6 +52,31 @@ def test_a_look_says_what_was_changed_and_changes_nothing(project, store):
     assert (state("results"), state(store.root)) == before
     assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / OUT]
     assert changed_results(store.root, Path.cwd()) == []
+
+
+def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatch):
+    """Snakemake deletes temporary results, and those that it makes anew."""
+    for name in "ab":
+        run_job(job_of(project, result=f"results/{name}.txt"), compute, store)
+    edit(Path("results/a.txt"), "edited")
+    present = PlacedFiles.present
+
+    def taken_away(files):
+        found = present(files)
+        Path("results/b.txt").unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr(PlacedFiles, "present", taken_away)
+    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / "results/a.txt"]
+
+
+def test_a_lock_of_a_process_that_another_clears_meanwhile(project, monkeypatch):
+    """Who clears has the lock for an instant, and then its file is gone."""
+    answers = [None]
+    monkeypatch.setattr(place, "take", lambda path: answers.pop() if answers else lock.take(path))
+    with place.workspace() as folder:
+        place.clear_work(Path.cwd())
+        assert folder.is_dir()
 
 
 def test_a_result_that_a_job_placed_after_the_look_at_it_stays(project, store):
