@@ -21,6 +21,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -102,9 +103,10 @@ class Folder:
 
     def files(self, kind: str) -> Iterator[Path]:
         """Yield the files of `actions` or `blobs`; links, folders and foreign names are none."""
-        for name in _names(self.path / kind, folders=True):
-            found = _names(self.path / kind / name, folders=False) if len(name) == 2 else []
-            yield from (self.path / kind / name / one for one in found if is_digest(one.removesuffix(".json")))
+        for shard in _plain_folder(self.path / kind):
+            for path in _plain_folder(shard) if len(shard.name) == 2 else ():
+                if is_digest(path.name.removesuffix(".json")) and path.is_file() and not path.is_symlink():
+                    yield path
 
     def unfinished(self) -> Iterator[Path]:
         """Yield what a process that was killed left of a record or blob."""
@@ -128,18 +130,18 @@ class Folder:
 
     def records(self) -> Iterator[Record]:
         """Yield every readable record."""
-        for path in self.files("actions"):
-            if (record := self.find(path.stem)) is not None:
-                yield record
+        try:
+            yield from (record for path in self.files("actions") if (record := self.find(path.stem)))
+        except PermissionError as error:
+            if self.is_own:
+                raise
+            log.warning("%s may not be read (%s); it is passed over", error.filename, error.strerror)
 
     def holds(self, digest: str, size: int) -> bool:
         """Tell whether there is a plain file in a blob's place, of its size; its content is not looked at."""
-        try:
-            handle = self.open(self.blob(digest))
-        except FileNotFoundError:
-            return False
-        with os.fdopen(handle, "rb") as file:
+        with suppress(FileNotFoundError), os.fdopen(self.open(self.blob(digest)), "rb") as file:
             return os.fstat(file.fileno()).st_size == size
+        return False
 
     def open(self, path: Path) -> int:
         """Open a file of the folder for reading, following no link on the way, and return its descriptor.
@@ -183,27 +185,22 @@ class Folder:
         """Move a finished file to its blob's place, all at once, also from another file system."""
         blob = self.blob(digest)
         make_folder(blob.parent)
-        with file.open("rb") as source:
-            os.fchmod(source.fileno(), 0o444)
-            os.fsync(source.fileno())
+        new = blob.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
+        try:
             try:
-                os.replace(file, blob)
-                return
+                os.replace(file, new)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-            new = blob.with_name(f"{UNFINISHED}{uuid.uuid4().hex}")
-            try:
-                with new.open("xb") as target:
-                    shutil.copyfileobj(source, target, 2**20)
-                    target.flush()
-                    os.fchmod(target.fileno(), 0o444)
-                    os.fsync(target.fileno())
-                os.replace(new, blob)
-            except BaseException:
-                new.unlink(missing_ok=True)
-                raise
-        file.unlink()
+                shutil.copyfile(file, new)
+            with new.open("rb") as content:
+                os.fchmod(content.fileno(), 0o444)
+                os.fsync(content.fileno())
+            os.replace(new, blob)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+        file.unlink(missing_ok=True)
 
 
 def make_folder(path: Path) -> None:
@@ -214,16 +211,9 @@ def make_folder(path: Path) -> None:
             step.chmod(0o755)
 
 
-def _names(folder: Path, *, folders: bool) -> list[str]:
-    """Return the names of the folders or the files in a folder, in order; links are neither."""
-    try:
-        if folder.is_symlink():
-            return []
-        with os.scandir(folder) as entries:
-            of_kind = [one.name for one in entries if (one.is_dir if folders else one.is_file)(follow_symlinks=False)]
-        return sorted(of_kind)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+def _plain_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, in order; a link or file has nothing in it."""
+    return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
 def _parsed(text: str, key: str) -> Record:

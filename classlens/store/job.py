@@ -113,14 +113,6 @@ def run_job(
         InputError: an output was not written, the code or an input changed while the job ran, its device is not
             there, a file may not be read or written, or a disk is full. Nothing is kept then.
     """
-    with explained_disk_errors(store.root):
-        return _run_job(job, compute, store, code, take_device)
-
-
-def _run_job(
-    job: Job, compute: Compute, store: Store, code: JobKey | None, take_device: Callable[[str], str] | None
-) -> bool:
-    key = key_of(job, store, code)
     destinations = {name: Path(path) for name, path in flatten(job.outputs).items()}
 
     def stored() -> bool:
@@ -130,24 +122,26 @@ def _run_job(
         log.info("%s: from the store (%s)", job.name, key.digest[:12])
         return True
 
-    if stored():  # without the lock, which a store that may only be read does not grant
-        return False
-    with store.lock(key.digest):
-        if stored():
+    with explained_disk_errors(store.root):
+        key = key_of(job, store, code)
+        if stored():  # without the lock, which a store that may only be read does not grant
             return False
-    if take_device is not None and "device" in job.local:
-        # Not under the lock: whoever has the device may want this key next.
-        job = replace(job, local={**job.local, "device": take_device(job.local["device"])})
-        if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
-            raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
-    with store.lock(key.digest):
-        if stored():
-            return False
-        log.info("%s: computing (%s)", job.name, key.digest[:12])
-        record = _computed(job, key, compute, store)
-        store.own.write(record)
-        if not store.restore(record, destinations):
-            raise InputError(f"{job.name}: its results vanished from the store {store.root} at once; run again")
+        if take_device is not None and "device" in job.local:
+            with store.lock(key.digest):
+                if stored():
+                    return False
+            # Not under the lock: whoever has the device may want this key next.
+            job = replace(job, local={**job.local, "device": take_device(job.local["device"])})
+            if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
+                raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
+        with store.lock(key.digest):
+            if stored():
+                return False
+            log.info("%s: computing (%s)", job.name, key.digest[:12])
+            record = _computed(job, key, compute, store)
+            store.own.write(record)
+            if not store.restore(record, destinations):
+                raise InputError(f"{job.name}: its results vanished from the store {store.root} at once; run again")
     return True
 
 
@@ -161,7 +155,7 @@ def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     """
     try:
         record = store.find(key_of(job, store, code).digest)
-        return record is not None and store.has_all(record)
+        return record is not None and all(store.has(output.digest, output.size) for output in record.outputs)
     except OSError:  # what may not be read is said by the job
         return False
 

@@ -40,26 +40,19 @@ def work_folder() -> Path:
 def workspace() -> Iterator[Path]:
     """Give a folder that is gone afterwards."""
     work_folder().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=work_folder(), prefix=own_prefix()))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def own_prefix() -> str:
-    """Return how names of this process's folders begin: the name of its lock; its number is for a reader."""
-    return f"{_own_name(Path.cwd(), os.getpid())}-{os.getpid()}-"
+    prefix = _own_prefix(Path.cwd(), os.getpid())
+    with tempfile.TemporaryDirectory(dir=work_folder(), prefix=prefix, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @cache
-def _own_name(working: Path, _process: int) -> str:
-    """Return the name of the lock that this process holds in a working directory until it ends."""
+def _own_prefix(working: Path, process: int) -> str:
+    """Return how names of this process's folders begin: the name of a lock that it holds until it ends."""
     name = uuid.uuid4().hex
     (working / LOCKS).mkdir(parents=True, exist_ok=True)
     while take(working / LOCKS / f"{name}.lock") is None:
         pass  # somebody clears and has it for an instant
-    return name
+    return f"{name}-{process}-"
 
 
 def clear_work(working: Path) -> None:
@@ -107,7 +100,7 @@ def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemor
         FileNotFoundError: the blob is gone, or has another content.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{PLACING}{own_prefix()}"
+    prefix = f"{PLACING}{_own_prefix(Path.cwd(), os.getpid())}"
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
         new = Path(folder) / destination.name
         linked = source.is_own and _link(source.blob(digest), new)
@@ -122,26 +115,19 @@ def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemor
         yield new
 
 
-def put(new: Path, destination: Path, memory: DigestMemory, digest: str, *, replace: bool = True) -> bool:
-    """Give a prepared file its final name, and remember its digest.
-
-    Returns:
-        False if something is there already and is not to be replaced.
-    """
-    if replace:
-        os.replace(new, destination)
-    else:
-        try:
+def put(new: Path, destination: Path, memory: DigestMemory, digest: str, *, replace: bool = True) -> None:
+    """Give a prepared file its final name, unless something is there that is not to be replaced; note its digest."""
+    try:
+        if not replace:
             os.link(new, destination, follow_symlinks=False)
             new.unlink()
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            if os.path.lexists(destination):
-                return False
-            os.replace(new, destination)
+    except OSError:  # it is there, or the file system has no hard links
+        if os.path.lexists(destination):
+            return
+        replace = True
+    if replace:
+        os.replace(new, destination)
     memory.remember(destination, digest)
-    return True
 
 
 def _link(blob: Path, new: Path) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,9 +99,11 @@ def prelink(
         read = chain.read_by_others()
         found = Prelinked()
         for task in list(chain.records):
-            if link:
-                found.linked += _link(task, chain, read, here, store, replace=not look)
-            left = [path for path in task.outputs if _is_left(path, task, chain, read, found.linked, here)]
+            if task.temporary and task.temporary.isdisjoint(read):
+                continue  # what it makes is deleted when it was read, and no task that may compute reads it
+            linked = _link(task, chain, here, store, replace=not look) if link else []
+            found.linked += linked
+            left = [path for path in task.outputs if path not in linked and here.key(path) != chain.keys[task][path]]
             if left and link and not look:
                 del chain.records[task]  # its content went meanwhile
             found.unlinked += left
@@ -187,29 +189,21 @@ class _PlacedHere:
         """Return what was placed at a path, None where nothing of the store is."""
         return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
 
-    def is_of(self, path: str, key: str) -> bool:
-        """Tell whether a path shows what was made under a key."""
-        return (placed := self.at(path)) is not None and placed.key == key
-
-    def another(self, keys: dict[str, str]) -> bool:
-        """Tell whether one of these paths shows what was made under another key."""
-        return any((placed := self.at(path)) is not None and placed.key != key for path, key in keys.items())
+    def key(self, path: str) -> str | None:
+        """Return the key under which a result was made, None where none is."""
+        return placed.key if (placed := self.at(path)) else None
 
 
-def _link(
-    task: SchedulerJob, chain: _Chain, read: set[str], here: _PlacedHere, store: Store, *, replace: bool
-) -> list[str]:
+def _link(task: SchedulerJob, chain: _Chain, here: _PlacedHere, store: Store, *, replace: bool) -> list[str]:
     """Link what is missing of a stored task's results, and return what was linked.
 
     Args:
         replace: results of other keys; else a job's results are left alone where one of them is there.
     """
-    if _is_of_no_use(task, read):
-        return []
     linked: list[str] = []
     for job, record in chain.records[task]:
         paths = flatten(job.outputs)
-        missing = [path for path in paths.values() if not here.is_of(path, record.key)]
+        missing = [path for path in paths.values() if here.key(path) != record.key]
         if not missing or (not replace and any(map(os.path.lexists, missing))):
             continue
         if store.restore(record, {name: Path(path) for name, path in paths.items()}, replace=replace):
@@ -217,18 +211,6 @@ def _link(
                 task.note(path, record)
                 linked.append(path)
     return linked
-
-
-def _is_of_no_use(task: SchedulerJob, read: set[str]) -> bool:
-    """Tell whether a task makes what is deleted when it was read, and no task that may compute reads it."""
-    return bool(task.temporary) and task.temporary.isdisjoint(read)
-
-
-def _is_left(
-    path: str, task: SchedulerJob, chain: _Chain, read: set[str], linked: Collection[str], here: _PlacedHere
-) -> bool:
-    """Tell whether a stored result is not where it could be."""
-    return path not in linked and not _is_of_no_use(task, read) and not here.is_of(path, chain.keys[task][path])
 
 
 def _order_times(chain: _Chain, here: _PlacedHere, store: Store, newest: int, only: set[str] | None) -> list[str]:
@@ -277,7 +259,8 @@ def _running(targets: Sequence[str], chain: _Chain, here: _PlacedHere) -> list[S
     for task in chain.order:
         if task in chain.records:
             continue
-        if here.another(chain.keys.get(task, {})) or any(chain.makers.get(path) in outdated for path in task.inputs):
+        another = any(here.key(path) not in (None, key) for path, key in chain.keys.get(task, {}).items())
+        if another or any(chain.makers.get(path) in outdated for path in task.inputs):
             outdated.add(task)
     running: dict[SchedulerJob, None] = {}
     waiting = list(targets)

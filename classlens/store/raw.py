@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from classlens.cache import CACHE
 from classlens.digest import digest_json, write_atomically
@@ -47,22 +46,14 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
         raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
     # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
     # files have another manifest: a look with another config leaves that of a run under way alone.
-    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{_short(paths)}" / "manifest.txt"
-    with explained_disk_errors(store.root, manifest.parent):
-        _write(manifest, f"{len(paths):,} files\n{digest}\n", paths)
+    digest, folder = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}"
+    text, manifest = f"{len(paths):,} files\n{digest}\n", folder / "manifest.txt"
+    with explained_disk_errors(store.root, folder):
+        before = manifest.read_text() if manifest.is_file() else None
+        if before != text:
+            write_atomically(manifest, text)
+        if before is None:
+            # Nothing is known of a change: as old as what it stands for, or all would look out of date.
+            newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
+            os.utime(manifest, ns=(newest, newest))
     return RawFiles(list(paths), digest, str(manifest))
-
-
-def _short(paths: Sequence[str]) -> str:
-    return digest_json(list(paths))[:12]
-
-
-def _write(manifest: Path, text: str, paths: Sequence[str]) -> None:
-    before = manifest.read_text() if manifest.is_file() else None
-    if before == text:
-        return
-    write_atomically(manifest, text)
-    if before is None:
-        # None was there, so nothing is known of a change: as old as what it stands for, or all would look out of date.
-        newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
-        os.utime(manifest, ns=(newest, newest))

@@ -14,7 +14,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from classlens.digest import digest_file, write_atomically
 from classlens.errors import InputError
 from classlens.store.disk_errors import ANOTHER_STORE, DENIED, explained_disk_errors
 from classlens.store.folder import Folder, Record, make_folder, require_digest
-from classlens.store.lock import locked, take
+from classlens.store.lock import locked
 from classlens.store.memory import DigestMemory
 from classlens.store.place import prepared, put, workspace
 from classlens.store.placed import Placed, PlacedFiles
@@ -100,10 +100,6 @@ class Store:
         named in the log. What another user has is read when it is taken over.
         """
         return self._has_own(digest) or any(folder.holds(digest, size) for folder in self.others)
-
-    def has_all(self, record: Record) -> bool:
-        """Tell whether all outputs of an action are there, see `has`."""
-        return all(self.has(digest, size) for digest, size in {(one.digest, one.size) for one in record.outputs})
 
     def _has_own(self, digest: str) -> bool:
         blob = self.own.blob(digest)
@@ -207,14 +203,8 @@ class Store:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Hold a key: a second job of this user with the same key waits and then finds the result.
-
-        The lock falls with its process, however that ends.
-        """
-        self.require_own_folder()
-        make_folder(self.own.path / "locks")
-        path = self.own.path / "locks" / f"{require_digest(key)}.lock"
-        with locked(path, why="another job computes the same; waiting for it"):
+        """Hold a key: a second job of this user with the same key waits and then finds the result."""
+        with locked(self._lock_file(require_digest(key)), why="another job computes the same; waiting for it"):
             yield
 
     def require_locks(self) -> None:
@@ -223,11 +213,13 @@ class Store:
         Raises:
             InputError: its file system grants none.
         """
-        with going_on_if_denied(self.root):
-            self.require_own_folder()
-            make_folder(self.own.path / "locks")
-            if (handle := take(self.own.path / "locks" / "run.lock")) is not None:
-                os.close(handle)
+        with going_on_if_denied(self.root), suppress(TimeoutError), locked(self._lock_file("run"), seconds=0):
+            pass
+
+    def _lock_file(self, name: str) -> Path:
+        self.require_own_folder()
+        make_folder(self.own.path / "locks")
+        return self.own.path / "locks" / f"{name}.lock"
 
     def require_own_folder(self) -> None:
         """Make this user's folder where it is missing.

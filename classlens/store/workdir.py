@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from classlens.cache import CACHE
@@ -65,9 +66,7 @@ def hold(working: Path) -> bool:
 def free(working: Path, *, shared: bool = False) -> Iterator[bool]:
     """Hold a working directory for an instant, without waiting; give False where a run holds it.
 
-    Args:
-        working: the working directory.
-        shared: as looks do, which others may do at once.
+    Looks do so `shared`: several at once.
     """
     if working in _held:
         yield True
@@ -93,11 +92,7 @@ def _is_locked_by_snakemake(working: Path) -> bool:
 def changed_results(root: Path, working: Path) -> list[Path]:
     """Return the files in a working directory with another content than the store gave them; nothing is changed.
 
-    Unchanged ones cost one look at their time stamps.
-
-    Args:
-        root: the store's folder.
-        working: the working directory.
+    Unchanged ones cost one look at their time stamps. `root` is the store's folder.
     """
     with explained_disk_errors(root):
         return [working / path for path in _changed(Store(root), working)] if root.exists() else []
@@ -111,29 +106,21 @@ def verify_workdir(root: Path, working: Path) -> list[Path]:
     its bytes with the store, the blob is damaged too and goes. So do the files that were made from this one, or a
     scheduler would find the work complete; making them anew takes the damaged one's job alone.
 
-    Args:
-        root: the store's folder.
-        working: the working directory.
-
     Returns:
         the files that were set aside, under their former names.
     """
     with explained_disk_errors(root):
         store = Store(root)
         store.require_locks()
-        return _verify_workdir(store, working)
-
-
-def _verify_workdir(store: Store, working: Path) -> list[Path]:
-    files = store.placed(working)
-    with files.held():
-        files.compact()
-    if files.file.exists():  # it may have been moved here
-        with going_on_if_denied(store.root):
-            store.note_working_directory(files.working)
-    changed = set_aside(store, working, _changed(store, working))
-    clear_work(working)
-    return changed
+        files = store.placed(working)
+        with files.held():
+            files.compact()
+        if files.file.exists():  # it may have been moved here
+            with going_on_if_denied(root):
+                store.note_working_directory(files.working)
+        changed = set_aside(store, working, _changed(store, working))
+        clear_work(working)
+        return changed
 
 
 def _changed(store: Store, working: Path) -> list[str]:
@@ -187,14 +174,8 @@ def _made_from(lost: set[str], present: Mapping[str, Placed], store: Store) -> s
     if not lost:
         return set()
     records = {path: store.find(placed.key) for path, placed in present.items()}
-    sources = {
-        path: {source for names in record.sources.values() for source in names}
-        for path, record in records.items()
-        if record is not None
-    }
-    found: set[str] = set()
-    reached = lost
-    while reached:
-        reached = {path for path, own in sources.items() if own & reached and path not in found}
+    sources = {path: set(chain(*record.sources.values())) for path, record in records.items() if record}
+    found, reached = set(), lost
+    while reached := {path for path, own in sources.items() if own & reached and path not in found}:
         found |= reached
     return found - lost

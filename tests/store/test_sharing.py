@@ -209,6 +209,17 @@ def test_a_hostile_folder_of_another_user(ground):
 
 
 @needs_root
+@pytest.mark.parametrize("private", [".", "actions", "blobs"])
+def test_what_another_user_keeps_private_is_passed_over(ground, private):
+    assert as_user(ANNA, ground, run_in(ground))[0] is True
+    (ground / f"store/u{ANNA}" / private).chmod(0o700)
+    records, said = as_user(BERT, ground, lambda store: list(store.records()))
+    assert len(records) == (private == "blobs")
+    assert private == "blobs" or any(f"store/u{ANNA}" in line and "passed over" in line for line in said)
+    assert as_user(BERT, ground, run_in(ground))[0] is True
+
+
+@needs_root
 def test_a_shard_folder_that_is_a_link_leads_nowhere(ground):
     assert as_user(ANNA, ground, run_in(ground))[0] is True
     [action] = (ground / f"store/u{ANNA}/actions").glob("*/*")
