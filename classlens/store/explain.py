@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,7 @@ class _Past:
 
     def __init__(self, store: Store, working: Path) -> None:
         self._store, self._files = store, store.placed(working)
-        self._placed = self._files.all()
-        self._records: dict[str, Record | None] = {}
+        self._placed, self._find = self._files.all(), cache(store.find)
 
     def has(self, path: str) -> bool:
         """Tell whether a file came from the store; its record may have been collected since."""
@@ -53,11 +53,7 @@ class _Past:
     def record(self, path: str) -> Record | None:
         """Return the record of the job that made a file, None if the store has none."""
         placed = self._placed.get(self._files.name(path))
-        if placed is None:
-            return None
-        if placed.key not in self._records:
-            self._records[placed.key] = self._store.find(placed.key)
-        return self._records[placed.key]
+        return self._find(placed.key) if placed else None
 
     def require(self, path: str) -> Record:
         """Return the record of the job that made a file.
@@ -122,14 +118,14 @@ def provenance_lines(path: str, store: Store, working: Path, *, every: bool = Fa
 
 def _place(made: Mapping[str, Any]) -> str:
     """Return what is known beside the host about where a job ran."""
-    node = made.get("node")
-    parts = [
-        f" (node {node})" if node and node != made["host"] else "",
-        f" in job {made['batch_job']}" if made.get("batch_job") else "",
-        f" {made['device']}" if made.get("device") else "",
-        f", CUDA_VISIBLE_DEVICES={made['visible_devices']}" if made.get("visible_devices") else "",
-    ]
-    return "".join(parts)
+    said = {
+        "node": " (node {})",
+        "batch_job": " in job {}",
+        "device": " {}",
+        "visible_devices": ", CUDA_VISIBLE_DEVICES={}",
+    }
+    known = {name: made.get(name) for name in said if name != "node" or made.get(name) != made["host"]}
+    return "".join(said[name].format(value) for name, value in known.items() if value)
 
 
 def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
@@ -219,18 +215,12 @@ def _digests_now(record: Record, past: _Past, store: Store, working: Path) -> di
 
 def _reasons(record: Record, now: JobKey) -> list[str]:
     before, after = record.parts, asdict(now)
-    reasons = (
-        [f"code {line}" for line in differences({"": before["modules"]}, {"": after["modules"]})]
-        if before["code"] != after["code"]
-        else []
-    )
+    reasons = []
+    if before["code"] != after["code"]:
+        reasons += [f"code {line}" for line in differences({"": before["modules"]}, {"": after["modules"]})]
     for part in ("functions", "libraries", "config"):
         reasons += [f"{part} {line}" for line in differences(before[part], after[part])]
     for name, sources in record.sources.items():
-        changed = [
-            source
-            for source, old, new in zip(sources, before["inputs"][name], now.inputs[name], strict=True)
-            if old != new
-        ]
-        reasons += [f"input {source} has another content" for source in changed]
+        inputs = zip(sources, before["inputs"][name], now.inputs[name], strict=True)
+        reasons += [f"input {source} has another content" for source, old, new in inputs if old != new]
     return reasons

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +47,7 @@ def is_digest(value: object) -> bool:
 
 
 def require_digest(value: object) -> str:
-    """Return a key or content digest.
-
-    Raises:
-        ValueError: it is anything else.
-    """
+    """Return a key or content digest; of anything else a ValueError is raised."""
     if not isinstance(value, str) or not is_digest(value):
         raise ValueError(f"{value!r} is no digest")
     return value
@@ -83,11 +80,9 @@ class Record:
 
 
 class Folder:
-    """One user's folder.
+    """One user's folder, which need not be there.
 
-    Args:
-        path: the folder, which need not be there.
-        is_own: it is this user's: what may not be read there is an error, and its damaged files are made anew.
+    Where it `is_own`, what may not be read there is an error, and its damaged files are made anew.
     """
 
     def __init__(self, path: Path, *, is_own: bool) -> None:
@@ -217,11 +212,7 @@ def _plain_folder(folder: Path) -> list[Path]:
 
 
 def _parsed(text: str, key: str) -> Record:
-    """Return the record that a text holds.
-
-    Raises:
-        ValueError, TypeError, KeyError, AttributeError, OverflowError: it is damaged, or of another key.
-    """
+    """Return the record that a text holds; errors of any kind where it is damaged, or of another key."""
     fields = json.loads(text)
     record = Record(**{**fields, "outputs": [Output(**output) for output in fields["outputs"]]})
     parts, made = record.parts, record.provenance
@@ -230,21 +221,15 @@ def _parsed(text: str, key: str) -> Record:
     kinds = {"functions": dict, "code": str, "modules": dict, "libraries": dict, "inputs": dict, "outputs": list}
     if "config" not in parts or not all(isinstance(parts[name], kind) for name, kind in kinds.items()):
         raise TypeError("the parts of its key are not of their kinds")
-    digests = {name: [require_digest(digest) for digest in of] for name, of in parts["inputs"].items()}
-    if {name: len(of) for name, of in digests.items()} != {name: len(of) for name, of in record.sources.items()}:
+    if {name: len(of) for name, of in parts["inputs"].items()} != {n: len(of) for n, of in record.sources.items()}:
         raise ValueError("its sources do not fit its inputs")
-    for output in record.outputs:
-        require_digest(output.digest)
     accepted = made.get("accepted", [])
+    digests = [*chain(*parts["inputs"].values()), *(output.digest for output in record.outputs)]
+    for digest in (*digests, *(notes[end] for notes in accepted for end in ("from", "to"))):
+        require_digest(digest)
     for notes in (made, *accepted):
         datetime.fromisoformat(notes["started"]).timestamp()
-    for notes in accepted:
-        require_digest(notes["from"]), require_digest(notes["to"])
-    texts: list[Any] = [
-        record.job,
-        *record.wildcards.values(),
-        *(path for of in record.sources.values() for path in of),
-    ]
+    texts: list[Any] = [record.job, *record.wildcards.values(), *chain(*record.sources.values())]
     texts += [output.name for output in record.outputs]
     texts += [notes[name] for notes in (made, *accepted) for name in ("started", "host", "user")]
     texts += [notes["commit"] for notes in (made, *accepted) if notes["commit"] is not None]

@@ -35,12 +35,10 @@ class Collected:
 
 def sizes_and_ages(records: Iterator[tuple[Folder, Record]]) -> Iterator[tuple[Folder, Record, int, float]]:
     """Yield records with where they lie, their size in bytes and their age in days, oldest first."""
-    aged = [
-        (found.st_mtime, folder, record) for folder, record in records if (found := _stat(folder.action(record.key)))
-    ]
-    now = time.time()
-    for made, folder, record in sorted(aged, key=lambda one: one[0]):
-        yield folder, record, sum(output.size for output in record.outputs), (now - made) / DAY
+    now, found = time.time(), [(_stat(folder.action(record.key)), folder, record) for folder, record in records]
+    aged = [((now - status.st_mtime) / DAY, folder, record) for status, folder, record in found if status]
+    for age, folder, record in sorted(aged, key=lambda one: -one[0]):
+        yield folder, record, sum(output.size for output in record.outputs), age
 
 
 def verify(store: Store) -> list[Path]:
@@ -51,15 +49,12 @@ def verify(store: Store) -> list[Path]:
     """
     damaged = []
     for blob in list(store.own.files("blobs")):
-        try:
-            found = digest_file(blob)
-        except FileNotFoundError:  # another process took it
-            continue
-        if found != blob.name:
-            damaged.append(blob)
-            blob.unlink(missing_ok=True)
-        else:
-            store.memory.remember(blob, found)
+        with suppress(FileNotFoundError):  # another process took it
+            if (found := digest_file(blob)) == blob.name:
+                store.memory.remember(blob, found)
+            else:
+                damaged.append(blob)
+                blob.unlink(missing_ok=True)
     return damaged
 
 
@@ -67,13 +62,8 @@ def verify_results(store: Store, damaged: Collection[Path]) -> dict[Path, bool]:
     """Read the results of the current working directory again, and those of one's others that show damaged blobs.
 
     What a run trusts by its time stamp is read here. A bad file is set aside, see `set_aside`, unless a run is under
-    way in its directory.
-
-    Args:
-        damaged: what `verify` took away.
-
-    Returns:
-        the bad files, under their former names, and whether they were set aside.
+    way in its directory. `damaged` is what `verify` took away; bad files are returned under their former names, with
+    whether they were set aside.
     """
     lost = {blob.name for blob in damaged}
     here = store.placed()
@@ -122,9 +112,6 @@ def collect(
         older_than: only records older than this many days; default: GRACE.
         larger_than: take the oldest until the rest is no larger than this many bytes.
         dry_run: take nothing, only count.
-
-    Returns:
-        what was taken.
     """
     youngest = GRACE / DAY if older_than is None else older_than
     keys, digests = _in_use(store, forget=not dry_run)

@@ -100,9 +100,6 @@ def run_job(
     """Leave a job's outputs at their places, computing only what the store does not have.
 
     Args:
-        job: the job.
-        compute: computes it.
-        store: what is looked into and added to.
         code: the code part of its key, if it was found before any of its code was imported (`code_key`).
         take_device: gives a job that runs on a device one of its own, and may wait for it.
 
@@ -148,10 +145,8 @@ def run_job(
 def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     """Tell whether the store has a job's results, so that it needs no GPU and next to no time.
 
-    Args:
-        job: the job; False for one whose inputs are not all there yet.
-        store: where its results may be.
-        code: the code part of its key; finding it is most of the work, and it is the same for all jobs of a rule.
+    Of a job whose inputs are not all there yet it has none. Finding the `code` part of a key is most of the work, and
+    it is the same for all jobs of a rule.
     """
     try:
         record = store.find(key_of(job, store, code).digest)
@@ -161,24 +156,12 @@ def is_stored(job: Job, store: Store, code: JobKey) -> bool:
 
 
 def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
-    """Return a job's key; unchanged input files are not read for it.
-
-    Args:
-        job: the job.
-        store: knows the digests of files that it has seen before.
-        code: the code part of the key; found anew if it is not given.
-    """
+    """Return a job's key; unchanged input files are not read for it. Its `code` part is found anew if not given."""
     return key_with(job, code or code_key(job.functions, job.root), store.memory.digests)
 
 
 def key_with(job: Job, code: JobKey, digests: Callable[[Sequence[str]], list[str]]) -> JobKey:
-    """Return a job's key.
-
-    Args:
-        job: the job.
-        code: the code part of the key.
-        digests: returns the digests of input files, which need not be there.
-    """
+    """Return a job's key, with what `digests` returns for input files, which need not be there."""
     inputs = {name: digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()}
     outputs = [name + Path(path).suffix for name, path in flatten(job.outputs).items()]
     return replace(code, config=job.config, inputs=inputs, outputs=outputs)

@@ -69,13 +69,11 @@ def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterat
     """Hold a lock, waiting for it.
 
     Args:
-        path: of the lock's file.
         seconds: to wait at most; default: without end.
         why: said at once where it is held by another; default: what is waited for, once that takes WORDLESS_SECONDS.
 
     Raises:
         TimeoutError: another process holds it all the time.
-        InputError, OSError: see `take`.
     """
     began, said = time.monotonic(), False
     while (handle := take(path)) is None:

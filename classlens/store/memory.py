@@ -57,17 +57,16 @@ class FileMemory:
         """
         files = [str(path) for path in paths]
         stats = [os.stat(file) for file in files]
-        known = self.recall([_signature(file, stat) for file, stat in zip(files, stats, strict=True)], linked)
+        before = [_signature(file, stat) for file, stat in zip(files, stats, strict=True)]
+        known = self.recall(before, linked)
         unknown = [index for index, text in enumerate(known) if text is None]
         with ThreadPoolExecutor(threads) as pool:
             found = list(_with_bar(pool.map(self._find, (files[index] for index in unknown)), len(unknown)))
-        now = time.time_ns()
-        settled = []
+        settled, now = [], time.time_ns()
         for index, text in zip(unknown, found, strict=True):
-            known[index] = text
-            before, after = (_signature(files[index], stat) for stat in (stats[index], os.stat(files[index])))
+            known[index], after = text, _signature(files[index], os.stat(files[index]))
             # A file that was changed a moment ago may change again within one tick of its clock.
-            if after == before and stats[index].st_ctime_ns < now - SETTLED_NS:
+            if after == before[index] and stats[index].st_ctime_ns < now - SETTLED_NS:
                 settled.append((*after, text))
         self.store(settled, linked)
         return [text for text in known if text is not None]
@@ -85,19 +84,18 @@ class FileMemory:
 
     def recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
         """Return what is known of files as they are, None where nothing is; see `texts`."""
-        if not self._is_used or not self._path.exists():
-            return [None] * len(signatures)
-        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
-        try:
-            with closing(self._connect()) as connection:
-                rows = [connection.execute(query, signature[:2]).fetchone() for signature in signatures]
-        except sqlite3.Error as error:
-            self._give_up(error)
-            return [None] * len(signatures)
         found: list[str | None] = []
-        renamed = []
-        for row, signature in zip(rows, signatures, strict=True):
-            _, _, size, modified, changed, links = signature
+        rows, renamed = [], []
+        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
+        if self._is_used and self._path.exists():
+            try:
+                with closing(self._connect()) as connection:
+                    rows = [connection.execute(query, signature[:2]).fetchone() for signature in signatures]
+            except sqlite3.Error as error:
+                self._give_up(error)
+        for row, (*_, size, modified, changed, links), signature in zip(
+            rows or [None] * len(signatures), signatures, signatures, strict=True
+        ):
             same = row and row[:2] == (size, modified) and (row[2] == changed or (linked and row[3] != links))
             found.append(row[4] if same else None)
             if same and row[2] != changed:
@@ -128,10 +126,8 @@ class FileMemory:
 class DigestMemory(FileMemory):
     """Remembers the SHA-256 of files.
 
-    Args:
-        path: the SQLite file; made when first needed.
-        shared: remembers linked files for other working directories, too: whoever gives such a file a time gives it to
-            all of its names, and says so there.
+    What is `shared` remembers linked files for other working directories, too: whoever gives such a file a time gives
+    it to all of its names, and says so there.
     """
 
     def __init__(self, path: Path, shared: DigestMemory | None = None) -> None:
@@ -163,15 +159,9 @@ class DigestMemory(FileMemory):
         """Return the digest of one file, see `texts`."""
         return self.digests([path], linked=linked)[0]
 
-    def remember(self, path: Path | str, digest: str, found: os.stat_result | None = None) -> None:
-        """Note the digest of a file that nobody writes to any more.
-
-        Args:
-            path: the file.
-            digest: its digest.
-            found: what the system says of it, if another file may have come to its place; default: asked anew.
-        """
-        self.store([(*_signature(str(path), found or os.stat(path)), digest)], linked=True)
+    def remember(self, path: Path | str, digest: str) -> None:
+        """Note the digest of a file that nobody writes to any more."""
+        self.store([(*_signature(str(path), os.stat(path)), digest)], linked=True)
 
 
 def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:
@@ -185,16 +175,12 @@ def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:
 
 
 def _signature(path: str, stat: os.stat_result) -> Signature:
+    if stat.st_dev not in _volumes:
+        _volumes[stat.st_dev] = str(os.statvfs(path).f_fsid)
     # As text, because inode numbers of some file systems exceed SQLite's signed integers.
-    file = (_volume(stat.st_dev, path), str(stat.st_ino))
+    file = (_volumes[stat.st_dev], str(stat.st_ino))
     return (*file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_nlink)
 
 
 _volumes: dict[int, str] = {}
-
-
-def _volume(device: int, path: str) -> str:
-    """Return the file system's own number: a network file system has another device number on each machine."""
-    if device not in _volumes:
-        _volumes[device] = str(os.statvfs(path).f_fsid)
-    return _volumes[device]
+"""The file systems' own numbers: a network file system has another device number on each machine."""

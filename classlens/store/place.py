@@ -87,14 +87,9 @@ def clear_work(working: Path) -> None:
 def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemory) -> Iterator[Path]:
     """Give a read-only file with a blob's content, beside its destination, ready to be renamed to it.
 
-    A blob of one's own is hard-linked, if that can be; one of another user's is cloned or copied, since its owner may
-    write to it, and digested as it is. The file's modification time is now, so that a scheduler takes it for fresh.
-
-    Args:
-        source: that holds the blob.
-        digest: of the blob.
-        destination: the place.
-        memory: knows the content of the blob, so that what is linked is not read again; notes that of the file.
+    A blob of one's own is hard-linked, if that can be, and read again only if `memory` does not know it; one of another
+    user's is cloned or copied, since its owner may write to it, and digested as it is. The file's modification time is
+    now, so that a scheduler takes it for fresh.
 
     Raises:
         FileNotFoundError: the blob is gone, or has another content.

@@ -81,7 +81,6 @@ def prelink(
     Args:
         targets: paths below the working directory.
         producer: returns what makes a path, None for a raw file; for every output of a task the same one.
-        store: the store.
         newest: time (ns) that results must not be older than, beside those of their inputs.
         link: anything at all.
         look: link to places where nothing is, and change nothing that is there; a run replaces results of other keys.
@@ -96,7 +95,7 @@ def prelink(
         chain = _Chain(producer, store, here)
         for path in targets:
             chain.digest(path)
-        read = chain.read_by_others()
+        read = {path for task in chain.order if task not in chain.records for path in task.inputs}
         found = Prelinked()
         for task in list(chain.records):
             if task.temporary and task.temporary.isdisjoint(read):
@@ -134,20 +133,15 @@ class _Chain:
         if path in self._digests:
             return self._digests[path]
         task = self.makers[path] = self._producer(path)
-        if task is None:
-            self._digests[path] = "" if os.path.exists(path) else None
-            return self._digests[path]
-        for output in task.outputs:
-            self.makers[output], self._digests[output] = task, None
-        known = [self.digest(name) is not None for name in task.inputs]
-        self.order.append(task)
-        if all(known):
-            self._look_up(task)
+        self._digests[path] = "" if task is None and os.path.exists(path) else None
+        if task is not None:
+            for output in task.outputs:
+                self.makers[output], self._digests[output] = task, None
+            known = [self.digest(name) is not None for name in task.inputs]
+            self.order.append(task)
+            if all(known):
+                self._look_up(task)
         return self._digests[path]
-
-    def read_by_others(self) -> set[str]:
-        """Return what tasks read that are not stored."""
-        return {path for task in self.order if task not in self.records for path in task.inputs}
 
     def _look_up(self, task: SchedulerJob) -> None:
         keys = self.keys[task] = {}
@@ -197,8 +191,7 @@ class _PlacedHere:
 def _link(task: SchedulerJob, chain: _Chain, here: _PlacedHere, store: Store, *, replace: bool) -> list[str]:
     """Link what is missing of a stored task's results, and return what was linked.
 
-    Args:
-        replace: results of other keys; else a job's results are left alone where one of them is there.
+    If not to `replace` results of other keys, a job's results are left alone where one of them is there.
     """
     linked: list[str] = []
     for job, record in chain.records[task]:
@@ -217,12 +210,7 @@ def _order_times(chain: _Chain, here: _PlacedHere, store: Store, newest: int, on
     """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
 
     Equal results are one file, with one time, so a link may have made inputs newer than what was made from them.
-
-    Args:
-        only: what may be given a time; default: all.
-
-    Returns:
-        others that should have been given one.
+    Where `only` some may be given a time, the others that should have been given one are returned.
     """
     now = time.time_ns()
     untimely: list[str] = []

@@ -15,7 +15,7 @@ import re
 import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from classlens.cache import CACHE
@@ -31,6 +31,7 @@ from classlens.store.placed import Placed, PlacedFiles
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
 
+_unnoted: set[Path] = set()
 log = logging.getLogger(__name__)
 
 
@@ -40,15 +41,10 @@ def store_path(configured: str | None) -> Path:
 
 
 class Store:
-    """A content-addressed store of artifacts.
+    """A content-addressed store of artifacts, whose folder `root` is made when first written to.
 
-    Safe for many processes and machines at once: everything appears under its final name by one rename.
-
-    Args:
-        root: its folder; made when first written to.
-
-    Raises:
-        OSError: see `classlens.store.disk_errors` for what users are told.
+    Safe for many processes and machines at once: everything appears under its final name by one rename. Methods raise
+    OSErrors as they come; see `classlens.store.disk_errors` for what users are told.
     """
 
     def __init__(self, root: Path) -> None:
@@ -186,11 +182,7 @@ class Store:
             write_atomically(root, f"{working}\n")
 
     def take(self, path: Path) -> tuple[str, int]:
-        """Move a finished file into the store.
-
-        Returns:
-            its digest and size in bytes.
-        """
+        """Move a finished file into the store; return its digest and size in bytes."""
         digest, size = digest_file(path), path.stat().st_size
         if self._has_own(digest):
             path.unlink()
@@ -208,11 +200,7 @@ class Store:
             yield
 
     def require_locks(self) -> None:
-        """Take a lock in the store, if it may be written to: a run says what is wrong with locks before its jobs do.
-
-        Raises:
-            InputError: its file system grants none.
-        """
+        """Take a lock in the store, if it may be written to: a run says what is wrong with locks before its jobs do."""
         with going_on_if_denied(self.root), suppress(TimeoutError), locked(self._lock_file("run"), seconds=0):
             pass
 
@@ -222,11 +210,7 @@ class Store:
         return self.own.path / "locks" / f"{name}.lock"
 
     def require_own_folder(self) -> None:
-        """Make this user's folder where it is missing.
-
-        Raises:
-            InputError: what stands there is no folder of this user, or others may write to it.
-        """
+        """Make this user's folder where it is missing; an InputError tells if what stands there is none of theirs."""
         own = self.own.path
         if not os.path.lexists(own):
             make_folder(own)
@@ -245,16 +229,14 @@ def _is_private(folder: Path) -> bool:
 
 @contextmanager
 def going_on_if_denied(store: Path) -> Iterator[None]:
-    """Go on where a store may only be read: results can be used, but not noted as in use."""
+    """Go on where a store may only be read: results can be used, but not noted as in use, which is said once."""
     try:
         yield
     except OSError as error:
         if error.errno not in DENIED:
             raise
-        _say_unnoted(store)
-
-
-@cache
-def _say_unnoted(store: Path) -> None:
-    """Say it once."""
-    log.warning("you may not write to the store %s: what you use of it is not noted, and may be collected", store)
+        if store not in _unnoted:
+            _unnoted.add(store)
+            log.warning(
+                "you may not write to the store %s: what you use of it is not noted, and may be collected", store
+            )

@@ -34,13 +34,7 @@ def hold(working: Path) -> bool:
     """Hold a working directory until this process ends: no other run sets its files aside or replaces them beforehand.
 
     Snakemake takes its own lock only when it has planned, which is after stored results are placed, and does not lose
-    it when it is killed.
-
-    Returns:
-        False where another run holds it, or Snakemake's lock lies there.
-
-    Raises:
-        InputError: its file system grants no locks.
+    it when it is killed. Returns False where another run holds it, or Snakemake's lock lies there.
     """
     if working in _held:
         return True
@@ -105,9 +99,7 @@ def verify_workdir(root: Path, working: Path) -> list[Path]:
     moved to NAME.changed, so that an edit is not lost, and its content comes back from the store. Where the file shared
     its bytes with the store, the blob is damaged too and goes. So do the files that were made from this one, or a
     scheduler would find the work complete; making them anew takes the damaged one's job alone.
-
-    Returns:
-        the files that were set aside, under their former names.
+    Returned are the files that were set aside, under their former names.
     """
     with explained_disk_errors(root):
         store = Store(root)
@@ -133,17 +125,11 @@ def _changed(store: Store, working: Path) -> list[str]:
 
 
 def set_aside(store: Store, working: Path, suspects: Iterable[str]) -> list[Path]:
-    """Move changed results to NAME.changed and bring back their content from the store.
+    """Move changed results to NAME.changed, bring back their content from the store, and return their former names.
 
-    Each is looked at again while the list is held: a job may have placed another result meanwhile, and listed it.
-    Where the store has lost a content, the files that were made from it go, too, so that a scheduler makes all of them
-    anew.
-
-    Args:
-        suspects: paths below the working directory that had another content than they were placed with.
-
-    Returns:
-        what was moved, under its former names.
+    Each suspect is looked at again while the list is held: a job may have placed another result meanwhile, and listed
+    it. Where the store has lost a content, the files that were made from it go, too, so that a scheduler makes all of
+    them anew.
     """
     files = store.placed(working)
     changed, lost = [], set()
