@@ -149,9 +149,10 @@ class Store:
         outputs = {output.name: output for output in record.outputs}
         if set(outputs) != set(destinations):
             return False
+        wanted = {name: path for name, path in destinations.items() if replace or not os.path.lexists(path)}
         with ExitStack() as stack:
             ready = {}
-            for name, path in destinations.items():
+            for name, path in wanted.items():
                 try:
                     with explained_disk_errors(self.root, path.parent, outputs[name].size):
                         holder = self.holder(outputs[name].digest, outputs[name].size)
@@ -167,7 +168,7 @@ class Store:
                 if not self.own.action(record.key).exists():
                     self.own.write(record)
             stack.enter_context(files.held())
-            wanted = {name: path for name, path in destinations.items() if replace or not os.path.lexists(path)}
+            wanted = {name: path for name, path in wanted.items() if replace or not os.path.lexists(path)}
             files.append({str(path): Placed(record.key, outputs[name].digest) for name, path in wanted.items()})
             for name, path in wanted.items():
                 put(ready[name], path, self.memory, outputs[name].digest, replace=replace)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatc
 
     monkeypatch.setattr(PlacedFiles, "present", taken_away)
     assert changed_results(store.root, Path.cwd()) == [Path.cwd() / "results/a.txt"]
+
+
+def test_a_look_that_links_one_result_of_a_job_leaves_the_others(project, store):
+    """Not even a time is set, or what was made from them would look outdated."""
+    job = replace(job_of(project), outputs={name: f"results/{name}.txt" for name in "ab"})
+    run_job(
+        job, lambda _, outputs, *more: [Path(path).write_text(name) for name, path in outputs.items()] and {}, store
+    )
+    Path("results/b.txt").unlink()
+    before, [record] = state("results"), store.own.records()
+    time.sleep(0.01)
+    assert store.restore(record, {name: Path(path) for name, path in job.outputs.items()}, replace=False)
+    assert sorted(os.listdir("results")) == ["a.txt", "b.txt"]
+    assert {path: state("results")[path] for path in before} == before
 
 
 def test_a_lock_of_a_process_that_another_clears_meanwhile(project, monkeypatch):
