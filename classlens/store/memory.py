@@ -151,9 +151,7 @@ class DigestMemory(FileMemory):
         if self._shared is not None and linked and self._shared._path.parent.is_dir():
             self._shared.store(rows, linked)
 
-    def digests(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
-        """Return the digest of each file, see `texts`."""
-        return self.texts(paths, linked=linked, threads=threads)
+    digests = FileMemory.texts
 
     def digest(self, path: Path | str, *, linked: bool = False) -> str:
         """Return the digest of one file, see `texts`."""

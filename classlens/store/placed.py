@@ -52,10 +52,6 @@ class PlacedFiles:
         except FileNotFoundError:
             return dict(_entries(self._lines_before()))
 
-    def get(self, path: Path | str) -> Placed | None:
-        """Return what was placed at a path, None if nothing was."""
-        return self.all().get(self.name(path))
-
     def name(self, path: Path | str) -> str:
         """Return the name under which a file is listed."""
         return os.path.relpath(self.working / path, self.working)
@@ -72,7 +68,7 @@ class PlacedFiles:
     def append(self, files: Mapping[str, Placed]) -> None:
         """Note placed files as `add` does; the list is held by the caller."""
         named = {self.name(path): placed for path, placed in files.items()}
-        if not self.file.exists():  # what an earlier version listed comes along, all at once
+        if not os.access(self.file, os.W_OK):  # there is none yet, or another user's, who works here, too
             write_atomically(self.file, _lines(self.all() | named))
             return
         lines = _lines(named)
@@ -84,11 +80,9 @@ class PlacedFiles:
 
     def compact(self) -> None:
         """Take lines away that later ones replaced, once these are most; the list is held by the caller."""
-        if not self.file.exists():
-            return
-        entries = self.all()
-        with self.file.open("rb") as file:
-            if sum(1 for _ in file) > 2 * len(entries):
+        with suppress(FileNotFoundError):
+            entries, lines = self.all(), self.file.read_bytes().count(b"\n")
+            if lines > 2 * len(entries):
                 write_atomically(self.file, _lines(entries))
 
     @contextmanager

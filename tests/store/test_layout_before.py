@@ -81,7 +81,7 @@ def test_it_is_moved_as_collection_says(project, before, store):
     [record] = store.own.records()
     assert record.key == key
     assert not run_job(job_of(project), refuse, store)
-    assert store.placed().get("results/out.txt") == Placed(key, record.outputs[0].digest)
+    assert store.placed().all()["results/out.txt"] == Placed(key, record.outputs[0].digest)
     assert Path("results/out.txt").samefile(store.own.blob(record.outputs[0].digest))
 
 

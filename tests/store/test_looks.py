@@ -110,7 +110,7 @@ def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatc
     seen = []
 
     def looked(new, destination, memory, digest, **options):
-        seen.append((store.placed().get(destination).digest == digest, elsewhere(can_hold_list, store)))
+        seen.append((store.placed().all()[str(destination)].digest == digest, elsewhere(can_hold_list, store)))
         return put(new, destination, memory, digest, **options)
 
     put = workdir.put
@@ -145,7 +145,7 @@ def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, sto
     lines = len(store.placed().file.read_text().splitlines())
     verify_workdir(store.root, Path.cwd())
     assert len(store.placed().file.read_text().splitlines()) < lines
-    assert store.placed().get(OUT) == Placed(
+    assert store.placed().all()[str(OUT)] == Placed(
         *next((r.key, r.outputs[0].digest) for r in store.own.records() if r.outputs[0].size == 4)
     )
 

@@ -123,6 +123,28 @@ def state(folder):
 
 
 @needs_root
+def test_two_users_in_one_working_directory(ground):
+    both = ground / "both"
+    both.mkdir()
+    (both / "source.txt").write_text("ab")
+    os.chown(both, ANNA, GROUP)
+    both.chmod(0o2775)
+
+    def run(times):
+        def work(store):
+            os.umask(0o002), os.chdir(both)
+            store = Store(store.root)
+            run_job(job_of(ground / "project", times=times, result=f"results/{times}.txt"), compute, store)
+            return sorted(store.placed().all()), verify_workdir(store.root, both)
+
+        return work
+
+    assert as_user(ANNA, ground, run(2)) == ((["results/2.txt"], []), [])
+    assert as_user(BERT, ground, run(3)) == ((["results/2.txt", "results/3.txt"], []), [])
+    assert as_user(ANNA, ground, run(4)) == ((["results/2.txt", "results/3.txt", "results/4.txt"], []), [])
+
+
+@needs_root
 def test_hits_of_a_store_that_may_only_be_read(ground):
     assert as_user(ANNA, ground, run_in(ground))[0] is True
     (ground / "store").chmod(0o755)

@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import os
 import re
-import signal
 import time
 from pathlib import Path
 
@@ -112,20 +111,6 @@ def test_where_links_fail_files_are_copied(project, store, monkeypatch):
     assert out.stat().st_mode & 0o222 == 0
 
 
-@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second file system")
-def test_across_file_systems(project, tmp_path):
-    elsewhere = Path("/dev/shm") / f"classlens-test-{os.getpid()}"
-    try:
-        store = Store(elsewhere)
-        run_job(job_of(project), compute, store)
-        assert Path("results/out.txt").read_text() == "abab"
-        assert not run_job(job_of(project), refuse, store)
-    finally:
-        for path in sorted(elsewhere.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        elsewhere.rmdir()
-
-
 def test_a_failing_job_leaves_nothing(project, store):
     def fail(inputs, outputs, config, local):
         Path(outputs["result"]).write_text("half")
@@ -167,17 +152,6 @@ def test_a_damaged_blob_is_named_and_made_anew(project, store, caplog):
     assert blob.read_text() == "abab"
 
 
-def test_a_missing_blob_and_a_damaged_record_are_made_anew(project, store):
-    run_job(job_of(project), compute, store)
-    [blob] = (store.own.path / "blobs").glob("*/*")
-    blob.unlink()
-    assert run_job(job_of(project), compute, store)
-    [action] = (store.own.path / "actions").glob("*/*")
-    action.write_text("{")
-    assert run_job(job_of(project), compute, store)
-    assert not run_job(job_of(project), refuse, store)
-
-
 def test_a_disk_that_fills_up_leaves_no_record(project, store, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
@@ -213,23 +187,6 @@ def test_of_two_runs_at_once_one_computes(project):
         run.join()
     assert sorted(computed) == [False, True]
     assert [path.read_text() for path in Path("results").glob("*.txt")] == ["abab", "abab"]
-
-
-def test_a_killed_run_leaves_no_trace_in_results(project):
-    context = multiprocessing.get_context("fork")
-    started, result = context.Event(), context.Queue()
-    run = context.Process(target=_slow_job, args=(project, Path.cwd(), started, result))
-    run.start()
-    started.wait(30)
-    os.kill(run.pid, signal.SIGKILL)
-    run.join()
-    store = Store(Path.cwd().parent / "store")
-    assert not list(store.own.records())
-    assert not Path("results").exists()
-    assert len(list(work_folder().iterdir())) == 1
-    assert run_job(job_of(project), compute, store)
-    gc.collect(store)
-    assert not list(work_folder().iterdir())
 
 
 def test_digests_are_remembered(tmp_path, monkeypatch):
@@ -450,18 +407,6 @@ def test_work_of_a_process_that_is_gone_goes(project, store):
     gc.collect(store)
     assert not runs.exists()
     assert not list(LOCKS.iterdir())
-
-
-def test_verification_takes_damaged_blobs_away(project, store):
-    run_job(job_of(project), compute, store)
-    [blob] = (store.own.path / "blobs").glob("*/*")
-    assert gc.verify(store) == []
-    stat = blob.stat()
-    blob.chmod(0o644)
-    blob.write_text("rot!")
-    os.utime(blob, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # as a failing disk does it
-    assert gc.verify(store) == [blob]
-    assert not blob.exists()
 
 
 def test_sizes_and_ages(project, store):
