@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CHECKOUT
 
-from classlens.store.code import UNKEYED, Fingerprint, fingerprint
-from classlens.store.module import UnkeyableCode
+from classlens.store.code import UNKEYED, Fingerprint, UnkeyableCode, fingerprint
 
 PROJECT = {
     "__init__": "",
@@ -248,12 +247,12 @@ def test_the_package_itself_imports_nothing_of_the_project():
 READ = """
 import sys
 from pathlib import Path
-from classlens.store import module
+from classlens.store import code
 from classlens.store.code import fingerprint
-module.remember()
-known = len(module._known)
+code.remember()
+known = len(code._known)
 found = fingerprint(["classlens.job"], Path(sys.argv[1]))
-print(known, len(module._known), found.digest)
+print(known, len(code._known), found.digest)
 """
 
 

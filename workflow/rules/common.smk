@@ -48,7 +48,7 @@ from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.job import digest_of_raw, job_of
 from classlens.store.lock import use_locks
-from classlens.store.module import remember
+from classlens.store.code import remember
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import changed_results, free, hold, verify_workdir

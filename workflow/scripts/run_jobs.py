@@ -12,10 +12,10 @@ def run_jobs(snakemake):
     from classlens.errors import InputError
     from classlens.logs import job_log
     from classlens.shipped import PACKAGE
+    from classlens.store.code import remember
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
     from classlens.store.lock import use_locks
-    from classlens.store.module import remember
     from classlens.store.store import Store, store_path
 
     root = PACKAGE.parent
