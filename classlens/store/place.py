@@ -84,18 +84,21 @@ def clear_work(working: Path) -> None:
 
 
 @contextmanager
-def prepared(source: Folder, digest: str, destination: Path, memory: DigestMemory) -> Iterator[Path]:
+def prepared(
+    source: Folder, digest: str, destination: Path, memory: DigestMemory, working: Path | None = None
+) -> Iterator[Path]:
     """Give a read-only file with a blob's content, beside its destination, ready to be renamed to it.
 
     A blob of one's own is hard-linked, if that can be, and read again only if `memory` does not know it; one of another
     user's is cloned or copied, since its owner may write to it, and digested as it is. The file's modification time is
-    now, so that a scheduler takes it for fresh.
+    now, so that a scheduler takes it for fresh. A lock in `working`, whose file the destination is (default: the
+    current directory), says that the folder of the new file is in use.
 
     Raises:
         FileNotFoundError: the blob is gone, or has another content.
     """
     destination.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f"{PLACING}{_own_prefix(Path.cwd(), os.getpid())}"
+    prefix = f"{PLACING}{_own_prefix(working or Path.cwd(), os.getpid())}"
     with tempfile.TemporaryDirectory(dir=destination.parent, prefix=prefix) as folder:
         new = Path(folder) / destination.name
         linked = source.is_own and _link(source.blob(digest), new)

@@ -146,7 +146,7 @@ def set_aside(store: Store, working: Path, suspects: Iterable[str]) -> list[Path
             size = next((one.size for one in record.outputs if one.digest == digest), 0) if record else 0
             with suppress(FileNotFoundError):
                 if (holder := store.holder(digest, size)) is not None:
-                    with prepared(holder, digest, file, store.memory) as new:
+                    with prepared(holder, digest, file, store.memory, working) as new:
                         put(new, file, store.memory, digest)
                     continue
             lost.add(path)

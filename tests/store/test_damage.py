@@ -8,9 +8,10 @@ import pytest
 from double_job import compute, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file
-from classlens.store import gc
+from classlens.store import gc, workdir
 from classlens.store.job import Job, digest_of_raw, run_job
 from classlens.store.memory import DigestMemory
+from classlens.store.place import clear_work, put
 from classlens.store.workdir import verify_workdir
 
 
@@ -84,6 +85,18 @@ def test_results_of_anothers_directory_are_left_alone(project, store, tmp_path, 
     rot(blob)
     assert verified(store) == ([blob], {})
     assert (tmp_path / "working/results/out.txt").exists()
+
+
+def test_a_copy_of_another_directory_comes_back_while_that_is_cleared(project, store, tmp_path, monkeypatch):
+    """A collection there may meet the folder in which the content is made ready."""
+    there = Path.cwd()
+    run_job(job_of(project), compute, store)
+    Path("results/out.txt").unlink()
+    Path("results/out.txt").write_text("edited")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(workdir, "put", lambda *arguments: (clear_work(there), put(*arguments)))
+    assert workdir.set_aside(store, there, ["results/out.txt"]) == [there / "results/out.txt"]
+    assert (there / "results/out.txt").read_text() == "abab"
 
 
 @pytest.fixture
