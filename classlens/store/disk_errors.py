@@ -59,7 +59,10 @@ def _denied(path: Path, store: Path, error: OSError) -> str:
     there = _nearest(path)
     # What may be done with a file depends on its folder, too.
     places = [there] if there.is_dir() else [there.parent, there]
-    described = "; ".join(f"{place} has owner {_owner(place)}" for place in places)
+    found = [(place, place.lstat()) for place in places]
+    described = "; ".join(
+        f"{place} has owner {user_name(of.st_uid)} and mode {stat.S_IMODE(of.st_mode):04o}" for place, of in found
+    )
     way_out = (
         f"ask its owner for access to the whole store, or {ANOTHER_STORE}"
         if path.is_relative_to(store)
@@ -73,11 +76,6 @@ def _full(folder: Path, store: Path, needed: int | None) -> str:
     sizes = f"{free:,} bytes are free" if needed is None else f"{needed:,} bytes are needed, {free:,} are free"
     other = ANOTHER_STORE if folder.is_relative_to(store) else "work in another directory"
     return f"the disk of {folder} is full: {sizes}; make room (`classlens store gc` may), or {other}"
-
-
-def _owner(path: Path) -> str:
-    found = path.lstat()
-    return f"{user_name(found.st_uid)} and mode {stat.S_IMODE(found.st_mode):04o}"
 
 
 def _nearest(path: Path) -> Path:

@@ -70,8 +70,7 @@ class _Past:
 def provenance_lines(path: str, store: Store, working: Path, *, every: bool = False) -> list[str]:
     """Describe how a file came to be, down to raw data: a line per file, indented by depth.
 
-    Args:
-        every: name every raw file; otherwise several of one input are counted.
+    If not `every` raw file is to be named, several of one input are counted.
 
     Raises:
         InputError: the store knows nothing of the file.

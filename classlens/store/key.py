@@ -52,11 +52,7 @@ class JobKey:
 
 
 def code_key(functions: Mapping[str, str], root: Path) -> JobKey:
-    """Return the part of a key that follows from the code alone.
-
-    Args:
-        functions: see `JobKey`.
-        root: the checkout.
+    """Return the part of a key that follows from the code alone: `functions` are those of a `JobKey`, below `root`.
 
     Raises:
         UnkeyableCode: see `fingerprint`.

@@ -57,7 +57,11 @@ def take(path: Path, *, shared: bool = False) -> int | None:
             if error.errno in (errno.EAGAIN, errno.EACCES):
                 return None
             if error.errno in NOT_GRANTED:
-                raise InputError(_not_granted(path, error)) from error
+                raise InputError(
+                    f"{path}: its file system grants no lock (error {error.errno}, {error.strerror}); take a store and "
+                    f"a working directory on a disk that does, such as a local one, or set `locks: none` in the "
+                    f"config: two jobs may then compute the same result at once, and nothing breaks"
+                ) from error
             raise
         if os.fstat(handle).st_nlink:
             return handle
@@ -88,11 +92,3 @@ def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterat
         yield
     finally:
         os.close(handle)
-
-
-def _not_granted(path: Path, error: OSError) -> str:
-    return (
-        f"{path}: its file system grants no lock (error {error.errno}, {error.strerror}); "
-        f"take a store and a working directory on a disk that does, such as a local one, or set `locks: none` in the "
-        f"config: two jobs may then compute the same result at once, and nothing breaks"
-    )

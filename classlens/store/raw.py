@@ -32,11 +32,6 @@ class RawFiles:
 def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
     """Look over raw files and write their manifest; unchanged files are not read.
 
-    Args:
-        name: of the manifest.
-        paths: the files.
-        store: knows the digests of files that it has seen before.
-
     Raises:
         InputError: files are missing or may not be read, or the manifest may not be written.
     """
