@@ -44,7 +44,7 @@ class FileMemory:
 
     def __init__(self, path: Path, find: Callable[[str], str]) -> None:
         self._path, self._find = path, find
-        self._is_used = True
+        self._is_used = self.is_kept = True
 
     def texts(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
         """Return the text of each file, reading only those that are new or changed.
@@ -106,7 +106,7 @@ class FileMemory:
 
     def store(self, rows: list[Row], linked: bool) -> None:
         """Note what was found in files; `linked` as for `texts`."""
-        if not rows or not self._is_used:
+        if not rows or not self._is_used or not self.is_kept:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -44,14 +44,17 @@ class Store:
     """A content-addressed store of artifacts, whose folder `root` is made when first written to.
 
     Safe for many processes and machines at once: everything appears under its final name by one rename. Methods raise
-    OSErrors as they come; see `classlens.store.disk_errors` for what users are told.
+    OSErrors as they come; see `classlens.store.disk_errors` for what users are told. For one that `looks`, what is read
+    is noted in the working directory alone.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, looks: bool = False) -> None:
         self.root = root
         self.own = Folder(root / f"u{os.getuid()}", is_own=True)
         own = self.own.path
         shared = DigestMemory(own / "digests.sqlite") if not os.path.lexists(own) or _is_private(own) else None
+        if shared:
+            shared.is_kept = not looks
         self.memory = DigestMemory(Path.cwd() / CACHE / "digests.sqlite", shared)
 
     @cached_property

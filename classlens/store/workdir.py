@@ -89,7 +89,7 @@ def changed_results(root: Path, working: Path) -> list[Path]:
     Unchanged ones cost one look at their time stamps. `root` is the store's folder.
     """
     with explained_disk_errors(root):
-        return [working / path for path in _changed(Store(root), working)] if root.exists() else []
+        return [working / path for path in _changed(Store(root, looks=True), working)] if root.exists() else []
 
 
 def verify_workdir(root: Path, working: Path) -> list[Path]:

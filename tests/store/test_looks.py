@@ -55,6 +55,15 @@ def test_a_look_says_what_was_changed_and_changes_nothing(project, store):
     assert changed_results(store.root, Path.cwd()) == []
 
 
+def test_a_look_notes_nothing_in_the_store(project, store, monkeypatch):
+    monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
+    run_job(job_of(project), compute, store)
+    os.utime(OUT)
+    before = state(store.root)
+    assert changed_results(store.root, Path.cwd()) == []
+    assert state(store.root) == before
+
+
 def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatch):
     """Snakemake deletes temporary results, and those that it makes anew."""
     for name in "ab":

@@ -111,7 +111,7 @@ def restore():
         found = prelink(
             asked_for(),
             scheduler_jobs(),
-            Store(STORE),
+            Store(STORE, looks=not can_link),
             newest,
             link=can_link,
             look=not is_held,
