@@ -161,7 +161,8 @@ def run(context: typer.Context) -> None:
     own = next((path for path in PLACES if path.is_file()), None)
     if own and not options & {*CONFIG_FILES, "--directory", "-d"}:
         command += ["--configfile", str(own)]
-    raise typer.Exit(subprocess.run([*command, *given], check=False).returncode)
+    # In this process's place: a parent that Ctrl-C reaches, too, would kill Snakemake before it has ended its jobs.
+    os.execv(command[0], [*command, *given])
 
 
 MOST_PRINTED = 20
@@ -220,7 +221,7 @@ def check(
         planned, refusal = _planned_jobs(config, store)
         typer.echo(planned)
         findings.problems += refusal
-    # Once more what there is to do, behind what may be many lines.
+    # Once more what there is to do, after what may be many lines.
     for doubt in findings.doubts:
         typer.echo(f"doubt: {doubt}", err=True)
     for problem in findings.problems:

@@ -5,7 +5,9 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,10 +289,30 @@ def test_home_is_expanded_on_the_command_line(working, monkeypatch):
     )
     CliRunner().invoke(cli.app, ["check", "~/my.yaml", "--directory=~/study"])
     assert seen == [(working / "my.yaml", working / "study")]
-    ran = subprocess.CompletedProcess([], 0, "", "")
-    monkeypatch.setattr(cli.subprocess, "run", lambda command, **_: seen.append(command[-3:]) or ran)
+    monkeypatch.setattr(cli.os, "execv", lambda _, command: seen.append(command[-3:]))
     CliRunner().invoke(cli.app, ["run", "--directory=~/study", "-d", "~"])
     assert seen[1] == [f"--directory={working}/study", "-d", str(working)]
+
+
+SNAKEMAKE = """import sys, time
+try:
+    print("runs", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)  # longer than Python waits for a child that got the same signal
+    sys.exit(7)
+"""
+
+
+def test_snakemake_gets_the_time_it_takes_to_stop(working):
+    """Ctrl-C reaches the whole group of processes; the status is Snakemake's."""
+    code = f"from classlens import cli; cli.snakemake = lambda: {[sys.executable, '-c', SNAKEMAKE]}; cli.app()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, "run"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as ran:
+        assert ran.stdout.readline() == "runs\n"
+        os.killpg(ran.pid, signal.SIGINT)
+        assert ran.wait(30) == 7
 
 
 def test_a_config_that_cannot_be_read(runner, working):
