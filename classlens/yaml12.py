@@ -15,7 +15,7 @@ import yaml
 from yaml.composer import Composer, ComposerError
 from yaml.constructor import ConstructorError, SafeConstructor
 from yaml.parser import Parser
-from yaml.reader import Reader
+from yaml.reader import Reader, ReaderError
 from yaml.resolver import BaseResolver
 from yaml.scanner import Scanner
 
@@ -115,7 +115,8 @@ def _unknown(loader: _Loader, node: yaml.Node) -> None:
 
 _Loader.yaml_constructors = {
     PLAIN: lambda _, node: Plain(node.value),
-    f"{TAG}str": lambda loader, node: loader.construct_scalar(node),
+    # JSON spells a character beyond 65,535 as two halves.
+    f"{TAG}str": lambda _, node: node.value.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
     **dict.fromkeys((f"{TAG}{name}" for name in ("null", "bool", "int", "float")), _Loader._as_tagged),
     f"{TAG}map": SafeConstructor.construct_yaml_map,
     f"{TAG}seq": SafeConstructor.construct_yaml_seq,
@@ -143,7 +144,8 @@ def load(content: str | bytes, name: str) -> Any:
         ):
             return load(text.replace("\t", " "), name)  # which JSON may be indented by, and YAML not
         said = re.sub(r'in "<[a-z]+ string>", ', "in ", " ".join(str(error).split()))
-        raise InputError(f"{name}: {said}") from error
+        way_out = "; save it as UTF-8" if isinstance(error, ReaderError) else ""
+        raise InputError(f"{name}: {said}{way_out}") from error
     except RecursionError:
         raise InputError(f"{name}: it is nested too deep to be a config") from None
     if loader.twice:

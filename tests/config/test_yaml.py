@@ -320,3 +320,13 @@ def test_home_is_expanded_wherever_a_path_is_given(monkeypatch):
     found = {key: config.models["m"][key] for key in ("weights", "head", "label")}
     assert found == {"weights": "/home/me/w.pth", "head": "/home/me/h.npz", "label": "~/label"}
     assert config.store == "/home/me/store"
+
+
+def test_characters_that_json_spells_in_halves():
+    assert yaml12.load('{"label": "\\ud83d\\ude00"}', "a.json") == {"label": "\U0001f600"}
+
+
+def test_a_config_that_is_no_utf_8(tmp_path):
+    (tmp_path / "a.yaml").write_bytes("# Z\u00fcrich".encode("latin-1"))
+    with pytest.raises(InputError, match=r"a\.yaml: .*; save it as UTF-8"):
+        read_config(tmp_path / "a.yaml")
