@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from classlens.data.classes import CLASSES, read_classes
-from classlens.data.raw import is_plain_name, require_text
+from classlens.data.classes import CLASSES, read_classes, unread_lists
+from classlens.data.raw import entries, is_plain_name, require_text
 from classlens.data.spelling import composed
 from classlens.data.splits import SPLIT_WORDS, WORDS, find_splits
 from classlens.errors import InputError
@@ -45,11 +44,13 @@ class Content:
         images: files that look like images, by name; what they really hold shows when they are decoded.
         others: number of other files by suffix.
         folders: by name.
+        broken: links that lead nowhere, other than to images.
     """
 
     images: list[str] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     folders: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.images or self.others or self.folders)
@@ -138,7 +139,7 @@ class ClassFolders:
     def doubts(self) -> list[str]:
         """Return what is doubtful, in a line each with the way out."""
         return [
-            *([] if self.listed.is_file() else self._order()),
+            *([] if self.listed.is_file() else [*unread_lists(self.root, self.splits.values()), *self._order()]),
             *self._names_of_parts(),
             *self._passed_over(),
             *self._in_one_split(),
@@ -184,12 +185,9 @@ class ClassFolders:
                 others += content.others
                 nested += [f"{parent}/{name}".strip("/")] * bool(content.folders)
         if others:
-            counts = ", ".join(
-                f"{count:,} {suffix or 'without suffix'}" for suffix, count in others.most_common(MOST_NAMED)
-            )
             doubts.append(
                 f"{self._where}: {others.total():,} files of classes are passed over, since their suffixes are none of "
-                f"an image's ({counts}); convert or rename images among them, or take them away"
+                f"an image's ({_counted(others)}); convert or rename images among them, or take them away"
             )
         if nested:
             doubts.append(
@@ -197,6 +195,11 @@ class ClassFolders:
                 f"their class's"
             )
         for parent, content in self._parents.items():
+            if content.broken:
+                doubts.append(
+                    f"{self._where}: links {_some(content.broken)} in {self.root / parent} lead nowhere; if they were "
+                    f"classes, restore these, since others have their indices now; else remove them"
+                )
             if count := len(content.images):
                 doubts.append(
                     f"{self._where}: {count:,} images in {self.root / parent} are in no class's folder, and are passed "
@@ -271,8 +274,7 @@ class ClassFolders:
 def content_of(folder: Path) -> Content:
     """Look into a folder; hidden names are passed over."""
     found = Content()
-    # Entries of a scan know what is a folder; asking the disk about every file takes long on a network.
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    for entry in entries(folder):
         suffix = Path(entry.name).suffix.lower()
         if entry.name.startswith(".") or entry.name.casefold() in SYSTEM_FILES:
             continue
@@ -280,6 +282,8 @@ def content_of(folder: Path) -> Content:
             found.folders.append(entry.name)
         elif suffix in SUFFIXES:
             found.images.append(entry.name)
+        elif entry.is_symlink() and not Path(entry.path).exists():
+            found.broken.append(entry.name)
         else:
             found.others[suffix] += 1
     return found
@@ -291,10 +295,7 @@ def _is_system(name: str) -> bool:
 
 def _held(content: Content) -> str:
     if content.others:
-        suffixes = ", ".join(
-            f"{count:,} {suffix or 'without suffix'}" for suffix, count in content.others.most_common(3)
-        )
-        return f"0: its files are none that are read as images: {suffixes}"
+        return f"0: its files are none that are read as images: {_counted(content.others)}"
     return f"0: it holds folders, such as {content.folders[0]}, and no images"
 
 

@@ -10,14 +10,18 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from classlens.data.raw import read_text
+from classlens.data.raw import entries, read_text
 from classlens.data.spelling import composed
 from classlens.errors import InputError
 
 CLASSES = "classes.txt"
+LIKE_A_LIST = re.compile(
+    r"(class(es)?|class[-_ ]?(names|list|to[-_ ]?idx)|labels|id2label|synsets)\.(txt|csv|tsv|json)"
+)
+"""Names of files, in lower case, that other programs give such a list."""
 INDEX = re.compile(r"(\d+)(?:\t|, ?| +)(?=\S)")
 """Before an id."""
 HEADINGS = "category class class_id class_index class_name folder id idx index label name synset wnid"
@@ -59,11 +63,11 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
             )
     found, error = _of_folders(path, lines, own)
     if indices is not None:
-        behind, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
-        if behind and not found:
-            return _in_order(path, lines, indices, behind)
-        in_order = [behind[indices.index(place)][0] for place in range(len(behind)) if place in indices]
-        if behind and len(in_order) == len(found) and in_order != [one for one, _ in found]:
+        after_index, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
+        if after_index and not found:
+            return _in_order(path, lines, indices, after_index)
+        in_order = [after_index[indices.index(place)][0] for place in range(len(after_index)) if place in indices]
+        if after_index and len(in_order) == len(found) and in_order != [one for one, _ in found]:
             raise _ambiguous(path, lines[0])
     if error:
         raise error
@@ -78,6 +82,24 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
             f"order of the lines; if they are class indices, put them first"
         )
     return dict(found)
+
+
+def unread_lists(root: Path, folders: Iterable[str] = ()) -> list[str]:
+    """Return a doubt where there is no list of classes, but a file under a name or in a place where none is read.
+
+    Args:
+        root: where the list is read.
+        folders: of splits in it.
+    """
+    found = [
+        f"{folder}/{entry.name}".removeprefix("/")
+        for folder in ("", *folders)
+        for entry in entries(root / folder)
+        if LIKE_A_LIST.fullmatch(entry.name.casefold()) and entry.is_file()
+    ]
+    if not found:
+        return []
+    return [f"{root / found[0]} is not read; if it says the order of classes, put that into {root / CLASSES}"]
 
 
 def doubtful_ids(classes: Mapping[str, str]) -> str | None:

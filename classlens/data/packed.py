@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from classlens.batching import batches
 from classlens.cache import CACHE
-from classlens.data.classes import CLASSES, doubtful_ids, read_classes
+from classlens.data.classes import CLASSES, doubtful_ids, read_classes, unread_lists
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.order import as_stored
-from classlens.data.raw import require_text
+from classlens.data.raw import entries, require_text
 from classlens.data.source import Source
 from classlens.data.splits import WORDS, find_splits
 from classlens.data.stimulus import Stimulus
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 KEPT = 16
 """Indices at hand while images are read."""
+OTHER_SHARD = re.compile(r"\.(tar(\.\w+)?|tgz|zip|parquet(\.\w+)?|arrow|tfrecord)$")
+"""Endings of files that hold many images, of this kind or another one."""
 LOOKED_OVER = 64
 """Indices that are asked for at a time."""
 
@@ -125,15 +127,36 @@ class Packed(Source):
         """Return which shards are taken for what."""
         if "" in self._shards:
             return []
-        left = sorted({*self._files("")} - {shard for shards in self._shards.values() for shard in shards})
+        left = self._unread()
         ends = [(split, shards[0], shards[-1]) for split, shards in self._shards.items() if shards]
         taken = ", ".join(f"{split} images come from {first} to {last}" for split, first, last in ends)
         return [taken + (f"; {', '.join(left[:3])}{' and more' if len(left) > 3 else ''} left alone" if left else "")]
 
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
-        """Return what is doubtful about the list of classes."""
+        """Return what is doubtful about the list of classes, and what is passed over."""
         doubt = doubtful_ids(dict(self._classes)) if self.listed else None
-        return [*([f"{self._listed}: {doubt}"] if doubt else []), *super().doubts(selection)]
+        found = [f"{self._listed}: {doubt}"] if doubt else []
+        if self._names is None and not self.listed:
+            found += unread_lists(self.root)
+        where = f"datasets.{self.name}.root"
+        if "" in self._shards and (unread := self._unread()):
+            found.append(
+                f"{where}: shards in {', '.join(unread)} are passed over; evaluation and training shards lie in two "
+                f"folders, or side by side in {self.root} (see docs/data.md)"
+            )
+        folders = {shard.rpartition("/")[0] for shards in self._shards.values() for shard in shards}
+        other = [
+            name
+            for folder in sorted(folders)
+            for name in (entry.name for entry in entries(self.root / folder))
+            if OTHER_SHARD.search(name.lower()) and not name.lower().endswith(self.suffix)
+        ]
+        if other:
+            found.append(
+                f"{where}: {len(other):,} files such as {other[0]} are passed over, since shards of kind "
+                f"{type(self).__name__.lower()} end in {self.suffix}; unpack or convert them, or take them away"
+            )
+        return [*found, *super().doubts(selection)]
 
     @property
     def more_training(self) -> str:
@@ -192,7 +215,7 @@ class Packed(Source):
     def _shards(self) -> dict[str, list[str]]:
         """Return the shards by split, relative to the root; by "" where evaluation and training images share them."""
         self.require_root()
-        folders = find_splits(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+        folders = find_splits(self._folders)
         if folders.keys() == WORDS.keys():
             found = {split: self._files(folders[split]) for split in WORDS}
         else:
@@ -217,13 +240,25 @@ class Packed(Source):
 
     def _files(self, folder: str) -> list[str]:
         """Return the shards of a folder by name."""
-        names = sorted(entry.name for entry in os.scandir(self.root / folder) if not entry.is_dir())
+        names = [entry.name for entry in entries(self.root / folder) if not entry.is_dir()]
         shards = [name for name in names if name.lower().endswith(self.suffix) and not name.startswith(".")]
         for name in shards:
             require_text(name)
             if f"{self.suffix}#" in name.lower():
                 raise InputError(f"{self.root / folder / name}: {self.suffix}# ends a shard's name; rename the file")
         return [f"{folder}/{name}" if folder else name for name in shards]
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        return [entry.name for entry in entries(self.root) if entry.is_dir()]
+
+    def _unread(self) -> list[str]:
+        """Return the shards that lie in the root, and the folders in it that hold some, of which none is read."""
+        read = {shard for shards in self._shards.values() for shard in shards}
+        of_folders = {folder: {*self._files(folder)} for folder in self._folders}
+        return sorted({*self._files("")} - read) + [
+            f"{folder}/" for folder, shards in of_folders.items() if shards - read
+        ]
 
     @property
     def _listed(self) -> Path:

@@ -141,7 +141,12 @@ def _labels(file: Any, shard: str) -> Iterator[int]:
     from classlens.data.parquet_rows import BROKEN
 
     schema = file.schema_arrow
-    if LABEL not in schema.names or not types.is_integer(schema.field(LABEL).type):
+    if LABEL in schema.names and not types.is_integer(kind := schema.field(LABEL).type):
+        raise InputError(
+            f"{shard}: the column {LABEL} holds {kind}; write class indices there, whole numbers from 0 "
+            f"(class_encode_column({LABEL!r}) of the library datasets makes them of text, and keeps the names)"
+        )
+    if LABEL not in schema.names:
         held = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise InputError(f"{shard} has no column {LABEL} of whole numbers, but {held}; add it, or rename it")
     row = 0

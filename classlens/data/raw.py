@@ -42,6 +42,20 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
+def entries(folder: Path) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder, by name. Entries know what is a folder; asking a network about each takes long.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be read ({error.strerror}); look at its owner and mode"
+        ) from error
+
+
 LONGEST_NAME = 255
 """Bytes of a file's name, on the usual file systems."""
 

@@ -159,4 +159,6 @@ def _require_whole(
     for key in (*labels, *masks):
         if key not in images:
             kind = LABEL if key in labels else MASK
-            raise InputError(f"{shard}: {key}.{kind} has no image; put {key}.jpg beside it, or take it away")
+            raise InputError(
+                f"{shard}: {key}.{kind} has no image; put {key}.jpg (or .jpeg, .png, .webp) beside it, or take it away"
+            )

@@ -1,5 +1,6 @@
 """Image folders as they lie on people's disks: splits, stray folders, files that are no images, orders of names."""
 
+import errno
 import re
 import unicodedata
 
@@ -226,3 +227,34 @@ def test_where_nothing_is_left_the_cause_is_named(tmp_path):
         choose(tmp_path, per_class=2, too_few="skip")
     with pytest.raises(InputError, match="exclude_classes names every class"):
         choose(tmp_path, exclude_classes=["ant", "bee"])
+
+
+@pytest.mark.parametrize("kind", [ImageFolder, WebDataset])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, kind):
+    def scan(folder):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("os.scandir", scan)
+    with pytest.raises(
+        InputError, match=f"the folder {tmp_path} cannot be read .Permission denied.; look at its owner"
+    ):
+        kind(str(tmp_path), None, "d").stimuli(choice())
+
+
+def test_a_class_whose_link_leads_nowhere_is_doubted(tmp_path):
+    """Of a disk that is not mounted, say: the classes after it have other indices."""
+    lay(tmp_path, "ant/0.png", "bee/0.png", "dog/0.png")
+    (tmp_path / "cat").symlink_to(tmp_path / "gone")
+    [doubt] = doubts(tmp_path)
+    assert f"links cat in {tmp_path} lead nowhere" in doubt
+
+
+@pytest.mark.parametrize("name", ["Classes.txt", "classes.csv", "class_to_idx.json", "val/classes.txt"])
+def test_a_list_of_classes_that_is_not_read_is_named(tmp_path, name):
+    lay(tmp_path, *(f"{split}/{one}/0.png" for split in ("train", "val") for one in ("ant", "bee")))
+    (tmp_path / name).write_text("bee\nant\n")
+    assert doubts(tmp_path) == [
+        f"{tmp_path / name} is not read; if it says the order of classes, put that into {tmp_path / 'classes.txt'}"
+    ]
+    (tmp_path / "classes.txt").write_text("bee\nant\n")
+    assert doubts(tmp_path) == []

@@ -167,8 +167,8 @@ IMAGE, LABEL = pa.array([b"not looked at"] * 2), pa.array([0, 0])
     [
         ({"image": IMAGE, "label": pa.array([0, -1])}, "row 1 has the class -1"),
         ({"image": IMAGE, "label": pa.array([0, None])}, "row 1 has the class None"),
-        ({"image": IMAGE, "label": pa.array(["a", "b"])}, r"no column label of whole .*label \(string\)"),
-        ({"image": IMAGE, "label": pa.array([0.0, 1.0])}, r"has no column label of whole numbers"),
+        ({"image": IMAGE, "label": pa.array(["a", "b"])}, r"label holds string; write class.*class_encode_column"),
+        ({"image": IMAGE, "label": pa.array([0.0, 1.0])}, r"the column label holds double; write class indices"),
         ({"image": IMAGE}, "has no column label"),
         ({"label": LABEL, "img": IMAGE}, "has no column image of bytes, but label, img; rename it"),
         ({"label": LABEL, "image": pa.array(["a", "b"])}, "the column image holds string"),

@@ -332,3 +332,17 @@ def test_a_large_member_is_not_taken_for_an_image(root, monkeypatch):
     monkeypatch.setattr(kind, "MOST_BYTES", 20)
     with pytest.raises(InputError, match=r"000000\.png has .* bytes; no image has"):
         choose(root)
+
+
+def test_shards_that_are_passed_over_are_doubted(root):
+    assert opened(root).doubts(CHOICE) == []
+    (root / "000002.tar.gz").touch()
+    (root / "README.md").touch()
+    write_tar(root / "more/000003.tar", samples(0))
+    folders, others = opened(root).doubts(CHOICE)
+    assert "shards in more/ are passed over" in folders
+    assert "1 files such as 000002.tar.gz are passed over" in others
+    for split in ("train", "val"):
+        write_tar(root / split / "0.tar", samples(0, 1))
+    assert opened(root).doubts(CHOICE) == []
+    assert "; 000000.tar, 000001.tar, more/ left alone" in opened(root).notes()[0]
