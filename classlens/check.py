@@ -16,7 +16,7 @@ from classlens.catalog.files import checkpoint
 from classlens.classes import check_classes
 from classlens.config import Config, load_config
 from classlens.config.load import read_words
-from classlens.data.contrast import Contrast, extremes
+from classlens.data.contrast import Contrast, Coverage, seen
 from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
 from classlens.data.select import few_training_images, images_per_class
@@ -27,7 +27,6 @@ from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.left_out import left_out
 from classlens.models.architecture import built_as, with_architectures
-from classlens.models.head import read_head
 from classlens.models.saved import local_folder
 from classlens.units import written_size
 
@@ -112,7 +111,6 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
         if taken := findings.attempt(_check_weights, known, model, quick):
             findings.notes.append(f"models.{model}: {taken}")
-        findings.attempt(_check_names, known, model, chosen[known.models[model]["dataset"]])
     if not quick and not findings.problems:
         from classlens.estimate import time_notes
 
@@ -168,15 +166,16 @@ def _skipped(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Sti
 
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:
     """Decode every image, and the masks of evaluation images, as a run would; tell whether all are right."""
-
-    contrast = Contrast()
+    contrast, coverage = Contrast(), Coverage()
 
     def problem(item: Stimulus) -> str | None:
         try:
             image = source.image(item.file)
-            contrast.add(extremes(image))
+            contrast.add(seen(image))
             if source.has_masks and item.split == "evaluation":
-                require_same_size(item.file, image, Image.fromarray(source.mask(item.file, item.class_id)))
+                mask = source.mask(item.file, item.class_id)
+                require_same_size(item.file, image, Image.fromarray(mask))
+                coverage.add(mask)
         except InputError as error:
             return str(error)
         return None
@@ -185,7 +184,7 @@ def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -
     looked = in_order(problem, nearby, THREADS, f"looking at {source.name}")
     found = [(item, text) for item, text in looked if text is not None]
     findings.problems += _grouped(found, source.name)
-    findings.doubts += contrast.doubts(source.name)
+    findings.doubts += contrast.doubts(source.name) + coverage.doubts(source.name)
     masks = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
     if not found:
         findings.notes.append(f"datasets.{source.name}: {len(stimuli)} images and {masks} masks were read")
@@ -232,27 +231,6 @@ def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     if not quick:
         require_finite(assemble(file, origin="file", **given), str(file))
     return f"of {file} {taken}" if taken else None
-
-
-def _check_names(config: Config, model: str, stimuli: list[Stimulus]) -> None:
-    """Compare a head's class names with the data set's, index by index."""
-    path = config.models[model]["head"]
-    names = read_head(path).class_names if path and not config.is_twin(model) else None
-    pairs = {(item.class_index, item.class_id, item.class_name) for item in stimuli}
-    if names is None and not path and not config.is_twin(model):
-        # Names that a model was saved with may be others than folders'; the same names in another order are an error.
-        names = tuple(config.architecture(model).get("class_names") or ())
-        names = names if all(set(names) & set(entry[1:]) for entry in pairs) else None
-    if not names:
-        return
-    other = sorted(entry for entry in pairs if entry[0] < len(names) and names[entry[0]] not in entry[1:])
-    if other:
-        index, class_id, _ = other[0]
-        whose = f"head: {path}" if path else "architecture: the saved model"
-        raise InputError(
-            f"models.{model}.{whose} calls class {index} {names[index]!r}, the data set {class_id!r}"
-            f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; bring them into one order"
-        )
 
 
 def _disk(config: Config) -> str:

@@ -39,21 +39,27 @@ def doubts(config: Config) -> list[str]:
 
 def _of_classes(config: Config, model: str) -> list[str]:
     """Return the doubt whether a model's class indices are those of its data set."""
-    entry, dataset = config.models[model], config.models[model]["dataset"]
-    names = cast("Mapping[str, Sequence[str] | None]", config.architecture(model)).get("class_names")
+    dataset = config.models[model]["dataset"]
     own = {item.class_index: (item.class_id, item.class_name) for item in config.stimuli(dataset)}
+    whose, names = _class_names(config, model)
     if names and not all(NUMBERED.fullmatch(name.casefold()) for name in names):
-        other = [index for index, known in own.items() if index < len(names) and not _alike(names[index], known)]
+        # Names that differ in upper and lower case alone may be two classes where all are spelled alike.
+        is_spelled = all({*names} & {*known} for known in own.values())
+        other = [
+            index
+            for index, known in own.items()
+            if index < len(names) and not (names[index] in known if is_spelled else _alike(names[index], known))
+        ]
         if not other:
             return []
         spelled = ", or ".join(dict.fromkeys(own[other[0]]))
         return [
-            f"models.{model}: the model calls class {other[0]} {names[other[0]]!r}, datasets.{dataset} {spelled!r}"
+            f"{whose} calls class {other[0]} {names[other[0]]!r}, datasets.{dataset} {spelled!r}"
             f"{f' ({len(other)} such classes)' if len(other) > 1 else ''}; list the classes in the model's order in "
             f"classes.txt beside the data"
         ]
     source, count, known = config.source(dataset), config.architecture(model)["num_classes"], config.classes(dataset)
-    if count <= known or config.trained(model) or source.listed or _named_head(entry["head"]):
+    if count <= known or config.trained(model) or source.listed:
         return []
     way = "" if source.listed is None else f"list the model's classes, in its order, in {source.root / CLASSES}, or "
     return [
@@ -62,17 +68,18 @@ def _of_classes(config: Config, model: str) -> list[str]:
     ]
 
 
-def _named_head(path: str | None) -> bool:
-    """Tell whether a head brings names of classes, which `classlens check` compares."""
-    if path is None:
-        return False
-    from classlens.models.head import read_head  # which looks at its numbers, by numpy
+def _class_names(config: Config, model: str) -> tuple[str, Sequence[str] | None]:
+    """Return whose names of classes a model has, for messages, and these: its own head's, else those it came with."""
+    if head := config.models[model]["head"]:
+        from classlens.models.head import read_head  # which looks at its numbers, by numpy
 
-    return read_head(path).class_names is not None
+        return f"models.{model}.head: {head}", read_head(head).class_names
+    known = cast("Mapping[str, Sequence[str] | None]", config.architecture(model))
+    return f"models.{model}: the model", known.get("class_names")
 
 
 def _alike(name: str, known: tuple[str, str]) -> bool:
-    """Tell whether a model's name of a class is one of the data set's."""
+    """Tell whether a model's name of a class is one of the data set's; case, separators and form of Unicode are one."""
 
     def words(text: str) -> str:
         return re.sub(r"[\W_]+", " ", composed(text).casefold()).strip()

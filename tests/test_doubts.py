@@ -145,6 +145,9 @@ def test_names_of_a_head_settle_its_classes():
     assert len(doubts(with_architectures(config(tiny(head="head.npz"))))) == 1
     np.savez("head.npz", weight=np.zeros((3, 16), np.float32), class_names=["cat", "dog", "emu"])
     assert doubts(with_architectures(config(tiny(head="head.npz")))) == []
+    np.savez("head.npz", weight=np.zeros((3, 16), np.float32), class_names=["dog", "Cat", "emu"])
+    [doubt] = doubts(with_architectures(config(tiny(head="head.npz"))))
+    assert "models.m0.head: head.npz calls class 0 'dog', datasets.d 'cat' (2 such classes); list" in doubt
 
 
 @pytest.mark.parametrize(
@@ -154,6 +157,7 @@ def test_names_of_a_head_settle_its_classes():
         (["Cat", "guinea_pig, cavy", "emu"], None),
         (["LABEL_0", "LABEL_1", "LABEL_2"], "3 classes, and datasets.d only 2"),
         (["guinea pig", "cat", "emu"], "calls class 0 'guinea pig', datasets.d 'cat' (2 such classes)"),
+        (["cat", "Cat", "guinea pig"], "calls class 1 'Cat', datasets.d 'guinea pig'"),
         (["cat", "car"], "calls class 1 'car', datasets.d 'guinea pig'"),
     ],
 )

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from classlens.arrays import Array
+from classlens.data.contrast import STORED
 from classlens.data.png import require_all_rows
 from classlens.errors import InputError
 
@@ -40,7 +41,9 @@ def open_image(content: bytes, path: Path, value_range: Sequence[float] | None =
             values = stored_values(image)
             image.load()
             require_all_rows(image, content)
-            return upright_rgb(image, values, value_range)
+            found = upright_rgb(image, values, value_range)
+            found.info[STORED] = _type(image, values)
+            return found
     except Image.DecompressionBombError as error:  # raised before anything is decoded
         raise InputError(f"{path} has too many pixels ({error}); resize it") from error
     except UnknownRange as error:
@@ -71,19 +74,25 @@ def open_nonzero(content: bytes, path: Path) -> npt.NDArray[np.bool_]:
     """Tell of each pixel of a mask file whether its stored value (index, grey, any colour) is not zero (height, width).
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or has colours of 16 bits other than black and white.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            opaque = image.mode in ("LA", "RGBA", "PA")
+            opaque, halved = image.mode in ("LA", "RGBA", "PA"), stored_values(image).halved
             image.load()
             require_all_rows(image, content)
-            values = np.asarray(image)
+            values = np.asarray(ImageOps.exif_transpose(image))
     except (*BROKEN, Image.DecompressionBombError) as error:
         raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
     colours = values[..., None] if values.ndim == 2 else values
-    # A fully opaque background is no object.
-    return np.asarray((colours[..., :-1] if opaque else colours).any(axis=-1), dtype=np.bool_)
+    if opaque:  # a fully opaque background is no object
+        colours = colours[..., :-1]
+    if halved and not (colours.any() and np.isin(colours, (0, 255)).all()):
+        raise InputError(
+            f"mask {path} has colours of 16 bits, of which Pillow reads the upper 8, so that small values would be "
+            f"zero; save it with 8 bits, or with one grey channel"
+        )
+    return np.asarray(colours.any(axis=-1), dtype=np.bool_)
 
 
 def upright_rgb(
@@ -153,6 +162,16 @@ def stored_values(image: Image.Image) -> Values:
         return Values(bits if kind == 1 else None, kind == 2, inverted, halved)
     unsigned = image.mode.startswith("I;16") if image.format is None else deep and image.format in UNSIGNED
     return Values(16 if unsigned and image.mode != "F" else None, halved=halved)
+
+
+def _type(image: Image.Image, values: Values) -> str:
+    """Call the type of an image's values by its name."""
+    if image.mode == "F":
+        return "floats"
+    if values.signed:
+        return "signed values"
+    deep = image.mode.startswith("I")
+    return f"{16 if values.halved else (values.bits or 32) if deep else 8} bits"
 
 
 def _scaled(image: Image.Image, values: Values, value_range: Sequence[float] | None) -> Image.Image:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from classlens.data.contrast import Contrast, extremes
+from classlens.data.contrast import Contrast, Coverage, Seen, seen
 from classlens.data.geometry import Geometry
+from classlens.data.mask import Mask
 from classlens.data.order import as_stored
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import Listed, read_mask_digests, read_stimuli
@@ -20,6 +21,7 @@ from classlens.errors import InputError
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter, index_dtype
 
 CHUNK_BYTES = 2**21
+TURNED = " (a mask lies on its image as the camera's rotation, in its EXIF notes, turns it)"
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def write_pixels(
         geometry: how images are moved.
         split: "evaluation" or "training".
         threads: images that are decoded at a time.
-        part: write some images alone: in the order in which they are stored, the first and the one behind the last.
+        part: write some images alone: in the order in which they are stored, the first and the one after the last.
         place: see `Place`.
 
     Raises:
@@ -56,14 +58,14 @@ def write_pixels(
     if part is not None:
         listed = [listed[index] for index in as_stored([item.file for item in listed])[slice(*part)]]
 
-    def decode(item: Listed) -> tuple[npt.NDArray[np.uint8], list[tuple[int, int]]]:
+    def decode(item: Listed) -> tuple[npt.NDArray[np.uint8], Seen]:
         image = images.image(item.file, item.sha256)
-        return np.asarray(geometry.image(image)), extremes(image)
+        return np.asarray(geometry.image(image)), seen(image)
 
     contrast = Contrast()
     with pixel_writer(pixels, listed, geometry.size) as writer:
-        for item, (image, seen) in in_order(decode, listed, threads, "decoding images"):
-            contrast.add(seen)
+        for item, (image, looked) in in_order(decode, listed, threads, "decoding images"):
+            contrast.add(looked)
             writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
     for doubt in contrast.doubts(images.name):
         log.warning("%s", doubt)
@@ -136,18 +138,22 @@ def write_masks(
         InputError: a mask is missing, cannot be read, changed since it was listed, or has another size than its image.
     """
     images, listed = source(**place), read_stimuli(stimuli, "evaluation")
-    columns = mask_columns(geometry.size)
+    columns, coverage = mask_columns(geometry.size), Coverage()
 
-    def decode(row: tuple[Listed, str]) -> npt.NDArray[np.uint8]:
+    def decode(row: tuple[Listed, str]) -> tuple[npt.NDArray[np.uint8], Mask]:
         item, digest = row
-        mask = Image.fromarray(images.mask(item.file, item.class_id, digest))
-        require_same_size(item.file, images.image(item.file, item.sha256), mask)
-        return np.asarray(geometry.mask(mask))
+        mask = images.mask(item.file, item.class_id, digest)
+        moved = Image.fromarray(mask)
+        require_same_size(item.file, images.image(item.file, item.sha256), moved)
+        return np.asarray(geometry.mask(moved)), mask
 
     with RowWriter(masks, len(listed), columns) as writer:
         rows = zip(listed, read_mask_digests(digests), strict=True)
-        for _, mask in in_order(decode, rows, threads, "decoding masks"):
-            writer.append({"mask": mask[None]})
+        for _, (moved, mask) in in_order(decode, rows, threads, "decoding masks"):
+            coverage.add(mask)
+            writer.append({"mask": moved[None]})
+    for doubt in coverage.doubts(images.name):
+        log.warning("%s", doubt)
 
 
 def require_same_size(file: str, image: Image.Image, mask: Image.Image) -> None:
@@ -159,5 +165,5 @@ def require_same_size(file: str, image: Image.Image, mask: Image.Image) -> None:
     if image.size != mask.size:
         raise InputError(
             f"the mask of {file} has {mask.width} x {mask.height} pixels, the image {image.width} x {image.height}; "
-            f"make them equal"
+            f"make them equal{TURNED if image.size == mask.size[::-1] else ''}"
         )

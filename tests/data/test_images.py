@@ -221,3 +221,32 @@ def test_the_rows_of_an_interlaced_png_are_counted():
     header = struct.pack(">IIBBBBB", 5, 3, 8, 0, 0, 0, 1)
     # Counted by hand, the passes of 5 x 3 pixels have 1, 1, 0, 1, 1, 2 and 1 rows.
     assert png._size(png.SIGNATURE + chunk(b"IHDR", header)) == 5 * 3 + 7
+
+
+def deep_png(values):
+    """Return a PNG of red, green and blue with 16 bits each (height, width, 3)."""
+    height, width, _ = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_masks_whose_small_values_are_lost_are_refused(tmp_path):
+    """Of colours with 16 bits Pillow reads the upper 8: objects 1 to 255 would be context."""
+    one = np.zeros((2, 3, 3))
+    one[0, 1] = 1
+    with pytest.raises(InputError, match=r"m\.png has colours of 16 bits.*save it with 8 bits"):
+        open_nonzero(deep_png(one), tmp_path / "m.png")
+    assert open_nonzero(deep_png(one * 65535), tmp_path / "m.png").tolist() == [[False, True, False], [False] * 3]
+    grey = encoded(Image.fromarray(one[..., 0].astype(np.uint16)))
+    assert open_nonzero(grey, tmp_path / "m.png").tolist() == [[False, True, False], [False] * 3]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGB", "LA", "I;16"])
+def test_a_mask_is_turned_as_its_image(tmp_path, mode):
+    corner = Image.new("L", (5, 3))
+    corner.putpixel((0, 0), 255)
+    turned = encoded(corner.convert(mode), exif=rotated(6))
+    image = opened(turned, tmp_path)[..., 0] > 0
+    assert image.shape == (5, 3)
+    assert np.array_equal(open_nonzero(turned, tmp_path / "m.png"), image)

@@ -13,12 +13,13 @@ from PIL import Image
 
 from classlens.check import Findings, _check_images
 from classlens.config import load_config
+from classlens.data.contrast import Contrast, seen
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
 from classlens.data.images import open_image
 from classlens.data.kinds import open_dataset
-from classlens.data.listing import list_stimuli
-from classlens.data.pixels import write_pixels
+from classlens.data.listing import list_masks, list_stimuli
+from classlens.data.pixels import write_masks, write_pixels
 from classlens.errors import InputError
 from classlens.models.pictures import as_inputs
 
@@ -186,14 +187,50 @@ def test_data_that_was_misread_is_doubted(tmp_path, monkeypatch, values, value_r
     assert doubt is None or re.search(doubt, found.doubts[0])
 
 
-def written(folder, value_range):
-    """Write stimuli and pixels as their jobs do."""
-    place = {"source": ImageFolder, "root": "photos", "mask_root": None, "name": "d"}
-    choice = {"per_class": 2, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
+@pytest.mark.parametrize(("value_range", "dark"), [(None, "2 images of 16 bits"), ([0, 4095], "2 images of 8 bits")])
+def test_each_type_of_values_is_doubted_by_itself(value_range, dark):
+    """One scanner writes 12 bits in 16, the other 8: bright images do not hide the dark ones."""
+    contrast = Contrast()
+    for values in (TWELVE, (TWELVE // 16).astype(np.uint8)) * 2:
+        contrast.add(seen(open_image(png(values), "x.png", value_range)))
+    [doubt] = contrast.doubts("d")
+    assert re.search(f"datasets.d: no value of {dark} is above 1[56] of 255.*convert all images to one type", doubt)
+
+
+@pytest.mark.parametrize(
+    ("masks", "doubt"),
+    [
+        ([[1, 3], [2, 1], [0, 1]], "every pixel is class in 2 of 3 masks"),  # a trimap's background has a number
+        ([[0, 0], [0, 9]], "no pixel is class in 1 of 2 masks"),
+        ([[0, 0], [0, 9], [1, 0]], None),
+    ],
+)
+def test_masks_that_tell_nothing_apart_are_doubted(tmp_path, monkeypatch, caplog, masks, doubt):
+    monkeypatch.chdir(tmp_path)
+    for number, mask in enumerate(masks):
+        for folder, values in (("photos/a", [[0, 255]]), ("masks/a", [mask])):
+            (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / folder / f"{number}.png").write_bytes(png(np.array(values, np.uint8)))
+    found, source = Findings(), ImageFolder("photos", "masks", "d")
+    assert _check_images(source, source.stimuli({"per_class": None}), found)
+    written(tmp_path, None, mask_root="masks")
+    logged = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert logged == found.doubts
+    assert [doubt in one for one in found.doubts] == [True] * (doubt is not None)
+
+
+def written(folder, value_range, mask_root=None):
+    """Write stimuli, pixels and masks as their jobs do."""
+    place = {"source": ImageFolder, "root": "photos", "mask_root": mask_root, "name": "d"}
+    choice = {"per_class": None if mask_root else 2, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
     table, pixels = str(folder / "stimuli.csv"), str(folder / "pixels.h5")
     list_stimuli(raw=[], table=table, selection=choice, threads=1, **place)
     geometry = Geometry(8, "squash", 1.0, "nearest")
     write_pixels(
         stimuli=table, pixels=pixels, geometry=geometry, split="evaluation", threads=1, value_range=value_range, **place
     )
+    if mask_root:
+        digests, masks = str(folder / "masks.csv"), str(folder / "masks.h5")
+        list_masks(stimuli=table, raw=[], table=digests, threads=1, **place)
+        write_masks(stimuli=table, digests=digests, masks=masks, geometry=geometry, threads=1, **place)
     return pixels

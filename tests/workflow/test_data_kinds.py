@@ -157,7 +157,7 @@ def test_check_compares_class_names(workflow, tmp_path):
     shutil.copy(workflow.folder / "trunk.safetensors", tmp_path)
     save_head(tmp_path / "head.npz", RNG.normal(size=(3, 16)), class_names=("dog", "cat", "emu"))
     ran = run_check(broken, "--quick")
-    assert "models.folder.head: head.npz calls class 0 'dog', the data set 'cat' (2 such classes)" in ran.stderr
+    assert "models.folder.head: head.npz calls class 0 'dog', datasets.photos 'cat' (2 such classes)" in ran.stderr
 
 
 def test_a_head_of_the_wrong_width(workflow, tmp_path):
