@@ -82,3 +82,12 @@ def test_a_run_reads_its_config_as_yaml_1_2(tmp_path):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "model=on" in ran.stdout + ran.stderr
     assert "dataset=2024" in ran.stdout + ran.stderr
+
+
+@pytest.mark.workflow
+def test_a_config_without_models_is_not_completed_by_the_default_one(tmp_path):
+    (tmp_path / "my.yaml").write_text("datasets: {d: {kind: digits}}\n")
+    command = [sys.executable, COMMAND, "--snakefile", CHECKOUT / "Snakefile", "--configfile", "my.yaml", "--dry-run"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode
+    assert "config: the config: 'models' is a required property" in ran.stdout + ran.stderr
