@@ -103,10 +103,16 @@ def fingerprint(model: Any, *, hooks: bool) -> Hashable:
 
 
 def state(model: Any) -> Hashable:
-    """Return what changes when a model or any number in it is changed, see `fingerprint`."""
+    """Return what changes when a model or its numbers are changed, see `fingerprint`.
+
+    Of numbers that is the sum of each tensor, since what is written through `.data` leaves no other trace.
+    """
     tensors = (*model.parameters(), *model.buffers())
+    with torch.no_grad():
+        sums = [one.sum(dtype=torch.float32 if one.is_floating_point() else None).cpu() for one in tensors]
     return fingerprint(model, hooks=True), tuple(
-        (one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors
+        (one.data_ptr(), 0 if one.is_inference() else one._version, float(total))
+        for one, total in zip(tensors, sums, strict=True)
     )
 
 

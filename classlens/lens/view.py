@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -254,19 +255,10 @@ class View:
     def _only(self, image: int) -> View:
         """Return one image of the view."""
         place = require_place(image, len(self), "image")
-        part = slice(place, place + 1)
-        tokens = {site: values[:, part] for site, values in self._tokens.items()}
-        output = torch.from_numpy(self.output[part])
-        return View(
-            self._model,
-            self._classes,
-            self._inputs[part],
-            tokens,
-            output,
-            batch_size=self._batch_size,
-            perturbed=self._perturbed,
-            maps=self._maps,
-        )
+        part, one = slice(place, place + 1), copy(self)
+        one.output, one._inputs = self.output[part], self._inputs[part]
+        one._tokens = {site: values[:, part] for site, values in self._tokens.items()}
+        return one
 
     def _indices(self, chosen: Chosen) -> Array:
         if chosen is None and self._is_score:
@@ -294,7 +286,7 @@ class View:
 
         Where the model lies and its type may be others.
         """
-        if self._state == (now := state(self._model)):
+        if whole and self._state == (now := state(self._model)):
             return
         like, output = image_parameter(self._model), torch.from_numpy(self.output[:1])
         with torch.no_grad(), frozen_eval_mode(self._model):

@@ -225,6 +225,15 @@ def test_weights_that_are_changed_in_place():
     again = lens(images)
     model.half()
     assert np.isfinite(again.explain(1).importance).all()  # the same model in another type
+    model.float().blocks[0].attn.qkv.weight.data[:5].neg_()  # which torch takes no note of
+    for call in (lambda: again.explain(1), lambda: again.attribution(1)):
+        with pytest.raises(InputError, match="changed after it looked"):
+            call()
+    again = lens(images)
+    model.head.weight.data[3] += 1
+    for call in (lambda: again.rank(class_index=2), lambda: again.token_logits(0), lambda: again.plot()):
+        with pytest.raises(InputError, match="changed after it looked"):
+            call()
 
 
 def test_names_no_longer_fit_another_head():
