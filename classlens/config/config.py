@@ -35,6 +35,7 @@ class ArchitectureInfo(TypedDict):
     heads: int
     width: int
     num_classes: int
+    published_classes: int
     one_output: bool
     tokens: int
     num_prefix_tokens: int

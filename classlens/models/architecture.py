@@ -195,10 +195,13 @@ def _misfits(config: Config, model: str) -> list[str]:
             f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
             f"set options.img_size or transform.size"
         )
-    if not entry["head"]:
-        return found
-    from classlens.models.head import head_shape
+    from classlens.models.head import head_shape, not_brought
 
+    if not entry["head"]:
+        wanted = entry["options"].get("num_classes", facts["published_classes"])
+        if entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
+            found.append(f"config: models.{model}: {not_brought(wanted, facts['published_classes'])}")
+        return found
     if facts["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
     elif (shape := head_shape(entry["head"]))[1] != facts["width"]:

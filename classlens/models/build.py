@@ -31,7 +31,8 @@ def build(
     Args:
         architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
         options: further keyword arguments of `timm.create_model`.
-        pretrained: take timm's published weights.
+        pretrained: take timm's published weights, all of which must fit; a head for another number of classes than
+            theirs is fresh.
         device: where its parameters are made ("meta" makes none).
 
     Raises:
@@ -45,13 +46,19 @@ def build(
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
     _require_sane(architecture, options)
+    given = _tuples(options)
+    # For another number of classes timm would load what fits, and leave the rest fresh.
+    classes = given.pop("num_classes", None) if pretrained else None
     with torch.device(device or "cpu"):
         try:
-            model = timm.create_model(architecture, pretrained=pretrained, **_tuples(options))
+            model: Any = timm.create_model(architecture, pretrained=pretrained, **given)
+            if classes not in (None, model.num_classes):
+                model.reset_classifier(classes)
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     require_supported(model, architecture)
-    return model.eval()
+    built: torch.nn.Module = model.eval()
+    return built
 
 
 def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
@@ -82,8 +89,8 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
     has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
     if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
         raise refuse(
-            "it has no linear classification head (in a config give one by head or options.num_classes, in Python as "
-            "model.head)"
+            "it has no linear classification head (in a config give one by head, or by options.num_classes with "
+            "weights that have one; in Python as model.head)"
         )
     for block in model.blocks:
         if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):

@@ -32,11 +32,12 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts about an architecture, without making its parameters.
 
     Returns:
-        depth (B), heads, width (D), num_classes (C), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
-        two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
-        (pixels), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts as two
-        classes), and timm's own transform. Of a saved model (`classlens.models.saved`) also: built_as (architecture and
-        options that build the same without it), and class_names where it brings such.
+        depth (B), heads, width (D), num_classes (C), published_classes (of timm's own weights), tokens (T),
+        num_prefix_tokens, has_class_token, distilled (it has two heads), grid (rows and columns of image tokens), patch
+        (height and width of each, pixels), image_size (pixels), class_token_pooling, lacks (of what explanations need,
+        see `needs.lacks`; one output counts as two classes), and timm's own transform. Of a saved model
+        (`classlens.models.saved`) also: built_as (architecture and options that build the same without it), and
+        class_names where it brings such.
 
     Raises:
         InputError: the model is unknown or not supported.
@@ -70,6 +71,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
         "num_classes": model.num_classes,
+        "published_classes": model.pretrained_cfg["num_classes"],
         "tokens": rows * columns + model.num_prefix_tokens,
         "num_prefix_tokens": model.num_prefix_tokens,
         "has_class_token": model.cls_token is not None,

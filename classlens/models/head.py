@@ -41,6 +41,15 @@ class Head:
     class_names: tuple[str, ...] | None
 
 
+def not_brought(wanted: int, published: int) -> str:
+    """Say that published weights have a head for another number of classes, in whose place timm draws one at random."""
+    return (
+        f"options.num_classes is {wanted}, but its pretrained weights bring a head for {published} classes, so that "
+        f"this one would be random; leave options.num_classes out, give a head (docs/heads.md), or weights that bring "
+        f"one for {wanted}"
+    )
+
+
 def save_head(
     path: Path | str,
     weight: npt.ArrayLike,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from classlens.errors import InputError
+from classlens.models.archive import fill_from_archive
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
 from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import SAVE, kind_of, of_names
 from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
-from classlens.models.head import read_head, require_plausible
+from classlens.models.head import not_brought, read_head
 from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
 from classlens.models.one_output import as_two_classes
 from classlens.models.remedy import Recipe, remedy
@@ -86,13 +85,16 @@ def _assembled(
 ) -> tuple[torch.nn.Module, Taken | None]:
     torch.manual_seed(seed)
     hub = ":" in origin
-    model = build(origin if hub else architecture, options, pretrained=hub or origin == "pretrained")
+    pretrained = hub or origin == "pretrained"
+    model: Any = build(origin if hub else architecture, options, pretrained=pretrained)
     taken = None
     if origin == "file":
         assert source is not None
         taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
     if head is not None:
         _set_head(model, head)
+    elif pretrained and model.num_classes != (published := model.pretrained_cfg["num_classes"]):
+        raise InputError(f"architecture {architecture!r}: {not_brought(model.num_classes, published)}")
     return as_two_classes(model), taken
 
 
@@ -140,7 +142,7 @@ def fill_from_file(
         InputError: the file cannot be read, tensors are missing or too many, or their shapes differ.
     """
     if kind_of(source) == "npz":
-        _load_npz(model, source, with_head=with_head)
+        fill_from_archive(model, source, with_head=with_head)
         return None
     taken = _take(model, source, with_head=with_head, key=key, recipe=recipe)
     log.info("%s: %s", source, taken)
@@ -203,36 +205,3 @@ def _set_head(model: Any, path: Path) -> None:
         model.head.weight.copy_(torch.from_numpy(head.weight))
         if model.head.bias is not None:
             model.head.bias.copy_(torch.from_numpy(head.bias))
-
-
-def _load_npz(model: Any, source: Path, *, with_head: bool) -> None:
-    """Fill a model from an archive of JAX, which timm reads by name; what it left alone or passed over is refused."""
-    try:
-        with np.load(source, allow_pickle=False) as file:
-            require_plausible(file, source)
-            names = list(file.files)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.fill_(torch.nan)
-        model.load_pretrained(str(source))
-    except Exception as error:  # timm raises whatever comes up
-        raise InputError(f"{source} does not fit the model: {error}") from error
-    unread = [
-        name
-        for name, parameter in model.named_parameters()
-        if (with_head or not of_head(name)) and bool(torch.isnan(parameter).all())
-    ]
-    if unread:
-        raise InputError(
-            f"{source} does not fit the model: {some(unread)} are missing or have another shape; check architecture "
-            f"and options (num_classes for the head)"
-        )
-    blocks = {int(found[1]) for name in names if (found := re.search(r"encoderblock_(\d+)/", name))}
-    extra = [name for name in names if "pre_logits/" in name and with_head]
-    extra += [f"encoderblock_{block}" for block in sorted(blocks) if block >= len(model.blocks)]
-    extra += [name for name in names if name.rpartition("/")[2] == "cls" and model.cls_token is None]
-    if extra:
-        raise InputError(
-            f"{source} does not fit the model: the architecture has no {some(extra)}; check options (depth, "
-            f"class_token)"
-        )

@@ -465,12 +465,32 @@ def test_archives_of_jax(tmp_path):
         ({"depth": 1}, {}, "no encoderblock_1.*depth"),
         (SCALED, {}, r"blocks\.0\.ls1\.gamma"),
         ({}, {"pre_logits/kernel": np.eye(32)}, "pre_logits"),
+        ({}, {"MAPHead_0/probe": np.ones((1, 1, 32))}, "no MAPHead_0/probe"),
+        ({"num_heads": 4}, {}, r"query/kernel is \(32, 2, 16\) and should be \(32, 4, 8\).*num_heads"),
+        ({"patch_size": 16}, {}, r"embedding/kernel is \(8, 8, 3, 32\) and should be \(16, 16, 3, 32\)"),  # resampled
+        ({"in_chans": 1}, {}, r"embedding/kernel is \(8, 8, 3, 32\) and should be \(8, 8, 1, 32\)"),  # summed
     ],
 )
 def test_archives_of_jax_that_do_not_fit(options, more, said, tmp_path):
     np.savez(path := tmp_path / "w.npz", **jax_arrays(FIRST), **more)
     with pytest.raises(InputError, match=said):
         ours(path, options=options)
+
+
+def test_archives_of_jax_with_stacked_blocks(tmp_path):
+    arrays, stacked = jax_arrays(FIRST), {"params/txt/kernel": np.ones(3)}
+    for name, array in arrays.items():
+        if "encoderblock_1" not in name:
+            if "encoderblock_0" in name:
+                array = np.stack([array, arrays[name.replace("_0/", "_1/", 1)]])
+            name = name.replace("encoderblock_0", "encoderblock").replace("Transformer/posembed_input/", "")
+            for old, new in (("Attention_1", "Attention_0"), ("Block_3", "Block_0"), ("Norm_2", "Norm_1")):
+                name = name.replace(old, new)
+            stacked[f"params/img/{name}"] = array
+    np.savez(path := tmp_path / "w.npz", **stacked)
+    assert same(ours(path), FIRST)
+    with pytest.raises(InputError, match=r"query/kernel is \(2, 32, 2, 16\) and should be \(1, 32, 2, 16\)"):
+        ours(path, options={"depth": 1})
 
 
 # Models that timm saved

@@ -18,8 +18,9 @@ from classlens.errors import InputError
 from classlens.models import architecture
 from classlens.models.architecture import with_architectures
 from classlens.models.describe import describe
+from classlens.models.head import save_head
 from classlens.models.published import published_weights
-from classlens.models.weights import write_weights
+from classlens.models.weights import assemble, write_weights
 from classlens.shipped import PACKAGE
 
 OPTIONS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 10}
@@ -186,3 +187,35 @@ def test_weights_key_reaches_the_job(working):
 def test_a_folder_as_weights_is_told_before_anything_runs(working):
     with pytest.raises(InputError, match=r'models\.m\.weights: saved .*write `architecture: "local-dir:saved"`'):
         with_architectures(config("vit_tiny_patch16_224", weights="saved", options=OPTIONS))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", LOCAL])
+def test_a_head_that_timm_would_draw_at_random(name, working, monkeypatch):
+    """Timm takes pretrained weights for any number of classes, and leaves fresh whatever then does not fit."""
+    state = {"file": "saved/pytorch_model.bin", "source": None, "hf_hub_id": None, "url": None, "custom_load": False}
+    own = timm.create_model
+    if name != LOCAL:
+        overlay = {**state, "num_classes": 10}
+        monkeypatch.setattr(timm, "create_model", lambda *a, **k: own(*a, **k, pretrained_cfg_overlay=overlay))
+    options = OPTIONS if name != LOCAL else {}
+    origin = name if name == LOCAL else "pretrained"
+
+    def made(head=None, **more):
+        return assemble(
+            None, architecture="vit_tiny_patch16_224", options={**options, **more}, origin=origin, head=head
+        )
+
+    assert torch.equal(made().state_dict()["head.weight"], working.head.weight)
+    said = "num_classes is 5, but its pretrained weights bring a head for 10 classes"
+    with pytest.raises(InputError, match=said):
+        made(num_classes=5)
+    with pytest.raises(InputError, match=rf"models\.m: options\.{said}"):
+        with_architectures(config(name, options={**options, "num_classes": 5}))
+    with_architectures(config(name, options=options))
+    save_head("head.npz", torch.ones(5, 16).numpy())
+    with_architectures(config(name, options=options, head="head.npz"))
+    headed = made(Path("head.npz"), num_classes=5).state_dict()
+    assert torch.equal(headed.pop("head.weight"), torch.ones(5, 16))
+    assert all(torch.equal(headed[key], tensor) for key, tensor in working.state_dict().items() if "head" not in key)
+    with pytest.raises(InputError, match=r"ls1\.gamma"):
+        made(Path("head.npz"), num_classes=5, init_values=0.1)
