@@ -250,16 +250,25 @@ def _check_readout(model: Any, residual: torch.Tensor, output: torch.Tensor) -> 
             "if forward, forward_features or forward_head was replaced, undo that",
         )
     # A sequence that holds one token everywhere: whatever is pooled reads this token.
-    alone = residual[:, -1:]
-    of_sequence = readout(model, alone.expand_as(residual))
+    alone = residual[:, -1:].expand_as(residual)
     project = Projection(model)
-    of_token = project(alone.expand(-1, 2, -1))
-    expected = of_token[:, 0] if project.distilled is None else of_token.mean(1)
-    if not close(expected, of_sequence):
+    if not close(_read_first(project, alone), readout(model, alone)):
         _refuse(
             "its head reads of a token something else than head(fc_norm(norm(token)))",
             "if head, norm, fc_norm or forward_head was replaced, take timm's",
         )
+    if model.global_pool == "token" and not close(_read_first(project, residual), output):
+        _refuse(
+            "its output is not read off its first token, though model.global_pool is 'token'",
+            "if pool or forward_head was replaced, undo that, or call its pooling by another name: model.global_pool = "
+            "'own'",
+        )
+
+
+def _read_first(project: Projection, residual: torch.Tensor) -> torch.Tensor:
+    """Return what a model that pools no tokens puts out (n, C); distilled, it takes the mean of two heads."""
+    logits = project(residual[:, :2])
+    return logits[:, 0] if project.distilled is None else logits.mean(1)
 
 
 def _attended(model: Any) -> AttentionBehaviour:

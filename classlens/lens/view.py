@@ -288,16 +288,21 @@ class View:
         """
         if whole and self._state == (now := state(self._model)):
             return
-        like, output = image_parameter(self._model), torch.from_numpy(self.output[:1])
+        output = torch.from_numpy(self.output[:1])
         with torch.no_grad(), frozen_eval_mode(self._model):
-            found = [readout(self._model, self._tokens["residual"][-1, :1].to(like))]
+            found = [readout(self._model, self._given_back(self._tokens["residual"][-1, :1]))]
             if whole:
-                found.append(self._model(self._inputs[:1].to(like)))
+                found.append(self._model(self._inputs[:1].to(image_parameter(self._model))))
         if not all(close(one.cpu(), output) for one in found):
             raise InputError("the model was changed after it looked at these images; let the lens look at them again")
         self._project = Projection(self._model)
         if whole:
             self._state = now
+
+    def _given_back(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return tokens where the model lies, in the type that they had, or in the model's if it was changed."""
+        like = image_parameter(self._model)
+        return tokens.to(like.device, tokens.dtype if like.dtype == self._dtype else like.dtype)
 
     def _require_k(self, k: int | None) -> int:
         self._require_classes("strongest classes")
@@ -333,8 +338,7 @@ class View:
         kept: dict[str, list[Array]] = {}
 
         def run(part: slice) -> None:
-            like, tokens = image_parameter(self._model), self._tokens[site][place, part]
-            tokens = tokens.to(like.device, tokens.dtype if like.dtype == self._dtype else like.dtype)
+            tokens = self._given_back(self._tokens[site][place, part])
             if self._maps is not None and site == "residual":
                 tokens = self._maps(place, tokens)
             logits = self._project(tokens)

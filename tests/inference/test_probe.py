@@ -236,6 +236,15 @@ def test_weights_that_are_changed_in_place():
             call()
 
 
+def test_norms_of_another_type_than_the_rest():
+    model, images = transformer("plain"), random_images()
+    model.norm.double()
+    model.norm.register_forward_hook(lambda _module, _inputs, output: output.float())
+    model.blocks[-1].register_forward_hook(lambda _module, _inputs, output: output.double())
+    view = Lens(model)(images)
+    same(view.logit("residual", 3, -1)[:, 0], torch.from_numpy(view.output[:, 3]))
+
+
 def test_names_no_longer_fit_another_head():
     model = transformer("plain")
     lens = Lens(model, class_names=list("abcdefg"))
@@ -256,6 +265,14 @@ def test_unpooled_outputs_and_other_readouts():
         for call in (lambda lens=lens: lens(random_images()), lambda model=model: Lens(model)):
             with pytest.raises(InputError, match=r"head\(fc_norm\(norm\(token|norm and forward_head"):
                 call()
+    model = transformer("plain")
+    lens = Lens(model)
+    model.pool = lambda tokens, pool_type=None: tokens[:, -1]
+    with pytest.raises(InputError, match="not read off its first token"):
+        lens(random_images())
+    model.global_pool = "last"
+    with pytest.raises(InputError, match="'chefer' does not apply"):
+        lens(random_images()).explain(1, "chefer")
     model = transformer("plain")
     lens = Lens(model)
     model.register_forward_hook(lambda _module, _inputs, output: output.softmax(-1))
