@@ -36,8 +36,8 @@ READS_CLASS_TOKEN = {
         "beit_base_patch16_224",
         {**SMALL, "global_pool": "token", "use_rel_pos_bias": False, "use_shared_rel_pos_bias": True},
     ),
-    "EVA": ("eva02_tiny_patch14_224", TOKEN),
-    "EVA, post-norm": ("eva02_enormous_patch14_clip_224", TOKEN),
+    "EVA": ("eva02_base_patch14_224", TOKEN),
+    "EVA, post-norm": ("eva02_enormous_patch14_clip_224", {**TOKEN, "swiglu_mlp": True}),
     "rotary": ("vit_small_patch16_rope_224", SMALL),
     "rotary by head": ("vit_small_patch16_rope_mixed_224", SMALL),
 }

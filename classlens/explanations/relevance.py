@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from classlens.errors import InputError
 from classlens.inference.activations import is_gated
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.modes import at_least_float32
@@ -20,6 +21,8 @@ from classlens.models.needs import RELEVANCE_NORMS, RMS_NORMS
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 """Returns the gradient that goes to the input, given the one that came to the output."""
+Rule = Callable[[Any, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]
+"""Called as a forward hook is; returns the output, whose gradient is changed."""
 
 
 @contextmanager
@@ -35,26 +38,43 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
         model: a supported timm model that lacks no rule, see `needs.lacks`.
         query: factor of the gradient into queries and into keys; at 0 the attention weights count as constant.
         value: factor of the gradient into values.
+
+    Raises:
+        InputError: what there is a rule for did not run in the context.
     """
 
     def attend(_block: int, attention: Attention) -> torch.Tensor:
         asking, asked = (_scaled(x, query) if query else x.detach() for x in (attention.query, attention.key))
         return replace(attention, query=asking, key=asked, value=_scaled(attention.value, value)).output()
 
-    def halve(_module: Any, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    # Blocks may share a module, which has its rule once.
+    rules: dict[Any, Rule] = {module: _linear_norm for module in model.modules() if isinstance(module, RELEVANCE_NORMS)}
+    rules |= {block.mlp.act: _linear_activation for block in model.blocks}
+    gated = {block.mlp.fc2 for block in model.blocks if is_gated(block.mlp)}
+    unseen = {*rules, *gated}
+
+    def changed(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        unseen.discard(module)
+        return rules[module](module, inputs, output)
+
+    def halve(module: Any, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        # What lies between the product and here is linear by now, so it does not matter where one halves.
+        unseen.discard(module)
         return _scaled(inputs[0], 0.5)
 
     with ExitStack() as stack:
-        for module in model.modules():
-            if isinstance(module, RELEVANCE_NORMS):
-                stack.callback(module.register_forward_hook(_linear_norm).remove)
-        for block in model.blocks:
-            stack.callback(block.mlp.act.register_forward_hook(_linear_activation).remove)
-            if is_gated(block.mlp):
-                # What lies between the product and here is linear by now, so it does not matter where one halves.
-                stack.callback(block.mlp.fc2.register_forward_pre_hook(halve).remove)
+        for module in rules:
+            stack.callback(module.register_forward_hook(changed).remove)
+        for module in gated:
+            stack.callback(module.register_forward_pre_hook(halve).remove)
         stack.enter_context(patch_attention(model, attend))
         yield
+    if unseen:
+        name = next(name for name, module in model.named_modules() if module in unseen)
+        raise InputError(
+            f"relevance propagation does not apply to this model: its {name} did not run in a forward pass, and there "
+            f"is no rule for what runs in its place; if a `forward` was replaced, undo that, or take legrad"
+        )
 
 
 class _Changed(torch.autograd.Function):

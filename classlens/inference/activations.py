@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from timm.layers.mlp import GluMlp, SwiGLU
 
 from classlens.inference.guard import Read, Spot, watch
 from classlens.terms import SITES
@@ -80,8 +81,7 @@ def key_counts(model: Any) -> dict[str, int]:
 
 def is_gated(mlp: Any) -> bool:
     """Tell whether an MLP multiplies a gate into its hidden layer (SwiGLU, GLU)."""
-    hidden, last = (getattr(mlp.fc1, "out_features", None), getattr(mlp.fc2, "in_features", None))
-    return hasattr(mlp, "fc1_g") or hasattr(mlp, "fc1_x") or hidden != last
+    return isinstance(mlp, GluMlp | SwiGLU)
 
 
 def _named(reader: Reader, name: str) -> Read:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.layers.norm import RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32
 from timm.layers.patch_embed import PatchEmbed
 
@@ -23,6 +24,7 @@ from classlens.explanations.methods import (
 )
 from classlens.models.linear import is_plain
 
+MLPS = (Mlp, GluMlp, SwiGLU)
 RMS_NORMS = (torch.nn.RMSNorm, RmsNorm, RmsNormFp32)
 SIMPLE_NORMS = (SimpleNorm, SimpleNormFp32)
 RELEVANCE_NORMS = (torch.nn.LayerNorm, *RMS_NORMS)
@@ -76,8 +78,8 @@ def _no_rule(model: Any) -> str:
         if is_norm and not isinstance(module, RELEVANCE_NORMS):
             return f"its {name} is a {type(module).__name__}: relevance has rules for LayerNorm and RMSNorm"
     for block in model.blocks:
-        if not (hasattr(block.mlp, "act") and hasattr(block.mlp, "fc2")):
-            return f"its MLP is a {type(block.mlp).__name__} without an activation that can be told apart"
+        if not isinstance(block.mlp, MLPS):
+            return f"its MLP is a {type(block.mlp).__name__}, of which no activation and no gate is known"
     return ""
 
 

@@ -1,5 +1,7 @@
 """Layer-wise relevance propagation: against rules written out with detached tensors, and against what it conserves."""
 
+import copy
+
 import pytest
 import torch
 from tiny_transformers import FAMILIES, random_images, transformer
@@ -191,3 +193,24 @@ def test_published_code_agrees(name, explain, monkeypatch):
     [gradient] = torch.autograd.grad(model(inputs).gather(1, CLASSES[:, None]).sum(), inputs)
     expected = sums((inputs * gradient).detach())
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
+
+
+def test_a_shared_module_has_its_rule_once():
+    found = []
+    for share in (lambda module: module, copy.deepcopy):
+        model = transformer("EVA")
+        model.blocks[1].mlp = share(model.blocks[0].mlp)
+        with frozen_eval_mode(model):
+            found.append(attn_lrp(model)(random_images(), CLASSES)["importance"])
+    torch.testing.assert_close(*found)
+
+
+def test_what_runs_in_the_place_of_a_module_has_no_rule():
+    model = transformer("plain")
+    mlp = model.blocks[1].mlp
+    mlp.forward = lambda x: mlp.fc2(gelu(mlp.fc1(x)))
+    with frozen_eval_mode(model), pytest.raises(InputError, match=r"blocks\.1\.mlp\.act did not run"):
+        attn_lrp(model)(random_images(), CLASSES)
+    model.blocks[1].mlp = type("Own", (torch.nn.Module,), {"fc1": mlp.fc1, "act": mlp.act, "fc2": mlp.fc2})()
+    with pytest.raises(InputError, match="MLP is a Own"):
+        cp_lrp(model)
