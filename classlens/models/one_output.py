@@ -37,6 +37,11 @@ def linear_head(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     return layer
 
 
+def two_class_head(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
+    """Return the head of two classes for the weight (1, D) and bias (1) of one with one output."""
+    return linear_head(two_rows(weight), None if bias is None else two_rows(bias))
+
+
 def as_two_classes(model: Any) -> Any:
     """Give a model with one output the heads of two classes, in place; another one is left as it is.
 
@@ -48,8 +53,7 @@ def as_two_classes(model: Any) -> Any:
         for name in HEADS:
             head = getattr(model, name, None)
             if head is not None:
-                bias = None if head.bias is None else two_rows(head.bias)
-                setattr(model, name, linear_head(two_rows(head.weight), bias))
+                setattr(model, name, two_class_head(head.weight, head.bias))
         model.num_classes = 2
     return model
 

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
 from classlens.models.linear import LinearMap, linear_map
-from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, SCORE, linear_head, two_rows
+from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, SCORE, linear_head, two_class_head
 
 WRAPPERS: tuple[tuple[Any, str], ...] = (
     (nn.DataParallel, "module"),
@@ -84,19 +84,14 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
         _refuse_if_inside(given, inner)
         return Opened(model, False)
     heads = {name: head for name in HEADS if (head := getattr(model, name, None)) is not None}
-    if isinstance(model.head, nn.Identity):
-        return Opened(model, False)  # it has no head, as `require_supported` says
+    if "head" not in heads:
+        return Opened(model, False)  # as `require_supported` says, and of a head that changes nothing, too
     maps = {name: _head_map(head, model.embed_dim, name) for name, head in heads.items()}
-    weight = maps["head"].weight
-    if next(model.head.parameters(), None) is None and torch.equal(weight, torch.eye(len(weight)).to(weight)):
-        return Opened(model, False)  # nor has it one here
     single = len(maps["head"].weight) == 1
+    two = single and one_output != SCORE
+    made = two_class_head if two else linear_head
     changed = {
-        name: linear_head(two_rows(found.weight), None if found.bias is None else two_rows(found.bias))
-        if single and one_output != SCORE
-        else linear_head(found.weight, found.bias)
-        for name, found in maps.items()
-        if not _is_linear(heads[name]) or (single and one_output != SCORE)
+        name: made(found.weight, found.bias) for name, found in maps.items() if two or not _is_linear(heads[name])
     }
     count = changed.get("head", model.head).out_features
     if changed or count != model.num_classes:
