@@ -195,13 +195,15 @@ def _misfits(config: Config, model: str) -> list[str]:
             f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
             f"set options.img_size or transform.size"
         )
-    from classlens.models.head import head_shape, not_brought
-
     if not entry["head"]:
-        wanted = entry["options"].get("num_classes", facts["published_classes"])
-        if entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
+        wanted = entry["options"].get("num_classes")
+        if wanted is not None and entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
+            from classlens.models.head import not_brought  # which imports numpy
+
             found.append(f"config: models.{model}: {not_brought(wanted, facts['published_classes'])}")
         return found
+    from classlens.models.head import head_shape
+
     if facts["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
     elif (shape := head_shape(entry["head"]))[1] != facts["width"]:
