@@ -55,7 +55,8 @@ def test_without_training_images_it_is_left_out_by_name(run, tmp_path):
     other = Workflow(tmp_path / "work", config, store=run.folder / ".classlens")
     printed = other.run("--dry-run", "all")
     assert "identifiability_evolution_figure" in printed
-    assert "tuned_lens" not in printed
+    assert "models.cls: tuned_lens left out: it needs training images of cls" in printed
+    assert "fit_tuned_lens" not in printed
     said = other.run("results/cls/tuned_lens/block_00.h5", ok=False)
     assert "fit_tuned_lens needs training images of cls" in said
     assert "train_per_class is 0: raise it" in said
