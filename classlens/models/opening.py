@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
-from classlens.models.linear import LinearMap, linear_map
+from classlens.models.linear import LinearMap, linear_map, replaced
 from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, SCORE, linear_head, two_class_head
 
 WRAPPERS: tuple[tuple[Any, str], ...] = (
@@ -110,7 +110,7 @@ def one_output_warning() -> str:
 
 
 def _is_linear(head: Any) -> bool:
-    return type(head).forward is nn.Linear.forward and "forward" not in vars(head)
+    return type(head).forward is nn.Linear.forward and not replaced(head)
 
 
 def _head_map(head: Any, width: int, name: str) -> LinearMap:
@@ -170,7 +170,7 @@ def _opened(module: Any, known: dict[int, Any]) -> Any:
 
 def _copied(module: Any, changed: dict[str, Any]) -> Any:
     """Return a module with other children; hooks, parameters, buffers and other children are those of the given one."""
-    if "forward" in vars(module):
+    if replaced(module):
         raise InputError(
             f"the forward of {type(module).__name__} was replaced by {module.forward!r}, so that it cannot be copied "
             f"without its wrappers or with another head; give the model as it was before"
