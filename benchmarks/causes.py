@@ -11,7 +11,7 @@ import argparse
 import torch
 from explanations import compare
 
-from classlens.causes.ablation import Ablation
+from classlens.ablation.replace import Ablation
 from classlens.inference.batches import frozen_eval_mode
 from classlens.models.build import build
 

@@ -18,10 +18,10 @@ from classlens.explanations.integrated import integrated_gradients
 from classlens.explanations.legrad import legrad, legrad_cls
 from classlens.explanations.lrp import attn_lrp, cp_lrp
 from classlens.explanations.rollout import rollout
-from classlens.faithfulness.removal import TokenRemoval
-from classlens.faithfulness.steps import importance_order, removal_counts
 from classlens.inference.batches import frozen_eval_mode
+from classlens.measures.removal_steps import importance_order, removal_counts
 from classlens.models.build import build
+from classlens.passes.token_removal import TokenRemoval
 
 PARTS = {"gradient": 1.1, "chefer": 2.5, "rollout": 2.5, "removal": 1.15}
 PARTS |= {"attn_lrp": 2.3, "cp_lrp": 2.3, "legrad": 2.3, "legrad_cls": 2.3, "integrated_gradients": 75}

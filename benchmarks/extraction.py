@@ -21,8 +21,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-
 from classlens.extraction.extract import run_images
+
 from classlens.extraction.recorder import Recorder
 from classlens.inference.activations import capture_activations
 from classlens.inference.projection import Projection

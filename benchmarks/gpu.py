@@ -20,18 +20,18 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from classlens.attribution.direct import direct
 from classlens.explanations.chefer import chefer
+from classlens.explanations.direct import direct
 from classlens.explanations.gradient import gradient
 from classlens.extraction.recorder import Recorder
-from classlens.faithfulness.removal import TokenRemoval
-from classlens.faithfulness.steps import importance_order, removal_counts
 from classlens.inference.activations import capture_activations
 from classlens.inference.batches import frozen_eval_mode
 from classlens.inference.projection import Projection
+from classlens.measures.removal_steps import importance_order, removal_counts
 from classlens.models.build import build
 from classlens.models.device import autocast, device_name
 from classlens.models.inputs import Normalise
+from classlens.passes.token_removal import TokenRemoval
 
 HALF = [0.5, 0.5, 0.5]
 COUNTS = 9

@@ -15,15 +15,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from classlens.explanations.write import write_explanation
 from ranking import MODEL, NETWORK, RESAMPLING, SIDE, digits, fashion
 
 from classlens.explanations.gradient import gradient
-from classlens.explanations.write import write_explanation
-from classlens.faithfulness.area import area
-from classlens.faithfulness.removal import TokenRemoval
-from classlens.faithfulness.steps import importance_order
 from classlens.inference.network import load_network
+from classlens.measures.faithfulness_auc import area
+from classlens.measures.removal_steps import importance_order
 from classlens.models.train import train
+from classlens.passes.token_removal import TokenRemoval
 from classlens.statistics.resampling import bootstrap_interval
 
 PATCHES = (SIDE // 4) ** 2

@@ -18,8 +18,8 @@ import torch
 
 from classlens.extraction.files import layer_attributes, layer_columns, output_columns
 from classlens.hdf5 import RowWriter
-from classlens.memories.agreement import block_memories
-from classlens.memories.parameters import write_parameters
+from classlens.measures.block_memories import block_memories
+from classlens.measures.memory_parameters import write_parameters
 from classlens.models.build import build
 from classlens.models.canonical import save_weights
 from classlens.terms import BRANCHES

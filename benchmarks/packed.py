@@ -44,7 +44,7 @@ sys.exit(code)
 """Starts a program from a small process: a peak counts what the process that starts it holds."""
 COMMON = """
 import sys
-from classlens.config import read_config
+from classlens.catalog.configs import read_config
 config = read_config("config.yaml")
 source = config.source("images")
 place = {"source": type(source), "root": source.root, "mask_root": None, "name": "images"}

@@ -19,13 +19,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-
 from classlens.extraction.extract import run_images
-from classlens.extraction.gather import gather
+
 from classlens.extraction.recorder import Recorder
 from classlens.hdf5 import chunk_rows_of
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
+from classlens.passes.gather import gather
 
 ARCHITECTURES = {"ViT-B/16": "vit_base_patch16_224", "ViT-B/32": "vit_base_patch32_224"}
 BATCH = 64

@@ -18,18 +18,18 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
-from PIL.Image import Resampling as Filter
-
-from classlens.data.digits import Digits
-from classlens.declared import load
-from classlens.explanations.methods import METHODS, applicable_methods
-from classlens.explanations.random import write_random_explanation
 from classlens.explanations.write import write_explanation
 from classlens.faithfulness.curves import removal_curves
-from classlens.faithfulness.pixels import pixel_removal
-from classlens.faithfulness.quality import explanation_quality
+from PIL.Image import Resampling as Filter
+
+from classlens.catalog.methods import METHODS, applicable_methods
+from classlens.data.digits import Digits
+from classlens.declared import load
+from classlens.explanations.random import write_random_explanation
+from classlens.measures.explanation_quality import explanation_quality
 from classlens.models.describe import describe
 from classlens.models.train import train
+from classlens.passes.pixel_removal import pixel_removal
 from classlens.statistics.resampling import Resampling
 
 SIDE, CLASSES = 32, 10

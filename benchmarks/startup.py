@@ -14,8 +14,9 @@ import subprocess
 import sys
 
 from classlens.catalog.jobs import JOBS
+
+from classlens.catalog.methods import METHODS
 from classlens.data.kinds import KINDS
-from classlens.explanations.methods import METHODS
 
 WANTED = {"timm": 4.0, "torch": 2.0, "scipy.stats": 0.5, "pandas": 0.5, "": 0.5}
 """Seconds at most, by the largest library. The first that a job imports names its group."""

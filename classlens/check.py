@@ -12,9 +12,12 @@ from typing import Any
 
 from PIL import Image
 
+from classlens.catalog.applicable import require_training_images
+from classlens.catalog.configs import load_config
 from classlens.catalog.files import checkpoint
 from classlens.classes import check_classes
-from classlens.config import Config, load_config
+from classlens.config import Config
+from classlens.config.architecture import built_as, with_architectures
 from classlens.config.load import read_words
 from classlens.data.contrast import Contrast, Coverage, seen
 from classlens.data.order import as_stored
@@ -26,7 +29,6 @@ from classlens.data.threads import in_order
 from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.left_out import left_out
-from classlens.models.architecture import built_as, with_architectures
 from classlens.models.saved import local_folder
 from classlens.units import written_size
 
@@ -100,7 +102,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     known: Config | None = findings.attempt(with_architectures, config) if len(chosen) == len(config.datasets) else None
     if known is None:
         return findings
-    findings.attempt(known.require_training_images)
+    findings.attempt(require_training_images, known)
     findings.doubts += findings.attempt(doubts, known) or []
     findings.notes += [one.text for one in left_out(known) if not one.asked]
     for model in known.models:

@@ -11,7 +11,7 @@ from classlens.shipped import PACKAGE, workflow_folder
 PYTHON_PATH = "PYTHONPATH"
 
 
-def import_in_jobs() -> None:
+def set_python_path() -> None:
     """Put this library and the workflow's scripts first on the import path of every process that is started from here.
 
     An installed library gets a folder of its own by a link: what is installed beside it is not for a job's environment.

@@ -7,14 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from classlens.config import read_config
+from classlens.catalog.configs import read_config, schema
 from classlens.config.reference import reference
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
@@ -22,6 +22,7 @@ from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc
 from classlens.store.disk_errors import explained_disk_errors, user_name
+from classlens.store.folder import Record
 from classlens.store.key import JobKey
 from classlens.store.lock import use_locks
 from classlens.store.store import STORE_VARIABLE, Store, store_path
@@ -124,7 +125,7 @@ def open_store(folder: Path | None, config: Path | None, working: Path) -> Store
 @app.command("config-reference")
 def config_reference() -> None:
     """Print the reference of all config keys (docs/config.md)."""
-    sys.stdout.write(reference())
+    sys.stdout.write(reference(schema()))
 
 
 @app.command()
@@ -377,24 +378,26 @@ def layout_before(store: Store) -> str:
     )
 
 
-def _key_now(configfile: Path) -> Callable[[str, dict[str, str]], JobKey]:
+def _key_now(configfile: Path) -> explaining.KeyNow:
     # Only these commands need to know architectures.
-    from classlens.catalog.jobs import JOBS
     from classlens.catalog.plan import key_now
-    from classlens.models.architecture import with_architectures
+    from classlens.config.architecture import with_architectures
 
     config = with_architectures(read_config(configfile))
-    now = key_now(config, PACKAGE.parent)
 
-    def key(job: str, wildcards: dict[str, str]) -> JobKey:
+    def key(record: Record) -> JobKey:
+        wildcards, declared = record.wildcards, record.provenance.get("declared")
         for kind, known in (("model", config.models), ("dataset", config.datasets)):
             if kind in wildcards and wildcards[kind] not in known:
                 raise InputError(
                     f"{configfile} has no {kind} {wildcards[kind]}; name the config of the run with --configfile"
                 )
-        if job not in JOBS:
-            raise InputError(f"this version has no job {job}; run snakemake for the file")
-        return now(job, wildcards)
+        if not declared:
+            raise InputError(
+                f"{record.job} was recorded by an earlier version, which declared its jobs otherwise; run snakemake "
+                f"for the file"
+            )
+        return key_now(declared, config, wildcards, PACKAGE.parent)
 
     return key
 

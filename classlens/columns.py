@@ -13,7 +13,7 @@ SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
 TOKEN_SETS = (
     "most_identifiable", "least_identifiable", "random", "class", "context", "outliers", "not_outliers",
 )  # fmt: skip
-"""Image tokens that are replaced together, see `classlens.causes.sets`."""
+"""Image tokens that are replaced together, see `classlens.ablation.sets`."""
 DRAWS = 5
 """Of random sets of tokens."""
 MODEL, TWIN = "model", "twin"

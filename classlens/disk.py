@@ -1,4 +1,4 @@
-"""What results take on disk: the files that `all` makes of a config, by the columns that their jobs declare.
+"""What results take on disk: the files that `all` makes of a config, by the columns that passes and jobs declare.
 
 Counted are files with a row per image or training image, weights, and projected memories; tables, figures and pages,
 whose size hardly follows from the config, are not.
@@ -7,40 +7,32 @@ whose size hardly follows from the config, are not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from classlens.attribution.write import attribution_columns
 from classlens.catalog import files
-from classlens.catalog.analyses import ANALYSES
-from classlens.catalog.job import MASKS, Files
-from classlens.catalog.plan import wanted_pages
-from classlens.catalog.settings import randomised_images
-from classlens.causes.heads import head_columns
-from classlens.causes.sets import set_names
-from classlens.causes.tokens import token_columns
+from classlens.catalog.rules import pass_of
+from classlens.catalog.settings import randomised_images, settings_of
+from classlens.catalog.wanted import WantedJob, wanted_files
 from classlens.config import Config
+from classlens.config.architecture import built_as
 from classlens.data.labels import label_columns
 from classlens.data.pixels import mask_columns, pixel_chunk_rows, pixel_columns
-from classlens.explanations.methods import METHODS
-from classlens.explanations.randomisation import cascade
-from classlens.explanations.write import explanation_columns
+from classlens.declared import load
 from classlens.extraction.files import layer_columns, output_columns
-from classlens.faithfulness.joined import share_columns
-from classlens.faithfulness.steps import PIXEL_PERCENT, removal_counts
 from classlens.hdf5 import CHUNK_ROWS, Column, chunk_rows_of
 from classlens.inference.activations import key_counts
-from classlens.memories.agreement import agreement_columns
-from classlens.models.architecture import built_as
+from classlens.measures.block_memories import agreement_columns
 from classlens.models.build import build
-from classlens.perturbation.attention import attention_columns
-from classlens.perturbation.removal import removal_columns
+from classlens.passes.base import Pass
+from classlens.passes.randomisation import cascade
+from classlens.passes.removal_curves import share_columns
+from classlens.passes.tuned_lens import seen_columns
 from classlens.probes.files import probe_columns
 from classlens.terms import BRANCHES, TOP
-from classlens.tuned_lens.look import seen_columns
 
 PER_FILE, PER_DATA_SET = 5_000, 3_700
 """Bytes of HDF5's own in a file, and of each data set in it."""
@@ -73,13 +65,13 @@ def disk_size(config: Config) -> Size:
 
 def file_sizes(config: Config) -> dict[str, float]:
     """Return the bytes of each file that `all` makes, 0 of those that are not counted."""
-    paths = wanted_files(config)
-    sizes = dict.fromkeys(paths, 0.0)
+    wanted = wanted_files(config)
+    sizes = dict.fromkeys(wanted, 0.0)
     for name in config.models:
         model = build(*built_as(config, name), device="meta")
-        for path in paths:
-            if path.startswith(f"results/{name}/"):
-                sizes[path] = _of_model(config, name, model, path.removeprefix(f"results/{name}/"))
+        for path, job in wanted.items():
+            if path.startswith(f"results/{name}/") and not (job and job[0].temporary):
+                sizes[path] = _of_model(config, name, model, path.removeprefix(f"results/{name}/"), job)
             elif path in (files.EVALUATION(config, {"model": name}), files.TRAINING(config, {"model": name})):
                 sizes[path] = _pixels(config, name, path)
             elif path == files.PIXEL_MASKS(config, {"model": name}):
@@ -88,58 +80,20 @@ def file_sizes(config: Config) -> dict[str, float]:
     return sizes
 
 
-def wanted_files(config: Config) -> set[str]:
-    """Return the files that `all` needs, but for its tables and figures: what analyses and pages read, and so on."""
-    wanted: set[str] = set()
-    for analysis in ANALYSES.values():
-        runs = config.runs(analysis.group)
-        for name in {*runs, *(filter(None, map(config.twin, runs)) if analysis.twins else ())}:
-            read = (*analysis.inputs.values(), *(analysis.figure.inputs.values() if analysis.figure else ()))
-            wanted.update(_paths(config, name, read))
-    for name in wanted_pages(config):
-        page = (files.LAYERS, files.OUTPUT, files.EVALUATION, files.token_labels, files.explanations)
-        wanted.update(_paths(config, name, (*page, files.shown_tuned_lens)))
-    queue = list(wanted)
-    while queue:
-        more = set(_upstream(config, queue.pop())) - wanted
-        wanted |= more
-        queue += more
-    return wanted
+def columns_of(config: Config, job: WantedJob, model: Any) -> dict[str, Column] | None:
+    """Return the columns of the rows that a pass writes; None of another job.
 
-
-READ: tuple[tuple[str, tuple[Files, ...]], ...] = (
-    (r"measures/identifiability\.h5", (files.LAYERS, files.OUTPUT)),
-    (r"measures/segmentation_scores", (files.PIXEL_MASKS, files.of_methods("explanation", "h5"))),
-    (r"memories/(attn|mlp)/", (files.LAYERS, files.OUTPUT, files.MEMORY_PARAMETERS)),
-    (r"causes/heads\.h5", (files.ATTRIBUTION,)),
-    (r"causes/tokens\.h5", (files.LAYERS, files.token_labels)),
-    (r"perturbation/tokens_", (files.TOKEN_LABELS,)),
-    (r"token_labels\.h5", (files.PIXEL_MASKS,)),
-    (r"explanation/probe\.h5", (files.RESIDUAL_PROBES,)),
-    (r"(probes|tuned_lens)/", (files.TRAINING,)),
-    (r"layers/", (files.OUTPUT,)),
-)
-"""What files of a model are made from beside its weights and evaluation images."""
-
-
-def _upstream(config: Config, path: str) -> Iterator[str]:
-    name = path.removeprefix("results/").partition("/")[0]
-    if name not in config.models:
-        return
-    own = path.removeprefix(f"results/{name}/")
-    yield from _paths(config, name, (files.WEIGHTS, files.EVALUATION, *((files.TRAINING,) * config.trained(name))))
-    for pattern, read in READ:
-        if re.match(pattern, own):
-            yield from _paths(config, name, read)
-    if found := re.match(r"faithfulness/(\w+?)(_pixels)?\.(h5|csv)", own):
-        yield path.removesuffix(".csv").removesuffix(".h5") + ".h5"
-        yield from files.importance(config, {"model": name, "method": found[1]})
-
-
-def _paths(config: Config, name: str, read: Iterable[Files]) -> Iterator[str]:
-    for one in read:
-        found = one(config, {"model": name}) if callable(one) else one.format(model=name)
-        yield from [found] if isinstance(found, str) else found
+    Args:
+        config: the config.
+        job: one of a pass's, also one that joins its shards.
+        model: that it runs; its parameters may be on the device "meta".
+    """
+    one, wildcards = job
+    declared = pass_of(one)
+    if declared is None:
+        return None
+    code: type[Pass] = load(declared.code)
+    return code.columns(model, **settings_of((*declared.settings, *declared.plugins), config, wildcards))
 
 
 def _pixels(config: Config, name: str, path: str) -> float:
@@ -149,7 +103,7 @@ def _pixels(config: Config, name: str, path: str) -> float:
     return _rows(columns, config.images(dataset, split), pixel_chunk_rows(size))
 
 
-def _of_model(config: Config, name: str, model: Any, path: str) -> float:
+def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob | None) -> float:
     """Return the bytes of a file of a model; 0 of one that is not counted.
 
     Args:
@@ -157,13 +111,18 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
         name: of the model.
         model: itself, without values.
         path: below the model's folder.
+        job: that makes it.
     """
     facts, images = config.architecture(name), config.images(config.models[name]["dataset"])
     tokens, classes, depth, width = facts["tokens"], facts["num_classes"], facts["depth"], facts["width"]
     patches = tokens - facts["num_prefix_tokens"]
-    stem = path.rpartition("/")[2].rpartition(".")[0]
-    sets = len(set_names(has_labels=config.has(name, MASKS)))
-    steps = len(config.removal_counts(name) or removal_counts(patches))
+    rows = columns_of(config, job, model) if job else None
+    if rows is not None:
+        if not path.startswith("faithfulness/"):
+            return _rows(rows, images)
+        if path.endswith(".csv"):
+            return 0.0
+        return _rows(share_columns(next(iter(rows.values())).shape[1]), images, share=SHARES)
 
     def layers() -> float:
         columns = layer_columns(tokens, classes, key_counts(model))
@@ -171,13 +130,6 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
 
     def tuned_lens() -> float:
         return _rows(seen_columns(tokens, classes), images) + FLOAT * (width * width + width)
-
-    def explanation() -> float:
-        return _rows(explanation_columns(model, "", "" if METHODS[stem].has_maps else None), images)
-
-    def curves() -> float:
-        columns = share_columns(len(PIXEL_PERCENT) if stem.endswith("_pixels") else steps)
-        return _rows(columns, images, share=SHARES)
 
     def randomised() -> float:
         some = randomised_images(config, {"model": name})["images"]
@@ -203,13 +155,7 @@ def _of_model(config: Config, name: str, model: Any, path: str) -> float:
         r"token_labels": lambda: _rows(label_columns(patches), images),
         r"memories/(attn|mlp)/": lambda: _rows(agreement_columns(tokens), images),
         r"memories/parameters": parameters,
-        r"perturbation/attention": lambda: _rows(attention_columns(tokens, classes, ""), images),
-        r"perturbation/tokens": lambda: _rows(removal_columns(tokens, patches, ""), images),
-        r"attribution/": lambda: _rows(attribution_columns(model), images),
-        r"causes/heads": lambda: _rows(head_columns(depth, facts["heads"]), images),
-        r"causes/tokens": lambda: _rows(token_columns(depth, sets), images),
-        r"explanation/": explanation,
-        r"faithfulness/.*\.h5": curves,
+        r"explanation/": lambda: _rows({"importance": Column((patches,), np.float32, "")}, images),
         r"randomisation/": randomised,
         r"probes/": probes,
         r"tuned_lens/": tuned_lens,

@@ -4,7 +4,7 @@ Rows (images) arrive in batches of any size, and a file is written in whole chun
 bytes do not depend on the batch size or on the threads that pack, and memory is bounded by a chunk.
 
 Chunks are packed here and stored as they are, since HDF5's own filters work on one thread. The format is Blosc's with
-LZ4 and a shuffle of bits, HDF5's filter 32001; hdf5plugin has it for programs that read, see `classlens.filters`.
+LZ4 and a shuffle of bits, HDF5's filter 32001; hdf5plugin has it for programs that read, see `classlens.h5`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.filters import h5py
+from classlens.h5 import h5py
 
 CHUNK_ROWS = 64
 """Images in one chunk of a per-image data set, unless its rows are small."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from classlens.batching import batches
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import Column, RowWriter, packing
 from classlens.progress import Progress
 

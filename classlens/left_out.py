@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import ANALYSES, GROUPS
+from classlens.catalog.configs import schema
 from classlens.catalog.job import HEATMAP_METHOD
-from classlens.config.load import schema
-from classlens.explanations.methods import METHODS, PROBES
-from classlens.explanations.methods import REASONS as METHOD_REASONS
+from classlens.catalog.methods import METHODS
+from classlens.models.facts import PROBES
+from classlens.models.facts import REASONS as METHOD_REASONS
 
 if TYPE_CHECKING:
     from classlens.config import Config
@@ -38,15 +40,15 @@ def left_out(config: Config) -> Iterator[LeftOut]:
                 yield LeftOut(f"models.{model}: no random twin is run beside it (random_twin: false)", asked=False)
     for name in config.figures or ():
         group = ANALYSES[name].group
-        if not config.runs(group):
+        if not planning.runs(config, group):
             yield LeftOut(
                 f"figures: {name} is left out, for no model runs {group}; take it out of the list", asked=True
             )
     models = list(config.models)
     if (
         config.explanations["methods"]
-        and any(map(config.methods, models))
-        and not any(map(config.explained_methods, models))
+        and any(applicable.methods(config, model) for model in models)
+        and not any(planning.explained_methods(config, model) for model in models)
     ):
         text = "explanations.methods: no explanation is computed, for no model runs an analysis that compares them"
         yield LeftOut(text, asked=True)
@@ -56,7 +58,7 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
     wanted = config.models[model]["analyses"]
     by_need: dict[str, list[str]] = {}
     for group in GROUPS if wanted is None else wanted:
-        missing = next((need for need in GROUPS[group].needs if not config.has(model, need)), None)
+        missing = next((need for need in GROUPS[group].needs if not applicable.has(config, model, need)), None)
         if missing is not None:
             by_need.setdefault(missing, []).append(group)
     method = config.explanations["heatmap_method"]
@@ -64,19 +66,23 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
         what, each = ", ".join(groups), "each " if len(groups) > 1 else "it "
         way_out = "" if wanted is None else f"; or take {what} out of models.{model}.analyses"
         # The one that heat maps show is for all models, as other explanations are.
-        chosen = need == HEATMAP_METHOD and method != DEFAULT_METHOD and not any(map(config.runs, groups))
+        chosen = (
+            need == HEATMAP_METHOD
+            and method != DEFAULT_METHOD
+            and not any(planning.runs(config, group) for group in groups)
+        )
         yield LeftOut(
-            f"models.{model}: {what} left out: {each}{config.reason(model, need)}{way_out}",
+            f"models.{model}: {what} left out: {each}{applicable.reason(config, model, need)}{way_out}",
             wanted is not None or chosen,
         )
 
 
 def _methods(config: Config, model: str) -> Iterator[LeftOut]:
     """Yield the explanations of a model; those of a list that is for all models are missed where no model has them."""
-    wanted, there = config.explanations["methods"], config.methods(model)
-    anywhere = {name for other in config.models for name in config.explained_methods(other)}
+    wanted, there = config.explanations["methods"], applicable.methods(config, model)
+    anywhere = {name for other in config.models for name in planning.explained_methods(config, other)}
     by_reason: dict[tuple[str, bool], list[str]] = {}
-    for name in (wanted or METHODS) if config.explained_methods(model) or wanted else ():
+    for name in (wanted or METHODS) if planning.explained_methods(config, model) or wanted else ():
         if name not in there:
             asked = wanted is not None and name not in anywhere
             by_reason.setdefault((_why_not(config, model, name), asked), []).append(name)

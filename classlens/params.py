@@ -10,50 +10,35 @@ from typing import Any
 
 
 class JobParams(dict[str, Any]):
-    """A job; its text is the job's name and key, and the digest of its raw inputs.
+    """A job, and what the report says of its results.
 
-    Snakemake compares params by their text, and writes it into a script of its report without escaping it: a label
-    with markup in it would come to life there.
+    Snakemake compares params by their `repr`, which has the job's key and the digest of its raw inputs. It shows their
+    `str`, the name alone, and writes it into a script of its report without escaping it: a label with markup in it
+    would come to life there.
     """
 
     def __repr__(self) -> str:
         return f"{self['name']} {self['key']} {self.get('raw', '')}".rstrip()
 
-    __str__ = __repr__
-
-
-class ReportedJobs(list[JobParams]):
-    """The jobs of a rule, and what the report says of their results.
-
-    Snakemake compares params by their `repr`, which has every job's key. It shows their `str`, which has names alone.
-    """
-
     def __str__(self) -> str:
-        return ", ".join(job["name"] for job in self)
-
-    @property
-    def shown(self) -> JobParams | None:
-        """The one job whose results the report shows."""
-        return next((job for job in self if job.get("caption")), None)
+        return str(self["name"])
 
     @property
     def caption(self) -> str:
         """What the results show, as reStructuredText that says no more than the plain text."""
         from classlens.report import as_typed
 
-        return as_typed(self.shown["caption"]) if self.shown else ""
+        return as_typed(self.get("caption", ""))
 
     def tables(self, output: Mapping[str, str]) -> str:
-        """Return the tables among the shown job's results as a block of reStructuredText, "" where there are none.
+        """Return the tables among the job's results as a block of reStructuredText, "" where there are none.
 
         Args:
             output: the rule's output by name.
         """
         from classlens.report import tables
 
-        job = self.shown or JobParams()
-        names = (job.get("outputs") or {name: name for name, _ in output.items()}).values()
-        return tables([str(output[name]) for name in names if str(output[name]).endswith(".csv")])
+        return tables([path for _, path in output.items() if str(path).endswith(".csv")])
 
     @staticmethod
     def opening(files: Iterable[Any]) -> str:

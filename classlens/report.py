@@ -29,7 +29,7 @@ def tables(paths: Sequence[str]) -> str:
 
 
 def opening(files: Iterable[Any]) -> str:
-    """Return what the report opens with, see `classlens.params.ReportedJobs`."""
+    """Return what the report opens with, see `classlens.params.JobParams`."""
     records = list(files)
     parts = [f"<h3>What was run</h3>{table_html(str(one.path))}" for one in records if one.path.name == "overview.csv"]
     pages = sorted(LENS_PAGES.glob("*.html"))
@@ -71,7 +71,7 @@ def _first_figures(records: Iterable[Any]) -> list[Any]:
     for record in sorted(records, key=lambda one: (one.category.name, str(one.path))):
         if record.path.suffix == ".svg":
             kinds.setdefault(record.job.rule.name, record)
-    return sorted(kinds.values(), key=lambda one: not one.job.params.jobs.shown.get("opening"))[:MOST_FIGURES]
+    return sorted(kinds.values(), key=lambda one: not one.job.params.job.get("opening"))[:MOST_FIGURES]
 
 
 def _figure_html(record: Any) -> str:
@@ -79,7 +79,7 @@ def _figure_html(record: Any) -> str:
     path = json.dumps(str(record.path))
     view = f"{{navbarMode: 'resultinfo', resultPath: {path}, content: 'img', contentPath: results[{path}].data_uri}}"
     picture = base64.encodebytes(record.path.read_bytes()).decode()
-    caption = _text(record.job.params.jobs.shown["caption"])
+    caption = _text(record.job.params.job["caption"])
     return (
         f'<figure><a href="javascript:void app.setView({escape(view)})"><img alt="{escape(record.path.stem)}" '
         f'src="data:image/svg+xml;base64,{picture}"></a><figcaption>{caption}</figcaption></figure>'

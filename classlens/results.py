@@ -13,13 +13,13 @@ import pandas as pd
 
 from classlens.arrays import Array
 from classlens.catalog.analyses import ANALYSES, STACKED
+from classlens.catalog.kinds import ATTENTION_KINDS, TOKEN_KINDS
+from classlens.catalog.methods import METHODS
 from classlens.configfile import find_config
 from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
-from classlens.filters import h5py
 from classlens.groups import token_groups
-from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
+from classlens.h5 import h5py
 from classlens.shipped import workflow_folder
 from classlens.terms import SITES, block_name
 

@@ -14,11 +14,11 @@ from PIL import Image
 from timm.models import save_for_hf
 
 from classlens import estimate
+from classlens.catalog.configs import load_config
 from classlens.check import check
-from classlens.config import load_config
+from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
 from classlens.models import architecture, published
-from classlens.models.architecture import with_architectures
 from classlens.models.describe import describe
 
 RNG = np.random.default_rng(0)

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from classlens import cli
 from classlens.catalog import plan
+from classlens.catalog.configs import read_config
 from classlens.catalog.plan import describe_job
 from classlens.check import Findings
-from classlens.config import read_config
 from classlens.config.reference import reference
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
@@ -97,7 +97,7 @@ def store(working):
 @pytest.fixture(autouse=True)
 def no_timm(monkeypatch):
     """Cards are asked of timm in another process, which takes seconds; none of these jobs looks at them."""
-    monkeypatch.setattr("classlens.models.architecture._describe", lambda requests: [FACTS for _ in requests])
+    monkeypatch.setattr("classlens.config.architecture._describe", lambda requests: [FACTS for _ in requests])
 
 
 HERE = ("--configfile", "config.yaml")

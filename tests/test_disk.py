@@ -2,16 +2,16 @@
 
 import numpy as np
 import pytest
+from classlens.ablation.heads import head_columns
+from classlens.attribution.write import attribution_columns
 from conftest import TINY_MODEL, tiny_config
 
 from classlens import disk
-from classlens.attribution.write import attribution_columns
-from classlens.causes.heads import head_columns
-from classlens.config import load_config
+from classlens.catalog.configs import load_config
+from classlens.config.architecture import with_architectures
 from classlens.extraction.files import layer_columns
 from classlens.hdf5 import RowWriter, chunk_rows_of
 from classlens.models import architecture
-from classlens.models.architecture import with_architectures
 from classlens.models.build import build
 from classlens.models.describe import describe
 

@@ -9,12 +9,12 @@ import sys
 import warnings
 
 import pytest
+from classlens.catalog.jobs import JOBS
 from conftest import CHECKOUT
 
 from classlens import checkout, progress
 from classlens.cache import CACHE
-from classlens.catalog.jobs import JOBS
-from classlens.checkout import PYTHON_PATH, import_in_jobs
+from classlens.checkout import PYTHON_PATH, set_python_path
 from classlens.logs import job_log
 from classlens.progress import Progress
 from classlens.store.code import fingerprint
@@ -192,7 +192,7 @@ def test_jobs_import_the_checkout_first_and_then_what_was_given(tmp_path, monkey
         monkeypatch.delenv(PYTHON_PATH)
     lies_in(tmp_path, monkeypatch)
     for _ in range(2):
-        import_in_jobs()
+        set_python_path()
         assert os.environ[PYTHON_PATH] == f"{tmp_path}:{tmp_path}/workflow/scripts{rest}"
 
 
@@ -204,7 +204,7 @@ def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkey
         (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
         (tmp_path / name / "beside.py").touch()
         lies_in(tmp_path / name, monkeypatch, "classlens/_workflow")
-        import_in_jobs()
+        set_python_path()
     first = os.environ[PYTHON_PATH].split(":")[0]
     assert first == str(tmp_path / CACHE / "library")
     assert os.listdir(first) == ["classlens"]
@@ -220,7 +220,7 @@ def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatc
         (tmp_path / name / "workflow" / "scripts").mkdir(parents=True)
         (tmp_path / name / "workflow" / "scripts" / "beside.py").touch()
         lies_in(tmp_path / name, monkeypatch)
-        import_in_jobs()
+        set_python_path()
     program = "import classlens, beside; print(classlens.name, beside.__file__)"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert ran.stdout.split() == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]

@@ -25,7 +25,7 @@ from made_data import write_cifar
 from PIL import Image
 from safetensors.numpy import save as save_tensors
 
-from classlens.config import read_config
+from classlens.catalog.configs import read_config
 from classlens.data.images import open_image, open_mask, open_nonzero
 from classlens.data.kinds import open_dataset
 from classlens.data.select import select
@@ -158,7 +158,7 @@ READ_ALL = """
 import resource, sys, time
 from pathlib import Path
 import torch
-from classlens.config import read_config
+from classlens.catalog.configs import read_config
 from classlens.data.images import open_image
 from classlens.errors import InputError
 from classlens.models.build import build

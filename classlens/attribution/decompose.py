@@ -24,12 +24,12 @@ import torch
 
 from classlens.attribution.norms import FrozenNorm
 from classlens.errors import InputError
-from classlens.explanations.branch import POST_NORM_BLOCKS
-from classlens.explanations.methods import SUM_OVER_TOKENS
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.branch import POST_NORM_BLOCKS
 from classlens.inference.guard import Spot, watch
 from classlens.inference.probe import attention_behaviour, behaviour, made_up, once
 from classlens.inference.projection import Projection
+from classlens.models.facts import SUM_OVER_TOKENS
 from classlens.models.linear import LinearMap, linear_map
 from classlens.models.needs import require
 

@@ -1,15 +1,15 @@
-"""All analyses, in the order of the report."""
+"""Everything that is declared, in the order of the report."""
 
 from __future__ import annotations
 
-from classlens.catalog import causes, explanations, identifiability, memories, tuned_lens
-from classlens.catalog.job import Analysis
+from classlens.catalog import ablation, explanations, identifiability, memories, perturbations, tuned_lens
+from classlens.catalog.job import Analysis, Job, Pass
 
-ANALYSES: dict[str, Analysis] = {
-    analysis.name: analysis
-    for part in (identifiability, memories, causes, tuned_lens, explanations)
-    for analysis in part.ANALYSES
-}
+PARTS = (identifiability, memories, ablation, tuned_lens, perturbations, explanations)
+PASSES: dict[str, Pass] = {one.name: one for part in PARTS for one in part.PASSES}
+JOBS: dict[str, Job] = {job.name: job for part in PARTS for job in part.JOBS}
+"""Jobs of a model that are neither passes nor analyses."""
+ANALYSES: dict[str, Analysis] = {analysis.name: analysis for part in PARTS for analysis in part.ANALYSES}
 GROUPS: dict[str, Analysis] = {analysis.group: analysis for analysis in ANALYSES.values()}
 """What a config may list as `analyses`, with one analysis of each: what a model must have is the same in a group."""
 FIGURES = tuple(name for name, analysis in ANALYSES.items() if analysis.figure)
@@ -24,11 +24,3 @@ SECTIONS = ("What was run", *dict.fromkeys(analysis.section for analysis in ANAL
 def numbered(section: str) -> str:
     """Return a section's title with its number, since the report sorts titles."""
     return f"{SECTIONS.index(section) + 1} {section}"
-
-
-def rules() -> dict[str, list[Analysis]]:
-    """Return the analyses by the rule that runs them."""
-    found: dict[str, list[Analysis]] = {}
-    for analysis in ANALYSES.values():
-        found.setdefault(analysis.rule, []).append(analysis)
-    return found

@@ -1,64 +1,106 @@
-"""Perturbations, explanations with their faithfulness, and linear probes."""
+"""Explanations with their faithfulness, and linear probes."""
 
-from classlens.catalog import files, settings
-from classlens.catalog.job import ATTRIBUTION, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu
+from classlens.catalog import files
+from classlens.catalog.job import EXECUTION, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu, Job, Pass
+from classlens.catalog.methods import METHODS
 
-RESAMPLING = (settings.resampling,)
+RESAMPLING = ("resampling",)
 
-ANALYSES = (
-    Analysis(
-        "attention_perturbation",
-        section="Perturbations",
-        function="classlens.perturbation.rates:attention_perturbation",
-        inputs={"last_layer": files.last_layer, "output": files.OUTPUT, "perturbed": files.attention_perturbations},
-        settings=(settings.attention_kinds, *RESAMPLING),
-        caption="Identifiable tokens at the last block and accuracy when image tokens attend to themselves alone "
-        "(self_only), or not to [CLS]: its weight taken out after the softmax as published (no_cls), or "
-        "masked before it (no_cls_renormalised). Intervals are bootstraps over images.",
+COMPUTED = tuple(name for name, method in METHODS.items() if method.compute)
+
+PASSES = (
+    Pass(
+        "explanation",
+        code="classlens.passes.explanation:Explanation",
+        rows="results/{model}/explanation/{method}.h5",
+        settings=("has_maps",),
+        plugins=("explain",),
+        wildcards={"method": COMPUTED},
+        minutes=240,
     ),
-    Analysis(
-        "token_perturbation",
-        section="Perturbations",
-        function="classlens.perturbation.rates:token_perturbation",
-        inputs={
-            "last_layer": files.last_layer,
-            "output": files.OUTPUT,
-            "labels": files.TOKEN_LABELS,
-            "perturbed": lambda _config, wildcards: [path.format(**wildcards) for path in files.TOKEN_PERTURBATIONS],
+    Pass(
+        "remove_tokens",
+        code="classlens.passes.token_removal:RemoveTokens",
+        rows="results/{model}/faithfulness/{method}.h5",
+        finish="classlens.passes.removal_curves:join_removal_curves",
+        finished={
+            "curves": "results/{model}/faithfulness/{method}.csv",
+            "correct_per_image": "results/{model}/faithfulness/{method}.h5",
         },
-        settings=RESAMPLING,
-        needs=(MASKS,),
-        caption="Identifiable class tokens when context tokens are taken out and the reverse, beside the same tokens "
-        "of the whole image, and accuracy. Images without such tokens are counted and kept out.",
+        inputs={"explanation": files.importance},
+        settings=("removal",),
+        minutes=720,
     ),
-    Analysis(
-        "logit_attribution",
-        section="Class building",
-        function="classlens.measures.logit_attribution:logit_attribution",
-        inputs={"attribution": files.ATTRIBUTION},
-        settings=RESAMPLING,
-        needs=(ATTRIBUTION,),
-        one_model=True,
-        caption="{model}: mean contributions to the output logit of the correct class, with bootstrap intervals over "
-        "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "
-        "up to the logit; and of every head, over all tokens that it reads.",
-        figure=Figure(
-            "classlens.figures.logit_attribution:logit_attribution",
-            content="figure: who writes the logit",
-            caption="{model}: mean contributions to the output logit of the correct class, norms behind a branch being "
-            "frozen at their values on each image. Left: attention and MLP of every block, and at the side what is in "
-            "no block: the embedding and constants (biases of the last norms and of the head); all bars add up to the "
-            "mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that it reads.",
-        ),
+    Pass(
+        "remove_pixels",
+        code="classlens.passes.pixel_removal:RemovePixels",
+        rows="results/{model}/faithfulness/{method}_pixels.h5",
+        finish="classlens.passes.removal_curves:join_pixel_curves",
+        finished={
+            "curves": "results/{model}/faithfulness/{method}_pixels.csv",
+            "correct_per_image": "results/{model}/faithfulness/{method}_pixels.h5",
+        },
+        inputs={"explanation": files.importance},
+        settings=("removal_seeds",),
+        minutes=240,
     ),
+)
+JOBS = (
+    Job(
+        "random_explanation",
+        "classlens.explanations.random:write_random_explanation",
+        inputs={"pixels": files.EVALUATION},
+        outputs={"explanation": "results/{model}/explanation/random.h5"},
+        settings=("image_tokens", "seed"),
+    ),
+    Job(
+        "probe_explanation",
+        "classlens.probes.importance:probe_explanation",
+        inputs={"probes": files.RESIDUAL_PROBES},
+        outputs={"explanation": "results/{model}/explanation/probe.h5"},
+        needs=(TRAINING_IMAGES,),
+    ),
+    # By the same model with its blocks reset, from the last to the first.
+    Job(
+        "randomised_explanation",
+        "classlens.passes.randomisation:randomised_explanations",
+        inputs={
+            "pixels": files.EVALUATION,
+            "weights": files.WEIGHTS,
+            "control": files.of_twin(files.WEIGHTS),
+        },
+        outputs={"randomised": "results/{model}/randomisation/{method}.h5"},
+        settings=("network", "randomised_images"),
+        local=EXECUTION,
+        plugins=("explain",),
+        wildcards={"method": COMPUTED},
+        environment="torch",
+        gpu=Gpu(240),
+        trial="classlens.trials:randomised",
+    ),
+    # A block at a time: its sites share forward passes that end after it. Sums are too large to be kept in files.
+    Job(
+        "linear_probe",
+        "classlens.probes.fit:linear_probe",
+        inputs={"training": files.TRAINING, "evaluation": files.EVALUATION, "weights": files.WEIGHTS},
+        of_sites={"probes": "results/{model}/probes/{site}/block_{block}.h5"},
+        settings=("network", "probed"),
+        local=(*EXECUTION, "probes.memory_gib"),
+        needs=(TRAINING_IMAGES,),
+        environment="torch",
+        gpu=Gpu(720, 32000),
+        trial="classlens.trials:linear_probes",
+    ),
+)
+ANALYSES = (
     Analysis(
         "heatmaps",
         section="Explanations",
         function="classlens.explanations.heatmaps:heatmaps",
         inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "output": files.OUTPUT},
-        settings=(settings.network, settings.heatmap_images, settings.block_and_head),
-        local=(settings.device, settings.threads),
-        plugins=settings.explain_heatmap,
+        settings=("network", "heatmap_images", "block_and_head"),
+        local=("extraction.device", "threads"),
+        plugins=("explain_heatmap",),
         needs=(HEATMAP_METHOD,),
         one_model=True,
         environment="torch",
@@ -70,7 +112,7 @@ ANALYSES = (
             "classlens.figures.heatmaps:heatmaps",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
-            settings=(settings.block_and_head,),
+            settings=("block_and_head",),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
             "wrong one unless the config names another) by the explanation {heatmap_method}, summed over blocks "
             "and heads, and below for one block and head. Red speaks for the class, blue against it; each map is "
@@ -81,13 +123,12 @@ ANALYSES = (
         "removal_curves",
         section="Explanations",
         group="faithfulness",
-        function="classlens.faithfulness.table:removal_curves_table",
-        rule="removal_curves_table",
+        function="classlens.measures.removal_curves:removal_curves_table",
         inputs={
             "curves": files.of_methods("faithfulness", "csv"),
             "areas": "results/{model}/measures/faithfulness_auc.csv",
         },
-        settings=(settings.methods, settings.image_tokens),
+        settings=("methods", "image_tokens"),
         one_model=True,
         caption="Accuracy of {model} by explanation, direction and number of removed image tokens, with the area "
         "under each curve.",
@@ -95,7 +136,7 @@ ANALYSES = (
             "classlens.figures.removal_curves:removal_curves",
             content="figure: removal curves",
             opening=True,
-            settings=(settings.method_labels,),
+            settings=("method_labels",),
             caption="Accuracy of {model} while image tokens are removed, the least important ones first (negative "
             "test) and the most important ones first (positive test), by each explanation. The band of random "
             "orders spans several seeds. In brackets the areas under both curves: a faithful explanation has "
@@ -106,9 +147,9 @@ ANALYSES = (
         "faithfulness_auc",
         section="Explanations",
         group="faithfulness",
-        function="classlens.faithfulness.area:faithfulness_auc",
+        function="classlens.measures.faithfulness_auc:faithfulness_auc",
         inputs={"correct_per_image": files.of_methods("faithfulness", "h5")},
-        settings=(settings.methods, *RESAMPLING),
+        settings=("methods", *RESAMPLING),
         caption="Areas under the removal curves of every explanation with bootstrap intervals over images, their "
         "ratio to the unperturbed accuracy, and the area as the paper computed it.",
     ),
@@ -116,16 +157,16 @@ ANALYSES = (
         "segmentation_scores",
         section="Explanations",
         group="segmentation",
-        function="classlens.explanations.segmentation:segmentation_scores",
+        function="classlens.measures.segmentation_scores:segmentation_scores",
         inputs={"masks": files.PIXEL_MASKS, "explanations": files.of_methods("explanation", "h5")},
-        settings=(settings.methods, settings.token_grid, *RESAMPLING),
+        settings=("methods", "token_grid", *RESAMPLING),
         needs=(MASKS,),
         environment="data",
         caption="How well explanations find the object, with bootstrap intervals over images.",
         figure=Figure(
             "classlens.figures.segmentation_scores:segmentation_scores",
             content="figure: segmentation scores",
-            settings=(settings.method_labels,),
+            settings=("method_labels",),
             caption="How well explanations find the object: share of images whose most important token lies on it "
             "(pointing game), pixel accuracy and intersection over union of the tokens above the map's mean, "
             "and average precision. Bars are means over images with bootstrap intervals.",
@@ -134,7 +175,7 @@ ANALYSES = (
     Analysis(
         "explanation_quality",
         section="Explanations",
-        function="classlens.faithfulness.quality:explanation_quality",
+        function="classlens.measures.explanation_quality:explanation_quality",
         inputs={
             "tokens": files.of_methods("faithfulness", "h5"),
             "pixels": files.of_methods("faithfulness", "h5", "_pixels"),
@@ -142,7 +183,7 @@ ANALYSES = (
             "explanations": files.of_randomised("explanation"),
             "randomised": files.of_randomised("randomisation"),
         },
-        settings=(settings.methods, settings.randomised_methods, *RESAMPLING),
+        settings=("methods", "randomised_methods", *RESAMPLING),
         one_model=True,
         caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
         "curves on tokens and on pixels, their gap and how far it is behind the largest one, segmentation scores where "
@@ -151,7 +192,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.explanation_quality:explanation_quality",
             content="figure: quality of explanations",
-            settings=(settings.method_labels,),
+            settings=("method_labels",),
             caption="{model}: gap between the areas under the removal curves when the least and when the most "
             "important tokens, or pixels, are removed first (larger is better), segmentation scores where there are "
             "masks, and rank correlation with explanations by the same model with its last blocks reset, and by its "
@@ -162,7 +203,7 @@ ANALYSES = (
     Analysis(
         "linear_probes",
         section="Linear probes",
-        function="classlens.probes.accuracy:linear_probes",
+        function="classlens.measures.linear_probes:linear_probes",
         inputs={"probes": files.probes, "layers": files.LAYERS},
         settings=RESAMPLING,
         needs=(TRAINING_IMAGES,),
@@ -173,7 +214,7 @@ ANALYSES = (
             "classlens.figures.linear_probes:linear_probes",
             content="figure: linear probes",
             inputs={"removal": "results/tables/removal_curves_{model}.csv"},
-            settings=(settings.method_labels,),
+            settings=("method_labels",),
             caption="{model}: accuracy of linear probes that were fitted to each token's features, and of the class "
             "projection at the same tokens, per block and site, with bootstrap intervals over images; and "
             "removal curves of the explanations that follow from the two.{registers}",

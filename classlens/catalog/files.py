@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from classlens.catalog import applicable
 from classlens.catalog.job import MASKS, Wildcards
+from classlens.catalog.kinds import TOKEN_KINDS
+from classlens.config.config import Config
 from classlens.models.saved import local_folder, saved_weights
-from classlens.perturbation.kinds import TOKEN_KINDS, require_attention_kind
 from classlens.terms import block_name
 
-if TYPE_CHECKING:
-    from classlens.config import Config
-
-ManyFiles = Callable[["Config", Wildcards], list[str]]
+ManyFiles = Callable[[Config, Wildcards], list[str]]
 
 WEIGHTS = "results/{model}/weights.safetensors"
+HISTORY = "results/{model}/training.csv"
 OUTPUT = "results/{model}/output.h5"
 TOKEN_LABELS = "results/{model}/token_labels.h5"
 MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
@@ -24,9 +23,9 @@ ATTRIBUTION = "results/{model}/attribution/logit.h5"
 HEAD_EFFECTS = "results/{model}/causes/heads.h5"
 TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 EXTRACTED = "results/{model}/shards/{shard}.h5"
-CAUSE_SUMS = "results/{model}/shards/sums/{summed}/{shard}.h5"
-CAUSE_MEANS = "results/{model}/shards/means/{summed}.h5"
-LENS_SUMS = "results/{model}/shards/tuned_lens/sums/{shard}.h5"
+SUMS = "results/{model}/shards/sums/{of}/{shard}.h5"
+SUMMED = "results/{model}/shards/summed/{of}.h5"
+LENS_SUMS = "results/{model}/shards/sums/tuned_lens/{shard}.h5"
 LENS_MAPS = "results/{model}/shards/tuned_lens/maps.h5"
 LENS_SEEN = "results/{model}/shards/tuned_lens/{shard}.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
@@ -96,18 +95,6 @@ def all_shards(path: str, split: str = "evaluation") -> ManyFiles:
     ]
 
 
-def joined_shards(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the shards of a model's file that rows of shards make.
-
-    Raises:
-        InputError: it is of an attention perturbation that does not apply to the model.
-    """
-    model, kind = wildcards["model"], wildcards["file"].removeprefix("perturbation/attention_")
-    if kind != wildcards["file"]:
-        require_attention_kind(kind, model, has_class_token=config.architecture(model)["has_class_token"])
-    return all_shards(shard_of("results/{model}/{file}.h5"))(config, wildcards)
-
-
 def parts(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the parts of a packed data set's pixels."""
     folder = f"results/datasets/{wildcards['dataset']}/{wildcards['geometry']}/parts"
@@ -118,33 +105,27 @@ def parts(config: Config, wildcards: Wildcards) -> list[str]:
 def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the files of the attention perturbations that apply to a model."""
     model = wildcards["model"]
-    return [f"results/{model}/perturbation/attention_{kind}.h5" for kind in config.attention_kinds(model)]
+    return [f"results/{model}/perturbation/attention_{kind}.h5" for kind in applicable.attention_kinds(config, model)]
 
 
 def of_methods(folder: str, suffix: str, ending: str = "") -> ManyFiles:
     """Return what names a file for each explanation that is compared for a model."""
     return lambda config, wildcards: [
         f"results/{wildcards['model']}/{folder}/{method}{ending}.{suffix}"
-        for method in config.methods(wildcards["model"])
+        for method in applicable.methods(config, wildcards["model"])
     ]
 
 
 def token_labels(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the token labels of a model, nothing where its data set has no masks."""
-    return [TOKEN_LABELS.format(**wildcards)] if config.has(wildcards["model"], MASKS) else []
-
-
-def explanations(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the explanations of a model that `all` computes."""
-    return [
-        f"results/{wildcards['model']}/explanation/{one}.h5" for one in config.explained_methods(wildcards["model"])
-    ]
+    return [TOKEN_LABELS.format(**wildcards)] if applicable.has(config, wildcards["model"], MASKS) else []
 
 
 def of_randomised(folder: str) -> ManyFiles:
     """Return what names a file for each explanation that is also made of models with reset blocks."""
     return lambda config, wildcards: [
-        f"results/{wildcards['model']}/{folder}/{method}.h5" for method in config.randomised_methods(wildcards["model"])
+        f"results/{wildcards['model']}/{folder}/{method}.h5"
+        for method in applicable.randomised_methods(config, wildcards["model"])
     ]
 
 
@@ -154,15 +135,10 @@ def lens_sums(config: Config, wildcards: Wildcards) -> list[str]:
     return shards if len(shards) > 1 else []
 
 
-def shown_tuned_lens(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the files of a model's tuned lens, nothing where the config does not run it."""
-    return TUNED_LENS(config, wildcards) if wildcards["model"] in config.runs("tuned_lens") else []
-
-
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the segmentation scores of a model, nothing where its data set has no masks."""
     model = wildcards["model"]
-    return [f"results/{model}/measures/segmentation_scores.csv"] if config.has(model, MASKS) else []
+    return [f"results/{model}/measures/segmentation_scores.csv"] if applicable.has(config, model, MASKS) else []
 
 
 def importance(_config: Config, wildcards: Wildcards) -> list[str]:
@@ -173,7 +149,7 @@ def importance(_config: Config, wildcards: Wildcards) -> list[str]:
 
 def probes(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the files of a model's linear probes."""
-    blocks = config.probed_blocks(config.architecture(wildcards["model"])["depth"])
+    blocks = applicable.probed_blocks(config, config.architecture(wildcards["model"])["depth"])
     return [
         f"results/{wildcards['model']}/probes/{site}/{block_name(block)}.h5"
         for site in config.probes["sites"]

@@ -2,18 +2,40 @@
 
 from typing import Any
 
-from classlens.catalog import files, settings
-from classlens.catalog.job import MASKS, Analysis, Figure
+from classlens.catalog import files
+from classlens.catalog.job import MASKS, Analysis, Figure, Job, Pass
 
-RESAMPLING = (settings.resampling,)
+RESAMPLING = ("resampling",)
 IDENTIFIABILITY: dict[str, Any] = {
-    "section": "Identifiability", "group": "identifiability", "rule": "identifiability_tables", "settings": RESAMPLING,
+    "section": "Identifiability", "group": "identifiability", "settings": RESAMPLING,
 }  # fmt: skip
 CLASS_AND_CONTEXT: dict[str, Any] = {
-    "section": "Class and context", "group": "class_vs_context", "needs": (MASKS,), "rule": "class_and_context",
+    "section": "Class and context", "group": "class_vs_context", "needs": (MASKS,),
     "cluster_group": "layers_{model}",
 }  # fmt: skip
 
+PASSES = (
+    Pass("extract", code="classlens.passes.extraction:Extraction", rows=files.EXTRACTED, in_shards=True, minutes=60),
+)
+JOBS = (
+    Job(
+        "gather",
+        "classlens.passes.gather:gather",
+        inputs={"shards": files.all_shards(files.EXTRACTED)},
+        outputs={"output": files.OUTPUT},
+        of_blocks={"layers": "results/{model}/layers"},
+        local=("threads",),
+        environment="data",
+        minutes=60,
+    ),
+    Job(
+        "identifiability",
+        "classlens.measures.identifiability:identifiability",
+        inputs={"layers": files.LAYERS, "output": files.OUTPUT},
+        outputs={"measures": files.MEASURED_IDENTIFIABILITY},
+        group="layers_{model}",
+    ),
+)
 ANALYSES = (
     Analysis(
         "identifiability_evolution",
@@ -29,7 +51,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.identifiability_evolution:identifiability_evolution",
             content="figure: per block",
-            settings=(settings.chance_levels,),
+            settings=("chance_levels",),
             caption="Identifiability (1 - rank of the correct class / number of classes) of [CLS] and image tokens "
             "after each block. Boxes show quartiles over all tokens, whiskers reach to the last token within "
             "1.5 box heights, and the line marks chance, (C + 1) / 2C with C classes. A star marks blocks "
@@ -50,7 +72,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.identifiability_comparison:identifiability_comparison",
             content="figure: normalised depth",
-            settings=(settings.chance_levels, settings.twins),
+            settings=("chance_levels", "twins"),
             caption="Mean identifiability over depth normalised to 12 positions, [CLS] and image tokens apart. Bands "
             "are bootstrap intervals over images, grey lines random twins, the dashed line chance, (C + 1) / "
             "2C with C classes. Block b of B lies at position 12 b / B, rounded up: a model of fewer than 12 "
@@ -111,7 +133,7 @@ ANALYSES = (
         "class_vs_context",
         function="classlens.measures.class_vs_context:class_vs_context",
         inputs={"layers": files.LAYERS, "labels": files.TOKEN_LABELS},
-        settings=(*RESAMPLING, settings.correction),
+        settings=(*RESAMPLING, "statistics.correction"),
         one_model=True,
         caption="Identifiability of class and context tokens of {model}, block by block, with means, five-number "
         "summaries, their difference with its interval, and its p-value before and after {correction} "
@@ -119,7 +141,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.class_vs_context:class_vs_context",
             content="figure: class and context",
-            settings=(settings.chance_level,),
+            settings=("chance_level",),
             caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) "
             "and of those that show its context, block by block. Boxes show quartiles "
             "over tokens, the dashed line is chance, (C + 1) / 2C with C classes. A star marks blocks where "

@@ -1,47 +1,145 @@
-"""What a declaration says of a job and of an analysis; rules, targets, schema, report and keys follow from it."""
+"""What a declaration says of a job: rules, targets, estimates, report and keys follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from classlens.config import Config
+from classlens.config.config import Config
 
 Wildcards = Mapping[str, str]
-Setting = Callable[["Config", Wildcards], dict[str, Any]]
-"""Returns keyword arguments from the config, as JSON knows them."""
-Files = str | Callable[["Config", Wildcards], str | list[str]]
+Files = str | Callable[[Config, Wildcards], str | list[str]]
 """A path with wildcards, or what names the file or files of a job."""
-Plugins = Callable[["Config", Wildcards], dict[str, str]]
-"""Returns functions or classes ("module:name") that a job's function is given, by keyword."""
 
 MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
 HEATMAP_METHOD, ATTRIBUTION = "what the explanation of heat maps needs", "what direct logit attribution needs"
 """What a model or its data set must have for some jobs."""
+EXECUTION = ("extraction.device", "extraction.batch_size", "threads")
+"""How a model is run; results agree up to rounding."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What a job on a GPU asks of a scheduler at its first attempt."""
+
+    minutes: int
+    mem_mb: int = 16000
+
+
+@dataclass(frozen=True)
+class Reported:
+    """How the report shows the results of a job.
+
+    Attributes:
+        section: of the report.
+        content: what its menu calls them, by the names of outputs.
+        caption: see `classlens.catalog.plan.report_caption` for what is filled in and added.
+        opening: they are among those that the report opens with.
+    """
+
+    section: str
+    content: Mapping[str, str]
+    caption: str
+    opening: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """One kind of job: `function(**inputs, **outputs, **settings, **local, **plugins)`.
+    """One kind of job: `function(**inputs, **outputs, **settings, **local, **functions)`; a rule of its own.
 
     Attributes:
         name: of the job, in records and logs.
         function: "module:function".
-        settings: the part of the config that shapes the result; part of the key.
-        local: what does not shape it (threads, device, where raw data lies); no part of the key. The value of `threads`
-            is what the scheduler gives.
+        inputs: its files, by keyword.
+        outputs: the files that it writes, by keyword; their wildcards are the job's.
+        of_blocks: further outputs, a file per block, in folders by keyword; each depth has a rule of its own.
+        of_sites: further outputs, a file per probed site ("{site}"), by keyword.
+        settings: the part of the config that shapes the result, part of the key: keys of the config
+            ("statistics.correction" gives `correction`) or names of functions in `classlens.catalog.settings`.
+        local: the same, of what does not shape it (device, where raw data lies); no part of the key. The value of
+            `threads` is what the scheduler gives.
+        functions: further functions and classes ("module:name") by keyword; part of the key.
+        plugins: names of functions in `settings` that return such, where they depend on the config.
         needs: what the model must have.
-        plugins: further functions; part of the key.
+        rule: of the workflow; by default the job's name.
+        models: those that the rule is for; None: all.
+        wildcards: the values that further wildcards have.
+        environment: in envs/.
+        gpu: it runs a model.
+        minutes: of a job without a GPU that may take long.
+        group: jobs that share a submitted job on a cluster, see docs/cluster.md.
+        temporary: its outputs go once they were used.
+        priority: of two jobs that are ready, the larger first.
+        reported: how the report shows it.
+        analysis: whose table or figure it makes.
+        trial: "module:function" of what takes time in it, where that is no pass; see `classlens.estimate`.
     """
 
     name: str
     function: str
-    settings: tuple[Setting, ...] = ()
-    local: tuple[Setting, ...] = ()
+    inputs: Mapping[str, Files] = field(default_factory=dict)
+    outputs: Mapping[str, str | list[str]] = field(default_factory=dict)
+    of_blocks: Mapping[str, str] = field(default_factory=dict)
+    of_sites: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[str, ...] = ()
+    local: tuple[str, ...] = ()
+    functions: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
-    plugins: Plugins | None = None
+    rule: str = ""
+    models: tuple[str, ...] | None = None
+    wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    environment: str = "analysis"
+    gpu: Gpu | None = None
+    minutes: int = 0
+    group: str = ""
+    temporary: bool = False
+    priority: int = 0
+    reported: Reported | None = None
+    analysis: str = ""
+    trial: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rule", self.rule or self.name)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One way to run a model over the evaluation images; jobs that take all of them, or shards, and joining follow.
+
+    Attributes:
+        name: of its jobs.
+        code: "module:class", a `classlens.passes.base.Pass`, which says which columns it writes.
+        rows: the file with a row per image.
+        minutes, mem_mb: what a job on a GPU asks for.
+        settings, plugins, needs, wildcards, priority: see `Job`; every pass has the setting `network`.
+        inputs: its files beside images and weights.
+        sums: "module:class", a `classlens.passes.base.Sums`: what it needs of all images before.
+        finish: "module:function" that makes other files of those of rows, called as finish(files, **finished).
+        finished: these files, by keyword.
+        in_shards: every model's images are taken in shards, also if there is but one; a job of the catalog joins them.
+    """
+
+    name: str
+    code: str
+    rows: str
+    minutes: int
+    mem_mb: int = 16000
+    settings: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    priority: int = 0
+    inputs: Mapping[str, Files] = field(default_factory=dict)
+    sums: str = ""
+    finish: str = ""
+    finished: Mapping[str, str] = field(default_factory=dict)
+    in_shards: bool = False
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """What its jobs, or those that join, leave."""
+        return self.finished or {"rows": self.rows}
 
 
 @dataclass(frozen=True)
@@ -51,26 +149,18 @@ class Figure:
     Attributes:
         function: "module:function", called with `table`, `svg`, `png`, `models` (pairs of name and label) or `label`.
         content: what the report's menu calls it.
-        caption: of the report; see `classlens.catalog.plan.report_caption` for what is filled in and put behind.
+        caption: see `Reported`.
         inputs: files beside the table, by keyword.
-        settings: keywords beside `models` or `label`.
-        opening: one of those that the report opens with.
+        settings: see `Job`; beside `models` or `label`.
+        opening: see `Reported`.
     """
 
     function: str
     content: str
     caption: str
     inputs: Mapping[str, Files] = field(default_factory=dict)
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[str, ...] = ()
     opening: bool = False
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """What a job on a GPU asks of a scheduler at its first attempt."""
-
-    minutes: int
-    mem_mb: int
 
 
 @dataclass(frozen=True)
@@ -82,8 +172,8 @@ class Analysis:
         section: of the report.
         function: "module:function" of the measure, for one model.
         inputs: its files, by keyword.
-        caption: of its table, as that of `Figure`.
-        settings: see `Job`.
+        caption: of its table, see `Reported`.
+        settings, local, plugins, environment, gpu, trial: see `Job`.
         group: what a config lists as `analyses`; by default its name.
         needs: see `Job`; equal in a group.
         tables: by keyword of the function, the tables that it writes.
@@ -92,11 +182,7 @@ class Analysis:
         twins: random twins are shown beside their models.
         of_images: it is measured on all evaluation images, so that captions say how many.
         figure: how it is drawn; a table without a figure is a target of its own.
-        rule: analyses with the same rule share a process, so that what they import is imported once.
         cluster_group: jobs that share a submitted job on a cluster, see docs/cluster.md.
-        environment: in envs/.
-        gpu: it runs a model.
-        local, plugins: see `Job`.
     """
 
     name: str
@@ -104,7 +190,7 @@ class Analysis:
     function: str
     inputs: Mapping[str, Files]
     caption: str
-    settings: tuple[Setting, ...] = ()
+    settings: tuple[str, ...] = ()
     group: str = ""
     needs: tuple[str, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -113,22 +199,16 @@ class Analysis:
     twins: bool = False
     of_images: bool = True
     figure: Figure | None = None
-    rule: str = ""
     cluster_group: str = "finish_{model}"
     environment: str = "analysis"
     gpu: Gpu | None = None
-    local: tuple[Setting, ...] = ()
-    plugins: Plugins | None = None
+    local: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    trial: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("group", "rule"):
-            object.__setattr__(self, name, getattr(self, name) or self.name)
+        object.__setattr__(self, "group", self.group or self.name)
         object.__setattr__(self, "tables", self.tables or {"table": self.name})
-
-    @property
-    def job(self) -> Job:
-        """The job of its measure."""
-        return Job(self.name, self.function, self.settings, self.local, self.needs, self.plugins)
 
     def table_path(self, table: str) -> str:
         """Return where a table of one model goes."""

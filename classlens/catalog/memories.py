@@ -2,24 +2,44 @@
 
 from typing import Any
 
-from classlens.catalog import files, settings
-from classlens.catalog.job import CLASS_TOKEN, Analysis, Figure
+from classlens.catalog import files
+from classlens.catalog.job import CLASS_TOKEN, Analysis, Figure, Job
+from classlens.terms import BRANCHES
 
-RESAMPLING = (settings.resampling,)
+RESAMPLING = ("resampling",)
 MEMORIES: dict[str, Any] = {"section": "Memories", "group": "memories"}
-FROM_PARAMETERS: dict[str, Any] = {**MEMORIES, "rule": "parameter_tables"}
 FROM_TOKENS: dict[str, Any] = {
     **MEMORIES,
-    "rule": "memory_tables",
     "settings": RESAMPLING,
     "cluster_group": "memories_{model}",
 }
 OF_BRANCHES = {"attn": files.ATTN_MEMORIES, "mlp": files.MLP_MEMORIES}
 
+PASSES = ()
+JOBS = (
+    Job(
+        "memory_parameters",
+        "classlens.measures.memory_parameters:write_parameters",
+        inputs={"weights": files.WEIGHTS},
+        outputs={"parameters": files.MEMORY_PARAMETERS},
+    ),
+    Job(
+        "block_memories",
+        "classlens.measures.block_memories:block_memories",
+        inputs={
+            "layer": "results/{model}/layers/block_{block}.h5",
+            "output": files.OUTPUT,
+            "parameters": files.MEMORY_PARAMETERS,
+        },
+        outputs={branch: f"results/{{model}}/memories/{branch}/block_{{block}}.h5" for branch in BRANCHES},
+        settings=("seed",),
+        group="memories_{model}",
+    ),
+)
 ANALYSES = (
     Analysis(
         "class_value_agreement",
-        function="classlens.memories.class_value:class_value_agreement",
+        function="classlens.measures.class_value_agreement:class_value_agreement",
         inputs={"parameters": files.MEMORY_PARAMETERS, "twin": files.of_twin(files.MEMORY_PARAMETERS)},
         settings=RESAMPLING,
         tested=True,
@@ -36,20 +56,20 @@ ANALYSES = (
             "random twin. A star marks blocks above the random twin: one-sided Wilcoxon signed-rank test over "
             "classes, {correction} correction over the figure.",
         ),
-        **FROM_PARAMETERS,
+        **MEMORIES,
     ),
     Analysis(
         "value_vectors",
-        function="classlens.memories.value_vectors:value_vectors",
+        function="classlens.measures.value_vectors:value_vectors",
         inputs={"parameters": files.MEMORY_PARAMETERS, "stimuli": files.STIMULI, "head": files.head},
-        settings=(settings.chosen_memories,),
+        settings=("memories.value_vectors",),
         of_images=False,
         caption="The five classes that chosen memories promote most, with the product of memory and head row.",
-        **FROM_PARAMETERS,
+        **MEMORIES,
     ),
     Analysis(
         "key_value_agreement",
-        function="classlens.memories.key_value:key_value_agreement",
+        function="classlens.measures.key_value_agreement:key_value_agreement",
         inputs={**OF_BRANCHES, "output": files.OUTPUT},
         tables={"table": "key_value_agreement", "classes": "key_value_agreement_classes"},
         caption="Key-value agreement per branch and block (every class in one table, means over classes in the "
@@ -68,7 +88,7 @@ ANALYSES = (
     ),
     Analysis(
         "memory_comparison",
-        function="classlens.memories.comparison:memory_comparison",
+        function="classlens.measures.memory_comparison:memory_comparison",
         inputs={"parameters": files.MEMORY_PARAMETERS, **OF_BRANCHES, "output": files.OUTPUT},
         caption="Class-value and key-value agreement at each of 12 positions of the normalised depth axis, with "
         "bootstrap intervals over classes, and chance. Block b of B lies at position 12 b / B, rounded up.",
@@ -85,7 +105,7 @@ ANALYSES = (
     ),
     Analysis(
         "memory_composition",
-        function="classlens.memories.composition:memory_composition",
+        function="classlens.measures.memory_composition:memory_composition",
         inputs=OF_BRANCHES,
         caption="% of tokens whose branch's strongest class is that of a memory it calls up, with bootstrap intervals "
         "over images.",
@@ -100,7 +120,7 @@ ANALYSES = (
     Analysis(
         "agreement_vs_accuracy",
         section="Memories",
-        function="classlens.memories.accuracy:agreement_vs_accuracy",
+        function="classlens.measures.agreement_vs_accuracy:agreement_vs_accuracy",
         inputs={**OF_BRANCHES, "output": files.OUTPUT},
         settings=RESAMPLING,
         needs=(CLASS_TOKEN,),

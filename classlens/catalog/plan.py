@@ -1,25 +1,20 @@
-"""What a run makes, and how a job is described to the scheduler."""
+"""How a job is described to the scheduler, and to readers of the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from classlens.catalog import settings
-from classlens.catalog.analyses import ANALYSES, GROUPS
-from classlens.catalog.job import TRAINING_IMAGES, Analysis, Setting, Wildcards
-from classlens.catalog.jobs import JOBS
-from classlens.catalog.settings import HEATMAP_IMAGES
-from classlens.explanations.methods import METHODS, Method
+from classlens.catalog import applicable, planning
+from classlens.catalog.job import TRAINING_IMAGES, Analysis, Job, Wildcards
+from classlens.catalog.methods import METHODS, Method
+from classlens.catalog.settings import HEATMAP_IMAGES, settings_of
+from classlens.config.config import Config
 from classlens.params import JobParams
 from classlens.store.key import JobKey, code_key
-from classlens.tables.published_values import PUBLISHED
-
-if TYPE_CHECKING:
-    from classlens.config import Config
 
 LABELLED = {
     "majority": "at least half of their pixels lie in the mask",
@@ -31,82 +26,58 @@ REGISTERS = (
 )
 
 
-def wanted_figures(config: Config) -> list[str]:
-    """Return the names of the figures of `all`: those that the config lists, of analyses that some model runs."""
-    names = []
-    for name, analysis in ANALYSES.items():
-        models = config.runs(analysis.group)
-        if analysis.figure and models and (config.figures is None or name in config.figures):
-            names += [f"{name}_{model}" for model in models] if analysis.one_model else [name]
-    return names
-
-
-def wanted_tables(config: Config) -> list[str]:
-    """Return the names of the tables of `all` that no figure is drawn from."""
-    names = [name for name, analysis in ANALYSES.items() if not analysis.figure and config.runs(analysis.group)]
-    published = set(PUBLISHED) & set(config.runs(ANALYSES["identifiability_rates"].group))
-    overview = ["overview"] if any(config.runs(group) for group in GROUPS) else []
-    return [*overview, *names, *(["published_comparison"] if published else [])]
-
-
-def wanted_pages(config: Config) -> list[str]:
-    """Return the models whose lens pages belong to `all`: every one but random twins, unless pages show no images."""
-    return [name for name in config.models if config.lens_page["images"] and not config.is_twin(name)]
-
-
-def describe_job(name: str, config: Config, wildcards: Wildcards, root: Path, **files: Any) -> JobParams:
+def describe(job: Job, config: Config, wildcards: Wildcards, root: Path, **more: Any) -> JobParams:
     """Return what travels in a rule's `params`.
 
     Args:
-        name: of the job.
+        job: the job.
         config: the whole config.
         wildcards: of the job.
         root: the checkout.
-        files: `inputs`, names of the rule's inputs that the job gets, and `outputs`, the rule's name of each of its
-            own; all, where the rule has one job.
+        more: what else the rule says.
 
     Returns:
-        name; functions (the job's own and its plug-ins); config (shapes the result, part of the key); local (does not);
-        wildcards; key (digest of code, versions and config), by which the scheduler sees what an edit may affect.
+        name; functions (the job's own and those that it is given); config (shapes the result, part of the key); local
+        (does not); wildcards; declared (see `JobParams.declared`); key (digest of code, versions and config), by which
+        the scheduler sees what an edit may affect.
 
     Raises:
         InputError: the job does not apply to the model.
-        KeyError: there is no such job.
     """
-    job = JOBS[name]
     for need in job.needs:
-        config.require(wildcards["model"], need, name)
-    plugins = job.plugins(config, wildcards) if job.plugins else {}
-    functions = {"": job.function, **plugins}
-    own = _merged(job.settings, config, wildcards)
+        applicable.require(config, wildcards["model"], need, job.name)
+    declared = {"settings": list(job.settings), "functions": {"": job.function, **job.functions}}
+    declared |= {"plugins": list(job.plugins), "analysis": job.analysis}
+    functions, own = _resolved(declared, config, wildcards)
     return JobParams(
-        name=name,
+        name=job.name,
         functions=functions,
         config=own,
-        local=_merged(job.local, config, wildcards),
+        local=settings_of(job.local, config, wildcards),
         wildcards=dict(wildcards),
+        declared=declared,
         key=key_without_inputs(functions, own, root).digest,
-        **files,
+        **more,
     )
+
+
+def key_now(declared: Mapping[str, Any], config: Config, wildcards: Wildcards, root: Path) -> JobKey:
+    """Return the key that a recorded job would have now, without its inputs."""
+    return key_without_inputs(*_resolved(declared, config, wildcards), root)
+
+
+def _resolved(
+    declared: Mapping[str, Any], config: Config, wildcards: Wildcards
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the functions that a job is given and its part of the config."""
+    known = {**wildcards, "analysis": declared["analysis"]}
+    functions = {**declared["functions"], **settings_of(declared["plugins"], config, known)}
+    return functions, settings_of(declared["settings"], config, known)
 
 
 def key_without_inputs(functions: Mapping[str, str], config: dict[str, Any], root: Path) -> JobKey:
     """Return the part of a job's key that is known before its inputs."""
     return replace(_code_key(tuple(functions.items()), root), config=config)
-
-
-def key_now(config: Config, root: Path) -> Callable[[str, Wildcards], JobKey]:
-    """Return what tells the key that a recorded job would have now, without its inputs."""
-
-    def key(name: str, wildcards: Wildcards) -> JobKey:
-        described = describe_job(name, config, wildcards, root)
-        return key_without_inputs(described["functions"], described["config"], root)
-
-    return key
-
-
-def _merged(parts: tuple[Setting, ...], config: Config, wildcards: Wildcards) -> dict[str, Any]:
-    return {key: value for setting in parts for key, value in setting(config, wildcards).items()}
 
 
 @cache  # The code of a rule is the same for its thousands of jobs.
@@ -149,7 +120,7 @@ def _described(method: Method) -> str:
 
 
 def _shown_models(config: Config, wildcards: Wildcards, analysis: Analysis) -> list[str]:
-    return [wildcards["model"]] if analysis.one_model else config.compared_models(analysis)
+    return [wildcards["model"]] if analysis.one_model else planning.compared_models(config, analysis)
 
 
 def _sample(config: Config, models: Sequence[str], analysis: Analysis) -> str:
@@ -159,7 +130,7 @@ def _sample(config: Config, models: Sequence[str], analysis: Analysis) -> str:
     if TRAINING_IMAGES in analysis.needs:
         images += [f"{config.images(name, 'training'):,} training images of {name}" for name in datasets]
     parts = [f"measured on {' and '.join(images)}"] if images else []
-    if settings.resampling in analysis.settings:
+    if "resampling" in analysis.settings:
         resamples, confidence = config.statistics["resamples"], config.statistics["confidence"]
         parts.append(f"{resamples:,} resamples, {100 * confidence:g} % intervals")
     text = "; ".join(parts)

@@ -1,25 +1,58 @@
-"""Parts of the config that jobs see: functions of the config and the job's wildcards."""
+"""Parts of the config that jobs see, by the names that declarations call them by: `settings_of` finds them.
+
+A function here is one that computes something, of the config and the job's wildcards.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from classlens.catalog import applicable, planning
+from classlens.catalog.analyses import ANALYSES, STACKED
 from classlens.catalog.job import MASKS, Wildcards
+from classlens.catalog.kinds import require_attention_kind
+from classlens.catalog.methods import METHODS, require_method
+from classlens.config.architecture import built_as
+from classlens.config.config import ArchitectureInfo, Config
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, require_method
-from classlens.models.architecture import built_as
 from classlens.models.saved import is_saved, local_folder
-from classlens.perturbation.kinds import require_attention_kind
 from classlens.terms import chance
 
-if TYPE_CHECKING:
-    from classlens.config import Config
-    from classlens.config.config import ArchitectureInfo
-
 Slice = dict[str, Any]
+
+
+def settings_of(names: Iterable[str], config: Config, wildcards: Wildcards) -> Slice:
+    """Return the keyword arguments that a job gets of the config.
+
+    Args:
+        names: of functions of this module; of keys ("seed", "statistics.correction", by their last part), sections
+            ("tuned_lens", all of its keys) and wildcards ("wildcards.kind"); or `threads`, which the scheduler gives.
+
+    Raises:
+        InputError: the job does not apply to the model.
+    """
+    found: Slice = {}
+    for name in names:
+        function = globals().get(name)
+        found |= function(config, wildcards) if function else _picked(name, config, wildcards)
+    return found
+
+
+def _picked(name: str, config: Config, wildcards: Wildcards) -> Slice:
+    section, _, key = name.partition(".")
+    if section == "threads":
+        return {"threads": None}
+    if section == "wildcards":
+        return {key: wildcards[key]}
+    values = getattr(config, section)
+    if key:
+        return {key: values[key]}
+    return dict(values) if isinstance(values, dict) else {section: values}
+
 
 SELECTION = ("per_class", "train_per_class", "exclude_classes", "too_few", "class_indices")
 ORIGINS = ("pretrained", "random")
@@ -60,11 +93,6 @@ def decoding(config: Config, wildcards: Wildcards) -> Slice:
 def geometry(_config: Config, wildcards: Wildcards) -> Slice:
     """How images become squares."""
     return {"geometry": asdict(Geometry.from_name(wildcards["geometry"]))}
-
-
-def split(_config: Config, wildcards: Wildcards) -> Slice:
-    """Training or evaluation images."""
-    return {"split": wildcards["split"]}
 
 
 def part(config: Config, wildcards: Wildcards) -> Slice:
@@ -113,7 +141,7 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
     return {"origin": found, **{key: value for key, value in more.items() if value is not None}}
 
 
-def facts(config: Config, model: str) -> Slice:
+def _facts(config: Config, model: str) -> Slice:
     """What an overview says of a model: what it is, what it looks at, and how large it is."""
     entry, architecture = config.models[model], config.architecture(model)
     weights = "trained" if config.trained(model) else entry["weights"] if entry["weights"] in ORIGINS else "file"
@@ -139,25 +167,6 @@ def recipe(config: Config, wildcards: Wildcards) -> Slice:
     return {**entry["weights"]["train"], "seed": entry["seed"]}
 
 
-def device(config: Config, _wildcards: Wildcards) -> Slice:
-    """Where a model runs."""
-    return {"device": config.extraction["device"]}
-
-
-def batches(config: Config, _wildcards: Wildcards) -> Slice:
-    """How many images go through a model at once."""
-    return {"batch_size": config.extraction["batch_size"]}
-
-
-def threads(_config: Config, _wildcards: Wildcards) -> Slice:
-    """CPU threads; the scheduler says how many."""
-    return {"threads": None}
-
-
-RUNNING = (device, batches, threads)
-"""How a model is run; results agree up to rounding."""
-
-
 def shard(config: Config, wildcards: Wildcards) -> Slice:
     """First and last + 1 image of a shard; nothing where a job takes all images."""
     if "shard" not in wildcards:
@@ -179,21 +188,6 @@ def resampling(config: Config, _wildcards: Wildcards) -> Slice:
     """How intervals and tests resample images."""
     found = {key: config.statistics[key] for key in ("resamples", "confidence")}
     return {"resampling": {**found, "seed": config.seed}}
-
-
-def seed(config: Config, _wildcards: Wildcards) -> Slice:
-    """Of random draws."""
-    return {"seed": config.seed}
-
-
-def correction(config: Config, _wildcards: Wildcards) -> Slice:
-    """How p-values are corrected."""
-    return {"correction": config.statistics["correction"]}
-
-
-def significance(config: Config, _wildcards: Wildcards) -> Slice:
-    """How p-values of stacked tables are corrected, and from where on they count."""
-    return {key: config.statistics[key] for key in ("correction", "confidence")}
 
 
 # Figures
@@ -225,17 +219,32 @@ def twin_of(config: Config, _wildcards: Wildcards) -> Slice:
     return {"twin_of": {name: twin for name in config.models if (twin := config.twin(name))}}
 
 
-# Memories, perturbations, causes, explanations, probes
+# Tables of all models
 
 
-def branch(_config: Config, wildcards: Wildcards) -> Slice:
-    """Of a block's two."""
-    return {"branch": wildcards["branch"]}
+def stacked_models(config: Config, wildcards: Wildcards) -> Slice:
+    """The models that a table puts side by side."""
+    return {"models": planning.compared_models(config, STACKED[wildcards["comparison"]])}
 
 
-def chosen_memories(config: Config, _wildcards: Wildcards) -> Slice:
-    """Which memories a table lists."""
-    return {"chosen": config.memories["value_vectors"]}
+def stacked_correction(config: Config, wildcards: Wildcards) -> Slice:
+    """How the p-values of a table are corrected and from where on they count, if it has any."""
+    names = ("statistics.correction", "statistics.confidence") if STACKED[wildcards["comparison"]].tested else ()
+    return settings_of(names, config, wildcards)
+
+
+def shown_models(config: Config, wildcards: Wildcards) -> Slice:
+    """Names and labels of the models that a figure shows; random twins are shown beside theirs."""
+    names = planning.compared_models(config, ANALYSES[wildcards["analysis"]])
+    return {"models": [[name, config.models[name]["label"]] for name in names if not config.is_twin(name)]}
+
+
+def overview(config: Config, _wildcards: Wildcards) -> Slice:
+    """What the config and architectures say of the overview's models."""
+    return {"models": [_facts(config, name) for name in planning.overviewed_models(config)]}
+
+
+# Memories, perturbations, ablation, explanations, probes
 
 
 def attention_kind(config: Config, wildcards: Wildcards) -> Slice:
@@ -249,30 +258,9 @@ def attention_kind(config: Config, wildcards: Wildcards) -> Slice:
     return {"kind": kind}
 
 
-def token_kind(_config: Config, wildcards: Wildcards) -> Slice:
-    """The kind of a token perturbation."""
-    return {"kind": wildcards["kind"]}
-
-
 def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
     """The attention perturbations of a model, in the order of their files."""
-    return {"kinds": config.attention_kinds(wildcards["model"])}
-
-
-def tuned_lens(config: Config, _wildcards: Wildcards) -> Slice:
-    """How a tuned lens is fitted."""
-    return dict(config.tuned_lens)
-
-
-def summed(_config: Config, wildcards: Wildcards) -> dict[str, str]:
-    """What sums what heads, or blocks at tokens, put out."""
-    name = {"heads": "head_sums", "tokens": "residual_sums"}[wildcards["summed"]]
-    return {"sums": f"classlens.causes.ablation:{name}"}
-
-
-def outlier_norm(config: Config, _wildcards: Wildcards) -> Slice:
-    """The norm from which on an image token is an outlier, None where each block has its own."""
-    return {"outlier_norm": config.outliers["norm"]}
+    return {"kinds": applicable.attention_kinds(config, wildcards["model"])}
 
 
 def explain(config: Config, wildcards: Wildcards) -> dict[str, str]:
@@ -296,7 +284,7 @@ def _explain(config: Config, model: str, method: str) -> dict[str, str]:
 
 def methods(config: Config, wildcards: Wildcards) -> Slice:
     """The explanations of a model, in the order of their files."""
-    return {"methods": config.methods(wildcards["model"])}
+    return {"methods": applicable.methods(config, wildcards["model"])}
 
 
 def method_labels(_config: Config, _wildcards: Wildcards) -> Slice:
@@ -326,7 +314,7 @@ def removal(config: Config, wildcards: Wildcards) -> Slice:
     if method != "probe":
         require_method(method, model, config.architecture(model)["lacks"])
     seeds = [config.seed + number for number in range(config.faithfulness["random_seeds"])]
-    return {"counts": config.removal_counts(model), "seeds": seeds if method == "random" else []}
+    return {"counts": applicable.removal_counts(config, model), "seeds": seeds if method == "random" else []}
 
 
 def removal_seeds(config: Config, wildcards: Wildcards) -> Slice:
@@ -338,6 +326,16 @@ def removal_seeds(config: Config, wildcards: Wildcards) -> Slice:
     return {"seeds": removal(config, wildcards)["seeds"]}
 
 
+def has_maps(_config: Config, wildcards: Wildcards) -> Slice:
+    """Whether an explanation has maps by block and head."""
+    return {"has_maps": METHODS[wildcards["method"]].has_maps}
+
+
+def has_labels(config: Config, wildcards: Wildcards) -> Slice:
+    """Whether masks tell class and context tokens apart."""
+    return {"has_labels": applicable.has(config, wildcards["model"], MASKS)}
+
+
 def randomised_images(config: Config, wildcards: Wildcards) -> Slice:
     """Which images models with reset blocks explain: some, spread evenly over the data set."""
     count = config.images(config.models[wildcards["model"]]["dataset"])
@@ -347,7 +345,7 @@ def randomised_images(config: Config, wildcards: Wildcards) -> Slice:
 
 def randomised_methods(config: Config, wildcards: Wildcards) -> Slice:
     """The explanations that are also made of models with reset blocks, in the order of their files."""
-    return {"randomised_methods": config.randomised_methods(wildcards["model"])}
+    return {"randomised_methods": applicable.randomised_methods(config, wildcards["model"])}
 
 
 def heatmap_images(config: Config, wildcards: Wildcards) -> Slice:
@@ -367,13 +365,8 @@ def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
 
 def probed(config: Config, wildcards: Wildcards) -> Slice:
     """What the linear probes of a block read."""
-    pairs = [[site, int(wildcards["block"])] for site in config.probed_sites()]
+    pairs = [[site, int(wildcards["block"])] for site in planning.probed_sites(config)]
     return {"probed": pairs, "tokens": config.probes["tokens"], "penalty": 1.0}
-
-
-def probe_memory(config: Config, _wildcards: Wildcards) -> Slice:
-    """GiB that the sums of a probe job may take."""
-    return {"memory_gib": config.probes["memory_gib"]}
 
 
 # Lens pages
@@ -388,7 +381,7 @@ def lens_page(config: Config, wildcards: Wildcards) -> Slice:
     model, images = wildcards["model"], config.lens_page["images"]
     if images == 0:
         raise InputError("config: lens_page.images is 0, so there are no lens pages; write how many images they show")
-    shown = config.explained_methods(model)
+    shown = planning.explained_methods(config, model)
     entry, architecture = config.models[model], config.architecture(model)
     others = [name for name in config.models if config.models[name]["dataset"] == entry["dataset"] and name != model]
     return {
@@ -426,9 +419,9 @@ def _lens_notes(config: Config, model: str, shown: list[str]) -> list[str]:
         notes.append("No explanations: the config compares none for this model (analyses, explanations.methods).")
     else:
         wanted = config.explanations["methods"] or list(METHODS)
-        others = [METHODS[name].label for name in wanted if name not in config.methods(model)]
+        others = [METHODS[name].label for name in wanted if name not in applicable.methods(config, model)]
         if others:
             notes.append(f"Explanations that do not apply to this model: {', '.join(others)}.")
-    if not config.has(model, MASKS):
+    if not applicable.has(config, model, MASKS):
         notes.append("The data set has no masks, so tokens are not told apart as class and context.")
     return notes

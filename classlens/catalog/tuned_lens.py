@@ -1,15 +1,63 @@
 """Does a lens that is fitted to the model see the class earlier than the model's own head does?"""
 
-from classlens.catalog import files, settings
-from classlens.catalog.job import TRAINING_IMAGES, Analysis, Figure
+from classlens.catalog import files
+from classlens.catalog.job import EXECUTION, TRAINING_IMAGES, Analysis, Figure, Gpu, Job, Pass
 
+PASSES = (
+    Pass(
+        "look_through_tuned_lens",
+        code="classlens.passes.tuned_lens:TunedLens",
+        rows=files.LENS_SEEN,
+        in_shards=True,
+        inputs={"maps": files.LENS_MAPS},
+        minutes=60,
+    ),
+)
+JOBS = (
+    # Of models whose training images do not fit into one shard; others have their sums from the job that fits.
+    Job(
+        "tuned_lens_sums",
+        "classlens.passes.sums:write_sums",
+        inputs={"pixels": files.TRAINING, "weights": files.WEIGHTS},
+        outputs={"shard": files.LENS_SUMS},
+        settings=("network", "seed", "training_shard"),
+        local=EXECUTION,
+        functions={"of": "classlens.passes.tuned_lens:TunedLensSums"},
+        needs=(TRAINING_IMAGES,),
+        environment="torch",
+        gpu=Gpu(60),
+        temporary=True,
+    ),
+    # All blocks are fitted together, from the same forward passes.
+    Job(
+        "fit_tuned_lens",
+        "classlens.passes.tuned_lens_fit:fit_tuned_lens",
+        inputs={"training": files.TRAINING, "weights": files.WEIGHTS, "shards": files.lens_sums},
+        outputs={"maps": files.LENS_MAPS},
+        settings=("network", "tuned_lens", "seed"),
+        local=EXECUTION,
+        needs=(TRAINING_IMAGES,),
+        environment="torch",
+        gpu=Gpu(240),
+        temporary=True,
+        trial="classlens.trials:tuned_lens",
+    ),
+    Job(
+        "gather_tuned_lens",
+        "classlens.passes.gather_tuned_lens:gather_tuned_lens",
+        inputs={"shards": files.all_shards(files.LENS_SEEN), "maps": files.LENS_MAPS},
+        of_blocks={"lens": "results/{model}/tuned_lens"},
+        environment="data",
+        minutes=60,
+    ),
+)
 ANALYSES = (
     Analysis(
         "tuned_lens",
         section="Identifiability",
-        function="classlens.tuned_lens.table:compare_lenses",
+        function="classlens.measures.tuned_lens:compare_lenses",
         inputs={"maps": files.TUNED_LENS, "layers": files.LAYERS},
-        settings=(settings.resampling,),
+        settings=("resampling",),
         needs=(TRAINING_IMAGES,),
         tested=True,
         twins=True,
@@ -22,7 +70,7 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.tuned_lens:tuned_lens",
             content="figure: tuned lens",
-            settings=(settings.chance_levels, settings.twin_of),
+            settings=("chance_levels", "twin_of"),
             caption="Left: mean KL divergence of the class distribution at the last block from that of a lens at the "
             "same token, by block. Right: mean identifiability. The logit lens reads every block with the model's own "
             "norms and head; the tuned lens puts an affine map in front, fitted on training images to predict the last "

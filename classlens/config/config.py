@@ -1,4 +1,4 @@
-"""The checked and completed config, and the questions that jobs ask of it."""
+"""The checked and completed config, and what it says of data sets and models."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, TypeVar
 
-from classlens.catalog.analyses import GROUPS
-from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis
 from classlens.data.geometry import Geometry
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
-from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, SUM_OVER_TOKENS, applicable_methods
 from classlens.models.imagenet import IMAGENET_CLASSES, imagenet_indices, is_wnid, knows_imagenet, may_know_imagenet
-from classlens.perturbation.kinds import applicable_attention_kinds
-from classlens.terms import SITES
 
 TWIN_SUFFIX = "-random"
 
@@ -49,17 +43,6 @@ class ArchitectureInfo(TypedDict):
     transform: dict[str, Any]
     built_as: NotRequired[tuple[str, dict[str, Any]]]
     class_names: NotRequired[list[str] | None]
-
-
-REASONS = {
-    MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
-    CLASS_TOKEN: "looks at [CLS], which {model} does not have",
-    ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
-    HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
-    "explanations.heatmap_method",
-    TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
-}
-"""Why a job cannot run."""
 
 
 def _yaml(number: int | None) -> str:
@@ -99,7 +82,7 @@ class Config:
     store: str | None
     locks: str
     architectures: dict[str, ArchitectureInfo] = field(default_factory=dict)
-    """Facts about each model's architecture, see `classlens.models.architecture`."""
+    """Facts about each model's architecture, see `classlens.config.architecture`."""
     _known: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
     """Answers by question and data set: listing folders takes time, and each of thousands of jobs asks."""
 
@@ -217,75 +200,9 @@ class Config:
             interpolation=transform["interpolation"],
         )
 
-    def compared_models(self, analysis: Analysis) -> list[str]:
-        """Return the models that a table or figure puts side by side, in display order.
-
-        These are the models that run it; if none does, so that it was asked for by name, all to which it applies.
-
-        Raises:
-            InputError: there is none.
-        """
-        own = self.runs(analysis.group) or [name for name in self.models if self._compares(name, analysis.group)]
-        shown = {*own, *(twin_name(name) for name in own if analysis.twins)}
-        names = [name for name in self.models if name in shown]
-        if not own:
-            raise InputError(f"{analysis.name} applies to no model of the config")
-        return names
-
-    def runs(self, group: str) -> list[str]:
-        """Return the models for which `all` runs a group of analyses; random twins are only compared with."""
-        return [
-            name
-            for name, entry in self.models.items()
-            if self._compares(name, group) and (entry["analyses"] is None or group in entry["analyses"])
-        ]
-
-    def _compares(self, model: str, group: str) -> bool:
-        return not self.is_twin(model) and self.applies(model, group)
-
-    def applies(self, model: str, group: str) -> bool:
-        """Tell whether a group of analyses has a meaning for a model."""
-        return all(self.has(model, need) for need in GROUPS[group].needs)
-
-    def has(self, model: str, need: str) -> bool:
-        """Tell whether a model has what an analysis needs, see `classlens.catalog.job`."""
-        if need == MASKS:
-            dataset = self.models[model]["dataset"]
-            return self._once(MASKS, dataset, lambda: self.source(dataset).has_masks)
-        if need == TRAINING_IMAGES:
-            return self.images(self.models[model]["dataset"], "training") > 0
-        if need == HEATMAP_METHOD:
-            return self.explanations["heatmap_method"] in applicable_methods(self.architecture(model)["lacks"])
-        if need == ATTRIBUTION:
-            return SUM_OVER_TOKENS not in self.architecture(model)["lacks"]
-        return self.architecture(model)["has_class_token"]
-
-    def reason(self, model: str, need: str) -> str:
-        """Return why a model that has not what an analysis needs cannot have it, after "it" or the analysis's name."""
-        dataset = self.models[model]["dataset"]
-        names = {"model": model, "dataset": dataset, "method": self.explanations["heatmap_method"]}
-        more = self.more_training(dataset) if need == TRAINING_IMAGES else ""
-        lacked = self.architecture(model)["lacks"][SUM_OVER_TOKENS] if need == ATTRIBUTION else ""
-        return REASONS[need].format(**names, more=more, reason=lacked)
-
-    def require(self, model: str, need: str, job: str) -> None:
-        """Check that a model has what a job needs.
-
-        Raises:
-            InputError: it has not.
-        """
-        if not self.has(model, need):
-            raise InputError(f"{job} {self.reason(model, need)}")
-
-    def require_training_images(self) -> None:
-        """Check that there is something to train each model on that the workflow trains.
-
-        Raises:
-            InputError: there is not.
-        """
-        for model in self.models:
-            if self.trained(model):
-                self.require(model, TRAINING_IMAGES, "training")
+    def has_masks(self, dataset: str) -> bool:
+        """Tell whether a data set has masks."""
+        return self._once("masks", dataset, lambda: self.source(dataset).has_masks)
 
     def more_training(self, dataset: str) -> str:
         """Return what to do where a data set gives no training images."""
@@ -318,56 +235,3 @@ class Config:
     def part_bounds(self, dataset: str, split: str, part: int) -> tuple[int, int]:
         """Return first and last + 1 image of a part of a split, in the order in which images are stored."""
         return _bounds(self.images(dataset, split), self.datasets[dataset]["images_per_job"], part)
-
-    def attention_kinds(self, model: str) -> list[str]:
-        """Return the attention perturbations that apply to a model."""
-        return list(applicable_attention_kinds(has_class_token=self.architecture(model)["has_class_token"]))
-
-    def methods(self, model: str) -> list[str]:
-        """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
-        everywhere = self.probes["blocks"] is None and self.probes["tokens"] is None
-        probe = ["probe"] if everywhere and self.applies(model, "linear_probes") else []
-        wanted = self.explanations["methods"]
-        there = (*applicable_methods(self.architecture(model)["lacks"]), *probe)
-        return [name for name in there if wanted is None or name in wanted]
-
-    def explained_methods(self, model: str) -> list[str]:
-        """Return the explanations that `all` computes for a model: its `methods`, where an analysis compares them."""
-        asked = any(model in self.runs(group) for group in ("faithfulness", "segmentation", "explanation_quality"))
-        return self.methods(model) if asked else []
-
-    def randomised_methods(self, model: str) -> list[str]:
-        """Return those of `methods` that are also made of models with reset blocks, whose weights a twin has."""
-        twin = self.twin(model)
-        return [name for name in self.methods(model) if METHODS[name].compute] if twin else []
-
-    def removal_counts(self, model: str) -> list[int] | None:
-        """Return the numbers of tokens that removal curves of a model keep, None for the default.
-
-        Raises:
-            InputError: a number is larger than the model's number of image tokens.
-        """
-        rows, columns = self.architecture(model)["grid"]
-        counts, tokens = self.faithfulness["counts"], rows * columns
-        if counts is None:
-            return None
-        if isinstance(counts, int):
-            if counts == 1:
-                return [(1 + tokens) // 2]
-            steps = max(1, min(counts, tokens) - 1)
-            return sorted({1 + round(step * (tokens - 1) / steps) for step in range(steps + 1)})
-        if max(counts) > tokens:
-            raise InputError(f"config: faithfulness.counts: {model} has {tokens} image tokens, not {max(counts)}")
-        return sorted(set(counts))
-
-    def probed_sites(self) -> list[str]:
-        """Return the sites that linear probes read: those that are listed, and what the explanation `probe` needs."""
-        listed = set(self.probes["sites"])
-        if "residual" not in listed and any("probe" in self.explained_methods(model) for model in self.models):
-            listed.add("residual")
-        return [site for site in SITES if site in listed]
-
-    def probed_blocks(self, depth: int) -> list[int]:
-        """Return the blocks that linear probes of a model of this depth read."""
-        wanted = self.probes["blocks"]
-        return [block for block in range(depth) if wanted is None or block in wanted]

@@ -7,7 +7,6 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from classlens import yaml12
-from classlens.catalog.analyses import FIGURES, GROUPS
 from classlens.config.config import Config, twin_name
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
 from classlens.models.saved import local_folder
 from classlens.terms import BRANCHES, SITES
 
@@ -50,18 +47,14 @@ def _is_finite(value: float) -> bool:
     return isinstance(value, int) or math.isfinite(value)
 
 
-@cache
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of the config; where it says `enum: NAME`, the values are declared elsewhere."""
-    choices: dict[str, Iterable[str]] = {
-        "kinds": KINDS,
-        "analyses": GROUPS,
-        "figures": FIGURES,
-        "methods": METHODS,
-        "heatmap_methods": [name for name, method in METHODS.items() if method.has_maps],
-        "sites": SITES,
-        "branches": BRANCHES,
-    }
+def schema(**names: Iterable[str]) -> dict[str, Any]:
+    """Return the JSON schema of the config.
+
+    Args:
+        names: values of `enum: NAME` in the schema file that are declared elsewhere, beside the kinds of data sets,
+            sites and branches.
+    """
+    choices: dict[str, Iterable[str]] = {"kinds": KINDS, "sites": SITES, "branches": BRANCHES, **names}
     loaded: dict[str, Any] = as_wanted({}, yaml12.load(SCHEMA_FILE.read_text(), SCHEMA_FILE.name))
     _fill_enums(loaded, {name: list(values) for name, values in choices.items()})
     return loaded
@@ -94,24 +87,25 @@ def _require_bounded(raw: Any) -> None:
         )
 
 
-def load_config(raw: Mapping[str, Any]) -> Config:
+def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     """Check a config as the user wrote it and complete it.
 
     Args:
         raw: the parsed YAML file.
+        schema: of the config, with all names.
 
     Raises:
         InputError: naming every key that is unknown, missing or has a wrong value.
     """
-    raw = as_meant(raw)
-    errors = sorted(Validator(schema()).iter_errors(raw), key=lambda e: list(map(str, e.path)))
+    raw = as_meant(raw, schema)
+    errors = sorted(Validator(schema).iter_errors(raw), key=lambda e: list(map(str, e.path)))
     if errors:
         where: dict[str, list[str]] = {}
         for error in errors:
             place, fault = _explain(error)
             where.setdefault(fault, []).append(place)
         raise InputError("config: " + "; ".join(f"{', '.join(places)}: {fault}" for fault, places in where.items()))
-    full = _with_defaults(schema(), raw)
+    full = _with_defaults(schema, raw)
     for name, dataset in full["datasets"].items():
         _check_dataset(name, dataset)
     for name, model in full["models"].items():
@@ -120,14 +114,14 @@ def load_config(raw: Mapping[str, Any]) -> Config:
     return Config(models=models, **full)
 
 
-def as_meant(raw: Mapping[str, Any]) -> dict[str, Any]:
+def as_meant(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with words and numbers in the types that the schema wants; a copy.
 
     Raises:
         InputError: aliases make it endless.
     """
     _require_bounded(raw)
-    meant: dict[str, Any] = as_wanted(schema(), raw)
+    meant: dict[str, Any] = as_wanted(schema, raw)
     return meant
 
 
@@ -145,15 +139,6 @@ def read_words(path: Path | str) -> dict[str, Any]:
     if not isinstance(words, dict):
         raise InputError(f"config file {path}: give at least the sections datasets and models")
     return words
-
-
-def read_config(path: Path | str) -> Config:
-    """Load a config from a YAML file.
-
-    Raises:
-        InputError: `read_words` or `load_config` refuses it.
-    """
-    return load_config(read_words(path))
 
 
 def _with_defaults(part: Mapping[str, Any], value: Any) -> Any:
@@ -249,7 +234,7 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
 
 
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
-    """Return the models with each one's random twin behind it.
+    """Return the models with each one's random twin after it.
 
     A twin that the config spells out itself (NAME-random) stays as it is. Seeds differ, so that the twin of a model
     with random weights has other weights than the model.

@@ -11,7 +11,7 @@ import numpy as np
 from classlens.batching import batches
 from classlens.data.order import as_stored
 from classlens.data.pixels import pixel_writer, read_images
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.progress import Progress
 
 ROWS = 64

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
+from classlens.catalog.methods import METHODS, require_method
 from classlens.classes import check_classes
 from classlens.declared import load
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, require_method
 from classlens.explanations.random import random_importance
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import differentiable, frozen_eval_mode

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import torch
 
-from classlens.inference.replay import Replayed
+from classlens.inference.cuda_graph import CudaGraph
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Explainer:
         return self._replayed(images, classes)
 
     @cached_property
-    def _replayed(self) -> Replayed:
-        return Replayed(self._explain)
+    def _replayed(self) -> CudaGraph:
+        return CudaGraph(self._explain)
 
     def _explain(self, images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
         found = self.compute(images, classes)

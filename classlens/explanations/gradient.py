@@ -16,13 +16,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from classlens.errors import InputError
-from classlens.explanations.branch import branch_of, class_token_logits
 from classlens.explanations.explainer import Explainer
-from classlens.explanations.methods import UNGATED
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.branch import branch_of, class_token_logits
 from classlens.inference.modes import at_least_float32
 from classlens.inference.probe import behaviour, close, made_up, once
+from classlens.models.facts import UNGATED
 from classlens.models.needs import require
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -14,7 +14,7 @@ from classlens.classes import check_classes
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import Network, load_network
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from classlens.explanations.branch import class_token_logits
 from classlens.explanations.explainer import Explainer
 from classlens.explanations.graph import images_that_fit
 from classlens.inference.activations import site_spot
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.branch import class_token_logits
 from classlens.inference.guard import watch
 from classlens.inference.modes import at_least_float32
 from classlens.inference.tokens import TokenModel

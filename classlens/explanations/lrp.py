@@ -13,11 +13,11 @@ import torch
 from classlens.attribution.norms import FrozenNorm
 from classlens.explanations.explainer import Explainer
 from classlens.explanations.graph import images_that_fit
-from classlens.explanations.methods import RELEVANCE
 from classlens.explanations.relevance import relevance_rules
 from classlens.inference.modes import at_least_float32
 from classlens.inference.probe import once
 from classlens.inference.tokens import TokenModel
+from classlens.models.facts import RELEVANCE
 from classlens.models.needs import RELEVANCE_NORMS, require
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import CHUNK_ROWS, Column, RowWriter
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,12 @@ from classlens.arrays import Array
 from classlens.extraction.files import OUTPUT, layer_attributes, shard_columns
 from classlens.hdf5 import Column, index_dtype
 from classlens.inference.activations import capture_activations, key_counts
+from classlens.inference.cuda_graph import CudaGraph
+from classlens.inference.host import HostCopy
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import faults, refuse, strongest_keys, summarise_tokens
-from classlens.inference.replay import Replayed
 from classlens.models.device import autocast
-from classlens.models.inputs import Normalise, to_device
+from classlens.models.inputs import to_device
 from classlens.terms import BRANCHES, TOP, block_name
 
 Arrays = dict[str, Array]
@@ -28,19 +30,11 @@ class Recorded:
     """What is kept of a batch, on its way from the device into host memory.
 
     Args:
-        blocks: tensors (B, n, ...) by name, in the types of their columns.
-        output: tensors (n, ...) of the output file by name.
-        wrong: bool (B, 3, 2), see `faults`, by the sites in `ORDER`.
+        kept: what `Recorder.record` returns.
     """
 
-    def __init__(self, blocks: dict[str, torch.Tensor], output: dict[str, torch.Tensor], wrong: torch.Tensor) -> None:
-        self._blocks = {name: _to_host(values) for name, values in blocks.items()}
-        self._output = {name: _to_host(values) for name, values in output.items()}
-        self._wrong, self._arrived = _to_host(wrong), None
-        if wrong.is_cuda:
-            # A thread that waits leaves the processor to others.
-            self._arrived = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._arrived.record(torch.cuda.current_stream(wrong.device))
+    def __init__(self, kept: Mapping[str, torch.Tensor]) -> None:
+        self._copy = HostCopy(kept)
 
     def arrays(self) -> Arrays:
         """Wait for the device and return the arrays of a shard, see `classlens.extraction.files.shard_columns`.
@@ -50,36 +44,45 @@ class Recorded:
         Raises:
             InputError: logits are not finite or all equal.
         """
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        self._refuse(self._wrong.numpy())
-        of_blocks = {name: values.numpy() for name, values in self._blocks.items()}
-        return {
-            **{f"{block_name(b)}/{name}": values[b] for name, values in of_blocks.items() for b in range(len(values))},
-            **{f"{OUTPUT}/{name}": values.numpy() for name, values in self._output.items()},
-        }
+        return shard_rows(self._copy.arrays())
 
-    def _refuse(self, wrong: npt.NDArray[np.bool_]) -> None:
-        """Raise for the first faulty site of the forward pass."""
-        if not wrong.any():
-            return
-        block, site = (int(index[0]) for index in np.nonzero(wrong.any(-1)))
-        not_finite, flat = wrong[block, site].tolist()
-        refuse(not_finite, flat, f"{ORDER[site]} of block {block}")
+
+def shard_rows(kept: Mapping[str, Array]) -> Arrays:
+    """Return the rows of a shard from what `Recorder.record` returns.
+
+    Raises:
+        InputError: logits are not finite or all equal.
+    """
+    _refuse(kept["wrong"])
+    output = {name: values for name, values in kept.items() if name.startswith(f"{OUTPUT}/")}
+    of_blocks = {name: values for name, values in kept.items() if name not in ("wrong", *output)}
+    rows = {f"{block_name(b)}/{name}": values[b] for name, values in of_blocks.items() for b in range(len(values))}
+    return rows | output
+
+
+def _refuse(wrong: npt.NDArray[np.bool_]) -> None:
+    """Raise for the first faulty site of the forward pass; see `faults`, bool (B, 3, 2), by the sites in `ORDER`."""
+    if not wrong.any():
+        return
+    block, site = (int(index[0]) for index in np.nonzero(wrong.any(-1)))
+    not_finite, flat = wrong[block, site].tolist()
+    refuse(not_finite, flat, f"{ORDER[site]} of block {block}")
 
 
 class Recorder:
     """Runs a batch through a model and keeps what docs/method.md names; nothing outlives the batch.
 
     Args:
-        model: a supported model in evaluation mode, on the device of `normalise`.
-        normalise: makes inputs of stored pixels.
+        model: a supported model in evaluation mode, on its device.
+        normalise: makes inputs of stored pixels, e.g. `classlens.models.inputs.Normalise`.
         precision: see `autocast`.
     """
 
-    def __init__(self, model: Any, normalise: Normalise, precision: str = "float32") -> None:
+    def __init__(
+        self, model: Any, normalise: Callable[[torch.Tensor], torch.Tensor], precision: str = "float32"
+    ) -> None:
         self._model, self._normalise, self._precision = model, normalise, precision
-        self._project, self._record = Projection(model), Replayed(self._of_batch)
+        self._project, self._record = Projection(model), CudaGraph(self._of_batch)
         self._device = next(model.parameters()).device
         self.key_counts = key_counts(model)
         """Memories per branch."""
@@ -97,9 +100,17 @@ class Recorder:
             classes: (n), the correct class of each image.
         """
         target = to_device(np.asarray(classes, dtype=np.int64), self._device)
-        kept = self._record(to_device(pixels, self._device), target)
-        output = {name: kept.pop(f"{OUTPUT}/{name}") for name in ("class_index", "correct", "top5")}
-        return Recorded(kept, output, wrong=kept.pop("wrong"))
+        return Recorded(self.record(to_device(pixels, self._device), target))
+
+    @torch.inference_mode()
+    def record(self, pixels: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what is kept of a batch, on the device: by name (B, n, ...), of the output (n, ...), and `wrong`.
+
+        Args:
+            pixels: what `normalise` takes, on the device.
+            target: (n) int64, the correct classes.
+        """
+        return self._record(pixels, target)
 
     def _of_batch(self, pixels: torch.Tensor, target: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what is kept of a batch: tensors (B, n, ...) by name, those of the output (n, ...), and `wrong`."""
@@ -146,8 +157,3 @@ class Recorder:
         count = self.key_counts[branch] if group == "keys" else self.num_classes
         kind: torch.dtype = getattr(torch, index_dtype(count).name)
         return kind
-
-
-def _to_host(values: torch.Tensor) -> torch.Tensor:
-    """Copy to host memory; from CUDA into pinned memory, where values have arrived once the stream has come so far."""
-    return values.to("cpu", non_blocking=values.is_cuda)

@@ -29,7 +29,7 @@ def agreement_vs_accuracy(table: str, svg: str, png: str, models: Sequence[Seque
     """Draw the figure.
 
     Args:
-        table: see `classlens.memories.accuracy`, with a model column and corrected p-values.
+        table: see `classlens.measures.agreement_vs_accuracy`, with a model column and corrected p-values.
         models: name and label of each model, in display order.
     """
     numbers = read_table(table)

@@ -32,7 +32,7 @@ def class_value_agreement(table: str, svg: str, png: str, models: Sequence[Seque
     """Draw the figure.
 
     Args:
-        table: see `classlens.memories.class_value`, with a model column and corrected p-values.
+        table: see `classlens.measures.class_value_agreement`, with a model column and corrected p-values.
         models: name and label of each model, in display order.
     """
     numbers = read_table(table)

@@ -29,7 +29,7 @@ def explanation_quality(table: str, svg: str, png: str, label: str, method_label
     """Draw the figure.
 
     Args:
-        table: see `classlens.faithfulness.quality`.
+        table: see `classlens.measures.explanation_quality`.
         label: the model's.
         method_labels: see `classlens.figures.removal_curves`.
     """

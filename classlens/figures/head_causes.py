@@ -31,7 +31,7 @@ def head_causes(table: str, agreement: str, svg: str, png: str, label: str) -> N
     """Draw the figure.
 
     Args:
-        table, agreement: see `classlens.causes.head_table`.
+        table, agreement: see `classlens.measures.head_causes`.
         label: the model's.
     """
     numbers, correlations = read_table(table), read_table(agreement).set_index("of")

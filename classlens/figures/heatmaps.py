@@ -15,7 +15,7 @@ from classlens.csvfile import read_table
 from classlens.data.stimulus import class_names
 from classlens.figures.layout import figure_title, fitted
 from classlens.figures.style import PAGE_WIDTH, save
-from classlens.filters import h5py
+from classlens.h5 import h5py
 
 COLOURS = "coolwarm"
 SIDE_BY_SIDE = 2

@@ -34,7 +34,7 @@ def key_value_agreement(table: str, classes: str, svg: str, png: str, models: Se
     """Draw the figure.
 
     Args:
-        table, classes: see `classlens.memories.key_value`, with a model column each.
+        table, classes: see `classlens.measures.key_value_agreement`, with a model column each.
         models: name and label of each model, in display order.
     """
     means, dots = read_table(table), read_table(classes)

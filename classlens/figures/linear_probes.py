@@ -37,8 +37,8 @@ def linear_probes(table: str, removal: str, svg: str, png: str, label: str, meth
     """Draw the figure.
 
     Args:
-        table: see `classlens.probes.accuracy`.
-        removal: see `classlens.faithfulness.table`.
+        table: see `classlens.measures.linear_probes`.
+        removal: see `classlens.measures.removal_curves`.
         label: the model's.
         method_labels: see `classlens.figures.removal_curves`.
     """

@@ -28,7 +28,7 @@ def memory_comparison(table: str, svg: str, png: str, models: Sequence[Sequence[
     """Draw the figure.
 
     Args:
-        table: see `classlens.memories.comparison`, with a model column.
+        table: see `classlens.measures.memory_comparison`, with a model column.
         models: name and label of each model, in display order.
     """
     numbers = read_table(table)

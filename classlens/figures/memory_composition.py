@@ -27,7 +27,7 @@ def memory_composition(table: str, svg: str, png: str, models: Sequence[Sequence
     """Draw the figure.
 
     Args:
-        table: see `classlens.memories.composition`, with a model column.
+        table: see `classlens.measures.memory_composition`, with a model column.
         models: name and label of each model, in display order.
     """
     numbers = read_table(table)

@@ -42,7 +42,7 @@ def outlier_tokens(
     """Draw the figure.
 
     Args:
-        table: see `classlens.causes.outlier_table`, with a model column.
+        table: see `classlens.measures.outlier_tokens`, with a model column.
         models: name and label of each model, in display order.
         chances: by model, the mean identifiability of a random ranking.
         twin_of: by model, the name of its random twin.

@@ -31,7 +31,7 @@ def removal_curves(table: str, svg: str, png: str, label: str, method_labels: Ma
     """Draw the figure.
 
     Args:
-        table: see `classlens.faithfulness.table`.
+        table: see `classlens.measures.removal_curves`.
         label: the model's.
         method_labels: by name of every explanation there is, in their order, which decides their looks.
     """

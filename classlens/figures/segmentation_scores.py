@@ -28,7 +28,7 @@ def segmentation_scores(
     """Draw the figure.
 
     Args:
-        table: see `classlens.explanations.segmentation`, with a model column.
+        table: see `classlens.measures.segmentation_scores`, with a model column.
         models: name and label of each model, in display order.
         method_labels: see `classlens.figures.removal_curves`.
     """

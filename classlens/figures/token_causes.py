@@ -47,7 +47,7 @@ def token_causes(table: str, svg: str, png: str, label: str) -> None:
     """Draw the figure.
 
     Args:
-        table: see `classlens.causes.token_table`.
+        table: see `classlens.measures.token_causes`.
         label: the model's.
     """
     numbers = read_table(table)

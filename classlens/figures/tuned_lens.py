@@ -50,7 +50,7 @@ def tuned_lens(
     """Draw the figure.
 
     Args:
-        table: see `classlens.tuned_lens.table`, with a model column and corrected p-values.
+        table: see `classlens.measures.tuned_lens`, with a model column and corrected p-values.
         models: name and label of each model, in display order.
         chances: by model, the mean identifiability of a random ranking.
         twin_of: by model, the name of its random twin.

@@ -10,9 +10,9 @@ import torch
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.inference.network import LoadedModel
-from classlens.pipeline import ahead
+from classlens.inference.prefetch import prefetch
 from classlens.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def over_images(
             parts = [
                 slice(chosen.start + part.start, chosen.start + part.stop) for part in batches(len(chosen), batch_size)
             ]
-            with closing(ahead(lambda part: images["pixels"][part], parts)) as read:
+            with closing(prefetch(lambda part: images["pixels"][part], parts)) as read:
                 for part, batch in zip(parts, read, strict=True):
 
                     def one(few: slice, first: int = part.start, batch: Array = batch) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.classes import check_classes
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.inference.probe import behaviour
 from classlens.models.canonical import load_model
 from classlens.models.device import autocast, choose_device, device_name

@@ -40,8 +40,8 @@ def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.T
     On CUDA a kernel selects, and logits are float32 whatever autocast does: ranks may differ from those of `summarise`
     where logits are equal but for rounding.
     """
-    tiles = _tiles(tokens.device)
-    if tiles is None:
+    kernels = _kernels(tokens.device)
+    if kernels is None:
         return summarise(project(tokens), classes)
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else project.head.weight.dtype
     norm = project.layer_norm
@@ -49,10 +49,10 @@ def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.T
         x = project.normed(tokens).to(dtype)
     else:
         # As autocast has it, in float32 and rounded for the head's product: in one pass instead of three.
-        x = tiles.layer_norm_tiled(tokens, norm.weight, norm.bias, norm.eps, dtype)
+        x = kernels.layer_norm_tiled(tokens, norm.weight, norm.bias, norm.eps, dtype)
 
     def by(head: Any, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = tiles.summarise_tiled(x, head.weight.to(dtype), head.bias, classes)
+        found: dict[str, torch.Tensor] = kernels.summarise_tiled(x, head.weight.to(dtype), head.bias, classes)
         return found
 
     summary = by(project.head, x)
@@ -137,9 +137,9 @@ def require_sound(largest: torch.Tensor, smallest: torch.Tensor, num_classes: in
 
 def strongest_keys(coefficients: torch.Tensor) -> torch.Tensor:
     """Return the indices (n, T, min(5, M)) of the largest key coefficients (n, T, M), largest first."""
-    tiles = _tiles(coefficients.device)
-    if tiles is not None:
-        found: torch.Tensor = tiles.strongest_tiled(coefficients)
+    kernels = _kernels(coefficients.device)
+    if kernels is not None:
+        found: torch.Tensor = kernels.strongest_tiled(coefficients)
         return found
     top, width = min(TOP, coefficients.shape[-1]), coefficients.shape[-1]
     plain = coefficients.device.type == "cpu" and coefficients.dtype == torch.float32
@@ -203,12 +203,12 @@ def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tens
 
 
 @cache
-def _tiles(device: torch.device) -> ModuleType | None:
+def _kernels(device: torch.device) -> ModuleType | None:
     """Return the kernels where they run: on NVIDIA GPUs from Ampere on, and with triton installed."""
     if device.type != "cuda" or torch.version.hip or torch.cuda.get_device_capability(device) < (8, 0):
         return None
     try:
-        from classlens.inference import tiles
+        from classlens.inference import kernels
     except ImportError:
         return None
-    return tiles
+    return kernels

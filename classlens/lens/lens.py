@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from classlens.arrays import Array
+from classlens.catalog.kinds import require_attention_kind
 from classlens.errors import InputError
 from classlens.explanations.explain import model_name
 from classlens.inference.activations import capture_activations
@@ -41,8 +42,7 @@ from classlens.models.build import require_supported
 from classlens.models.one_output import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
-from classlens.perturbation.attention import restrict
-from classlens.perturbation.kinds import require_attention_kind
+from classlens.passes.attention_perturbation import restrict
 from classlens.terms import SITES
 from classlens.tuned_lens.maps import read_maps
 

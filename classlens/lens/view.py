@@ -144,7 +144,7 @@ class View:
 
         Args:
             class_index: see `Chosen`.
-            method: any of `classlens.explanations.methods.METHODS` but probe, e.g. gradient, attn_lrp, legrad, chefer.
+            method: any of `classlens.catalog.methods.METHODS` but probe, e.g. gradient, attn_lrp, legrad, chefer.
             image: which one; None for a list of all.
             seed: of the method `random`.
 

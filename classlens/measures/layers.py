@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from classlens.arrays import Array
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import iterate_rows
 
 

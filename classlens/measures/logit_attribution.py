@@ -7,7 +7,7 @@ import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import CHUNK_ROWS, iterate_rows
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 

@@ -1,6 +1,6 @@
 """What explanations and attributions need of a model, asked of it when a run is planned and when a job runs.
 
-Names and words of needs are in `classlens.explanations.methods`, which imports no torch.
+Names and words of needs are in `classlens.models.facts`, which imports no torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from timm.layers.norm import RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32
 from timm.layers.patch_embed import PatchEmbed
 
 from classlens.errors import InputError
-from classlens.explanations.methods import (
+from classlens.models.facts import (
     CLASS_TOKEN,
     CLASS_TOKEN_POOLING,
     REASONS,

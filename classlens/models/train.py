@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from classlens.batching import batches
 from classlens.errors import InputError
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.models.build import build
 from classlens.models.canonical import save_weights
 from classlens.models.device import choose_device, device_name

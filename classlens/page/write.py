@@ -19,7 +19,7 @@ from classlens.arrays import Array
 from classlens.batching import batches
 from classlens.data.stimulus import class_names
 from classlens.errors import InputError
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.measures.layers import read_layout
 from classlens.page.pack import packed, picture, rounded
 from classlens.page.sample import even_sample

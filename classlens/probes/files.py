@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from classlens.arrays import Array
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import Column, RowWriter, describe, index_dtype
 from classlens.inference.sites import SITE_NAMES
 

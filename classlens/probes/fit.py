@@ -11,7 +11,7 @@ import torch
 from classlens.arrays import Array
 from classlens.classes import check_classes
 from classlens.errors import InputError
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.network import Network, load_network
 from classlens.probes.features import Features

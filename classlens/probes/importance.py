@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from classlens.errors import InputError
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.hdf5 import Column, RowWriter, iterate_rows
 
 

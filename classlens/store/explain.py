@@ -15,8 +15,8 @@ from classlens.store.job import provenance
 from classlens.store.key import JobKey, differences
 from classlens.store.store import Store
 
-KeyNow = Callable[[str, dict[str, str]], JobKey]
-"""key_now(job, wildcards): the key of a job as code, versions and config are now, without its inputs."""
+KeyNow = Callable[[Record], JobKey]
+"""The key that a recorded job has as code, versions and config are now, without its inputs."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def explain(path: str, store: Store, working: Path, key_now: KeyNow) -> Verdict:
         sources = sorted({source for sources in record.sources.values() for source in sources})
         upstream = [one for source in sources if past.record(source) and (one := verdict(source)).state != "fresh"]
         digests = _digests_now(record, past, store, working)
-        now = replace(key_now(record.job, record.wildcards), inputs=digests, outputs=record.parts["outputs"])
+        now = replace(key_now(record), inputs=digests, outputs=record.parts["outputs"])
         reasons = _reasons(record, now)
         reasons += [f"input {one.path} would be made again first" for one in upstream]
         state = "fresh"

@@ -40,7 +40,7 @@ class Job:
         config: part of the config that shapes the result; part of the key.
         local: what does not shape the result (threads, device, where raw data lies); not part of the key.
         inputs, outputs: paths or lists of paths by name.
-        wildcards: for the record only.
+        wildcards, declared: for the record only; `declared` says which settings and functions a job was declared with.
     """
 
     name: str
@@ -51,6 +51,7 @@ class Job:
     inputs: Files
     outputs: Files
     wildcards: dict[str, str] = field(default_factory=dict)
+    declared: dict[str, Any] = field(default_factory=dict)
 
 
 def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mapping[str, Any], root: Path) -> Job:
@@ -58,11 +59,9 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
 
     Args:
         params: from `describe_job`; `raw_files`, by the name of a rule's input, are what the job reads in its stead.
-        inputs, outputs: the rule's files by name (`items()` gives them), of which a job of several gets its share.
+        inputs, outputs: the rule's files by name (`items()` gives them).
         root: the checkout.
     """
-    names = params.get("inputs") or [name for name, _ in inputs.items()]
-    results = params.get("outputs") or {name: name for name, _ in outputs.items()}
     raw = params.get("raw_files", {})
     return Job(
         params["name"],
@@ -70,9 +69,10 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
         root,
         params["config"],
         params["local"],
-        {name: raw[name] if name in raw else _plain(inputs[name]) for name in names},
-        {own: _plain(outputs[name]) for own, name in results.items()},
+        {name: raw[name] if name in raw else _plain(files) for name, files in inputs.items()},
+        {name: _plain(files) for name, files in outputs.items()},
         params["wildcards"],
+        params["declared"],
     )
 
 
@@ -198,7 +198,7 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
         parts=asdict(key),
         sources={name: [path] if isinstance(path, str) else list(path) for name, path in job.inputs.items()},
         outputs=outputs,
-        provenance=provenance(job.root, started) | (notes or {}),
+        provenance=provenance(job.root, started) | (notes or {}) | {"declared": job.declared},
     )
 
 

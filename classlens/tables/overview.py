@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from classlens.csvfile import write_table
-from classlens.filters import h5py
+from classlens.h5 import h5py
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 COLUMNS = (

@@ -11,7 +11,7 @@ from torch.nn.functional import linear
 
 from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.filters import h5py
+from classlens.h5 import h5py
 
 
 class Maps:

@@ -12,10 +12,13 @@ Everything is float64, as for linear probes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+
+from classlens.arrays import Array
+from classlens.inference.network import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,17 @@ class AffineSums:
         """Where the sums are."""
         self.count = 0
         """Tokens so far."""
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, totals: Mapping[str, Array] | None = None, count: int = 0) -> AffineSums:
+        """Return the sums of a model: those that were made before, of `count` tokens, else empty ones."""
+        # Apple's GPUs have no float64.
+        device = torch.device("cpu") if loaded.device.type == "mps" else loaded.device
+        sums = cls(len(loaded.model.blocks) - 1, loaded.model.embed_dim, device)
+        for name, total in (totals or {}).items():
+            sums.totals()[name] += torch.from_numpy(total).to(device)
+        sums.count = count
+        return sums
 
     def totals(self) -> dict[str, torch.Tensor]:
         """Return all sums by name: those that `add` adds to."""

@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from classlens.attribution.write import write_attribution
+from classlens.explanations.write import write_explanation
 from sklearn.datasets import load_digits
 from tiny_transformers import (
     FOLDER,
@@ -22,13 +24,11 @@ from tiny_transformers import (
 
 from classlens.attribution import write
 from classlens.attribution.decompose import LogitAttribution
-from classlens.attribution.direct import direct
-from classlens.attribution.write import write_attribution
 from classlens.csvfile import read_table
 from classlens.errors import InputError
+from classlens.explanations.direct import direct
 from classlens.explanations.explain import explain
 from classlens.explanations.heatmaps import heatmaps
-from classlens.explanations.write import write_explanation
 from classlens.measures.logit_attribution import logit_attribution
 from classlens.models.train import train
 from classlens.statistics.resampling import Resampling

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from conftest import CHECKOUT
 from docutils import nodes
 from docutils.core import publish_doctree
@@ -15,15 +16,14 @@ from pinned import pinned
 
 from classlens.catalog import causes, explanations, files, identifiability, memories, settings, tuned_lens
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
-from classlens.catalog.jobs import JOBS, OTHER_JOBS
+from classlens.catalog.configs import load_config
+from classlens.catalog.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING, METHODS
 from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
 from classlens.catalog.run import OBJECTS
-from classlens.config import load_config
 from classlens.data.kinds import KINDS
 from classlens.data.source import Source
 from classlens.declared import load
 from classlens.errors import InputError
-from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING, METHODS
 from classlens.params import JobParams, ReportedJobs
 from classlens.store.code import fingerprint
 from classlens.store.key import DISTRIBUTIONS

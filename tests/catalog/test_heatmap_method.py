@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from classlens.config import load_config
+from classlens.catalog.configs import load_config
 from classlens.errors import InputError
-from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING
+from classlens.models.facts import CLASS_TOKEN, CLASS_TOKEN_POOLING
 
 AVERAGES = {
     "depth": 2,

@@ -9,7 +9,7 @@ import torch
 from tiny_transformers import random_images, transformer, write_small
 
 from classlens import Lens
-from classlens.causes.ablation import Ablation, head_sums, residual_sums
+from classlens.ablation.replace import Ablation, head_sums, residual_sums
 from classlens.inference.network import load_network
 
 TRIED = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")

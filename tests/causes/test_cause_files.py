@@ -4,20 +4,20 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from classlens.ablation.heads import head_effects
+from classlens.ablation.tokens import token_effects
+from classlens.attribution.write import write_attribution
+from classlens.extraction.extract import extract_shard
 from layer_files import write_labels
 from tiny_transformers import write_small
 
-from classlens.attribution.write import write_attribution
-from classlens.causes.ablation import Ablation, head_sums, residual_sums
-from classlens.causes.heads import head_effects
-from classlens.causes.outliers import norm_thresholds
-from classlens.causes.sets import set_names, token_sets
-from classlens.causes.tokens import token_effects
+from classlens.ablation.replace import Ablation, head_sums, residual_sums
+from classlens.ablation.sets import set_names, token_sets
 from classlens.errors import InputError
-from classlens.extraction.extract import extract_shard
-from classlens.extraction.gather import gather
 from classlens.inference.network import load_network
 from classlens.measures.layers import read_layout
+from classlens.measures.outlier_norms import norm_thresholds
+from classlens.passes.gather import gather
 
 CLASSES = [2, 3, 4, 5, 6]
 

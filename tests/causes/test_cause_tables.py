@@ -6,14 +6,14 @@ import pytest
 from layer_files import extracted, mean, tabled
 from scipy.stats import spearmanr
 
-from classlens.causes.head_table import head_causes
-from classlens.causes.outlier_table import outlier_tokens
-from classlens.causes.outliers import norm_thresholds
-from classlens.causes.sets import set_names
-from classlens.causes.token_table import REFERENCES, token_causes
+from classlens.ablation.sets import set_names
 from classlens.columns import MODEL, TWIN
 from classlens.csvfile import read_table
+from classlens.measures.head_causes import head_causes
 from classlens.measures.layers import read_layout
+from classlens.measures.outlier_norms import norm_thresholds
+from classlens.measures.outlier_tokens import outlier_tokens
+from classlens.measures.token_causes import REFERENCES, token_causes
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 DRAWS = Resampling(300, 0.95, 0)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from classlens.causes.sets import set_names, tenth, token_sets
+from classlens.ablation.sets import set_names, tenth, token_sets
 from classlens.columns import DRAWS, LABELS
 
 N, B, P = 4, 3, 23

@@ -10,12 +10,12 @@ from conftest import CHECKOUT
 from pinned import pinned
 
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS
+from classlens.catalog.configs import load_config, read_config, schema
 from classlens.catalog.job import CLASS_TOKEN, MASKS
-from classlens.config import load_config, read_config, schema
+from classlens.catalog.methods import METHODS
 from classlens.config.reference import reference
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
 from classlens.terms import SITES
 
 MINIMAL = {

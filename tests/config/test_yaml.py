@@ -15,7 +15,7 @@ from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 
 from classlens import yaml12
-from classlens.config import load_config, read_config, schema
+from classlens.catalog.configs import load_config, read_config, schema
 from classlens.config.load import SCHEMA_FILE, _fill_enums, read_words
 from classlens.config.wanted import as_wanted
 from classlens.configfile import as_written, find_config, keep_config

@@ -10,7 +10,7 @@ from classlens.data.labels import majority
 from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
 from classlens.explanations.pixels import token_sums
-from classlens.explanations.segmentation import score_images
+from classlens.measures.segmentation_scores import score_images
 from classlens.models.describe import describe
 
 TINY = {"depth": 1, "embed_dim": 24, "num_heads": 3, "num_classes": 2}

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 
-from classlens.config.load import schema
+from classlens.catalog.configs import schema
 from classlens.data.geometry import Geometry
 
 MODES = {

@@ -9,9 +9,9 @@ from conftest import CHECKOUT, TINY_MODEL, tiny_config
 from figures.figure_tables import increment_table, written
 from PIL import Image
 
+from classlens.catalog.configs import load_config
 from classlens.catalog.plan import describe_job
 from classlens.catalog.run import computing
-from classlens.config import load_config
 from classlens.data.stimulus import read_stimuli
 from classlens.errors import InputError
 from classlens.figures.logit_increment import logit_increment

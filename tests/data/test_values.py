@@ -11,8 +11,8 @@ from conftest import TINY_MODEL
 from made_data import write_parquet
 from PIL import Image
 
+from classlens.catalog.configs import load_config
 from classlens.check import Findings, _check_images
-from classlens.config import load_config
 from classlens.data.contrast import Contrast, seen
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder

@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from classlens.explanations.write import write_explanation
 from tiny_transformers import (
     GOLDEN_NETWORK,
     READS_CLASS_TOKEN,
@@ -19,7 +20,6 @@ from classlens.explanations.attention import attention
 from classlens.explanations.chefer import chefer
 from classlens.explanations.random import random_importance, write_random_explanation
 from classlens.explanations.rollout import rollout
-from classlens.explanations.write import write_explanation
 from classlens.inference.modes import frozen_eval_mode
 
 CLASSES = torch.tensor([0, 6, 3])

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 import timm
 import torch
+from classlens.explanations.write import write_explanation
 from PIL import Image
 from tiny_transformers import READS_CLASS_TOKEN, SMALL, random_images, transformer, write_small
 
+from classlens.catalog.methods import METHODS
 from classlens.errors import InputError
 from classlens.explanations.explain import explain
 from classlens.explanations.gradient import gradient
-from classlens.explanations.methods import METHODS
-from classlens.explanations.write import write_explanation
 from classlens.models.pictures import as_inputs
 
 

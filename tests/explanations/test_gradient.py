@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from classlens.explanations.write import write_explanation
 from tiny_transformers import (
     GOLDEN_NETWORK,
     RUNNING,
@@ -18,7 +19,6 @@ from torch.nn.functional import cross_entropy
 
 from classlens.errors import InputError
 from classlens.explanations.gradient import gradient, gradient_double_softmax, gradient_logit
-from classlens.explanations.write import write_explanation
 
 CLASSES = torch.tensor([0, 6, 3])
 

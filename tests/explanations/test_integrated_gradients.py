@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from classlens.explanations.write import write_explanation
 from tiny_transformers import FAMILIES, random_images, transformer, write_small
 
 from classlens.explanations.integrated import STEPS, integrated_gradients
-from classlens.explanations.write import write_explanation
 from classlens.inference.modes import frozen_eval_mode
 
 CLASSES = torch.tensor([0, 6, 3])

@@ -4,8 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from classlens.errors import InputError
-from classlens.explanations.methods import (
+from classlens.catalog.methods import (
     CLASS_TOKEN,
     CLASS_TOKEN_POOLING,
     METHODS,
@@ -13,6 +12,7 @@ from classlens.explanations.methods import (
     applicable_methods,
     require_method,
 )
+from classlens.errors import InputError
 
 READS = {}
 AVERAGES = {CLASS_TOKEN_POOLING: REASONS[CLASS_TOKEN_POOLING]}

@@ -11,7 +11,7 @@ from classlens.errors import InputError
 from classlens.explanations.explain import explain_inputs
 from classlens.explanations.legrad import legrad
 from classlens.explanations.lrp import attn_lrp
-from classlens.explanations.randomisation import cascade, randomised_explanations
+from classlens.passes.randomisation import cascade, randomised_explanations
 
 
 def test_steps_of_the_cascade():

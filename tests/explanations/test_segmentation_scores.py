@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, jaccard_score
 
 from classlens.errors import InputError
-from classlens.explanations.segmentation import SCORES, score_images, segmentation_scores
+from classlens.measures.segmentation_scores import SCORES, score_images, segmentation_scores
 from classlens.statistics.resampling import Resampling
 
 

@@ -6,17 +6,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from classlens.extraction.extract import run_images
 from conftest import GOLDEN
 from tiny_transformers import GOLDEN_NETWORK, golden_pixels
 
 from classlens.errors import InputError
-from classlens.extraction.extract import run_images
-from classlens.extraction.gather import gather
 from classlens.extraction.recorder import Recorder
 from classlens.hdf5 import RowWriter
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
 from classlens.models.weights import fill_from_file
+from classlens.passes.gather import gather
 
 GOLDEN_OPTIONS = GOLDEN_NETWORK["options"]
 
@@ -87,7 +87,7 @@ def test_shards_of_different_models_are_refused(golden_recorder, tmp_path):
 
 
 def test_bytes_do_not_depend_on_threads(golden_recorder, tmp_path, monkeypatch):
-    monkeypatch.setattr("classlens.extraction.gather.SMALL", 0)
+    monkeypatch.setattr("classlens.passes.gather.SMALL", 0)
     whole, packed = extract(golden_recorder, tmp_path / "0.h5"), tmp_path / "1.h5"
     run_images(golden_recorder, golden_pixels(), packed, start=0, stop=30, batch_size=8, threads=3)
     assert packed.read_bytes() == whole.read_bytes()

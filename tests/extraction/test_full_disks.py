@@ -5,15 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from classlens.extraction.extract import extract_shard
 from double_job import job_of, refuse
 from figures.figure_tables import increment_table, written
 from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, golden_weights
 
 from classlens.digest import digest_file
 from classlens.errors import InputError
-from classlens.extraction.extract import extract_shard
-from classlens.extraction.gather import gather
 from classlens.figures.logit_increment import logit_increment
+from classlens.passes.gather import gather
 from classlens.store.job import run_job
 from classlens.store.place import work_folder
 from classlens.store.store import Store

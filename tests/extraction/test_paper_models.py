@@ -5,10 +5,10 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
+from classlens.extraction.extract import extract_shard
 from conftest import CHECKOUT
 
-from classlens.config import read_config
-from classlens.extraction.extract import extract_shard
+from classlens.catalog.configs import read_config
 from classlens.models.describe import describe
 from classlens.models.weights import write_weights
 

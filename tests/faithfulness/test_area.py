@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classlens.faithfulness.area import area, area_as_published, faithfulness_auc
+from classlens.measures.faithfulness_auc import area, area_as_published, faithfulness_auc
 from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(199, 0.9, 0)

@@ -9,8 +9,8 @@ from tiny_transformers import FAMILIES, random_images, transformer, write_small
 
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
-from classlens.faithfulness.pixels import PixelRemoval, pixel_removal
-from classlens.faithfulness.steps import pixel_area
+from classlens.measures.removal_steps import pixel_area
+from classlens.passes.pixel_removal import PixelRemoval, pixel_removal
 
 BLACK = torch.tensor([-1.0, -2.0, -3.0]).view(1, 3, 1, 1)
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from classlens.faithfulness.quality import explanation_quality, rank_correlation
+from classlens.measures.explanation_quality import explanation_quality, rank_correlation
 from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(resamples=199, confidence=0.9, seed=0)

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from classlens.faithfulness.curves import removal_curves
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_transformers import (
@@ -20,10 +21,9 @@ from tiny_transformers import (
 
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
-from classlens.faithfulness.curves import removal_curves
-from classlens.faithfulness.removal import TokenRemoval
-from classlens.faithfulness.steps import importance_order, removal_counts
 from classlens.inference.tokens import TokenModel
+from classlens.measures.removal_steps import importance_order, removal_counts
+from classlens.passes.token_removal import TokenRemoval
 
 
 def write_importance(path, importance):

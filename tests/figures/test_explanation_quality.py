@@ -9,9 +9,9 @@ import pytest
 from figure_tables import LONG, PECULIAR, WIDE, written
 from figure_texts import drawn, misplaced
 
+from classlens.catalog.methods import METHODS
 from classlens.columns import SCORES
 from classlens.csvfile import read_table
-from classlens.explanations.methods import METHODS
 from classlens.figures import explanation_quality
 
 LABELS = {name: method.label for name, method in METHODS.items()}

@@ -11,8 +11,8 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from classlens import Lens
+from classlens.catalog.methods import METHODS
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import patch_attention
 from classlens.inference.tokens import TokenModel

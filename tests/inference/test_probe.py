@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from classlens import Lens
+from classlens.catalog.methods import METHODS
 from classlens.errors import InputError
 from classlens.explanations.explain import explain
-from classlens.explanations.methods import METHODS
 from classlens.inference.probe import behaviour
 from classlens.models.describe import describe
 from classlens.models.pictures import as_inputs

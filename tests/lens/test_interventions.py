@@ -6,10 +6,10 @@ import torch
 from tiny_transformers import FAMILIES, WITH_CLASS_TOKEN, random_images, transformer
 
 from classlens import Lens
+from classlens.catalog.kinds import ATTENTION_KINDS
 from classlens.errors import InputError
 from classlens.inference.attention import patch_attention
-from classlens.perturbation.attention import AttentionPerturbation, restrict
-from classlens.perturbation.kinds import ATTENTION_KINDS
+from classlens.passes.attention_perturbation import AttentionPerturbation, restrict
 
 KINDS = ["plain", "averages", "registers", "distilled", "LayerScale"]
 SITES = {"residual": lambda block: block, "attn": lambda block: block.drop_path1, "mlp": lambda block: block.drop_path2}

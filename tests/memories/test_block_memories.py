@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from classlens.memories.agreement import block_memories, random_classes
-from classlens.memories.parameters import write_parameters
+from classlens.measures.block_memories import block_memories, random_classes
+from classlens.measures.memory_parameters import write_parameters
 
 IMAGES, TOKENS, CLASSES, WIDTH, BLOCK = 30, 7, 40, 6, 1
 LAYERS = {"attn": "attn.proj", "mlp": "mlp.fc2"}

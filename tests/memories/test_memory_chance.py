@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from classlens.memories.agreement import random_classes, share_any
-from classlens.memories.chance import largest_cosine, shared_memory
+from classlens.measures.block_memories import random_classes, share_any
+from classlens.measures.memory_chance import largest_cosine, shared_memory
 
 
 @pytest.mark.parametrize(("width", "memories"), [(2, 3), (3, 1), (8, 40), (48, 192), (64, 500)])

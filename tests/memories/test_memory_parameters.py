@@ -7,8 +7,8 @@ import torch
 from safetensors import safe_open
 
 from classlens.inference.activations import capture_activations
-from classlens.memories.agreement import compare
-from classlens.memories.parameters import (
+from classlens.measures.block_memories import compare
+from classlens.measures.memory_parameters import (
     Memories,
     largest_of_rows,
     memory_values,

@@ -11,15 +11,15 @@ from scipy.stats import permutation_test, wilcoxon
 from classlens.columns import BOX_COLUMNS
 from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.memories.accuracy import agreement_vs_accuracy, difference_interval, difference_test
-from classlens.memories.boxes import boxes_of_rows
-from classlens.memories.chance import largest_cosine, shared_memory
-from classlens.memories.class_value import class_value_agreement
-from classlens.memories.comparison import memory_comparison
-from classlens.memories.composition import memory_composition
-from classlens.memories.key_value import key_value_agreement
-from classlens.memories.parameters import project
-from classlens.memories.value_vectors import value_vectors
+from classlens.measures.agreement_vs_accuracy import agreement_vs_accuracy, difference_interval, difference_test
+from classlens.measures.class_value_agreement import class_value_agreement
+from classlens.measures.key_value_agreement import key_value_agreement
+from classlens.measures.memory_boxes import boxes_of_rows
+from classlens.measures.memory_chance import largest_cosine, shared_memory
+from classlens.measures.memory_comparison import memory_comparison
+from classlens.measures.memory_composition import memory_composition
+from classlens.measures.memory_parameters import project
+from classlens.measures.value_vectors import value_vectors
 from classlens.models.head import save_head
 from classlens.statistics.resampling import Resampling
 from classlens.statistics.twins import COLUMNS

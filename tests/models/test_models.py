@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from classlens.config import load_config
+from classlens.catalog.configs import load_config
 from classlens.errors import InputError
 from classlens.models import architecture
 from classlens.models.build import build

@@ -6,8 +6,8 @@ import torch
 from tiny_transformers import SMALL, random_images, transformer
 
 from classlens import Lens
+from classlens.catalog.methods import METHODS, SUM_OVER_TOKENS, applicable_methods
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS, SUM_OVER_TOKENS, applicable_methods
 from classlens.models.describe import describe
 from classlens.models.needs import lacks
 

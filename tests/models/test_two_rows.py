@@ -8,9 +8,9 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from classlens.config import load_config
+from classlens.catalog.configs import load_config
+from classlens.config.architecture import model_options, with_architectures
 from classlens.errors import InputError
-from classlens.models.architecture import model_options, with_architectures
 from classlens.models.canonical import load_model
 from classlens.models.head import head_shape, read_head, save_head
 from classlens.models.weights import write_weights

@@ -11,7 +11,7 @@ from PIL import Image
 
 from classlens.data.class_folders import SUFFIXES
 from classlens.models import architecture
-from classlens.models.ship import shipped
+from classlens.ship import shipped
 from classlens.shipped import ARCHITECTURES
 
 
@@ -61,7 +61,7 @@ def test_what_another_config_needs_is_named(alone, tmp_path, change, said):
 
 
 def test_shipped_facts_are_those_of_timm():
-    assert json.loads(ARCHITECTURES.read_text()) == shipped(), "run python -m classlens.models.ship"
+    assert json.loads(ARCHITECTURES.read_text()) == shipped(), "run python -m classlens.ship"
 
 
 def test_shipped_facts_are_for_one_version_of_timm(monkeypatch):

@@ -18,11 +18,11 @@ from tiny_transformers import (
     write_small,
 )
 
+from classlens.catalog.kinds import ATTENTION_KINDS, applicable_attention_kinds
 from classlens.errors import InputError
 from classlens.inference.attention import patch_attention
 from classlens.inference.tokens import TokenModel
-from classlens.perturbation.attention import AttentionPerturbation, perturb_attention
-from classlens.perturbation.kinds import ATTENTION_KINDS, applicable_attention_kinds
+from classlens.passes.attention_perturbation import AttentionPerturbation, perturb_attention
 
 
 @pytest.mark.parametrize("kind", ["self_only", "no_cls"])

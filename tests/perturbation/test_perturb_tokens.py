@@ -18,7 +18,7 @@ from tiny_transformers import (
 from classlens.errors import InputError
 from classlens.inference.projection import Projection
 from classlens.inference.tokens import TokenModel
-from classlens.perturbation.removal import TokenPerturbation, perturb_tokens
+from classlens.passes.token_perturbation import TokenPerturbation, perturb_tokens
 
 
 @pytest.fixture

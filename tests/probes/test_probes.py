@@ -13,11 +13,11 @@ from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.inference.activations import capture_activations
 from classlens.inference.network import LoadedModel
+from classlens.measures.linear_probes import linear_probes
 from classlens.models.build import build
 from classlens.models.canonical import save_weights
 from classlens.models.inputs import Normalise
 from classlens.probes import fit as fit_module
-from classlens.probes.accuracy import linear_probes
 from classlens.probes.features import Features
 from classlens.probes.files import write_probe
 from classlens.probes.fit import linear_probe

@@ -11,8 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from classlens import cli
+from classlens.catalog.configs import read_config
 from classlens.check import check
-from classlens.config import read_config
 from classlens.study.start import TEMPLATES
 
 OPTIONS = {"images": [], "model": ["--own-model"], "paper": ["--paper"]}

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from classlens.catalog.configs import load_config
 from classlens.catalog.plan import wanted_tables
-from classlens.config import load_config
 from classlens.tables.published import published_comparison
 from classlens.tables.published_values import PUBLISHED
 

@@ -7,13 +7,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from classlens.extraction.extract import extract_shard
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
 from tiny_transformers import FAMILIES
 from tuned_files import made, read, write_images
 
 from classlens.errors import InputError
-from classlens.extraction.extract import extract_shard
 from classlens.inference.network import load_network
 from classlens.models.inputs import Normalise
 from classlens.tuned_lens.choice import LENS, RIDGE, STEPS

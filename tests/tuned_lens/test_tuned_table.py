@@ -4,13 +4,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from classlens.extraction.extract import extract_shard
 from tuned_files import made
 
 from classlens.csvfile import read_table
-from classlens.extraction.extract import extract_shard
-from classlens.extraction.gather import gather
+from classlens.measures.tuned_lens import compare_lenses
+from classlens.passes.gather import gather
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
-from classlens.tuned_lens.table import compare_lenses
 
 RESAMPLING = Resampling(199, 0.9, 2)
 

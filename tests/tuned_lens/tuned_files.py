@@ -8,12 +8,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tiny_transformers import write_small
-
-from classlens.tuned_lens.gather import gather_tuned_lens
 from classlens.tuned_lens.look import look_through_tuned_lens
 from classlens.tuned_lens.sums import write_sums
-from classlens.tuned_lens.write import fit_tuned_lens
+from tiny_transformers import write_small
+
+from classlens.passes.gather_tuned_lens import gather_tuned_lens
+from classlens.passes.tuned_lens_fit import fit_tuned_lens
 
 RECIPE = {"steps": 20, "images_per_step": 8, "learning_rate": 0.01, "penalty": 0.001, "seed": 3}
 

@@ -10,19 +10,19 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from classlens.catalog.jobs import JOBS
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
 
 from classlens.catalog.analyses import ANALYSES
-from classlens.catalog.jobs import JOBS
+from classlens.catalog.configs import load_config
+from classlens.catalog.methods import METHODS
 from classlens.catalog.plan import describe_job
 from classlens.catalog.run import computing
-from classlens.config import load_config
+from classlens.config.architecture import with_architectures
 from classlens.declared import load
 from classlens.digest import digest_file
 from classlens.disk import file_sizes
 from classlens.explanations.heatmaps import heatmaps
-from classlens.explanations.methods import METHODS
-from classlens.models.architecture import with_architectures
 from classlens.store.job import is_stored, job_of
 from classlens.store.key import code_key
 from classlens.store.store import Store

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import GOLDEN_DATASET, TINY_MODEL, Workflow
 
-from classlens.perturbation.kinds import ATTENTION_KINDS, TOKEN_KINDS
+from classlens.catalog.kinds import ATTENTION_KINDS, TOKEN_KINDS
 
 pytestmark = pytest.mark.workflow
 

@@ -17,42 +17,28 @@ if (CHECKOUT / "classlens").is_dir():
     sys.path.insert(0, str(CHECKOUT))
 
 from classlens import __version__
-from classlens.catalog import files
+from classlens.catalog import files, planning
 from classlens.catalog.analyses import ANALYSES, STACKED, numbered
-from classlens.catalog.analyses import rules as rules_of_analyses
-from classlens.catalog.jobs import overviewed_models
-from classlens.catalog.plan import (
-    describe_job,
-    key_without_inputs,
-    report_caption,
-    wanted_figures,
-    wanted_pages,
-    wanted_tables,
-)
-from classlens.checkout import import_in_jobs
-from classlens.config import load_config
+from classlens.catalog.applicable import require_training_images
+from classlens.catalog.configs import load_config
+from classlens.catalog.job import EXECUTION, Gpu, Job
+from classlens.catalog.methods import METHODS
+from classlens.catalog.plan import describe, key_without_inputs, report_caption
+from classlens.catalog.rules import rules_of, wildcards_of
+from classlens.checkout import set_python_path
+from classlens.config.architecture import with_architectures
 from classlens.configfile import as_written, keep_config
 from classlens.doubts import doubts
 from classlens.errors import InputError
-from classlens.explanations.methods import METHODS
-from classlens.models.architecture import with_architectures
-from classlens.params import ReportedJobs
-from classlens.perturbation.kinds import (
-    ATTENTION_KINDS,
-    TOKEN_KINDS,
-    applicable_attention_kinds,
-    require_attention_kind,
-)
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
-from classlens.store.disk_errors import explained_disk_errors
-from classlens.store.job import digest_of_raw, job_of
-from classlens.store.lock import use_locks
 from classlens.store.code import remember
+from classlens.store.disk_errors import explained_disk_errors
+from classlens.store.job import digest_of_raw, is_stored, job_of
+from classlens.store.lock import use_locks
 from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.workdir import changed_results, free, hold, verify_workdir
-from classlens.terms import BRANCHES
 from classlens.warm import WarmStart
 
 # Of `--sdm apptainer`: what the Dockerfile makes, of the version that plans.
@@ -60,9 +46,9 @@ IMAGE = os.environ.get(
     "CLASSLENS_IMAGE", f"docker://classlens/classlens:v{__version__}"
 )
 # Relative, but for a repository on this machine, to which Snakemake 9.27 cannot join it.
-RUN_JOBS = "../scripts/run_jobs.py"
+RUN_JOB = "../scripts/run_job.py"
 if "git+file:" in (FOLDER := workflow.current_basedir).get_path_or_uri(True):
-    RUN_JOBS = FOLDER.join(RUN_JOBS).get_path_or_uri(secret_free=True)
+    RUN_JOB = FOLDER.join(RUN_JOB).get_path_or_uri(secret_free=True)
 
 
 def as_workflow_error(function, *arguments, **options):
@@ -79,7 +65,7 @@ def as_workflow_error(function, *arguments, **options):
 
 
 ROOT = PACKAGE.parent
-import_in_jobs()
+set_python_path()
 remember()
 GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
 CONFIG = as_workflow_error(load_config, GIVEN)
@@ -138,7 +124,7 @@ LOOKS |= {"--container-cleanup-images", "--print-compilation", "--lp", "--lu", "
 CALL = call()
 
 if workflow.is_main_process:
-    as_workflow_error(CONFIG.require_training_images)
+    as_workflow_error(require_training_images, CONFIG)
     as_workflow_error(look_over_results)
     for doubt in as_workflow_error(doubts, CONFIG):
         print(f"doubt: {doubt}", file=sys.stderr)
@@ -159,63 +145,51 @@ def watch_command():
     return f"classlens watch --directory {shlex.quote(str(Path.cwd()))}"
 
 
-def job(name, wildcards, caption="", analysis=None, extra=None, **shares):
-    """Describe a job; see `classlens.catalog.plan.describe_job`."""
-    known = {**wildcards, **(extra or {})}
-    text = as_workflow_error(report_caption, caption, CONFIG, known, analysis)
-    return as_workflow_error(
-        describe_job, name, CONFIG, known, ROOT, caption=text, **shares
-    )
-
-
-def jobs(name, raw=()):
-    """Return the params function of a rule that runs one job; `raw` names those of its inputs that no job makes."""
-
-    def described(wildcards):
-        paths = [path for files in raw for path in files(wildcards)]
-        digest = as_workflow_error(digest_of_raw, paths, Store(STORE))
-        return [job(name, wildcards, raw=digest)]
-
-    # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
-    return described if raw else lambda wildcards: [job(name, wildcards)]
-
-
-def shown_job(name, caption, analysis=lambda wildcards: None, **shares):
-    """Return the params function of a rule that runs one job whose result the report shows.
+def params_of(job, raw=None, told=None, shown=None, opening=False):
+    """Return the params function of a rule.
 
     Args:
-        name: of the job.
-        caption: of the report; a function of the analysis, if it is that of one.
-        analysis: a function of the wildcards.
+        job: what it runs.
+        raw: gives the raw files that it reads, which no job makes, of wildcards.
+        told: gives what the console says of them, of wildcards.
+        shown: gives the report's caption and the analysis that it belongs to, of wildcards, where the report shows the
+            results.
+        opening: the report opens with them.
     """
 
     def described(wildcards):
-        of = analysis(wildcards)
-        text = caption(of) if callable(caption) else caption
-        return ReportedJobs([job(name, wildcards, text, of, **shares)])
+        more, known = {}, {**wildcards}
+        if shown:
+            text, analysis = shown(wildcards)
+            caption = as_workflow_error(report_caption, text, CONFIG, known, analysis)
+            more = {"caption": caption, "opening": opening}
+        # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
+        if raw:
+            more["raw"] = as_workflow_error(digest_of_raw, raw(wildcards), Store(STORE))
+        if told:
+            more |= told(wildcards)
+        return as_workflow_error(describe, job, CONFIG, known, ROOT, **more)
 
     return described
 
 
-def batch(name, inputs, **jobs_of_rule):
-    """Return the params function of a rule that runs a job for each of its outputs in one process.
+def job(name, function, settings=(), local=(), plugins=(), needs=(), **shares):
+    """Return the params function of a rule of data, weights, tables or pages; see `classlens.catalog.job.Job`."""
+    declared = Job(
+        name,
+        function,
+        settings=tuple(settings),
+        local=tuple(local),
+        plugins=tuple(plugins),
+        needs=tuple(needs),
+    )
+    return params_of(declared, **shares)
 
-    Args:
-        name: of the jobs.
-        inputs: names of the rule's inputs, of which each job gets all.
-        jobs_of_rule: by name of the rule's output, the name that the job knows it by and the job's own wildcards.
-    """
-    return lambda wildcards: [
-        job(name, wildcards, extra=extra, inputs=inputs, outputs={own: output})
-        for output, (own, extra) in jobs_of_rule.items()
-    ]
 
-
-def with_code(described, inputs, outputs):
-    """Yield what a rule's params describe as jobs, each with the code part of its key."""
-    for one in described:
-        code = key_without_inputs(one["functions"], one["config"], ROOT)
-        yield job_of(one, inputs, outputs, ROOT), code
+def with_code(params, inputs, outputs):
+    """Return what a rule's params describe as a job, and the code part of its key."""
+    code = key_without_inputs(params["functions"], params["config"], ROOT)
+    return job_of(params, inputs, outputs, ROOT), code
 
 
 def reads(name):
@@ -237,27 +211,23 @@ def raw_manifest(kind):
     return lambda wildcards: raw_files(kind, wildcards["dataset"]).manifest
 
 
-def raw_job(name, kind):
-    """Return the params function of a rule that runs one job on raw images or masks, its input `raw`.
+def raw_told(kind):
+    """Return what a job on raw images or masks reads in place of its input `raw`, and what the console says of it."""
 
-    Beside what `job` describes: `told`, which says on the console how much is looked over.
-    """
-
-    def described(wildcards):
+    def told(wildcards):
         found = raw_files(kind, dataset := wildcards["dataset"])
-        told = f"{dataset}: {len(found.paths):,} raw files of {kind}"
+        text = f"{dataset}: {len(found.paths):,} raw files of {kind}"
         if kind == "images":
-            told += "".join(
+            text += "".join(
                 f", {CONFIG.images(dataset, split):,} {split} images ({key}: {CONFIG.datasets[dataset][key]})"
                 for split, key in (
                     ("evaluation", "per_class"),
                     ("training", "train_per_class"),
                 )
             )
-        shares = {"raw": found.digest, "raw_files": {"raw": found.paths}, "told": told}
-        return [job(name, wildcards, **shares)]
+        return {"raw": found.digest, "raw_files": {"raw": found.paths}, "told": text}
 
-    return described
+    return told
 
 
 def reported(path, section, content, model="{model}"):
@@ -274,45 +244,11 @@ def reported(path, section, content, model="{model}"):
     )
 
 
-def measured(analyses):
-    """Return the outputs of a rule: the tables of its analyses, by name."""
-    return {
-        table: (
-            reported(analysis.table_path(table), analysis.section, "table")
-            if analysis.one_model
-            else analysis.table_path(table)
-        )
-        for analysis in analyses
-        for table in analysis.tables.values()
-    }
-
-
-def measures(analyses):
-    """Return the params function of a rule that runs the measures of analyses."""
-    return lambda wildcards: ReportedJobs(
-        job(
-            analysis.name,
-            wildcards,
-            analysis.caption if analysis.one_model else "",
-            analysis,
-            inputs=list(analysis.inputs),
-            outputs=dict(analysis.tables),
-        )
-        for analysis in analyses
-    )
-
-
 def one_of(names):
     """Return a wildcard's pattern that matches these names and nothing else."""
     return "|".join(map(re.escape, names)) or "(?!)"
 
 
-def models_where(fact, value, among=CONFIG.models):
-    """Return a wildcard's pattern of the models, of all or some, with a fact about their architecture."""
-    return one_of(name for name in among if CONFIG.architecture(name)[fact] == value)
-
-
-DEPTHS = sorted({facts["depth"] for facts in CONFIG.architectures.values()})
+RULES = rules_of(CONFIG)
 TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
 UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
-COMPUTED = [name for name, method in METHODS.items() if method.compute]

@@ -14,11 +14,18 @@ rule stimuli:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=raw_job("stimuli", "images"),
+        job=job(
+            "stimuli",
+            "classlens.data.listing:list_stimuli",
+            settings=["selection"],
+            local=["raw_folders", "threads"],
+            plugins=["source"],
+            told=raw_told("images"),
+        ),
     message:
-        "List {params.jobs[0][told]}"
+        "List {params.job[told]}"
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 rule mask_list:
@@ -33,11 +40,17 @@ rule mask_list:
         "../../envs/data.yaml"
     threads: 4
     params:
-        jobs=raw_job("mask_list", "masks"),
+        job=job(
+            "mask_list",
+            "classlens.data.listing:list_masks",
+            local=["raw_folders", "threads"],
+            plugins=["source"],
+            told=raw_told("masks"),
+        ),
     message:
-        "List {params.jobs[0][told]}"
+        "List {params.job[told]}"
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 rule pixels:
@@ -53,9 +66,15 @@ rule pixels:
         "../../envs/data.yaml"
     threads: 8
     params:
-        jobs=jobs("pixels"),
+        job=job(
+            "pixels",
+            "classlens.data.pixels:write_pixels",
+            settings=["geometry", "wildcards.split", "decoding"],
+            local=["raw_folders", "threads"],
+            plugins=["source"],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 # Packed images are decoded in the order in which they are stored, and brought into that of the classes afterwards.
@@ -72,9 +91,15 @@ rule pixels_part:
         "../../envs/data.yaml"
     threads: 8
     params:
-        jobs=jobs("pixels_part"),
+        job=job(
+            "pixels_part",
+            "classlens.data.pixels:write_pixels",
+            settings=["geometry", "wildcards.split", "part", "decoding"],
+            local=["raw_folders", "threads"],
+            plugins=["source"],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 rule join_pixels:
@@ -90,9 +115,13 @@ rule join_pixels:
     conda:
         "../../envs/data.yaml"
     params:
-        jobs=jobs("join_pixels"),
+        job=job(
+            "join_pixels",
+            "classlens.data.join:join_pixels",
+            settings=["wildcards.split"],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 rule masks:
@@ -107,9 +136,15 @@ rule masks:
         "../../envs/data.yaml"
     threads: 8
     params:
-        jobs=jobs("masks"),
+        job=job(
+            "masks",
+            "classlens.data.pixels:write_masks",
+            settings=["geometry", "decoding"],
+            local=["raw_folders", "threads"],
+            plugins=["source"],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB
 
 
 rule token_labels:
@@ -124,6 +159,13 @@ rule token_labels:
     conda:
         "../../envs/data.yaml"
     params:
-        jobs=jobs("token_labels"),
+        job=job(
+            "token_labels",
+            "classlens.data.labels:write_token_labels",
+            settings=["token_grid", "labelling"],
+            local=["raw_folders"],
+            plugins=["source"],
+            needs=["masks"],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB

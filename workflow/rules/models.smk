@@ -16,9 +16,25 @@ rule weights:
     conda:
         "../../envs/torch.yaml"
     params:
-        jobs=jobs("weights", raw=[reads(files.checkpoint), reads(files.head)]),
+        job=job(
+            "weights",
+            "classlens.models.weights:write_weights",
+            settings=["architecture", "origin"],
+            raw=lambda wildcards: [
+                *files.checkpoint(CONFIG, wildcards),
+                *files.head(CONFIG, wildcards),
+            ],
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB
+
+
+TRAINING = job(
+    "train",
+    "classlens.models.train:train",
+    settings=["architecture", "normalisation", "recipe"],
+    local=["extraction.device"],
+)
 
 
 rule train:
@@ -27,7 +43,7 @@ rule train:
         evaluation=reads(files.EVALUATION),
     output:
         weights=files.WEIGHTS,
-        history="results/{model}/training.csv",
+        history=files.HISTORY,
     log:
         "logs/train/{model}.log",
     wildcard_constraints:
@@ -35,8 +51,12 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **gpu_resources("train", Gpu(minutes=240, mem_mb=8000)),
+        **gpu_resources(
+            Gpu(minutes=240, mem_mb=8000),
+            TRAINING,
+            {"weights": files.WEIGHTS, "history": files.HISTORY},
+        ),
     params:
-        jobs=jobs("train"),
+        job=TRAINING,
     script:
-        RUN_JOBS
+        RUN_JOB

@@ -12,8 +12,8 @@ rule lens_page:
         pixels=reads(files.EVALUATION),
         stimuli=reads(files.STIMULI),
         labels=reads(files.token_labels),
-        explanations=reads(files.explanations),
-        tuned=reads(files.shown_tuned_lens),
+        explanations=reads(planning.page_explanations),
+        tuned=reads(planning.page_tuned_lens),
         template=lambda wildcards: str(PAGE / "page.html"),
         style=lambda wildcards: str(PAGE / "page.css"),
         scripts=lambda wildcards: sorted(map(str, PAGE.glob("*.js"))),
@@ -26,6 +26,11 @@ rule lens_page:
     conda:
         "../../envs/data.yaml"
     params:
-        jobs=jobs("lens_page", raw=[lambda wildcards: sorted(map(str, PAGE.iterdir()))]),
+        job=job(
+            "lens_page",
+            "classlens.page.write:write_lens_page",
+            settings=["lens_page"],
+            raw=lambda wildcards: sorted(map(str, PAGE.iterdir())),
+        ),
     script:
-        RUN_JOBS
+        RUN_JOB

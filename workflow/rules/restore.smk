@@ -50,7 +50,7 @@ def scheduler_job(maker, wildcards):
     inputs, outputs = (
         filled(wildcards)[0] for filled in (maker.expand_input, maker.expand_output)
     )
-    described = cache(lambda: dict(maker.params.items())["jobs"](wildcards))
+    described = cache(lambda: dict(maker.params.items())["job"](wildcards))
 
     return SchedulerJob(
         maker.name,
@@ -59,7 +59,7 @@ def scheduler_job(maker, wildcards):
         frozenset(
             str(path) for path in outputs if inner_parts().is_flagged(path, "temp")
         ),
-        lambda: with_code(described(), inputs, outputs),
+        lambda: [with_code(described(), inputs, outputs)],
         lambda path, record: note(
             path, record, maker.name, described(), sorted(map(str, inputs))
         ),
@@ -102,7 +102,7 @@ def note(path, record, rule_name, described, inputs):
 def restore():
     """Link what the store has, and say what is left."""
     # Snakemake takes results that are older than their script for outdated.
-    script = CHECKOUT / "workflow/scripts/run_jobs.py"
+    script = CHECKOUT / "workflow/scripts/run_job.py"
     newest = script.stat().st_mtime_ns if script.is_file() else 0
     # A look holds the working directory as long as it links, and links to places where nothing is.
     is_run, is_held = CALL == "run", CALL == "run" and hold(Path.cwd())

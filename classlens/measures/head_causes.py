@@ -1,0 +1,54 @@
+"""What heads write into the correct class's logit, beside what becomes of it without them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from classlens.arrays import Array
+from classlens.columns import MODEL, TWIN
+from classlens.csvfile import write_table
+from classlens.h5 import h5py
+from classlens.statistics.agreement import spearman_of_means
+from classlens.statistics.correction import with_correction
+from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+
+
+def head_causes(
+    effects: str, twin: Sequence[str], table: str, agreement: str, resampling: Resampling, correction: str
+) -> None:
+    """Compare each head's direct contribution with the effect of its ablation, for a model and its random twin.
+
+    Args:
+        effects: see `classlens.ablation.heads`.
+        twin: the same of the random twin, as a list of one; an empty list where there is no twin.
+        table: the table to write, a row per block and head (from 0). Columns: of (`model` or `twin`), block, head,
+            images; direct and effect (means over images, in units of the logit) with direct_ci_low, ... (bootstrap over
+            images); difference (effect - direct) with difference_ci_low, difference_ci_high, p_value (two-sided
+            sign-flip test), p_corrected and significant (over the table).
+        agreement: the table to write of Spearman's rank correlation over heads between the two means. Columns: of,
+            images, heads, spearman, ci_low, ci_high (bootstrap over images).
+    """
+    rows, correlations = [], []
+    for of, path in zip((MODEL, TWIN), (effects, *twin), strict=False):
+        direct, effect = _read(path)
+        images, blocks, heads = effect.shape
+        direct, effect = direct.reshape(images, -1), effect.reshape(images, -1)
+        places = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
+        columns = {"of": of, "block": places[0], "head": places[1], "images": images}
+        for name, values in {"direct": direct, "effect": effect, "difference": effect - direct}.items():
+            low, high = bootstrap_interval(values, resampling)
+            columns |= {name: values.mean(0), f"{name}_ci_low": low, f"{name}_ci_high": high}
+        rows.append(pd.DataFrame({**columns, "p_value": sign_flip_test(effect - direct, "two-sided", resampling)}))
+        found = dict(zip(("spearman", "ci_low", "ci_high"), spearman_of_means(direct, effect, resampling), strict=True))
+        correlations.append({"of": of, "images": images, "heads": blocks * heads, **found})
+    write_table(with_correction(pd.concat(rows, ignore_index=True), correction, resampling.confidence), table)
+    write_table(pd.DataFrame(correlations), agreement)
+
+
+def _read(path: str) -> tuple[Array, Array]:
+    """Return direct and effect (N, B, H) float64."""
+    with h5py.File(path, "r") as file:
+        return file["direct"][:].astype(np.float64), file["effect"][:].astype(np.float64)

@@ -1,0 +1,89 @@
+"""What replacing each head by its mean does to every image's correct class (docs/method.md, causes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from classlens.ablation.replace import Ablation, attended
+from classlens.arrays import Array
+from classlens.hdf5 import Column
+from classlens.inference.network import LoadedModel
+from classlens.inference.ranks import refuse
+from classlens.inference.tokens import TokenModel
+from classlens.passes.base import Columns, Part, Pass, Summed, Sums, Tensors
+
+
+class HeadSums(Sums):
+    """What each head of each block puts out at each token: sum (B, H, T, d)."""
+
+    doing = "averaging heads"
+
+    def __init__(self, loaded: LoadedModel, images: int) -> None:
+        self._model, self._sum = TokenModel(loaded.model), torch.zeros((), dtype=torch.float64, device=loaded.device)
+
+    @torch.inference_mode()
+    def add(self, images: torch.Tensor, start: int) -> None:
+        self._sum = self._sum + torch.stack([heads.double().sum(0) for heads in attended(self._model, images)])
+        self.count += len(images)
+
+    def totals(self) -> Tensors:
+        return {"sum": self._sum}
+
+
+class HeadEffects(Pass):
+    """Effect of replacing each head and what it writes directly, (N, B, H), and the logit (N).
+
+    Every head's output, at all tokens, is replaced by its mean over the images at that token.
+    """
+
+    doing = "ablating heads"
+    inputs = ("attribution",)
+
+    def __init__(self, loaded: LoadedModel, files: object, summed: Summed) -> None:
+        super().__init__(loaded)
+        self._ablation, self._means = Ablation(loaded.model), mean_of(summed, loaded)
+
+    @classmethod
+    def columns(cls, model: Any) -> Columns:
+        blocks, heads = len(model.blocks), model.blocks[0].attn.num_heads
+        return {
+            "effect": Column(
+                (blocks, heads),
+                np.float32,
+                "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean "
+                "over images: block, head",
+                "logit",
+                compress=False,
+            ),
+            "direct": Column(
+                (blocks, heads),
+                np.float32,
+                "what a head writes into that logit, from all tokens: block, head",
+                "logit",
+                compress=False,
+            ),
+            "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
+        }
+
+    @classmethod
+    def reads(cls, model: Any) -> dict[str, Columns]:
+        tokens = model.num_prefix_tokens + model.patch_embed.num_patches
+        shape = (len(model.blocks), model.blocks[0].attn.num_heads, tokens)
+        return {"attribution": {"heads": Column(shape, np.float32, "see `classlens.passes.attribution`")}}
+
+    def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
+        found = self._ablation.heads(images, classes, self._means)
+        direct = part.rows["attribution"]["heads"].sum(-1, dtype=np.float64).astype(np.float32)
+        return {"effect": found.effect, "direct": torch.from_numpy(direct), "logit": found.logit}
+
+    def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        refuse(not np.isfinite(arrays["effect"]).all(), False, "an effect of ablation")
+        return arrays
+
+
+def mean_of(summed: Summed, loaded: LoadedModel) -> torch.Tensor:
+    """Return the mean of what was summed, float32 on the model's device."""
+    return torch.from_numpy((summed.totals["sum"] / summed.count).astype(np.float32)).to(loaded.device)

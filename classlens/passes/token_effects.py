@@ -1,0 +1,106 @@
+"""What replacing sets of image tokens by their means does to every image's correct class (docs/method.md, causes)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from classlens.ablation.replace import Ablation, residuals_of
+from classlens.ablation.sets import set_names, token_sets
+from classlens.arrays import Array
+from classlens.extraction.files import layer_columns
+from classlens.hdf5 import Column
+from classlens.inference.activations import key_counts
+from classlens.inference.network import LoadedModel
+from classlens.inference.ranks import refuse
+from classlens.inference.tokens import TokenModel
+from classlens.measures.layers import read_layout
+from classlens.measures.outlier_norms import norm_thresholds
+from classlens.models.inputs import to_device
+from classlens.passes.base import Columns, Files, Part, Pass, Summed, Sums, Tensors
+from classlens.passes.head_effects import mean_of
+
+
+class ResidualSums(Sums):
+    """Every block's output at each token: sum (B, T, D)."""
+
+    doing = "averaging tokens"
+
+    def __init__(self, loaded: LoadedModel, images: int) -> None:
+        self._model, self._sum = TokenModel(loaded.model), torch.zeros((), dtype=torch.float64, device=loaded.device)
+
+    @torch.inference_mode()
+    def add(self, images: torch.Tensor, start: int) -> None:
+        outputs = residuals_of(self._model, self._model.embed(images))[1:]
+        self._sum = self._sum + torch.stack([tokens.double().sum(0) for tokens in outputs])
+        self.count += len(images)
+
+    def totals(self) -> Tensors:
+        return {"sum": self._sum}
+
+
+class TokenEffects(Pass):
+    """Effect (N, B, S), NaN where an image has no such tokens, and correct (N, B, S); attribute `sets`: their S names.
+
+    After every block, sets of image tokens are replaced by their means over the images at the same place.
+
+    Args:
+        files: `layers`, the model's layer files in block order; `labels`, one file where there are masks.
+        norm: see `norm_thresholds`.
+        seed: of random sets.
+        has_labels: there are masks.
+    """
+
+    doing = "replacing tokens"
+    inputs = ("layers", "labels")
+
+    def __init__(
+        self, loaded: LoadedModel, files: Files, summed: Summed, *, norm: float | None, seed: int, has_labels: bool
+    ) -> None:
+        super().__init__(loaded, norm=norm, seed=seed, has_labels=has_labels)
+        layout = read_layout(files["layers"][0])
+        self._thresholds = norm_thresholds(list(files["layers"]), layout, norm)
+        self._image_tokens, self._seed, self._has_labels = layout.image_tokens, seed, has_labels
+        self._ablation, self._means = Ablation(loaded.model), mean_of(summed, loaded)
+
+    @classmethod
+    def columns(cls, model: Any, *, has_labels: bool, **_settings: object) -> Columns:
+        blocks, sets = len(model.blocks), len(set_names(has_labels=has_labels))
+        shape = (blocks, sets)
+        return {
+            "effect": Column(
+                shape,
+                np.float32,
+                "output logit of the correct class as it is minus what it becomes when tokens are replaced by their "
+                "mean over images: block, set; NaN: the image has no such tokens",
+                "logit",
+                compress=False,
+            ),
+            "correct": Column(shape, np.bool_, "the model's largest logit is still the correct class's: block, set"),
+        }
+
+    @classmethod
+    def reads(cls, model: Any) -> dict[str, Columns]:
+        patches = model.patch_embed.num_patches
+        layer = layer_columns(model.num_prefix_tokens + patches, model.num_classes, key_counts(model))
+        label = Column((patches,), np.int8, "see `classlens.data.labels`")
+        return {
+            "layers": {name: layer[name] for name in ("residual/rank", "residual/norm")},
+            "labels": {"label": label},
+        }
+
+    def attributes(self) -> dict[str, Any]:
+        return {"sets": set_names(has_labels=self._has_labels)}
+
+    def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
+        rank, norm = (part.rows["layers"][f"residual/{name}"][..., self._image_tokens] for name in ("rank", "norm"))
+        labels = part.rows["labels"]["label"][:, 0] if self._has_labels else None
+        sets = token_sets(rank, norm, self._thresholds, part.start, self._seed, labels)
+        found = self._ablation.image_tokens(images, classes, self._means, to_device(sets, images.device))
+        return {"effect": found.effect, "correct": found.correct, "empty": torch.from_numpy(~sets.any(-1))}
+
+    def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        refuse(not np.isfinite(arrays["effect"]).all(), False, "an effect of ablation")
+        return arrays | {"effect": np.where(arrays["empty"], np.float32(np.nan), arrays["effect"])}

@@ -1,0 +1,117 @@
+"""What takes time in jobs that run a model and are no passes, for `classlens.estimate`.
+
+Each function gets a `Trial`, the settings of its jobs for one model, and the numbers of evaluation and training images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from classlens.inference.activations import residuals
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.projection import Projection
+from classlens.passes.randomisation import cascade, explained
+from classlens.passes.tuned_lens import TunedLensSums
+from classlens.probes.features import Features
+from classlens.probes.fit import GIBIBYTE
+from classlens.probes.plan import Part, bytes_per_token, plan
+from classlens.probes.ridge import RidgeSums
+from classlens.timing import Stage
+from classlens.trial import Trial
+from classlens.tuned_lens.held_out import HELD_OUT
+from classlens.tuned_lens.ridge import AffineSums
+from classlens.tuned_lens.steps import Descent
+
+Settings = Mapping[str, Any]
+
+
+def training(trial: Trial, jobs: Sequence[Settings], evaluation: int, images: int) -> Iterator[Stage]:
+    """Yield the steps of training."""
+    model = trial.loaded.model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    inputs, classes = trial.loaded.normalise(trial.pixels), torch.from_numpy(trial.classes).to(trial.loaded.device)
+
+    def run(count: int) -> None:
+        optimiser.zero_grad()
+        cross_entropy(model(inputs[:count]), classes[:count]).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    # Each epoch also looks at the evaluation images; forward is about a third of a step.
+    for recipe in jobs:
+        torch.set_num_threads(recipe["threads"])
+        yield Stage("training", recipe["epochs"] * (images + evaluation / 3), run, "training")
+    model.eval()
+
+
+def randomised(trial: Trial, jobs: Sequence[Settings], _evaluation: int, _training: int) -> Iterator[Stage]:
+    """Yield explanations by models with reset blocks; loading these is not counted."""
+    times = len(cascade(len(trial.loaded.model.blocks))) + 1
+    for job in jobs:
+
+        def run(count: int, job: Settings = job) -> None:
+            explained(trial.loaded, job["explain"], trial.pixels[:count], trial.classes[:count], trial.batch_size)
+
+        yield Stage("explaining with blocks reset", len(job["images"]) * times, run, f"randomised {job['explain']}")
+
+
+def linear_probes(trial: Trial, jobs: Sequence[Settings], evaluation: int, images: int) -> Iterator[Stage]:
+    """Yield forward passes, sums and solutions of probes."""
+    loaded, features = trial.loaded, Features(trial.loaded)
+    depth, width, seen = len(loaded.model.blocks), loaded.model.embed_dim, loaded.model.num_classes
+    room = bytes_per_token(width, seen, trial.batch_size)
+    passes = ridges = 0.0
+    for job in jobs:
+        tokens = job["tokens"] or range(loaded.model.patch_embed.num_patches + loaded.model.num_prefix_tokens)
+        groups = plan(job["probed"], list(tokens), room, int(job["memory_gib"] * GIBIBYTE))
+        passes += sum(1 + max(part.block for part in parts) for parts in groups) / depth
+        ridges += len(job["probed"]) * len(tokens)
+    part = [Part("residual", depth - 1, (0,))]
+    yield Stage(
+        "linear probes", passes * (images + evaluation), lambda count: features(trial.pixels[:count], part), "probed"
+    )
+    [found] = features(trial.pixels, part)
+    sums, labels = RidgeSums(1, width, seen, features.device), torch.from_numpy(trial.classes).to(features.device)
+
+    def add(count: int) -> None:
+        sums.add(found[:, :count], labels[:count])
+
+    yield Stage("linear probes", ridges * images, add, "ridge sums")
+
+    def solve(count: int) -> None:
+        for _ in range(count):
+            ridge = RidgeSums(1, width, seen, features.device)
+            ridge.add(found, labels)
+            ridge.solve(1.0)
+
+    yield Stage("linear probes", ridges, solve, "ridge solutions")
+
+
+def tuned_lens(trial: Trial, jobs: Sequence[Settings], _evaluation: int, images: int) -> Iterator[Stage]:
+    """Yield what fitting a tuned lens takes."""
+    loaded, model, project = trial.loaded, trial.loaded.model, Projection(trial.loaded.model)
+    if len(model.blocks) == 1:
+        return
+    inputs, sums = loaded.normalise(trial.pixels), AffineSums.of(loaded)
+    with frozen_eval_mode(model):
+        for recipe in jobs:
+            yield from trial.of_sums(TunedLensSums, {"seed": recipe["seed"]}, images)
+            with torch.no_grad(), loaded.autocast():
+                sums.add([one.to(sums.device) for one in residuals(model, inputs)])
+            descent = Descent(loaded, *sums.solve(recipe["penalty"]), recipe["learning_rate"])
+
+            def step(count: int, descent: Descent = descent) -> None:
+                descent.gradients(inputs[:count], count)
+
+            yield Stage("tuning the lens", recipe["steps"] * recipe["images_per_step"], step, "steps")
+
+    def see(count: int) -> None:
+        with torch.no_grad(), loaded.autocast():
+            for tokens in residuals(model, inputs[:count]):
+                project(tokens).log_softmax(-1)
+
+    # Three maps on held-out training images.
+    yield Stage("choosing the tuned lens", 3 * images / HELD_OUT, see, "choosing")
