@@ -21,7 +21,7 @@ ANALYSES = (
         "intervals; their difference with a two-sided sign-flip test, {correction} correction over the table; and the "
         "rank correlation of the two over heads. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.head_causes:head_causes",
+            "classlens.figures.head_causes:draw",
             content="figure: heads",
             inputs={"agreement": "results/tables/head_causes_agreement_{model}.csv"},
             caption="{model}: a dot per head. Across: what it writes into the correct class's output logit itself. "
@@ -44,7 +44,7 @@ ANALYSES = (
         "differences to the set named as reference with a two-sided sign-flip test, {correction} correction over the "
         "table. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.token_causes:token_causes",
+            "classlens.figures.token_causes:draw",
             content="figure: tokens",
             caption="{model}: how far the correct class's output logit falls when image tokens behind a block are "
             "replaced by their mean over images at the same place. Bands are bootstrap intervals over images. Stars, "
@@ -68,7 +68,7 @@ ANALYSES = (
         "identifiability beside that of the other image tokens, over images that have both, with bootstrap intervals "
         "over images and a two-sided sign-flip test, {correction} correction over the table.",
         figure=Figure(
-            "classlens.figures.outlier_tokens:outlier_tokens",
+            "classlens.figures.outlier_tokens:draw",
             content="figure: outlier tokens",
             settings=(settings.chance_levels, settings.twin_of),
             caption="Left: share of image tokens whose Euclidean norm behind a block is above {outlier_rule}. Right: "

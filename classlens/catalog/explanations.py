@@ -43,7 +43,7 @@ ANALYSES = (
         "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "
         "up to the logit; and of every head, over all tokens that it reads.",
         figure=Figure(
-            "classlens.figures.logit_attribution:logit_attribution",
+            "classlens.figures.logit_attribution:draw",
             content="figure: who writes the logit",
             caption="{model}: mean contributions to the output logit of the correct class, norms behind a branch being "
             "frozen at their values on each image. Left: attention and MLP of every block, and at the side what is in "
@@ -67,7 +67,7 @@ ANALYSES = (
         of_images=False,
         caption="Importance of every image token of the figure's {heatmap_images} images, by image, class, and map.",
         figure=Figure(
-            "classlens.figures.heatmaps:heatmaps",
+            "classlens.figures.heatmaps:draw",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=(settings.block_and_head,),
@@ -92,7 +92,7 @@ ANALYSES = (
         caption="Accuracy of {model} by explanation, direction and number of removed image tokens, with the area "
         "under each curve.",
         figure=Figure(
-            "classlens.figures.removal_curves:removal_curves",
+            "classlens.figures.removal_curves:draw",
             content="figure: removal curves",
             opening=True,
             settings=(settings.method_labels,),
@@ -123,7 +123,7 @@ ANALYSES = (
         environment="data",
         caption="How well explanations find the object, with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.segmentation_scores:segmentation_scores",
+            "classlens.figures.segmentation_scores:draw",
             content="figure: segmentation scores",
             settings=(settings.method_labels,),
             caption="How well explanations find the object: share of images whose most important token lies on it "
@@ -149,7 +149,7 @@ ANALYSES = (
         "there are masks, and the rank correlation with explanations by the same model with blocks reset ({randomised} "
         "images).",
         figure=Figure(
-            "classlens.figures.explanation_quality:explanation_quality",
+            "classlens.figures.explanation_quality:draw",
             content="figure: quality of explanations",
             settings=(settings.method_labels,),
             caption="{model}: gap between the areas under the removal curves when the least and when the most "
@@ -170,7 +170,7 @@ ANALYSES = (
         caption="{model}: accuracy of linear probes and of the class projection by site, block and group of tokens, "
         "with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.linear_probes:linear_probes",
+            "classlens.figures.linear_probes:draw",
             content="figure: linear probes",
             inputs={"removal": "results/tables/removal_curves_{model}.csv"},
             settings=(settings.method_labels,),

@@ -49,15 +49,16 @@ class Figure:
     """How an analysis is drawn, from its own table.
 
     Attributes:
-        function: "module:function", called with `table`, `svg`, `png`, `models` (pairs of name and label) or `label`.
+        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
+            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`.
         content: what the report's menu calls it.
-        caption: of the report; see `classlens.catalog.plan.report_caption` for what is filled in and put behind.
-        inputs: files beside the table, by keyword.
-        settings: keywords beside `models` or `label`.
+        caption: of the report; see `classlens.catalog.plan.report_caption` for what is filled in and added.
+        inputs: files besides the table, by keyword.
+        settings: keywords besides `models` or `label`.
         opening: one of those that the report opens with.
     """
 
-    function: str
+    draw: str
     content: str
     caption: str
     inputs: Mapping[str, Files] = field(default_factory=dict)

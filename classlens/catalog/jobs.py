@@ -208,9 +208,17 @@ def _figure_job(analysis: Analysis, figure: Figure) -> Job:
         names = config.compared_models(analysis)
         return {"models": [[name, config.models[name]["label"]] for name in names if not config.is_twin(name)]}
 
-    whose = settings.label if analysis.one_model else labels
-    needs = analysis.needs if analysis.one_model else ()
-    return Job(f"{analysis.name}_figure", figure.function, (whose, *figure.settings), needs=needs)
+    def given(config: Config, wildcards: Wildcards) -> dict[str, Any]:
+        parts = (settings.label if analysis.one_model else labels, *figure.settings)
+        return {"settings": {key: value for part in parts for key, value in part(config, wildcards).items()}}
+
+    return Job(
+        f"{analysis.name}_figure",
+        "classlens.figures.run:draw_figure",
+        (given,),
+        needs=analysis.needs if analysis.one_model else (),
+        plugins=lambda _config, _wildcards: {"draw": figure.draw},
+    )
 
 
 JOBS: dict[str, Job] = {

@@ -20,7 +20,7 @@ ANALYSES = (
         "sign-flip test over images, {correction} correction over the table. `map` says what was kept of each block, "
         "by the KL on training images held out; logit_lens: no map was better, so the two are the same.",
         figure=Figure(
-            "classlens.figures.tuned_lens:tuned_lens",
+            "classlens.figures.tuned_lens:draw",
             content="figure: tuned lens",
             settings=(settings.chance_levels, settings.twin_of),
             caption="Left: mean KL divergence of the class distribution at the last block from that of a lens at the "

@@ -13,7 +13,8 @@ from classlens.digest import digest_file
 from classlens.errors import InputError
 from classlens.extraction.extract import extract_shard
 from classlens.extraction.gather import gather
-from classlens.figures.logit_increment import logit_increment
+from classlens.figures import logit_increment
+from classlens.figures.run import draw_figure
 from classlens.store.job import run_job
 from classlens.store.place import work_folder
 from classlens.store.store import Store
@@ -54,7 +55,8 @@ def _gather(inputs, outputs, config, local):
 
 
 def _draw(inputs, outputs, config, local):
-    logit_increment(inputs["source"], **outputs, models=[[name, name] for name in MODELS])
+    models = {"models": [[name, name] for name in MODELS]}
+    draw_figure(**outputs, draw=logit_increment.draw, settings=models, table=inputs["source"])
 
 
 @pytest.fixture(params=["extraction", "gathering", "a figure"])
