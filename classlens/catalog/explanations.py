@@ -45,10 +45,11 @@ ANALYSES = (
         figure=Figure(
             "classlens.figures.logit_attribution:draw",
             content="figure: who writes the logit",
-            caption="{model}: mean contributions to the output logit of the correct class, norms behind a branch being "
-            "frozen at their values on each image. Left: attention and MLP of every block, and at the side what is in "
-            "no block: the embedding and constants (biases of the last norms and of the head); all bars add up to the "
-            "mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that it reads.",
+            caption="{model}: mean contributions to the output logit of the correct class, with the norms after each "
+            "branch frozen at their values on the image. Left: attention and MLP of every block and, beside them, what "
+            "belongs to no block: the embedding and constants (biases of the last norms and of the head); all bars add "
+            "up to the mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that "
+            "it reads.",
         ),
     ),
     Analysis(
@@ -73,8 +74,8 @@ ANALYSES = (
             settings=(settings.block_and_head,),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
             "wrong one unless the config names another) by the explanation {heatmap_method}, summed over blocks "
-            "and heads, and below for one block and head. Red speaks for the class, blue against it; each map is "
-            "scaled to its largest value.",
+            "and heads, and below for one block and head. Red is evidence for the class, blue against it; each map "
+            "is scaled to its largest value.",
         ),
     ),
     Analysis(
@@ -145,9 +146,9 @@ ANALYSES = (
         settings=(settings.methods, settings.randomised_methods, *RESAMPLING),
         one_model=True,
         caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
-        "curves on tokens and on pixels, their gap and how far it is behind the largest one, segmentation scores where "
-        "there are masks, and the rank correlation with explanations by the same model with blocks reset ({randomised} "
-        "images).",
+        "curves on tokens and on pixels, their gap and how far it falls short of the largest one, segmentation scores "
+        "where there are masks, and the rank correlation with explanations by the same model with blocks reset "
+        "({randomised} images).",
         figure=Figure(
             "classlens.figures.explanation_quality:draw",
             content="figure: quality of explanations",

@@ -13,7 +13,7 @@ ANALYSES = (
         needs=(TRAINING_IMAGES,),
         tested=True,
         twins=True,
-        caption="The logit lens (the model's own norms and head at every block) and the tuned lens (the same behind an "
+        caption="The logit lens (the model's own norms and head at every block) and the tuned lens (the same after an "
         "affine map of the block's output, fitted on training images to predict the class distribution at the last "
         "block): mean KL divergence of that distribution from each lens, in nats, and mean identifiability, by block, "
         "[CLS] and image tokens apart. Means over images with bootstrap intervals; their difference with a two-sided "
