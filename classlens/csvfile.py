@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 FLOAT_FORMAT = "%.6g"
+TEXT = ("model", "class_name")
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:
@@ -13,5 +14,5 @@ def write_table(table: pd.DataFrame, path: str) -> None:
 
 
 def read_table(path: str) -> pd.DataFrame:
-    """Read a table back; a model stays text whatever its name looks like."""
-    return pd.read_csv(path, dtype={"model": str}, keep_default_na=False, na_values=[""])
+    """Read a table back; names of models and classes stay text whatever they look like."""
+    return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])

@@ -54,12 +54,13 @@ ANALYSES = (
         "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "
         "up to the logit; and of every head, over all tokens that it reads.",
         figure=Figure(
-            "classlens.figures.logit_attribution:logit_attribution",
+            "classlens.figures.logit_attribution:draw",
             content="figure: who writes the logit",
-            caption="{model}: mean contributions to the output logit of the correct class, norms behind a branch being "
-            "frozen at their values on each image. Left: attention and MLP of every block, and at the side what is in "
-            "no block: the embedding and constants (biases of the last norms and of the head); all bars add up to the "
-            "mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that it reads.",
+            caption="{model}: mean contributions to the output logit of the correct class, with the norms after each "
+            "branch frozen at their values on the image. Left: attention and MLP of every block and, beside them, what "
+            "belongs to no block: the embedding and constants (biases of the last norms and of the head); all bars add "
+            "up to the mean logit. Lines are bootstrap intervals over images. Right: every head, over all tokens that "
+            "it reads.",
         ),
     ),
     Analysis(
@@ -73,15 +74,16 @@ ANALYSES = (
         "intervals; their difference with a two-sided sign-flip test, {correction} correction over the table; and the "
         "rank correlation of the two over heads. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.head_causes:head_causes",
+            "classlens.figures.head_causes:draw",
             content="figure: heads",
             inputs={"agreement": "results/tables/head_causes_agreement_{model}.csv"},
-            caption="{model}: a dot per head. Across: what it writes into the correct class's output logit itself. "
-            "Up: how far that logit falls when the head's output at every token is replaced by its mean over images. "
-            "Lines are bootstrap intervals over images, as is that of Spearman's correlation over heads. On the "
-            "dashed line a head does all it does by what it writes into the logit; those furthest off are named "
-            "(block.head): their work is done, or undone, by later layers. If direct contributions did not rank "
-            "effects at all, reading heads through the class embedding would not show what the model uses.",
+            caption="{model}: a dot per head. Horizontal axis: what it writes into the correct class's output logit "
+            "directly. Vertical axis: how far that logit falls when the head's output at every token is replaced by "
+            "its mean over images. Lines are bootstrap intervals over images; so is the interval of Spearman's "
+            "correlation over heads. On the dashed line, a head's whole effect is what it writes into the logit "
+            "directly; the heads furthest from it are named (block.head): later layers add to their effect, or cancel "
+            "it. If direct contributions did not rank effects at all, reading heads through the class embedding would "
+            "not show what the model uses.",
         ),
         **CAUSES,
     ),
@@ -89,21 +91,21 @@ ANALYSES = (
         "token_causes",
         function="classlens.measures.token_causes:token_causes",
         inputs={"effects": files.TOKEN_EFFECTS, "twin": files.of_twin(files.TOKEN_EFFECTS)},
-        caption="{model}: effect on the correct class's output logit, and accuracy, when image tokens behind a block "
+        caption="{model}: effect on the correct class's output logit, and accuracy, when image tokens after a block "
         "are replaced by their mean over images at the same place: the tenth with the highest and the lowest "
         "identifiability, a tenth at random (mean of five draws), class and context tokens where there are masks, "
         "outlier tokens and as many others. Means over images that have such tokens, with bootstrap intervals; "
         "differences to the set named as reference with a two-sided sign-flip test, {correction} correction over the "
         "table. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.token_causes:token_causes",
+            "classlens.figures.token_causes:draw",
             content="figure: tokens",
-            caption="{model}: how far the correct class's output logit falls when image tokens behind a block are "
+            caption="{model}: how far the correct class's output logit falls when image tokens after a block are "
             "replaced by their mean over images at the same place. Bands are bootstrap intervals over images. Stars, "
             "in a line's colour, mark blocks where a set differs from its reference (random tenth, context tokens, as "
             "many others): two-sided sign-flip test over images, {correction} correction over the whole table. Sets "
             "by mask differ in size. The paper's premise would be contradicted where the most identifiable tokens "
-            "matter no more than random ones; behind the last block nothing but [CLS] is read, where the model has "
+            "matter no more than random ones; after the last block nothing but [CLS] is read, where the model has "
             "one.",
         ),
         **CAUSES,
@@ -116,14 +118,14 @@ ANALYSES = (
         settings=("outliers.norm", "resampling"),
         tested=True,
         twins=True,
-        caption="Image tokens whose Euclidean norm behind a block is above {outlier_rule}: their share, and their "
+        caption="Image tokens whose Euclidean norm after a block is above {outlier_rule}: their share, and their "
         "identifiability beside that of the other image tokens, over images that have both, with bootstrap intervals "
         "over images and a two-sided sign-flip test, {correction} correction over the table.",
         figure=Figure(
-            "classlens.figures.outlier_tokens:outlier_tokens",
+            "classlens.figures.outlier_tokens:draw",
             content="figure: outlier tokens",
             settings=("chance_levels", "twin_of"),
-            caption="Left: share of image tokens whose Euclidean norm behind a block is above {outlier_rule}. Right: "
+            caption="Left: share of image tokens whose Euclidean norm after a block is above {outlier_rule}. Right: "
             "mean identifiability of these outlier tokens and of the others, over images that have both; a star marks "
             "blocks where they differ: two-sided sign-flip test over images, {correction} correction over the whole "
             "figure. The dashed line is chance, (C + 1) / 2C with C classes. Outliers that identified no class would "

@@ -109,14 +109,14 @@ ANALYSES = (
         of_images=False,
         caption="Importance of every image token of the figure's {heatmap_images} images, by image, class, and map.",
         figure=Figure(
-            "classlens.figures.heatmaps:heatmaps",
+            "classlens.figures.heatmaps:draw",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=("block_and_head",),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
             "wrong one unless the config names another) by the explanation {heatmap_method}, summed over blocks "
-            "and heads, and below for one block and head. Red speaks for the class, blue against it; each map is "
-            "scaled to its largest value.",
+            "and heads, and below for one block and head. Red is evidence for the class, blue against it; each map "
+            "is scaled to its largest value.",
         ),
     ),
     Analysis(
@@ -133,7 +133,7 @@ ANALYSES = (
         caption="Accuracy of {model} by explanation, direction and number of removed image tokens, with the area "
         "under each curve.",
         figure=Figure(
-            "classlens.figures.removal_curves:removal_curves",
+            "classlens.figures.removal_curves:draw",
             content="figure: removal curves",
             opening=True,
             settings=("method_labels",),
@@ -164,7 +164,7 @@ ANALYSES = (
         environment="data",
         caption="How well explanations find the object, with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.segmentation_scores:segmentation_scores",
+            "classlens.figures.segmentation_scores:draw",
             content="figure: segmentation scores",
             settings=("method_labels",),
             caption="How well explanations find the object: share of images whose most important token lies on it "
@@ -186,11 +186,11 @@ ANALYSES = (
         settings=("methods", "randomised_methods", *RESAMPLING),
         one_model=True,
         caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
-        "curves on tokens and on pixels, their gap and how far it is behind the largest one, segmentation scores where "
-        "there are masks, and the rank correlation with explanations by the same model with blocks reset ({randomised} "
-        "images).",
+        "curves on tokens and on pixels, their gap and how far it falls short of the largest one, segmentation scores "
+        "where there are masks, and the rank correlation with explanations by the same model with blocks reset "
+        "({randomised} images).",
         figure=Figure(
-            "classlens.figures.explanation_quality:explanation_quality",
+            "classlens.figures.explanation_quality:draw",
             content="figure: quality of explanations",
             settings=("method_labels",),
             caption="{model}: gap between the areas under the removal curves when the least and when the most "
@@ -211,7 +211,7 @@ ANALYSES = (
         caption="{model}: accuracy of linear probes and of the class projection by site, block and group of tokens, "
         "with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.linear_probes:linear_probes",
+            "classlens.figures.linear_probes:draw",
             content="figure: linear probes",
             inputs={"removal": "results/tables/removal_curves_{model}.csv"},
             settings=("method_labels",),

@@ -49,7 +49,7 @@ ANALYSES = (
         "the images' means with its bootstrap interval, five-number summary over tokens, paired difference to "
         "the twin with its interval, one-sided sign-flip p-value, and that p-value corrected over the table.",
         figure=Figure(
-            "classlens.figures.identifiability_evolution:identifiability_evolution",
+            "classlens.figures.identifiability_evolution:draw",
             content="figure: per block",
             settings=("chance_levels",),
             caption="Identifiability (1 - rank of the correct class / number of classes) of [CLS] and image tokens "
@@ -70,7 +70,7 @@ ANALYSES = (
         "within each image, and a model of fewer than 12 blocks leaves positions empty (six lie at 2, 4, ..., 12)."
         "{registers}",
         figure=Figure(
-            "classlens.figures.identifiability_comparison:identifiability_comparison",
+            "classlens.figures.identifiability_comparison:draw",
             content="figure: normalised depth",
             settings=("chance_levels", "twins"),
             caption="Mean identifiability over depth normalised to 12 positions, [CLS] and image tokens apart. Bands "
@@ -101,7 +101,7 @@ ANALYSES = (
         caption="% of image tokens whose logit of the correct class rises from one block's residual to the next, "
         "averaged over images, with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.logit_increment:logit_increment",
+            "classlens.figures.logit_increment:draw",
             content="figure: logit increment",
             caption="Share of image tokens whose logit of the correct class rises from one block's residual to the "
             "next, averaged over images. Bands are bootstrap intervals over images. The dashed line: as many "
@@ -119,7 +119,7 @@ ANALYSES = (
         caption="How the blocks of {model} build the class: the rates of the figure with bootstrap intervals over "
         "images, and match rates, which overlap.",
         figure=Figure(
-            "classlens.figures.class_building:class_building",
+            "classlens.figures.class_building:draw",
             content="figure: class building",
             caption="How the blocks of {model} build the class. Left: share of tokens at which a branch's own logit "
             "of the correct class exceeds that of the residual before it, with bootstrap intervals over "
@@ -139,7 +139,7 @@ ANALYSES = (
         "summaries, their difference with its interval, and its p-value before and after {correction} "
         "correction over the blocks.",
         figure=Figure(
-            "classlens.figures.class_vs_context:class_vs_context",
+            "classlens.figures.class_vs_context:draw",
             content="figure: class and context",
             settings=("chance_level",),
             caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) "

@@ -147,15 +147,16 @@ class Figure:
     """How an analysis is drawn, from its own table.
 
     Attributes:
-        function: "module:function", called with `table`, `svg`, `png`, `models` (pairs of name and label) or `label`.
+        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
+            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`.
         content: what the report's menu calls it.
         caption: see `Reported`.
-        inputs: files beside the table, by keyword.
-        settings: see `Job`; beside `models` or `label`.
+        inputs: files besides the table, by keyword.
+        settings: see `Job`; besides `models` or `label`.
         opening: see `Reported`.
     """
 
-    function: str
+    draw: str
     content: str
     caption: str
     inputs: Mapping[str, Files] = field(default_factory=dict)

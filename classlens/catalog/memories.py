@@ -48,7 +48,7 @@ ANALYSES = (
         "number summary over classes, chance level, paired difference to the random twin with its interval, "
         "one-sided Wilcoxon p-value, and that p-value corrected over the table.",
         figure=Figure(
-            "classlens.figures.class_value_agreement:class_value_agreement",
+            "classlens.figures.class_value_agreement:draw",
             content="figure: class-value",
             caption="Class-value agreement: for each class, the largest cosine between its row of the head and a "
             "memory (a column of a branch's last linear layer). Boxes show quartiles over classes. The dashed "
@@ -76,7 +76,7 @@ ANALYSES = (
         "other), the control with a random class, and their difference in percentage points, each with its "
         "bootstrap interval over classes; and chance.",
         figure=Figure(
-            "classlens.figures.key_value_agreement:key_value_agreement",
+            "classlens.figures.key_value_agreement:draw",
             content="figure: key-value",
             inputs={"classes": "results/tables/key_value_agreement_classes.csv"},
             caption="Key-value agreement: % of a class's images and tokens of which one of the five strongest keys "
@@ -93,7 +93,7 @@ ANALYSES = (
         caption="Class-value and key-value agreement at each of 12 positions of the normalised depth axis, with "
         "bootstrap intervals over classes, and chance. Block b of B lies at position 12 b / B, rounded up.",
         figure=Figure(
-            "classlens.figures.memory_comparison:memory_comparison",
+            "classlens.figures.memory_comparison:draw",
             content="figure: normalised depth",
             caption="Class-value and key-value agreement over depth normalised to 12 positions, for attention and "
             "MLP. Bands are bootstrap intervals over classes; each model's chance level is dashed in its "
@@ -110,7 +110,7 @@ ANALYSES = (
         caption="% of tokens whose branch's strongest class is that of a memory it calls up, with bootstrap intervals "
         "over images.",
         figure=Figure(
-            "classlens.figures.memory_composition:memory_composition",
+            "classlens.figures.memory_composition:draw",
             content="figure: composition",
             caption="% of tokens at which the branch's own strongest class is the strongest class of one of the five "
             "memories that the token calls up. Bands are bootstrap intervals over images.",
@@ -129,7 +129,7 @@ ANALYSES = (
         caption="Key-value agreement of [CLS] in correctly and wrongly classified images, and their difference with "
         "its bootstrap interval, permutation p-value, and that p-value corrected over the table.",
         figure=Figure(
-            "classlens.figures.agreement_vs_accuracy:agreement_vs_accuracy",
+            "classlens.figures.agreement_vs_accuracy:draw",
             content="figure: and accuracy",
             caption="Key-value agreement of [CLS] in correctly minus wrongly classified images, in percentage points, "
             "with bootstrap intervals over images. A star marks blocks that differ from zero: permutation "

@@ -138,10 +138,11 @@ def job_of_figure(analysis: Analysis, figure: Figure) -> Job:
     read["table"] = analysis.table_path(table) if analysis.one_model else f"results/tables/{table}.csv"
     return Job(
         f"{analysis.name}_figure",
-        figure.function,
+        "classlens.figures.run:draw_figure",
         read,
         {suffix: f"{analysis.figure_stem}.{suffix}" for suffix in ("svg", "png")},
-        settings=("label" if analysis.one_model else "shown_models", *figure.settings),
+        settings=("drawing",),
+        functions={"draw": figure.draw},
         needs=analysis.needs if analysis.one_model else (),
         environment="figures",
         group=(analysis.cluster_group or "finish_{model}") if analysis.one_model else "summary",

@@ -239,6 +239,14 @@ def shown_models(config: Config, wildcards: Wildcards) -> Slice:
     return {"models": [[name, config.models[name]["label"]] for name in names if not config.is_twin(name)]}
 
 
+def drawing(config: Config, wildcards: Wildcards) -> Slice:
+    """All that the figure of an analysis is drawn by besides data, apart from its files."""
+    analysis = ANALYSES[wildcards["analysis"]]
+    own = analysis.figure.settings if analysis.figure else ()
+    names = ("label" if analysis.one_model else "shown_models", *own)
+    return {"settings": settings_of(names, config, wildcards)}
+
+
 def overview(config: Config, _wildcards: Wildcards) -> Slice:
     """What the config and architectures say of the overview's models."""
     return {"models": [_facts(config, name) for name in planning.overviewed_models(config)]}

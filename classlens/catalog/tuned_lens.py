@@ -61,14 +61,14 @@ ANALYSES = (
         needs=(TRAINING_IMAGES,),
         tested=True,
         twins=True,
-        caption="The logit lens (the model's own norms and head at every block) and the tuned lens (the same behind an "
+        caption="The logit lens (the model's own norms and head at every block) and the tuned lens (the same after an "
         "affine map of the block's output, fitted on training images to predict the class distribution at the last "
         "block): mean KL divergence of that distribution from each lens, in nats, and mean identifiability, by block, "
         "[CLS] and image tokens apart. Means over images with bootstrap intervals; their difference with a two-sided "
         "sign-flip test over images, {correction} correction over the table. `map` says what was kept of each block, "
         "by the KL on training images held out; logit_lens: no map was better, so the two are the same.",
         figure=Figure(
-            "classlens.figures.tuned_lens:tuned_lens",
+            "classlens.figures.tuned_lens:draw",
             content="figure: tuned lens",
             settings=("chance_levels", "twin_of"),
             caption="Left: mean KL divergence of the class distribution at the last block from that of a lens at the "

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from classlens.columns import BOX_COLUMNS
-from classlens.figures.style import Look
+from classlens.figures.style import Entry, Look
 
 MATPLOTLIB_NAMES = dict(zip(BOX_COLUMNS, ("whislo", "q1", "med", "q3", "whishi"), strict=True))
 LINE: Look = {"linewidth": 0.7, "color": "0.2"}
@@ -24,7 +23,7 @@ def draw_boxes(
     """Draw a box without fliers for each row of a table.
 
     Args:
-        table: with the columns of `BOX_COLUMNS`, each behind `prefix`. A row of NaN has no box.
+        table: with the columns of `BOX_COLUMNS`, `prefix` in front of each name. A row of NaN has no box.
         positions: centres on the x axis.
         width: of a box, in units of the x axis.
     """
@@ -45,6 +44,6 @@ def draw_boxes(
     )
 
 
-def box_entry(colour: str, text: str) -> tuple[Artist, str]:
+def box_entry(colour: str, text: str) -> Entry:
     """Return a legend entry for boxes of a colour."""
     return Patch(facecolor=colour, edgecolor=str(LINE["color"]), linewidth=0.7), text

@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from classlens.columns import SCORES
-from classlens.csvfile import read_table
-from classlens.figures.layout import figure_title, legend_below
+from classlens.figures.layout import figure_title, legend_below, new_figure
 from classlens.figures.removal_curves import method_looks
 from classlens.figures.segmentation_scores import SCORE_TITLES
-from classlens.figures.style import CHANCE, PAGE_WIDTH, SHARE_TICKS, Look, interval_band, save
+from classlens.figures.style import CHANCE, PAGE_WIDTH, SHARE_TICKS, Entry, Look, interval_band, line_entry
 
 GAPS = {"tokens": "gap of areas, tokens", "pixels": "gap of areas, pixels"}
 SCORE_MARKERS = dict(zip(SCORES, ("o", "s", "^", "D"), strict=True))
@@ -25,7 +21,7 @@ ROW_HEIGHT, CURVES_HEIGHT = 0.26, 2.3
 """Inches of a method's row, and of the panel below."""
 
 
-def explanation_quality(table: str, svg: str, png: str, label: str, method_labels: Mapping[str, str]) -> None:
+def draw(table: pd.DataFrame, label: str, method_labels: Mapping[str, str]) -> Figure:
     """Draw the figure.
 
     Args:
@@ -33,36 +29,32 @@ def explanation_quality(table: str, svg: str, png: str, label: str, method_label
         label: the model's.
         method_labels: see `classlens.figures.removal_curves`.
     """
-    numbers = read_table(table)
-    save(lambda: _draw(numbers, label, method_labels), svg, png)
-
-
-def _draw(numbers: pd.DataFrame, label: str, labels: Mapping[str, str]) -> Figure:
-    tokens = numbers[(numbers["measure"] == "tokens") & (numbers["part"] == "gap")]
-    methods = list(tokens.sort_values("value", ascending=False, kind="stable")["method"])
-    looks = method_looks(labels, set(methods))
-    present = set(numbers["measure"])
+    gaps = table[table["part"] == "gap"]
+    ranked = gaps[gaps["measure"] == "tokens"].sort_values("value", ascending=False, kind="stable")
+    methods = list(ranked["method"])
+    looks = method_looks(method_labels, set(methods))
+    present = set(table["measure"])
     segmented, randomised = "segmentation" in present, "randomisation" in present
     columns = len(GAPS) + segmented
     heights = [0.7 + ROW_HEIGHT * len(methods), *([CURVES_HEIGHT] if randomised else [])]
-    figure = Figure(figsize=(PAGE_WIDTH, sum(heights) + 0.3), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(PAGE_WIDTH, sum(heights) + 0.3)
     grid = figure.add_gridspec(len(heights), columns, height_ratios=heights)
     upper = [figure.add_subplot(grid[0, column]) for column in range(columns)]
     for panel, (measure, title) in zip(upper, GAPS.items(), strict=False):
-        rows = numbers[(numbers["measure"] == measure) & (numbers["part"] == "gap")].set_index("method")
+        rows = gaps[gaps["measure"] == measure].set_index("method")
         for place, method in enumerate(methods):
             _dot(panel, rows.loc[method], place, "o", looks[method]["color"])
         panel.axvline(0, **CHANCE)
         panel.set_title(title)
-    entries: list[tuple[Artist, str]] = []
+    entries: list[Entry] = []
     if segmented:
-        entries += _segmentation(upper[-1], numbers, methods, looks)
+        entries += _segmentation(upper[-1], table[table["measure"] == "segmentation"], methods, looks)
     for index, panel in enumerate(upper):
-        panel.set_yticks(range(len(methods)), [labels[method] for method in methods] if not index else [])
+        panel.set_yticks(range(len(methods)), [method_labels[method] for method in methods] if not index else [])
         panel.set_ylim(len(methods) - 0.5, -0.5)
     if randomised:
-        entries += _randomisation(figure.add_subplot(grid[1, :]), numbers, looks, labels)
+        panel = figure.add_subplot(grid[1, :])
+        entries += _randomisation(panel, table[table["measure"] == "randomisation"], looks, method_labels)
     figure_title(figure, label)
     if entries:
         legend_below(figure, entries)
@@ -76,43 +68,35 @@ def _dot(panel: Axes, row: Any, place: float, marker: str, colour: str) -> None:
     )
 
 
-def _segmentation(
-    panel: Axes, numbers: pd.DataFrame, methods: Sequence[str], looks: Mapping[str, Look]
-) -> list[tuple[Artist, str]]:
-    scores = numbers[numbers["measure"] == "segmentation"].set_index(["method", "part"])
+def _segmentation(panel: Axes, rows: pd.DataFrame, methods: Sequence[str], looks: Mapping[str, Look]) -> list[Entry]:
+    scores = rows.set_index(["method", "part"])
     for place, method in enumerate(methods):
         for index, (score, marker) in enumerate(SCORE_MARKERS.items()):
             if (method, score) in scores.index:
                 height = place + 0.17 * (index - (len(SCORE_MARKERS) - 1) / 2)
-                row: Any = scores.loc[(method, score)]
-                _dot(panel, row, height, marker, looks[method]["color"])
-    panel.set_title("segmentation scores")
-    panel.set_xlim(0, 1)
+                _dot(panel, scores.loc[(method, score)], height, marker, looks[method]["color"])
+    panel.set(title="segmentation scores", xlim=(0, 1))
     panel.set_xticks(SHARE_TICKS, [f"{tick:g}" for tick in SHARE_TICKS])
     look: Look = {"color": "0.35", "linestyle": "none", "markersize": 4, "markeredgewidth": 0}
-    return [(Line2D([], [], marker=marker, **look), SCORE_TITLES[score]) for score, marker in SCORE_MARKERS.items()]
+    return [line_entry(look | {"marker": marker}, SCORE_TITLES[score]) for score, marker in SCORE_MARKERS.items()]
 
 
 def _randomisation(
-    panel: Axes, numbers: pd.DataFrame, looks: Mapping[str, Look], labels: Mapping[str, str]
-) -> list[tuple[Artist, str]]:
-    rows = numbers[numbers["measure"] == "randomisation"].copy()
+    panel: Axes, rows: pd.DataFrame, looks: Mapping[str, Look], labels: Mapping[str, str]
+) -> list[Entry]:
     steps = sorted(int(step) for step in rows["blocks_reset"].dropna().unique())
-    # The random twin, in which nothing is left, lies one step behind the last block.
+    # The random twin, in which nothing is left, lies one step after the last block.
     end = steps[-1] + (steps[-1] - steps[-2] if len(steps) > 1 else 1)
-    rows["x"] = rows["blocks_reset"].astype(float).fillna(end)
+    rows = rows.assign(x=rows["blocks_reset"].astype(float).fillna(end))
     present = {method: look for method, look in looks.items() if (rows["method"] == method).any()}
+    start = {"x": 0, "value": 1, "ci_low": 1, "ci_high": 1}
     for method, look in present.items():
         own = rows[rows["method"] == method].sort_values("x")
-        x, values, low, high = ([start, *own[name]] for start, name in zip((0, 1, 1, 1), ("x", *_VALUES), strict=True))
+        x, values, low, high = ([first, *own[name]] for name, first in start.items())
         interval_band(panel, x, low, high, look["color"])
         panel.plot(x, values, **look)
     panel.axhline(0, **CHANCE)
     panel.set_xticks([0, *steps, end], ["0", *map(str, steps), "random twin"])
-    panel.set_xlabel("blocks reset, from the last one on")
-    panel.set_ylabel("rank correlation")
+    panel.set(xlabel="blocks reset, from the last one on", ylabel="rank correlation")
     panel.set_title("explanations by the same model with blocks reset")
-    return [(Line2D([], [], **look), labels[method]) for method, look in present.items()]
-
-
-_VALUES = ("value", "ci_low", "ci_high")
+    return [line_entry(look, labels[method]) for method, look in present.items()]

@@ -5,16 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from classlens.columns import MODEL, TWIN
-from classlens.csvfile import read_table
-from classlens.figures.layout import figure_title, fitted, legend_below
-from classlens.figures.style import CHANCE, MARK_COLOUR, PAGE_WIDTH, save
+from classlens.figures.layout import figure_title, fitted, legend_below, new_figure
+from classlens.figures.style import CHANCE, MARK_COLOUR, PAGE_WIDTH, line_entry
 
 COLOURS = "viridis"
 HEIGHT = 2.9
@@ -27,27 +24,22 @@ MOST_TICKS = 12
 """Of the colour bar."""
 
 
-def head_causes(table: str, agreement: str, svg: str, png: str, label: str) -> None:
+def draw(table: pd.DataFrame, agreement: pd.DataFrame, label: str) -> Figure:
     """Draw the figure.
 
     Args:
         table, agreement: see `classlens.measures.head_causes`.
         label: the model's.
     """
-    numbers, correlations = read_table(table), read_table(agreement).set_index("of")
-    save(lambda: _draw(numbers, correlations, label), svg, png)
-
-
-def _draw(numbers: pd.DataFrame, correlations: pd.DataFrame, label: str) -> Figure:
+    correlations = agreement.set_index("of")
     names = [name for name in (MODEL, TWIN) if name in correlations.index]
-    figure = Figure(figsize=(PAGE_WIDTH if len(names) > 1 else PAGE_WIDTH / 2 + 0.6, HEIGHT), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(PAGE_WIDTH if len(names) > 1 else PAGE_WIDTH / 2 + 0.6, HEIGHT)
     axes = figure.subplots(1, len(names), squeeze=False)[0]
     figure_title(figure, label)
-    blocks = int(numbers["block"].max()) + 1
+    blocks = int(table["block"].max()) + 1
     colours = BoundaryNorm(np.arange(blocks + 1) + 0.5, 256)
     for panel, name in zip(axes, names, strict=True):
-        shown = _panel(panel, numbers[numbers["of"] == name], colours)
+        shown = _panel(panel, table[table["of"] == name], colours)
         rho, low, high = correlations.loc[name, ["spearman", "ci_low", "ci_high"]].to_numpy(dtype=float).tolist()
         interval = "" if np.isnan(low) else f" [{low:.2f}, {high:.2f}]"
         whose = "random twin" if name == TWIN else "model"
@@ -56,7 +48,7 @@ def _draw(numbers: pd.DataFrame, correlations: pd.DataFrame, label: str) -> Figu
     axes[0].set_ylabel("effect of ablation on the logit")
     step = -(-blocks // MOST_TICKS)
     figure.colorbar(shown, ax=list(axes), label="block", ticks=np.arange(step, blocks + 1, step))
-    legend_below(figure, [(Line2D([], [], **CHANCE), "effect = direct contribution")])
+    legend_below(figure, [line_entry(CHANCE, "effect = direct contribution")])
     return figure
 
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,7 +15,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.legend import Legend
 from matplotlib.textpath import text_to_path
 
-from classlens.figures.style import FONT_SIZE, TITLE_SIZE
+from classlens.columns import POSITIONS
+from classlens.figures.style import FONT_SIZE, TITLE_SIZE, Entry
 
 NARROW = 0.25
 """Width of a narrow character, as a share of the font size."""
@@ -28,6 +28,13 @@ LEFT = 0.65
 """Inches that numbers and name of the y axis take."""
 LEGEND_HANDLES = 0.8
 """Inches of a legend's width that are not text."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of a size in inches, whose parts are kept from lying on one another."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def panels(
@@ -54,8 +61,7 @@ def panels(
     """
     columns = max(1, min(count, columns))
     rows = max(1, math.ceil(count / columns))
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(width * columns, height * rows)
     grid = figure.subplots(rows, columns, sharex=share_columns, sharey="row" if share_rows else True, squeeze=False)
     axes = list(grid.flat)
     for empty in axes[count:]:
@@ -83,6 +89,11 @@ def block_axes(axes: Sequence[Axes], blocks: npt.ArrayLike, most: int = 12) -> N
         axes[0].set_xlim(numbers[0] - 0.6, numbers[-1] + 0.6)
     for panel in axes:
         panel.grid(visible=False, axis="x")
+
+
+def depth_axis(axes: Axes) -> None:
+    """Make the x axis of a panel normalised depth."""
+    axes.set(xlim=(0.5, POSITIONS + 0.5), xticks=range(2, POSITIONS + 1, 2))
 
 
 def fitted(text: str, inches: float, size: float = FONT_SIZE) -> str:
@@ -122,7 +133,7 @@ def _grow(figure: Figure, inches: float) -> None:
     figure.set_figheight(figure.get_figheight() + inches)
 
 
-def legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> Legend:
+def legend_below(figure: Figure, entries: Sequence[Entry]) -> Legend:
     """Put the one legend below all panels, in as many columns as fit the figure's width; the figure grows by it."""
     handles = [handle for handle, _ in entries]
     width = figure.get_figwidth()
@@ -137,7 +148,7 @@ def legend_below(figure: Figure, entries: Sequence[tuple[Artist, str]]) -> Legen
     raise ValueError("a legend needs entries")
 
 
-def panel_legend(axes: Axes, entries: Sequence[tuple[Artist, str]], columns: int) -> Legend:
+def panel_legend(axes: Axes, entries: Sequence[Entry], columns: int) -> Legend:
     """Put a panel's own legend below it."""
     handles, texts = [handle for handle, _ in entries], [text for _, text in entries]
     return axes.legend(handles, texts, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=columns, frameon=False)

@@ -5,35 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from classlens.csvfile import read_table
 from classlens.figures.layout import block_axes, figure_title, legend_below, panels
 from classlens.figures.removal_curves import DIRECTION_TITLES, method_looks
 from classlens.figures.style import (
     BLUE,
     BRANCH_COLOURS,
+    BRANCH_LABELS,
     GROUP_LABELS,
+    GROUP_LINES,
     PAGE_WIDTH,
     SHARE_TICKS,
+    Entry,
     Look,
-    interval_band,
+    interval_line,
+    line_entry,
     line_style,
-    save,
 )
 
 SITE_COLOURS = {"residual": BLUE, **BRANCH_COLOURS}
-SITE_LABELS = {"residual": "residual", "attn": "attention", "mlp": "MLP"}
-GROUP_LINES = {"cls": "-", "image": "--"}
+SITE_LABELS = {"residual": "residual", **BRANCH_LABELS}
 METHOD_TITLES = {"probe": "linear probes", "projection": "class projection"}
 COMPARED = ("gradient", "probe")
 """Explanations by class projection and by probes."""
+DIRECTION_LINES = dict(zip(DIRECTION_TITLES, ("-", ":"), strict=True))
 
 
-def linear_probes(table: str, removal: str, svg: str, png: str, label: str, method_labels: Mapping[str, str]) -> None:
+def draw(table: pd.DataFrame, removal: pd.DataFrame, label: str, method_labels: Mapping[str, str]) -> Figure:
     """Draw the figure.
 
     Args:
@@ -42,59 +41,36 @@ def linear_probes(table: str, removal: str, svg: str, png: str, label: str, meth
         label: the model's.
         method_labels: see `classlens.figures.removal_curves`.
     """
-    numbers, curves = read_table(table), read_table(removal)
-    save(lambda: _draw(numbers, curves, label, method_labels), svg, png)
-
-
-def _draw(numbers: pd.DataFrame, curves: pd.DataFrame, label: str, labels: Mapping[str, str]) -> Figure:
     figure, (left, middle, right) = panels(3, 3, PAGE_WIDTH / 3, 2.6, share_columns=False)
     figure_title(figure, label)
     for panel, (method, title) in zip((left, middle), METHOD_TITLES.items(), strict=True):
-        _accuracy(panel, numbers[numbers["method"] == method])
-        block_axes([panel], numbers["block"], most=6)
-        panel.set_title(title)
-        panel.set_xlabel("block")
-    left.set_ylabel("accuracy")
-    looks = method_looks(labels, set(COMPARED) & set(curves["method"]))
-    for method, look in looks.items():
-        for direction, dashes in zip(DIRECTION_TITLES, ("-", ":"), strict=True):
-            chosen = (curves["method"] == method) & (curves["direction"] == direction)
-            rows = curves[chosen].sort_values("n_removed")
-            right.plot(rows["percent_removed"], rows["accuracy"], **look | {"linestyle": dashes})
-    right.set_title("removal of tokens")
-    right.set_xlabel("tokens removed (%)")
-    right.set_xlim(-2, 102)
-    left.set_ylim(-0.02, 1.03)
-    left.set_yticks(SHARE_TICKS)
-    legend_below(figure, [*_site_entries(numbers), *_removal_entries(looks, labels)])
+        for (site, group), rows in table[table["method"] == method].groupby(["site", "group"]):
+            ordered = rows.sort_values("block")
+            interval_line(panel, ordered["block"] + 1, ordered, "accuracy", _look(str(site), str(group)))
+        block_axes([panel], table["block"], most=6)
+        panel.set(title=title, xlabel="block")
+    entries = _site_entries(table)
+    for method, look in method_looks(method_labels, set(COMPARED) & set(removal["method"])).items():
+        for direction, dashes in DIRECTION_LINES.items():
+            chosen = (removal["method"] == method) & (removal["direction"] == direction)
+            rows, own = removal[chosen].sort_values("n_removed"), look | {"linestyle": dashes}
+            right.plot(rows["percent_removed"], rows["accuracy"], **own)
+            entries.append(line_entry(own, f"{method_labels[method]}, {DIRECTION_TITLES[direction]}"))
+    right.set(title="removal of tokens", xlabel="tokens removed (%)", xlim=(-2, 102))
+    left.set(ylabel="accuracy", ylim=(-0.02, 1.03), yticks=SHARE_TICKS)
+    legend_below(figure, entries)
     return figure
 
 
-def _accuracy(axes: Axes, numbers: pd.DataFrame) -> None:
-    for (site, group), rows in numbers.groupby(["site", "group"]):
-        ordered = rows.sort_values("block")
-        colour = SITE_COLOURS[str(site)]
-        interval_band(axes, ordered["block"] + 1, ordered["ci_low"], ordered["ci_high"], colour)
-        look = line_style(colour) | {"linestyle": GROUP_LINES[str(group)]}
-        axes.plot(ordered["block"] + 1, ordered["accuracy"], **look)
+def _look(site: str, group: str) -> Look:
+    return line_style(SITE_COLOURS[site]) | {"linestyle": GROUP_LINES[group]}
 
 
-def _site_entries(numbers: pd.DataFrame) -> list[tuple[Artist, str]]:
-    present = set(zip(numbers["site"], numbers["group"], strict=True))
+def _site_entries(table: pd.DataFrame) -> list[Entry]:
+    present = set(zip(table["site"], table["group"], strict=True))
     return [
-        (
-            Line2D([], [], **line_style(SITE_COLOURS[site]) | {"linestyle": dashes}),
-            f"{SITE_LABELS[site]}, {GROUP_LABELS[group]}",
-        )
+        line_entry(_look(site, group), f"{SITE_LABELS[site]}, {GROUP_LABELS[group]}")
         for site in SITE_LABELS
-        for group, dashes in GROUP_LINES.items()
+        for group in GROUP_LINES
         if (site, group) in present
-    ]
-
-
-def _removal_entries(looks: Mapping[str, Look], labels: Mapping[str, str]) -> list[tuple[Artist, str]]:
-    return [
-        (Line2D([], [], **look | {"linestyle": dashes}), f"{labels[method]}, {title}")
-        for method, look in looks.items()
-        for title, dashes in zip(DIRECTION_TITLES.values(), ("-", ":"), strict=True)
     ]

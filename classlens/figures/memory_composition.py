@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from classlens.csvfile import read_table
-from classlens.figures.layout import block_axes, legend_below, panel_titles, panels
-from classlens.figures.style import (
-    BRANCH_COLOURS,
-    BRANCH_LABELS,
-    PAGE_WIDTH,
-    PERCENT_TICKS,
-    interval_band,
-    interval_entry,
-    line_style,
-    save,
-)
-
-COLUMNS = 4
+from classlens.figures.grids import model_panels
+from classlens.figures.layout import legend_below
+from classlens.figures.style import BRANCH_COLOURS, PERCENT_TICKS, Models, branch_entries, interval_line, line_style
 
 
-def memory_composition(table: str, svg: str, png: str, models: Sequence[Sequence[str]]) -> None:
+def draw(table: pd.DataFrame, models: Models) -> Figure:
     """Draw the figure.
 
     Args:
         table: see `classlens.measures.memory_composition`, with a model column.
         models: name and label of each model, in display order.
     """
-    numbers = read_table(table)
-    save(lambda: _draw(numbers, models), svg, png)
 
-
-def _draw(numbers: pd.DataFrame, models: Sequence[Sequence[str]]) -> Figure:
-    columns = min(len(models), COLUMNS)
-    figure, axes = panels(len(models), columns, PAGE_WIDTH / max(columns, 2), 1.9, xlabel="block")
-    for panel, (name, _) in zip(axes, models, strict=True):
+    def panel(axes: Axes, rows: pd.DataFrame, _model: str) -> None:
         for branch, colour in BRANCH_COLOURS.items():
-            rows = numbers[(numbers["model"] == name) & (numbers["branch"] == branch)]
-            interval_band(panel, rows["block"] + 1, rows["ci_low"], rows["ci_high"], colour)
-            panel.plot(rows["block"] + 1, rows["percent"], **line_style(colour))
-        panel.set_ylim(-2, 103)
-        panel.set_yticks(PERCENT_TICKS)
-    panel_titles(figure, axes, [label for _, label in models])
-    block_axes(axes, numbers["block"], most=8)
-    figure.supylabel("tokens (%)")
-    legend_below(figure, [interval_entry(BRANCH_COLOURS[branch], text) for branch, text in BRANCH_LABELS.items()])
+            own = rows[rows["branch"] == branch]
+            interval_line(axes, own["block"] + 1, own, "percent", line_style(colour))
+        axes.set(ylim=(-2, 103), yticks=PERCENT_TICKS)
+
+    figure = model_panels(table, models, panel, "tokens (%)", columns=4, height=1.9, most=8)
+    legend_below(figure, branch_entries())
     return figure

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
+import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from seaborn import axes_style, color_palette
 
 Look = dict[str, Any]
 """Keyword arguments of a matplotlib artist."""
+Entry = tuple[Artist, str]
+"""Of a legend."""
+Models = Sequence[Sequence[str]]
+"""Name and label of each model, in display order."""
 
 FONT_SIZE = 8
 """Points, at the printed size: a figure is as wide as a page or a column."""
@@ -32,13 +37,14 @@ MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 GROUP_LABELS = {"cls": "[CLS]", "image": "image tokens"}
 GROUP_COLOURS = {"cls": BLUE, "image": ORANGE}
+GROUP_LINES = {"cls": "-", "image": "--"}
 BRANCH_LABELS = {"attn": "attention", "mlp": "MLP"}
 BRANCH_COLOURS = {"attn": GREEN, "mlp": PURPLE}
 PART_COLOURS = {"previous": SKY, "attn": GREEN, "mlp": PURPLE, "several": GREY, "composition": ORANGE}
 LABEL_COLOURS = {"context": SKY, "class": RED}
 
 CHANCE: Look = {"color": "0.25", "linestyle": (0, (4, 2)), "linewidth": 1.0, "zorder": 1.5}
-TWIN: Look = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
+CONTROL: Look = {"color": "0.6", "linestyle": "-", "linewidth": 0.8}
 RANDOM: Look = {"color": "0.45", "linestyle": "-", "linewidth": 1.2}
 SIGNIFICANT: Look = {"marker": "*", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
 MARK_COLOUR = "0.15"
@@ -82,14 +88,6 @@ def shared_style() -> Iterator[None]:
         yield
 
 
-def save(draw: Callable[[], Figure], svg: str, png: str) -> None:
-    """Draw a figure in the shared style and write it; the same numbers give the same bytes."""
-    with shared_style():
-        figure = draw()
-        figure.savefig(svg, metadata={"Date": None, "Creator": None})
-        figure.savefig(png, metadata={"Software": None})
-
-
 def chance_line(axes: Axes, value: float) -> None:
     """Draw a chance level across a panel."""
     axes.axhline(value, **CHANCE)
@@ -100,36 +98,9 @@ def chance_curve(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
     axes.plot(x, y, **CHANCE | {"zorder": 3})
 
 
-def chance_of_model(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike, colour: str) -> None:
-    """Draw the chance level of one of several models, in its colour."""
-    axes.plot(x, y, **CHANCE | {"color": colour})
-
-
-def twin_curve(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
+def control_curve(axes: Axes, x: npt.ArrayLike, y: npt.ArrayLike) -> None:
     """Draw a random control."""
-    axes.plot(x, y, **TWIN | {"zorder": 3})
-
-
-def twin_entry(text: str) -> tuple[Artist, str]:
-    """Return the legend entry of a random control."""
-    return Line2D([], [], **TWIN), text
-
-
-def chance_entry(text: str) -> tuple[Artist, str]:
-    """Return the legend entry of a chance level."""
-    return Line2D([], [], **CHANCE), text
-
-
-def mark_significant(axes: Axes, x: Sequence[float], y: float, colour: str = MARK_COLOUR) -> None:
-    """Put a star at each x; y is in data units and lies above all that is drawn."""
-    if not len(x):
-        return  # An empty artist that is not clipped would confuse the layout.
-    axes.plot(x, [y] * len(x), color=colour, clip_on=False, zorder=4, **SIGNIFICANT)
-
-
-def significance_entry(text: str) -> tuple[Artist, str]:
-    """Return the legend entry of the stars."""
-    return Line2D([], [], color=MARK_COLOUR, **SIGNIFICANT), text
+    axes.plot(x, y, **CONTROL | {"zorder": 3})
 
 
 def interval_band(axes: Axes, x: npt.ArrayLike, low: npt.ArrayLike, high: npt.ArrayLike, colour: str) -> None:
@@ -137,14 +108,24 @@ def interval_band(axes: Axes, x: npt.ArrayLike, low: npt.ArrayLike, high: npt.Ar
     axes.fill_between(x, low, high, color=colour, alpha=0.25, linewidth=0)
 
 
+def interval_line(axes: Axes, x: npt.ArrayLike, rows: pd.DataFrame, value: str, look: Look, prefix: str = "") -> None:
+    """Draw a column of a table as a line, with a band between the columns `prefix`ci_low and `prefix`ci_high."""
+    interval_band(axes, x, rows[f"{prefix}ci_low"], rows[f"{prefix}ci_high"], look["color"])
+    axes.plot(x, rows[value], **look)
+
+
+def mark_significant(
+    axes: Axes, x: npt.ArrayLike, significant: npt.ArrayLike, y: float, colour: str = MARK_COLOUR
+) -> None:
+    """Put a star at each x that is significant; y is in data units and lies above all that is drawn."""
+    marked = np.asarray(x)[np.asarray(significant, dtype=bool)]
+    if len(marked):  # An empty artist that is not clipped would confuse the layout.
+        axes.plot(marked, [y] * len(marked), color=colour, clip_on=False, zorder=4, **SIGNIFICANT)
+
+
 def line_style(colour: str) -> Look:
     """Return the look of a line with a dot per block."""
     return {"color": colour, "marker": "o", "markersize": 3.0, "markeredgewidth": 0.0}
-
-
-def interval_entry(colour: str, text: str) -> tuple[Artist, str]:
-    """Return the legend entry of a line with its interval."""
-    return Line2D([], [], **line_style(colour)), text
 
 
 def model_style(index: int) -> Look:
@@ -157,3 +138,23 @@ def model_style(index: int) -> Look:
         "markeredgewidth": 0.0,
         "linestyle": ("-", "--", ":", "-.")[turn % 4],
     }
+
+
+def line_entry(look: Look, text: str) -> Entry:
+    """Return the legend entry of a line, a chance level (`CHANCE`) or a random control (`CONTROL`)."""
+    return Line2D([], [], **look), text
+
+
+def branch_entries() -> list[Entry]:
+    """Return the legend entries of the lines of both branches."""
+    return [line_entry(line_style(BRANCH_COLOURS[branch]), text) for branch, text in BRANCH_LABELS.items()]
+
+
+def model_entries(models: Models) -> list[Entry]:
+    """Return the legend entries of a line per model."""
+    return [line_entry(model_style(index), label) for index, (_, label) in enumerate(models)]
+
+
+def significance_entries(significant: pd.Series, text: str) -> list[Entry]:
+    """Return the legend entry of the stars, if there are any."""
+    return [line_entry(SIGNIFICANT | {"color": MARK_COLOUR}, text)] if significant.any() else []

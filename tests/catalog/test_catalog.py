@@ -87,6 +87,8 @@ def test_functions_exist_and_take_exactly_what_they_are_given(name, wildcards):
     given = [*FILES.get(name, []), *job["config"], *job["local"], *functions]
     assert len(given) == len(set(given))
     (signature.bind if name in FILES else signature.bind_partial)(**dict.fromkeys(given))
+    if "draw" in functions:
+        inspect.signature(functions["draw"]).bind(**dict.fromkeys([*FILES[name][:-2], *job["config"]["settings"]]))
     for key in set(OBJECTS) & set(job["config"]):
         inspect.signature(load(OBJECTS[key])).bind(**job["config"][key])
 

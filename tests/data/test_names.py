@@ -14,7 +14,8 @@ from classlens.catalog.plan import describe_job
 from classlens.catalog.run import computing
 from classlens.data.stimulus import read_stimuli
 from classlens.errors import InputError
-from classlens.figures.logit_increment import logit_increment
+from classlens.figures import logit_increment
+from classlens.figures.run import draw_figure
 from classlens.store.job import job_of, run_job
 from classlens.store.store import Store
 
@@ -127,7 +128,8 @@ def test_labels_of_any_text_are_taken_and_drawn(tmp_path, monkeypatch):
         assert load_config(tiny_config(m={**TINY_MODEL, "label": label})).models["m"]["label"] == label
     drawn = dict.fromkeys(["new\nline", "$(touch evidence)", "{braces} {0} {{", "y" * 200])
     table = written(increment_table(dict.fromkeys(drawn, 3)), tmp_path / "table.csv")
-    logit_increment(table, "a.svg", "a.png", models=[[label, label] for label in drawn])
+    models = {"models": [[label, label] for label in drawn]}
+    draw_figure("a.svg", "a.png", logit_increment.draw, models, table=table)
     assert np.asarray(Image.open("a.png")).std() > 0
     assert sorted(os.listdir()) == ["a.png", "a.svg", "table.csv"]
 

@@ -12,7 +12,8 @@ from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, golden_wei
 
 from classlens.digest import digest_file
 from classlens.errors import InputError
-from classlens.figures.logit_increment import logit_increment
+from classlens.figures import logit_increment
+from classlens.figures.run import draw_figure
 from classlens.passes.gather import gather
 from classlens.store.job import run_job
 from classlens.store.place import work_folder
@@ -54,7 +55,8 @@ def _gather(inputs, outputs, config, local):
 
 
 def _draw(inputs, outputs, config, local):
-    logit_increment(inputs["source"], **outputs, models=[[name, name] for name in MODELS])
+    models = {"models": [[name, name] for name in MODELS]}
+    draw_figure(**outputs, draw=logit_increment.draw, settings=models, table=inputs["source"])
 
 
 @pytest.fixture(params=["extraction", "gathering", "a figure"])

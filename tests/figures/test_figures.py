@@ -39,6 +39,7 @@ from classlens.figures import (
     logit_increment,
 )
 from classlens.figures.layout import legend_below, panels
+from classlens.figures.run import draw_figure
 from classlens.figures.style import CHANCE, GROUP_COLOURS, PAGE_WIDTH, model_style, settings
 from classlens.terms import chance
 
@@ -61,12 +62,11 @@ class Case:
         return written(self.table, folder / "table.csv")
 
     def draw(self, folder: Path) -> Callable[[], Figure]:
-        return partial(self.module._draw, read_table(self.file(folder)), **self.arguments)
+        return partial(self.module.draw, read_table(self.file(folder)), **self.arguments)
 
     def save(self, folder: Path) -> tuple[Path, Path]:
         svg, png = folder / "figure.svg", folder / "figure.png"
-        save = getattr(self.module, self.module.__name__.rsplit(".", 1)[1])
-        save(table=self.file(folder), svg=str(svg), png=str(png), **self.arguments)
+        draw_figure(str(svg), str(png), self.module.draw, self.arguments, table=self.file(folder))
         return svg, png
 
 

@@ -1,4 +1,4 @@
-"""The figure of logit attribution: texts have room, bars and map are the table's numbers, bytes are the same."""
+"""The figure of logit attribution: texts have room, bars and map are the table's numbers."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ CASES = {
 
 
 def draw(numbers, label, folder):
-    return partial(logit_attribution._draw, read_table(written(numbers, folder / "table.csv")), label)
+    return partial(logit_attribution.draw, read_table(written(numbers, folder / "table.csv")), label)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -71,14 +71,3 @@ def test_bars_and_map_are_the_numbers(tmp_path):
     # Both panels count from 1.
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["1", "2", "3"]
     assert tuple(image.get_extent()) == (0.5, 3.5, 0.5, 2.5)
-
-
-def test_files_have_the_same_bytes(tmp_path):
-    file = written(table(), tmp_path / "table.csv")
-    contents = []
-    for run in range(2):
-        svg, png = tmp_path / f"{run}.svg", tmp_path / f"{run}.png"
-        logit_attribution.logit_attribution(file, str(svg), str(png), "ViT")
-        contents.append((svg.read_bytes(), png.read_bytes()))
-    assert contents[0] == contents[1]
-    assert b"all bars add up to the mean logit" in contents[0][0]

@@ -291,7 +291,7 @@ AGAIN = [name for name in JOBS if name in ANALYSES or name.endswith("_figure") o
 def takes_list(record, keyword):
     """Tell whether a job's function takes a list of files, which a record does not tell from a single one."""
     parameters = inspect.signature(load(record.parts["functions"][""])).parameters
-    return "Sequence" in str(parameters[keyword].annotation)
+    return keyword in parameters and "Sequence" in str(parameters[keyword].annotation)
 
 
 @pytest.mark.parametrize("name", sorted({*AGAIN} - {"heatmaps"}))

@@ -71,7 +71,7 @@ def again(record, folder, checkout, place=DIGITS):
         outputs[key] = [*outputs.get(key, []), path] if index else path
     parameters = inspect.signature(load(record.parts["functions"][""])).parameters
     inputs = {
-        name: paths if "Sequence" in str(parameters[name].annotation) else paths[0]
+        name: paths if name in parameters and "Sequence" in str(parameters[name].annotation) else paths[0]
         for name, paths in record.sources.items()
     }
     shapes = record.parts["config"]  # training has its own batch size there
