@@ -9,7 +9,8 @@ from typing import Any
 
 from classlens import yaml12
 from classlens.cache import CACHE
-from classlens.config.load import as_meant, read_words
+from classlens.config.load import as_meant
+from classlens.config.read import read_words
 from classlens.digest import write_atomically
 from classlens.errors import InputError
 

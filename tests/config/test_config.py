@@ -199,7 +199,7 @@ def keys_of(part, path=""):
 
 
 def test_every_key_has_a_description_and_the_optional_ones_a_default():
-    without_default = {"datasets", "models", "models.NAME.label"}
+    without_default = {"extends", "datasets", "models", "models.NAME.label"}
     for path, sub in keys_of(schema()):
         assert sub.get("description"), path
         parent = path.rpartition(".")[2]
