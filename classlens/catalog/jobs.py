@@ -25,6 +25,11 @@ def overview_rows(config: Config, _wildcards: Wildcards) -> dict[str, list[dict[
     return {"models": [settings.facts(config, name) for name in overviewed_models(config)]}
 
 
+def intervals(config: Config, _wildcards: Wildcards) -> dict[str, Any]:
+    """What intervals of tables are."""
+    return {key: config.statistics[key] for key in ("confidence", "resamples")}
+
+
 OTHER_JOBS = (
     Job("stimuli", "classlens.data.listing:list_stimuli", (settings.selection,), RAW, plugins=settings.source),
     Job("mask_list", "classlens.data.listing:list_masks", (), RAW, plugins=settings.source),
@@ -190,6 +195,7 @@ OTHER_JOBS = (
     Job("overview", "classlens.tables.overview:overview", (overview_rows, settings.resampling)),
     Job("lens_page", "classlens.page.write:write_lens_page", (settings.lens_page,)),
     Job("published_comparison", "classlens.tables.published:published_comparison"),
+    Job("numbers", "classlens.tables.numbers:write_numbers", (intervals,)),
 )
 
 

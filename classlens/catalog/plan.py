@@ -16,6 +16,7 @@ from classlens.catalog.settings import HEATMAP_IMAGES
 from classlens.explanations.methods import METHODS, Method
 from classlens.params import JobParams
 from classlens.store.key import JobKey, code_key
+from classlens.tables.numbers import CITED
 from classlens.tables.published_values import PUBLISHED
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def wanted_tables(config: Config) -> list[str]:
     published = set(PUBLISHED) & set(config.runs(ANALYSES["identifiability_rates"].group))
     overview = ["overview"] if any(config.runs(group) for group in GROUPS) else []
     return [*overview, *names, *(["published_comparison"] if published else [])]
+
+
+def cited_tables(config: Config) -> list[str]:
+    """Return the tables of `all` whose numbers results/numbers.tex has."""
+    return [name for name in wanted_tables(config) if name in CITED]
 
 
 def wanted_pages(config: Config) -> list[str]:

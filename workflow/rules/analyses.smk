@@ -111,8 +111,26 @@ rule published_comparison:
         jobs=shown_job(
             "published_comparison",
             "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, and "
-            "their reproduction.",
+            "their reproduction with its bootstrap interval.",
         ),
+    script:
+        RUN_JOBS
+
+
+# The numbers of tables as LaTeX macros.
+rule numbers:
+    input:
+        **{name: f"results/tables/{name}.csv" for name in cited_tables(CONFIG)},
+    output:
+        numbers="results/numbers.tex",
+    log:
+        "logs/numbers.log",
+    group:
+        "summary"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        jobs=jobs("numbers"),
     script:
         RUN_JOBS
 

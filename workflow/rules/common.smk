@@ -22,6 +22,7 @@ from classlens.catalog.analyses import ANALYSES, STACKED, numbered
 from classlens.catalog.analyses import rules as rules_of_analyses
 from classlens.catalog.jobs import overviewed_models
 from classlens.catalog.plan import (
+    cited_tables,
     describe_job,
     key_without_inputs,
     report_caption,
