@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from classlens.config import read_config
-from classlens.config.reference import reference
+from classlens.config.reference import MADE_FILES, reference
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
 from classlens.shipped import PACKAGE, workflow_folder
@@ -122,9 +122,17 @@ def open_store(folder: Path | None, config: Path | None, working: Path) -> Store
 
 
 @app.command("config-reference")
-def config_reference() -> None:
+def config_reference(
+    write: Annotated[
+        bool, typer.Option("--write", help=f"Write {', '.join(MADE_FILES)} of the checkout here instead.")
+    ] = False,
+) -> None:
     """Print the reference of all config keys (docs/config.md)."""
-    sys.stdout.write(reference())
+    if not write:
+        sys.stdout.write(reference())
+        return
+    for path, make in MADE_FILES.items():
+        Path(path).write_text(make(), encoding="utf-8")
 
 
 @app.command()
