@@ -36,6 +36,7 @@ lint: $(READY)
 
 docs: $(READY)
 	$(BIN)/classlens config-reference --write
+	$(BIN)/python docs/scripts/rulegraph.py docs/images/rulegraph.svg
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The tutorial's outputs, which the repository keeps, so that they are seen without running it.
