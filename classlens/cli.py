@@ -131,8 +131,11 @@ def config_reference(
     if not write:
         sys.stdout.write(reference())
         return
-    for path, make in MADE_FILES.items():
-        Path(path).write_text(make(), encoding="utf-8")
+    with plain_errors():
+        for path, make in MADE_FILES.items():
+            if not Path(path).parent.is_dir():
+                raise InputError(f"there is no folder {Path(path).parent} here; go to the checkout")
+            Path(path).write_text(make(), encoding="utf-8")
 
 
 @app.command()
