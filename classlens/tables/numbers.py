@@ -78,7 +78,7 @@ def _rows(path: str) -> list[dict[str, str]]:
 
 
 def _candidates(model: str, rows: list[tuple[str, dict[str, str]]]) -> Iterable[Mapping[str, str]]:
-    """Yield a model's macros; under a name with a number behind it, where another model's are called so."""
+    """Yield a model's macros, then the same with a number in their names, for where other models' are called so."""
     for number in count(1):
         name = spelled(model) + (spelled(str(number)) if number > 1 else "")
         yield {
