@@ -35,7 +35,8 @@ lint: $(READY)
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 docs: $(READY)
-	$(BIN)/classlens config-reference > docs/config.md
+	$(BIN)/classlens config-reference --write
+	$(BIN)/python docs/scripts/rulegraph.py docs/images/rulegraph.svg
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The tutorial's outputs, which the repository keeps, so that they are seen without running it.

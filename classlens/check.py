@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from classlens.catalog.files import checkpoint
 from classlens.classes import check_classes
 from classlens.config import Config
 from classlens.config.architecture import built_as, with_architectures
-from classlens.config.load import read_words
+from classlens.config.read import changes, merged, read_chain
 from classlens.data.contrast import Contrast, Coverage, seen
 from classlens.data.order import as_stored
 from classlens.data.pixels import require_same_size
@@ -35,6 +36,8 @@ from classlens.units import written_size
 THREADS = os.cpu_count() or 1
 NO_FILES = ("random", "pretrained")
 """Weights that are no file of the user's."""
+MOST_SHOWN = 200
+"""Characters of what a config says of one key."""
 MOST_NAMED = 10
 """Problems of one kind that are spelled out."""
 
@@ -66,8 +69,10 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         quick: neither open the images nor run a model.
     """
     findings = Findings()
-    words = findings.attempt(read_words, path)
-    config: Config | None = None if words is None else findings.attempt(load_config, words)
+    chain = findings.attempt(read_chain, path) or []
+    findings.notes += _extensions(chain)
+    words = merged(chain)
+    config: Config | None = findings.attempt(load_config, words) if chain else None
     if config is None:
         return findings
     chosen = {}
@@ -120,6 +125,17 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         findings.notes += [*times, _disk(known)]
         findings.doubts += failures
     return findings
+
+
+def _extensions(chain: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[str]:
+    """Say what each config changes of the one that it starts from."""
+    notes = []
+    for place, (file, own) in enumerate(chain[:-1]):
+        changed = list(changes(merged(chain[place + 1 :]), own))
+        said = [f"{key}: {json.dumps(value) if isinstance(value, Mapping | list) else value}" for key, value in changed]
+        shown = "; ".join(one if len(one) <= MOST_SHOWN else f"{one[:MOST_SHOWN]}..." for one in said)
+        notes.append(f"config: {file} extends {chain[place + 1][0]}, with {shown or 'nothing of its own'}")
+    return notes
 
 
 def _missing_data(source: Source) -> list[str]:

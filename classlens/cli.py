@@ -14,8 +14,8 @@ from typing import Annotated
 
 import typer
 
-from classlens.catalog.configs import read_config, schema
-from classlens.config.reference import reference
+from classlens.catalog.configs import read_config
+from classlens.catalog.reference import MADE_FILES, reference
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
 from classlens.shipped import PACKAGE, workflow_folder
@@ -123,9 +123,20 @@ def open_store(folder: Path | None, config: Path | None, working: Path) -> Store
 
 
 @app.command("config-reference")
-def config_reference() -> None:
+def config_reference(
+    write: Annotated[
+        bool, typer.Option("--write", help=f"Write {', '.join(MADE_FILES)} of the checkout here instead.")
+    ] = False,
+) -> None:
     """Print the reference of all config keys (docs/config.md)."""
-    sys.stdout.write(reference(schema()))
+    if not write:
+        sys.stdout.write(reference())
+        return
+    with plain_errors():
+        for path, make in MADE_FILES.items():
+            if not Path(path).parent.is_dir():
+                raise InputError(f"there is no folder {Path(path).parent} here; go to the checkout")
+            Path(path).write_text(make(), encoding="utf-8")
 
 
 @app.command()

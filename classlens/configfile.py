@@ -10,7 +10,7 @@ from typing import Any
 from classlens import yaml12
 from classlens.cache import CACHE
 from classlens.catalog.configs import as_meant
-from classlens.config.load import read_words
+from classlens.config.read import read_words
 from classlens.digest import write_atomically
 from classlens.errors import InputError
 

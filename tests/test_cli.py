@@ -19,8 +19,8 @@ from classlens import cli
 from classlens.catalog import plan
 from classlens.catalog.configs import read_config
 from classlens.catalog.plan import describe_job
+from classlens.catalog.reference import MADE_FILES, reference
 from classlens.check import Findings
-from classlens.config.reference import reference
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
 from classlens.store.job import Job, run_job
@@ -112,6 +112,17 @@ def test_help_names_the_commands(runner):
 
 def test_config_reference(runner):
     assert runner("config-reference") == reference()
+
+
+def test_config_reference_writes_what_follows_from_the_schema(runner, working):
+    for path in MADE_FILES:
+        (working / path).parent.mkdir(exist_ok=True)
+    assert runner("config-reference", "--write") == ""
+    assert {path: (working / path).read_text(encoding="utf-8") for path in MADE_FILES} == {
+        path: make() for path, make in MADE_FILES.items()
+    }
+    shutil.rmtree(working / "docs")
+    assert "there is no folder docs here; go to the checkout" in runner("config-reference", "--write", ok=False)
 
 
 def test_list(runner, store):

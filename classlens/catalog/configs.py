@@ -9,7 +9,7 @@ from typing import Any
 
 from classlens.catalog.analyses import FIGURES, GROUPS
 from classlens.catalog.methods import METHODS
-from classlens.config import load
+from classlens.config import load, read
 from classlens.config.config import Config
 
 
@@ -35,7 +35,7 @@ def read_config(path: Path | str) -> Config:
     Raises:
         InputError: the file is missing or no YAML, or `load_config` refuses it.
     """
-    return load_config(load.read_words(path))
+    return load_config(read.read_words(path))
 
 
 def as_meant(raw: Mapping[str, Any]) -> dict[str, Any]:

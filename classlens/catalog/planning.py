@@ -7,6 +7,7 @@ from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.job import Analysis, Wildcards
 from classlens.config.config import Config, twin_name
 from classlens.errors import InputError
+from classlens.tables.numbers import CITED
 from classlens.tables.published_values import PUBLISHED
 from classlens.terms import SITES
 
@@ -87,6 +88,11 @@ def wanted_tables(config: Config) -> list[str]:
     published = set(PUBLISHED) & set(runs(config, ANALYSES["identifiability_rates"].group))
     overview = ["overview"] if any(runs(config, group) for group in GROUPS) else []
     return [*overview, *names, *(["published_comparison"] if published else [])]
+
+
+def cited_tables(config: Config) -> list[str]:
+    """Return the tables of `all` whose numbers results/numbers.tex has."""
+    return [name for name in wanted_tables(config) if name in CITED]
 
 
 def wanted_pages(config: Config) -> list[str]:

@@ -16,13 +16,13 @@ from jsonschema.validators import extend
 
 from classlens import yaml12
 from classlens.config.config import Config, twin_name
+from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
 from classlens.models.saved import local_folder
 from classlens.terms import BRANCHES, SITES
 
-MOST_VALUES = 100_000
 MOST_SHOWN = 100
 """Characters of a wrong value in a message."""
 SCHEMA_FILE = Path(__file__).with_name("schema.yaml")
@@ -69,24 +69,6 @@ def _fill_enums(part: Any, choices: Mapping[str, list[str]]) -> None:
             _fill_enums(value, choices)
 
 
-def _require_bounded(raw: Any) -> None:
-    """Refuse what aliases (`*name`) unfold to more values than a config has; YAML itself keeps each but once."""
-    counts: dict[int, float] = {}
-
-    def count(value: Any) -> float:
-        if not isinstance(value, Mapping | list):
-            return 1
-        if id(value) not in counts:
-            counts[id(value)] = math.inf  # of what holds itself
-            counts[id(value)] = 1 + sum(map(count, value.values() if isinstance(value, Mapping) else value))
-        return counts[id(value)]
-
-    if count(raw) > MOST_VALUES:
-        raise InputError(
-            f"config: aliases (*name) make it more than {MOST_VALUES:,} values long; write out what is meant"
-        )
-
-
 def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     """Check a config as the user wrote it and complete it.
 
@@ -98,6 +80,11 @@ def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
         InputError: naming every key that is unknown, missing or has a wrong value.
     """
     raw = as_meant(raw, schema)
+    if EXTENDS in raw:
+        raise InputError(
+            f"config: {EXTENDS}: only a config file can start from another one, not a section of one, a template, or "
+            f"what --config says; name a file with --configfile"
+        )
     errors = sorted(Validator(schema).iter_errors(raw), key=lambda e: list(map(str, e.path)))
     if errors:
         where: dict[str, list[str]] = {}
@@ -120,25 +107,9 @@ def as_meant(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any
     Raises:
         InputError: aliases make it endless.
     """
-    _require_bounded(raw)
+    require_bounded(raw)
     meant: dict[str, Any] = as_wanted(schema, raw)
     return meant
-
-
-def read_words(path: Path | str) -> dict[str, Any]:
-    """Return what a config file says, its words without quotes as `yaml12.Plain`.
-
-    Raises:
-        InputError: the file is missing, is not YAML, gives a key twice, or has no sections.
-    """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f"config file {path}: {error}") from error
-    words = yaml12.load(content, f"config file {path}")
-    if not isinstance(words, dict):
-        raise InputError(f"config file {path}: give at least the sections datasets and models")
-    return words
 
 
 def _with_defaults(part: Mapping[str, Any], value: Any) -> Any:

@@ -11,6 +11,8 @@ from classlens.shipped import workflow_folder
 
 HERE = Path(__file__).resolve().parent
 CONFIG = "config.yaml"
+SCHEMA = "# yaml-language-server: $schema={}\n"
+"""First line of a config, by which editors complete keys and show what they mean."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def start(folder: Path, template: str) -> list[str]:
     try:
         config.parent.mkdir(parents=True, exist_ok=True)
         with config.open("x", encoding="utf-8") as file:
-            file.write(chosen.file.read_text(encoding="utf-8"))
+            text = chosen.file.read_text(encoding="utf-8").removeprefix(SCHEMA.format("schema.json"))
+            # As a URL, since editors read it up to the first space.
+            file.write(SCHEMA.format((workflow_folder() / "config/schema.json").as_uri()) + text)
     except FileExistsError as error:
         raise InputError(f"{error.filename} is there already; name another folder, or move it away") from None
     check = ["classlens", "check", "--directory", str(config.parent), str(config)]

@@ -14,15 +14,19 @@ def published_comparison(rates: str, table: str) -> None:
     Args:
         rates: the table identifiability_rates.
         table: the table to write, a row per model and quantity that were published: model, quantity, published,
-            reproduced, difference (reproduced - published), all in %.
+            reproduced with reproduced_ci_low and reproduced_ci_high, difference (reproduced - published), all in %.
     """
     read = read_table(rates)
-    found = read.assign(accuracy_percent=100 * read["accuracy"]).set_index("model")[list(QUANTITIES)].to_dict("index")
+    ends = ("", "_ci_low", "_ci_high")
+    shares = {f"accuracy_percent{end}": 100 * read[f"accuracy{end}"] for end in ends}
+    found = read.assign(**shares).set_index("model").to_dict("index")
     rows = [
-        (model, quantity, value, found[model][quantity], found[model][quantity] - value)
+        (model, quantity, value, *(found[model][quantity + end] for end in ends), found[model][quantity] - value)
         for model, values in PUBLISHED.items()
         if model in found
         for quantity, value in zip(QUANTITIES, values, strict=True)
         if value is not None
     ]
-    write_table(pd.DataFrame(rows, columns=["model", "quantity", "published", "reproduced", "difference"]), table)
+    reproduced = [f"reproduced{end}" for end in ends]
+    columns = ["model", "quantity", "published", *reproduced, "difference"]
+    write_table(pd.DataFrame(rows, columns=columns), table)

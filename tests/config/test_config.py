@@ -1,21 +1,25 @@
 """The config contract: defaults, twins, refusals, and a reference that cannot drift."""
 
 import copy
+import json
 import re
 import tomllib
 from dataclasses import replace
 
 import pytest
+import yaml
 from conftest import CHECKOUT
+from jsonschema import Draft7Validator
 from pinned import pinned
 
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS
 from classlens.catalog.configs import load_config, read_config, schema
 from classlens.catalog.job import CLASS_TOKEN, MASKS
 from classlens.catalog.methods import METHODS
-from classlens.config.reference import reference
+from classlens.catalog.reference import MADE_FILES, editor_schema, readme, reference
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
+from classlens.study.start import SCHEMA
 from classlens.terms import SITES
 
 MINIMAL = {
@@ -199,7 +203,7 @@ def keys_of(part, path=""):
 
 
 def test_every_key_has_a_description_and_the_optional_ones_a_default():
-    without_default = {"datasets", "models", "models.NAME.label"}
+    without_default = {"extends", "datasets", "models", "models.NAME.label"}
     for path, sub in keys_of(schema()):
         assert sub.get("description"), path
         parent = path.rpartition(".")[2]
@@ -207,10 +211,41 @@ def test_every_key_has_a_description_and_the_optional_ones_a_default():
             assert "default" in sub or path.endswith(".train"), path
 
 
-def test_the_reference_in_the_docs_is_that_of_the_schema():
-    assert (CHECKOUT / "docs/config.md").read_text() == reference(), "run `make docs`"
+@pytest.mark.parametrize("name", MADE_FILES)
+def test_what_is_made_from_the_schema_is_up_to_date(name):
+    assert (CHECKOUT / name).read_text(encoding="utf-8") == MADE_FILES[name](), "run `make docs`"
+
+
+def test_the_references_have_every_key():
     for path, _ in keys_of(schema()):
         assert f"| `{path}` |" in reference()
+    rows = reference().partition("\n| key |")[2]
+    assert readme().endswith(rows)
+
+
+SHIPPED = [*CHECKOUT.glob("config/*.yaml"), *CHECKOUT.glob("classlens/study/*.yaml")]
+VARIANT = {
+    "extends": "b.yaml",
+    "models": {"m": {"options": {"depth": 2}}, "n": None},
+    "datasets": {"d": {"per_class": 1}},
+}
+
+
+def test_the_schema_for_editors_takes_what_a_run_takes_and_variants():
+    for_editors = Draft7Validator(json.loads(editor_schema()))
+    Draft7Validator.check_schema(for_editors.schema)
+    assert len(SHIPPED) == 4
+    for config in (*(yaml.safe_load(path.read_text()) for path in SHIPPED), MINIMAL, VARIANT):
+        for_editors.validate(config)
+    for path in (("modles",), ("models", "m", "architectur"), ("seed",), ("models", "a b")):
+        assert not for_editors.is_valid(changed(*path, value="x")), path
+    assert "\\Z" not in editor_schema()  # which JavaScript takes for a Z
+
+
+@pytest.mark.parametrize("path", sorted(CHECKOUT.glob("config/*.yaml")), ids=lambda path: path.name)
+def test_a_shipped_config_names_the_schema_beside_it(path):
+    assert path.read_text().startswith(SCHEMA.format("schema.json"))
+    assert (path.parent / "schema.json").is_file()
 
 
 def requirement(line):

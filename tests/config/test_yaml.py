@@ -15,8 +15,10 @@ from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 
 from classlens import yaml12
-from classlens.catalog.configs import load_config, read_config, schema
-from classlens.config.load import SCHEMA_FILE, _fill_enums, read_words
+from classlens.catalog.configs import as_meant, load_config, read_config, schema
+from classlens.check import check
+from classlens.config.load import SCHEMA_FILE, _fill_enums
+from classlens.config.read import read_words
 from classlens.config.wanted import as_wanted
 from classlens.configfile import as_written, find_config, keep_config
 from classlens.errors import InputError
@@ -330,3 +332,84 @@ def test_a_config_that_is_no_utf_8(tmp_path):
     (tmp_path / "a.yaml").write_bytes("# Z\u00fcrich".encode("latin-1"))
     with pytest.raises(InputError, match=r"a\.yaml: .*; save it as UTF-8"):
         read_config(tmp_path / "a.yaml")
+
+
+def in_files(folder, **texts):
+    for name, text in texts.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_config_starts_from_another_one(both, tmp_path):
+    """In a chain of three, each relative to the file that names it; whoever reads it, --config goes on top."""
+    (tmp_path / "common").mkdir()
+    in_files(tmp_path / "common", base=HEAD + "seed: 1\nstatistics: {resamples: 99}\nprobes: {blocks: [0, 1]}\n")
+    in_files(
+        tmp_path / "common",
+        two="extends: base.yaml\nmodels: {n: {dataset: d, architecture: x, options: {depth: 2}, label: on}}\n",
+    )
+    own = """
+extends: common/two.yaml
+seed: 1e1
+datasets: {d: {per_class: ~}}
+models: {m: null, n: {options: {init_values: 1e-5}, random_twin: false}}
+statistics: {confidence: 0.9}
+probes: {blocks: [1]}
+"""
+    for given in ({}, {"seed": 3, "models": {"n": {"label": "x"}}}):
+        config = both(own, **({"config": given} if given else {}))
+        assert list(config.models) == ["n"]  # null in the place of a section leaves it out
+        assert config.datasets["d"]["per_class"] is None  # elsewhere it is a value
+        assert config.models["n"]["options"] == {"depth": 2, "init_values": 1e-5}
+        assert config.statistics == {"resamples": 99, "confidence": 0.9, "correction": "holm"}
+        assert config.probes["blocks"] == [1]
+        assert (config.seed, config.models["n"]["label"]) == ((3, "x") if given else (10, "on"))
+
+
+def test_what_a_config_changes_of_its_base_is_told(tmp_path):
+    in_files(tmp_path, base=HEAD + "seed: 1\n", same=f"extends: base.yaml\n{HEAD}")
+    in_files(tmp_path, own="extends: same.yaml\nmodels: {m: {label: A}}\nseed: 1\nprobes: {blocks: [0]}\n")
+    first, second, *_ = check(tmp_path / "own.yaml", quick=True).notes
+    assert first.startswith(f"config: {tmp_path}/own.yaml extends {tmp_path}/same.yaml, with ")
+    assert first.endswith(', with models.m.label: A; probes: {"blocks": ["0"]}')
+    assert second.endswith("base.yaml, with nothing of its own")
+
+
+def test_a_kept_config_names_the_file_that_extends(tmp_path, monkeypatch):
+    """So that later edits of it and of its base count."""
+    monkeypatch.chdir(tmp_path)
+    in_files(tmp_path, base=HEAD, own="extends: base.yaml\nseed: 7\n")
+    keep_config(as_meant(read_words("own.yaml")), ["own.yaml"])
+    in_files(tmp_path, base=HEAD + "store: x\n")
+    assert (read_config(find_config(tmp_path)).seed, read_config(find_config(tmp_path)).store) == (7, "x")
+    keep_config(as_meant(read_words("own.yaml")) | {"seed": 8}, ["own.yaml"])
+    kept = read_config(find_config(tmp_path))
+    assert (kept.seed, list(kept.datasets)) == (8, ["d"])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("extends: base.yaml", r"would start from itself: \S*own\.yaml extends \S*base\.yaml extends \S*own"),
+        ("extends: ./own.yaml", "own.yaml extends .*own.yaml; remove one `extends`"),
+        ("extends: nowhere.yaml", r"config file \S*own\.yaml: extends: .*No such file .*nowhere\.yaml"),
+        ("extends: [a.yaml, b.yaml]", "extends: give the path of one config file"),
+        ("extends:", "extends: give the path of one config file"),
+        ("extends: loop.yaml\na: &x {a: *x}", "aliases"),
+    ],
+)  # fmt: skip
+def test_bases_that_cannot_be(tmp_path, text, said):
+    in_files(tmp_path, own=text, base="extends: own.yaml", loop="a: &x {a: *x}")
+    with pytest.raises(InputError, match=said):
+        read_config(tmp_path / "own.yaml")
+
+
+def test_only_files_start_from_others(both, tmp_path):
+    in_files(tmp_path, base=HEAD)
+    with pytest.raises(InputError, match="extends: only a config file can start from another one"):
+        both(HEAD, config={"extends": "base.yaml"})
+    in_files(tmp_path, outer="lens: {extends: base.yaml}\n")
+    config, workflow = snakemake_reads(tmp_path / "outer.yaml")
+    with pytest.raises(InputError, match="not a section of one"):
+        load_config(written_by(config["lens"], workflow))

@@ -28,6 +28,10 @@ def test_the_tutorial_is_a_page_with_its_pictures(site):
     assert "images, accuracy" in page
 
 
+def test_the_schema_of_configs_is_part_of_the_site(site):
+    assert (site / "config.schema.json").read_bytes() == (CHECKOUT / "config/schema.json").read_bytes()
+
+
 def test_the_reference_names_what_is_public(site):
     page = (site / "api.html").read_text()
     for name in ("lens.lens.Lens.ablate", "lens.view.View.plot", "results.Results.rank", "errors.InputError"):

@@ -1,5 +1,6 @@
-"""Another workflow takes this one as a module, from a folder and from a tag of a repository."""
+"""Another workflow, be it what snakedeploy writes, takes this one as a module, from a folder and from a tag."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 import yaml
 from conftest import CHECKOUT, TINY_MODEL, Workflow
+from environments import environment
 
 OUTER = """
 configfile: "config.yaml"
@@ -32,6 +34,27 @@ rule mean_rank:
         with h5py.File(input[0]) as file, open(output[0], "w") as text:
             text.write(str(file["residual/rank"][:].mean()))
 """
+DEPLOYED = """from snakemake.utils import min_version
+
+
+min_version("6.10.0")
+
+
+configfile: "config/config.yaml"
+
+
+# declare https://github.com/OWNER/classlens as a module
+module classlens:
+    snakefile: 
+        {source}
+    config:
+        config
+
+
+# use all rules from https://github.com/OWNER/classlens
+use rule * from classlens
+"""
+"""What snakedeploy 0.17 writes, but for the source, which is github(...) there."""
 DATASETS = {"digits": {"kind": "digits", "per_class": 2, "train_per_class": 2}}
 CONFIG = {"datasets": DATASETS, "models": {"tiny": {**TINY_MODEL, "weights": "random", "random_twin": False}}}
 TARGETS = ("mean_rank.txt", "results/figures/identifiability_evolution.svg")
@@ -72,9 +95,48 @@ def tagged(tmp_path_factory):
 @pytest.mark.parametrize("kind", ["folder", "tag"])
 def test_another_workflow_takes_this_one_in(tmp_path, alone, tagged, kind):
     """A tag has no library beside it: that of the environment is used."""
-    by_tag = f'gitfile("{tagged}", path="workflow/Snakefile", tag="v1")'
-    printed = outer(tmp_path / "outer", by_tag if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile")))
+    source = by_tag(tagged) if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile"))
+    printed = outer(tmp_path / "outer", source)
     assert "lens_extract" in printed
     assert float((tmp_path / "outer/mean_rank.txt").read_text()) > 0
     for result in (TARGETS[1], "results/tiny/layers/block_01.h5"):
         assert (tmp_path / "outer" / result).read_bytes() == (alone / result).read_bytes()
+
+
+def deploy(folder, source):
+    """Leave what `snakedeploy deploy-workflow` leaves."""
+    for name in ("config", "profiles"):
+        shutil.copytree(CHECKOUT / name, folder / name)
+    (folder / "workflow").mkdir()
+    (folder / "workflow/Snakefile").write_text(DEPLOYED.format(source=source))
+
+
+def by_tag(repository):
+    return f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")'
+
+
+@pytest.mark.workflow
+@pytest.mark.parametrize("kind", ["folder", "tag"])
+def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, tagged, kind):
+    deploy(tmp_path, by_tag(tagged) if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile")))
+    variant = {"extends": "study.yaml", "models": {"tiny": {"label": "Tiny"}}}
+    for name, config in (("study", CONFIG), ("config", variant)):
+        (tmp_path / f"config/{name}.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "snakemake", "--dry-run"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "profile profiles/default" in ran.stderr
+    assert "results/numbers.tex" in ran.stdout + ran.stderr
+    assert "results/tiny/output.h5" in ran.stdout + ran.stderr
+    assert "vit_cls" not in ran.stdout + ran.stderr
+
+
+@pytest.mark.workflow
+def test_fetched_rules_say_which_library_they_lack(tmp_path, tagged):
+    deploy(tmp_path / "study", by_tag(tagged))
+    python = environment(tmp_path / "environment", ["snakemake"])
+    lonely = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [python, "-m", "snakemake", "--dry-run"]
+    ran = subprocess.run(command, cwd=tmp_path / "study", env=lonely, capture_output=True, text=True, check=False)
+    assert ran.returncode
+    assert "pip install classlens, of the version that the rules are of" in ran.stdout + ran.stderr

@@ -1,8 +1,13 @@
 """A new study: its config is complete, says what is missing, and can be planned with the line that is printed."""
 
+import json
+import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -38,6 +43,16 @@ def test_every_config_lacks_nothing_but_the_users_files(template, init, tmp_path
     own = [f"datasets.{name}" for name in config.datasets]
     own += [f"models.{name}.weights: missing" for name, entry in config.models.items() if ".p" in str(entry["weights"])]
     assert {next((start for start in own if problem.startswith(start)), problem) for problem in problems} == set(own)
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_new_config_names_its_schema_in_the_first_line_alone(template, init, tmp_path):
+    init(*OPTIONS[template])
+    first, *lines = (tmp_path / "a study/config.yaml").read_text().splitlines()
+    [url] = re.fullmatch(r"# yaml-language-server: \$schema=(file:///\S+)", first).groups()
+    schema = json.loads(Path(url2pathname(urlparse(url).path)).read_text())
+    assert schema["properties"]["datasets"]["description"]
+    assert not [line for line in lines if "$schema" in line]
 
 
 def test_nothing_is_overwritten(init, tmp_path):

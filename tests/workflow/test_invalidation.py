@@ -91,7 +91,7 @@ def test_change_a_label(workflow):
     workflow.config["models"]["second"]["label"] = "Number two"
     computed = jobs(workflow.computes())
     assert computed
-    assert computed <= FIGURES | {"overview"}  # which are all that show it
+    assert computed <= FIGURES | {"overview", "numbers"}  # which are all that show it
     workflow.config["models"]["second"]["label"] = "Second"
     assert workflow.computes() == []
 

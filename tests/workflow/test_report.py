@@ -36,6 +36,7 @@ def report(study):
 def test_it_opens_with_what_was_run(study, report):
     with (study / "results/tables/overview.csv").open() as file:
         [row] = csv.DictReader(file)
+    assert f"\\clOverviewVitAccuracy}}{{{row['accuracy']}}}" in (study / "results/numbers.tex").read_text()
     cells = report.locator(".h-screen .table td").all_inner_texts()
     assert {MARKUP, "vit", "digits", row["images"], f"{float(row['accuracy']):.4g}"} <= set(cells)
     sizes = report.locator("figure img").evaluate_all("images => images.map(image => image.naturalWidth)")

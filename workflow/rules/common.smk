@@ -16,7 +16,13 @@ CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).pare
 if (CHECKOUT / "classlens").is_dir():
     sys.path.insert(0, str(CHECKOUT))
 
-from classlens import __version__
+try:
+    from classlens import __version__
+except ModuleNotFoundError:
+    raise WorkflowError(
+        f"these rules were fetched without the library that they import, and {sys.executable} lacks it, too; in the "
+        f"environment that Snakemake runs in: pip install classlens, of the version that the rules are of"
+    ) from None
 from classlens.catalog import files, planning
 from classlens.catalog.analyses import ANALYSES, STACKED, numbered
 from classlens.catalog.applicable import require_training_images

@@ -93,9 +93,31 @@ rule published_comparison:
             "classlens.tables.published:published_comparison",
             shown=lambda wildcards: (
                 "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, and "
-                "their reproduction.",
+                "their reproduction with its bootstrap interval.",
                 None,
             ),
+        ),
+    script:
+        RUN_JOB
+
+
+# The numbers of tables as LaTeX macros.
+rule numbers:
+    input:
+        **{name: f"results/tables/{name}.csv" for name in planning.cited_tables(CONFIG)},
+    output:
+        numbers="results/numbers.tex",
+    log:
+        "logs/numbers.log",
+    group:
+        "summary"
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        job=job(
+            "numbers",
+            "classlens.tables.numbers:write_numbers",
+            settings=["statistics.confidence", "statistics.resamples"],
         ),
     script:
         RUN_JOB
