@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from classlens.catalog.job import Job, Wildcards
-from classlens.catalog.rules import pass_of
+from classlens.catalog.rules import pass_of, rules_of
 from classlens.catalog.settings import settings_of
 from classlens.catalog.wanted import wanted_files
 from classlens.config import Config
@@ -52,7 +52,8 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[
     spans: dict[str, Span] = {}
     rates: dict[str, Span] = {}
     failures = []
-    jobs = [job for job in wanted_files(config).values() if job]
+    order = [job.rule for job in rules_of(config)]
+    jobs = sorted((job for job in wanted_files(config).values() if job), key=lambda job: order.index(job[0].rule))
     with Progress(len(config.models), "trying models", "model") as progress:
         for dataset, stimuli in chosen.items():
             spans["data"] = spans.get("data", Span()) + _decoding(config, dataset, stimuli)

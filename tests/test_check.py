@@ -13,12 +13,15 @@ from made_data import png, write_parquet, write_tar
 from PIL import Image
 from timm.models import save_for_hf
 
-from classlens import estimate
+from classlens import estimate, timing
+from classlens.catalog.applicable import require, require_training_images
 from classlens.catalog.configs import load_config
 from classlens.check import check
+from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
-from classlens.models import architecture, published
+from classlens.extraction.recorder import Recorder
+from classlens.models import published
 from classlens.models.describe import describe
 
 RNG = np.random.default_rng(0)
@@ -66,15 +69,15 @@ NOTHING_LEFT = (
 def test_training_without_images_is_told_with_what_to_change(checked):
     [problem] = checked(weights={"train": {}}, per_class=6).problems
     for ask in (
-        lambda: load_config(config({"train": {}}, per_class=6)).require_training_images(),
-        lambda: load_config(config(per_class=6)).require("m", "training images", "linear_probe"),
+        lambda: require_training_images(load_config(config({"train": {}}, per_class=6))),
+        lambda: require(load_config(config(per_class=6)), "m", "training images", "linear_probe"),
     ):
         with pytest.raises(InputError, match=NOTHING_LEFT):
             ask()
     assert "training needs training images of m" in problem
     with pytest.raises(InputError, match="train_per_class is 0: raise it"):
-        load_config(config({"train": {}}, train_per_class=0)).require_training_images()
-    load_config(config(per_class=6)).require_training_images()  # nothing is trained
+        require_training_images(load_config(config({"train": {}}, train_per_class=0)))
+    require_training_images(load_config(config(per_class=6)))  # nothing is trained
 
 
 def test_fewer_training_images_than_asked_for_are_doubted(checked):
@@ -111,7 +114,7 @@ def test_the_stages_of_a_run_are_estimated(checked):
     findings = checked(quick=False, weights={"train": {"epochs": 2}})
     assert findings.problems == []
     stages = [note.partition(":")[0] for note in findings.notes]
-    assert stages[-5:] == ["data", "training", "extraction", "together", "disk"]
+    assert stages[-5:] == ["data", "training", "extracting", "together", "disk"]
     assert estimate.UNKNOWN in findings.notes[-2]
 
 
@@ -122,8 +125,10 @@ def test_all_stages_of_a_model_that_runs_everything(working):
     notes, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == []
     stages = [note.partition(":")[0] for note in notes]
-    expected = ["data", "extraction", "perturbations", "logit attribution", "causes", "explanations", "removal curves"]
-    expected += ["linear probes", "tuned lens", "together"]
+    expected = ["data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"]
+    expected += ["replacing tokens", "looking through the tuned lens", "perturbing attention", "explaining"]
+    expected += ["removing tokens", "removing pixels", "sums of the tuned lens", "tuning the lens"]
+    expected += ["choosing the tuned lens", "linear probes", "together"]
     assert stages == expected
 
 
@@ -132,18 +137,18 @@ def test_a_trial_that_fails_is_named(working, monkeypatch):
         raise MemoryError("too much")
 
     complete = with_architectures(load_config(config()))
-    monkeypatch.setattr(estimate.Recorder, "__call__", fail)
+    monkeypatch.setattr(Recorder, "record", fail)
     _, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
-    assert failures == ["models.m: a trial of its extraction failed, as a run's may: too much"]
+    assert failures == ["models.m: a trial of its extracting failed, as a run's may: too much"]
 
 
 def test_seconds_per_image_are_those_of_the_fastest_and_the_slowest_repeat(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", iter([0, 0.1, 0, 2, 0, 5, 0, 3]).__next__)
-    span = estimate.per_image(lambda count: None)
+    span = timing.per_image(lambda count: None)
     assert (span.low, span.high) == (0.2, 0.5)
-    assert str(estimate.Span(0.2, 0.9)) == "less than a second"
-    assert str(estimate.Span(30, 600) + estimate.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
-    assert str(estimate.Span(7200, 7200)) == "about 2.0 hours"
+    assert str(timing.Span(0.2, 0.9)) == "less than a second"
+    assert str(timing.Span(30, 600) + timing.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
+    assert str(timing.Span(7200, 7200)) == "about 2.0 hours"
 
 
 def test_the_papers_files_are_named_with_their_places_and_where_they_are_published(tmp_path, monkeypatch):

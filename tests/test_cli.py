@@ -16,9 +16,10 @@ from conftest import CHECKOUT, copy_checkout
 from typer.testing import CliRunner
 
 from classlens import cli
+from classlens.catalog import job as catalog
 from classlens.catalog import plan
 from classlens.catalog.configs import read_config
-from classlens.catalog.plan import describe_job
+from classlens.catalog.plan import describe
 from classlens.catalog.reference import MADE_FILES, reference
 from classlens.check import Findings
 from classlens.configfile import find_config, keep_config
@@ -59,6 +60,19 @@ def working(tmp_path, monkeypatch):
     return folder
 
 
+DECLARED = {
+    "stimuli": catalog.Job(
+        "stimuli", "classlens.data.listing:list_stimuli", settings=("selection",), plugins=("source",)
+    ),
+    "pixels": catalog.Job(
+        "pixels",
+        "classlens.data.pixels:write_pixels",
+        settings=("geometry", "wildcards.split", "decoding"),
+        plugins=("source",),
+    ),
+}
+
+
 def write_config(**dataset):
     digits = {"kind": "digits", "per_class": 2, **dataset}
     models = {"vit": {"dataset": "digits", "architecture": "vit_tiny_patch16_224"}}
@@ -74,8 +88,9 @@ def run(name, inputs, outputs, wildcards, store, root=CHECKOUT, content=None):
                 Path(path).write_text(content or f"{name} {json.dumps(config)} {list(inputs)} {Path(path).name}")
         return {"device": "abacus"} if name == "pixels" else None
 
-    params = describe_job(name, read_config("config.yaml"), wildcards, root)
-    job = Job(name, params["functions"], root, params["config"], {}, inputs, outputs, wildcards)
+    params = describe(DECLARED[name], read_config("config.yaml"), wildcards, root)
+    functions, config, declared = (params[part] for part in ("functions", "config", "declared"))
+    job = Job(name, functions, root, config, {}, inputs, outputs, wildcards, declared)
     return run_job(job, compute, store)
 
 
@@ -475,8 +490,9 @@ def test_explain_a_wide_and_deep_workflow(runner, store, monkeypatch):
             wildcards = {"dataset": "digits", "geometry": f"squash-{index + 1}-bilinear", "split": f"{depth}"}
             run("pixels", {"above": above}, {"pixels": path}, wildcards, store)
     asked = []
-    counted = lambda *arguments: asked.append(arguments) or describe_job(*arguments)  # noqa: E731
-    monkeypatch.setattr("classlens.catalog.plan.describe_job", counted)
+    key_now = plan.key_now
+    counted = lambda *arguments: asked.append(arguments) or key_now(*arguments)  # noqa: E731
+    monkeypatch.setattr("classlens.catalog.plan.key_now", counted)
     assert explained(runner, layer[0])[0].endswith("no part of its key changed")
     assert len(asked) == 3 * 4 + 2
     Path("raw.txt").write_text("other")

@@ -2,18 +2,19 @@
 
 import numpy as np
 import pytest
-from classlens.ablation.heads import head_columns
-from classlens.attribution.write import attribution_columns
 from conftest import TINY_MODEL, tiny_config
 
 from classlens import disk
 from classlens.catalog.configs import load_config
+from classlens.catalog.wanted import wanted_files
+from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.extraction.files import layer_columns
 from classlens.hdf5 import RowWriter, chunk_rows_of
-from classlens.models import architecture
 from classlens.models.build import build
 from classlens.models.describe import describe
+from classlens.passes.attribution import AttributeLogits
+from classlens.passes.head_effects import HeadEffects
 
 RNG = np.random.default_rng(0)
 
@@ -31,8 +32,8 @@ def completed(analyses=None, **sections):
 MODEL = build("vit_base_patch16_224", {}, device="meta")
 COLUMNS = {
     "layers": (layer_columns(197, 1000, {"attn": 768, "mlp": 3072}), 1000),
-    "attribution": (attribution_columns(MODEL), None),
-    "heads": (head_columns(12, 12), None),
+    "attribution": (AttributeLogits.columns(MODEL), None),
+    "heads": (HeadEffects.columns(MODEL), None),
 }
 
 
@@ -77,8 +78,9 @@ def test_maps_attribution_and_all_else_of_an_image_are_counted():
 
 
 def test_what_all_makes_follows_from_analyses_and_methods():
-    few = disk.wanted_files(completed(["identifiability"]))
-    assert {path for path in few if path.startswith("results/vit/")} == {
+    few = wanted_files(completed(["identifiability"]))
+    kept = {path for path, job in few.items() if job is None or not job[0].temporary}
+    assert {path for path in kept if path.startswith("results/vit/")} == {
         *(f"results/vit/layers/block_0{block}.h5" for block in (0, 1)),
         *("results/vit/output.h5", "results/vit/weights.safetensors", "results/vit/measures/identifiability.h5"),
     }

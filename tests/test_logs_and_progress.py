@@ -9,11 +9,12 @@ import sys
 import warnings
 
 import pytest
-from classlens.catalog.jobs import JOBS
 from conftest import CHECKOUT
 
 from classlens import checkout, progress
 from classlens.cache import CACHE
+from classlens.catalog.analyses import ANALYSES, JOBS, PASSES
+from classlens.catalog.rules import RUN, job_of_analysis
 from classlens.checkout import PYTHON_PATH, set_python_path
 from classlens.logs import job_log
 from classlens.progress import Progress
@@ -170,13 +171,14 @@ def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
 # Imports of jobs
 
 PLOTTING = {"matplotlib", "seaborn"}
-FIGURES = {name for name in JOBS if name.endswith("_figure")} | {"heatmaps"}
+FUNCTIONS = {job.function for job in (*JOBS.values(), *map(job_of_analysis, ANALYSES.values()))}
+FUNCTIONS |= {one.code for one in PASSES.values()} | {RUN, "classlens.joining:join"}
 
 
-@pytest.mark.parametrize("name", sorted({*JOBS} - FIGURES))
-def test_no_job_but_those_of_figures_imports_a_plotting_library(name):
+@pytest.mark.parametrize("function", sorted(FUNCTIONS))
+def test_no_job_but_those_of_figures_imports_a_plotting_library(function):
     """It would cost each of thousands of jobs a second; of libraries that a library imports, `make bench` tells."""
-    assert not fingerprint([JOBS[name].function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
+    assert not fingerprint([function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
 
 
 def lies_in(folder, monkeypatch, workflow="."):

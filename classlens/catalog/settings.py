@@ -380,7 +380,7 @@ def probed(config: Config, wildcards: Wildcards) -> Slice:
 # Lens pages
 
 
-def lens_page(config: Config, wildcards: Wildcards) -> Slice:
+def page(config: Config, wildcards: Wildcards) -> Slice:
     """Which images and explanations a lens page shows, and what it says of its model.
 
     Raises:

@@ -8,23 +8,28 @@ import sys
 from dataclasses import replace
 
 import pytest
-from classlens.catalog.jobs import JOBS, OTHER_JOBS
 from conftest import CHECKOUT
 from docutils import nodes
 from docutils.core import publish_doctree
 from pinned import pinned
 
-from classlens.catalog import causes, explanations, files, identifiability, memories, settings, tuned_lens
-from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, SECTIONS, STACKED, numbered, rules
+from classlens.catalog import applicable, files, settings
+from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, JOBS, PARTS, PASSES, SECTIONS, STACKED, numbered
 from classlens.catalog.configs import load_config
-from classlens.catalog.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING, METHODS
-from classlens.catalog.plan import describe_job, report_caption, wanted_figures, wanted_pages, wanted_tables
+from classlens.catalog.job import Job
+from classlens.catalog.methods import METHODS
+from classlens.catalog.plan import describe, report_caption
+from classlens.catalog.planning import wanted_figures, wanted_pages, wanted_tables
+from classlens.catalog.rules import pass_of, rules_of, wildcards_of
 from classlens.catalog.run import OBJECTS
 from classlens.data.kinds import KINDS
 from classlens.data.source import Source
 from classlens.declared import load
 from classlens.errors import InputError
-from classlens.params import JobParams, ReportedJobs
+from classlens.inference.network import Network
+from classlens.models.facts import CLASS_TOKEN, CLASS_TOKEN_POOLING
+from classlens.params import JobParams
+from classlens.passes.run import run_pass
 from classlens.store.code import fingerprint
 from classlens.store.key import DISTRIBUTIONS
 
@@ -51,46 +56,110 @@ def config_of(**keys):
 
 
 CONFIG = config_of()
+IN_SHARDS = config_of(extraction={"shard_size": 4})
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
 WILDCARDS |= {
-    "summed": "heads",
     "part": "0",
-    "branch": "attn",
     "kind": "self_only",
     "method": "gradient",
     "block": "00",
     "comparison": FIGURES[0],
 }
-FILES = {"comparison_table": ["measures", "table"]}
-"""Names of a job's inputs and outputs, where the catalog says them."""
-for name, analysis in ANALYSES.items():
-    FILES[name] = [*analysis.inputs, *analysis.tables]
-    if analysis.figure:
-        FILES[f"{name}_figure"] = ["table", *analysis.figure.inputs, "svg", "png"]
 
 
-def described(name, **wildcards):
-    return describe_job(name, CONFIG, {**WILDCARDS, **wildcards}, CHECKOUT)
+def explicit_rules():
+    """The jobs of the rules that are written out: each with its inputs and outputs, by name."""
+    found = {}
+
+    def job(name, function, settings=(), local=(), plugins=(), needs=(), **_shares):
+        return Job(
+            name,
+            function,
+            settings=tuple(settings),
+            local=tuple(local),
+            plugins=tuple(plugins),
+            needs=tuple(needs),
+        )
+
+    for path in sorted((CHECKOUT / "workflow/rules").glob("*.smk")):
+        text = path.read_text()
+        named = {"TRAINING": call} if (call := re.search(r"TRAINING = (job\(.*?\n\))", text, re.DOTALL)) else {}
+        for rule in re.findall(r"\nrule \w+:\n.*?RUN_JOB\n", text, re.DOTALL):
+            said = re.search(r"        job=(\w+),\n|        job=(job\(.*?\n        \)),\n", rule, re.DOTALL)
+            code = named[said[1]][1] if said[1] else said[2]
+            one = eval(code, {"job": job, "raw_told": lambda kind: None})
+            files = re.search(r"    input:\n(.*?)    log:", rule, re.DOTALL)[1]
+            environment = re.search(r"envs/(\w+)\.yaml", rule)[1]
+            found[one.name] = (
+                replace(one, environment=environment),
+                re.findall(r"^        (\w+)=", files, re.MULTILINE),
+            )
+    return found
 
 
-CASES = [*((name, {}) for name in JOBS), *(("comparison_table", {"comparison": table}) for table in STACKED)]
-CASES += [("weights", {"model": "a_-random"}), ("remove_tokens", {"method": "random"})]
+EXPLICIT = explicit_rules()
+EXPLICIT["numbers"] = (EXPLICIT["numbers"][0], ["numbers"])  # its inputs are those of the tables that it cites
+DECLARED = {job.rule: job for config in (CONFIG, IN_SHARDS) for job in rules_of(config)}
 
 
-@pytest.mark.parametrize(("name", "wildcards"), CASES)
-def test_functions_exist_and_take_exactly_what_they_are_given(name, wildcards):
-    job = described(name, **wildcards)
-    assert json.loads(json.dumps(job["config"])) == job["config"]
-    functions = {keyword: load(function) for keyword, function in job["functions"].items()}
-    signature = inspect.signature(functions.pop(""))
-    assert all(callable(function) for function in functions.values())
-    given = [*FILES.get(name, []), *job["config"], *job["local"], *functions]
+def described(job, **wildcards):
+    return describe(job, CONFIG, {**WILDCARDS, **wildcards}, CHECKOUT)
+
+
+CASES = [(job, [*job.inputs, *job.outputs], {}) for job in DECLARED.values()]
+CASES += [(job, files, {}) for job, files in EXPLICIT.values()]
+CASES += [(*EXPLICIT["comparison_table"], {"comparison": table}) for table in STACKED]
+CASES += [
+    (*EXPLICIT["weights"], {"model": "a_-random"}),
+    (*CASES[list(DECLARED).index("remove_tokens")][:2], {"method": "random"}),
+]
+
+
+@pytest.mark.parametrize(("job", "files", "wildcards"), CASES, ids=lambda one: getattr(one, "rule", ""))
+def test_functions_exist_and_take_exactly_what_they_are_given(job, files, wildcards):
+    params = described(job, **wildcards)
+    assert json.loads(json.dumps(params["config"])) == params["config"]
+    functions = {keyword: load(function) for keyword, function in params["functions"].items()}
+    function = functions.pop("")
+    assert all(callable(one) for one in functions.values())
+    given = [*files, *params["config"], *params["local"], *functions]
     assert len(given) == len(set(given))
-    (signature.bind if name in FILES else signature.bind_partial)(**dict.fromkeys(given))
+    inspect.signature(function).bind(**dict.fromkeys(given))
+    for key in set(OBJECTS) & set(params["config"]):
+        inspect.signature(load(OBJECTS[key])).bind(**params["config"][key])
     if "draw" in functions:
-        inspect.signature(functions["draw"]).bind(**dict.fromkeys([*FILES[name][:-2], *job["config"]["settings"]]))
-    for key in set(OBJECTS) & set(job["config"]):
-        inspect.signature(load(OBJECTS[key])).bind(**job["config"][key])
+        drawn = [name for name in files if name not in ("svg", "png")]
+        inspect.signature(functions["draw"]).bind(**dict.fromkeys([*drawn, *params["config"]["settings"]]))
+    if "of" in functions:
+        _takes_its_own(functions, files, params["config"], is_pass=function is run_pass)
+
+
+def _takes_its_own(functions, files, config, *, is_pass):
+    """What `run_pass` and `write_sums` hand over to a pass or sums."""
+    of = functions["of"]
+    own = {name for name in config if name not in (*Network.__annotations__, "start", "stop")}
+    own |= set(functions) - {"of", "sums", "finish"}
+    if not is_pass:
+        inspect.signature(of).bind(None, 0, **dict.fromkeys(own))
+        return
+    read = {name for name in files if name not in ("pixels", "weights", "rows", "summed", *of.finished)}
+    assert read == set(of.inputs)
+    given = {*own, *(["files"] if read else []), *(["summed"] if {"sums", "summed"} & {*functions, *files} else [])}
+    inspect.signature(of).bind(None, **dict.fromkeys(given))
+    inspect.signature(of.columns).bind(None, **dict.fromkeys(own))
+    if "finish" in functions:
+        inspect.signature(functions["finish"]).bind([], **dict.fromkeys(of.finished))
+
+
+def test_settings_are_the_config_s_or_computed():
+    for job in (*DECLARED.values(), *(job for job, _ in EXPLICIT.values())):
+        for name in (*job.settings, *job.local, *job.plugins):
+            section, _, key = name.partition(".")
+            computed = inspect.isfunction(getattr(settings, name, None))
+            picked = section in ("wildcards", "threads") or (
+                section in CONFIG.__dataclass_fields__ and (not key or key in getattr(CONFIG, section))
+            )
+            assert computed != picked, name
 
 
 def test_plug_ins_exist():
@@ -99,50 +168,47 @@ def test_plug_ins_exist():
 
 
 def test_names_are_unique_and_groups_need_the_same():
-    parts = (identifiability, memories, causes, tuned_lens, explanations)
-    declared = [analysis for part in parts for analysis in part.ANALYSES]
-    assert len(declared) == len(ANALYSES)
-    assert len(JOBS) == len(OTHER_JOBS) + 1 + len(declared) + len(FIGURES)
-    tables = [table for analysis in declared for table in analysis.tables.values()]
+    declared = [one for part in PARTS for one in (*part.PASSES, *part.JOBS, *part.ANALYSES)]
+    names = [*(one.name for one in declared), *(f"{name}_figure" for name in FIGURES), *EXPLICIT]
+    assert len(names) == len(set(names))
+    for config in (CONFIG, IN_SHARDS):
+        rules = [job.rule for job in rules_of(config)]
+        assert len(rules) == len(set(rules))
+    tables = [table for analysis in ANALYSES.values() for table in analysis.tables.values()]
     assert len(tables) == len(set(tables))
-    assert all(analysis.needs == GROUPS[analysis.group].needs for analysis in declared)
+    assert all(analysis.needs == GROUPS[analysis.group].needs for analysis in ANALYSES.values())
 
 
-def named(paths):
-    return paths(CONFIG, WILDCARDS) if callable(paths) else paths.format(**WILDCARDS)
+def test_outputs_of_a_job_have_the_same_wildcards():
+    for job in DECLARED.values():
+        paths = [path for one in job.outputs.values() for path in ([one] if isinstance(one, str) else one)]
+        assert {frozenset(re.findall(r"\{(\w+)\}", path)) for path in paths} == {frozenset(wildcards_of(job))}
 
 
-@pytest.mark.parametrize("rule", rules())
-def test_analyses_of_one_process_fit_together(rule):
-    analyses = rules()[rule]
-    assert sum(analysis.one_model for analysis in analyses) <= 1
-    assert len({(analysis.environment, analysis.cluster_group, analysis.gpu) for analysis in analyses}) == 1
-    inputs = {}
-    for analysis in analyses:
-        for key, paths in analysis.inputs.items():
-            assert inputs.setdefault(key, named(paths)) == named(paths)
+def test_a_pass_has_one_job_or_shards_that_are_joined():
+    whole, shards = ({job.rule: job for job in rules_of(config)} for config in (CONFIG, IN_SHARDS))
+    for name, one in PASSES.items():
+        assert pass_of(whole[name]) is one
+        if not one.in_shards:
+            assert shards[f"{name}_join"].outputs == whole[name].outputs == one.outputs
+            assert shards[f"{name}_shard"].temporary
+            assert (f"{name}_sums" in shards) == (f"{name}_summed" in shards) == bool(one.sums)
+    assert {job.name for job in whole.values()} == {*PASSES, *JOBS, *ANALYSES, *(f"{name}_figure" for name in FIGURES)}
 
 
 def test_environments_hold_what_their_jobs_import():
-    environments = {name: analysis.environment for name, analysis in ANALYSES.items()}
-    environments |= {f"{name}_figure": "figures" for name in FIGURES}
-    for path in (CHECKOUT / "workflow/rules").glob("*.smk"):
-        for rule in re.split(r"\n(?= *rule\b)", path.read_text()):
-            for name in re.findall(r'\b(?:jobs|shown_job|raw_job|batch)\(\s*"(\w+)"', rule):
-                [environments[name]] = re.findall(r"envs/(\w+)\.yaml", rule)
-    assert set(environments) == set(JOBS)
     everything = {"source": list(KINDS.values()), "explain": [one.compute for one in METHODS.values() if one.compute]}
-    for name, environment in environments.items():
-        functions = described(name)["functions"]
+    for job in (*DECLARED.values(), *(job for job, _ in EXPLICIT.values())):
+        functions = described(job)["functions"]
         called = [one for keyword in functions for one in everything.get(keyword, [functions[keyword]])]
         libraries = fingerprint([function.partition(":")[0] for function in called], CHECKOUT).libraries
-        held = set(pinned(CHECKOUT / f"envs/{environment}.yaml"))
-        assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, (name, environment)
+        held = set(pinned(CHECKOUT / f"envs/{job.environment}.yaml"))
+        assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, job.rule
 
 
 def test_planning_is_light():
     program = (
-        "import sys, classlens.catalog.plan, classlens.catalog.run, classlens.config\n"
+        "import sys, classlens.catalog.rules, classlens.catalog.plan, classlens.catalog.run, classlens.configfile\n"
         "print(*{'torch', 'timm', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=CHECKOUT)
@@ -161,12 +227,14 @@ def test_shards_hold_every_image_once(size, bounds):
     assert named == [f"results/a_/shards/causes/heads/{shard}.h5" for shard in range(len(bounds))]
 
 
-def test_a_perturbation_that_does_not_apply_has_no_shards():
-    without = replace(CONFIG, architectures=dict.fromkeys(CONFIG.models, FACTS | {"has_class_token": False}))
-    wildcards = {"model": "a_", "file": "perturbation/attention_no_cls"}
-    assert files.joined_shards(CONFIG, wildcards) == ["results/a_/shards/perturbation/attention_no_cls/0.h5"]
-    with pytest.raises(InputError, match="'no_cls' does not apply to a_"):
-        files.joined_shards(without, wildcards)
+@pytest.mark.parametrize("config", [CONFIG, IN_SHARDS])
+def test_a_perturbation_that_does_not_apply_is_refused(config):
+    without = replace(config, architectures=dict.fromkeys(config.models, FACTS | {"has_class_token": False}))
+    [*jobs] = (job for job in rules_of(config) if job.name == "perturb_attention")
+    for job in jobs:
+        describe(job, config, WILDCARDS | {"kind": "no_cls"}, CHECKOUT)
+        with pytest.raises(InputError, match="'no_cls' does not apply to a_"):
+            describe(job, without, WILDCARDS | {"kind": "no_cls"}, CHECKOUT)
 
 
 CAPTIONS = [analysis.caption for analysis in ANALYSES.values()]
@@ -175,8 +243,8 @@ CAPTIONS += [ANALYSES[name].figure.caption for name in FIGURES]
 
 @pytest.mark.parametrize("caption", [*CAPTIONS, "<b>{model}</b> `x`_ *y* |z| :math:`1` [1]_ http://a.b \\"])
 def test_captions_are_shown_as_typed(caption):
-    [job] = jobs = ReportedJobs([JobParams(name="job", caption=report_caption(caption, CONFIG, {"model": "a_"}))])
-    [paragraph] = publish_doctree(jobs.caption, settings_overrides={"report_level": 1}).children
+    job = JobParams(name="job", caption=report_caption(caption, CONFIG, {"model": "a_"}))
+    [paragraph] = publish_doctree(job.caption, settings_overrides={"report_level": 1}).children
     assert isinstance(paragraph, nodes.paragraph)
     assert all(isinstance(part, nodes.Text) for part in paragraph.children)
     majority = "at least half of their pixels lie in the mask"
@@ -237,7 +305,7 @@ def test_pages_of_a_run():
     without = config_of(lens_page={"images": 0})
     assert wanted_pages(without) == []
     with pytest.raises(InputError, match=r"lens_page\.images is 0"):
-        describe_job("lens_page", without, WILDCARDS, CHECKOUT)
+        describe(EXPLICIT["lens_page"][0], without, WILDCARDS, CHECKOUT)
 
 
 def test_what_a_page_shows_of_its_model():
@@ -246,7 +314,7 @@ def test_what_a_page_shows_of_its_model():
     model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "analyses": ["identifiability"]}
     config = config_of(models={"plain": model, "other": model})
     config = replace(config, architectures=dict.fromkeys(config.models, facts))
-    shown = describe_job("lens_page", config, {"model": "plain"}, CHECKOUT)["config"]
+    shown = describe(EXPLICIT["lens_page"][0], config, {"model": "plain"}, CHECKOUT)["config"]
     assert shown["methods"] == []
     assert shown["facts"]["prefix"] == ["register 1", "register 2"]
     assert [other["model"] for other in shown["facts"]["others"]] == ["plain-random", "other", "other-random"]
@@ -254,7 +322,7 @@ def test_what_a_page_shows_of_its_model():
         "The model has no [CLS] token",
         "No explanations",
     ]
-    own = described("lens_page")["config"]
-    assert [name for name, _ in own["methods"]] == CONFIG.methods("a_")
+    own = described(EXPLICIT["lens_page"][0])["config"]
+    assert [name for name, _ in own["methods"]] == applicable.methods(CONFIG, "a_")
     assert own["facts"]["prefix"] == ["[CLS]"]
     assert own["facts"]["notes"] == []

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from classlens.catalog import applicable, planning
 from classlens.catalog.configs import load_config
 from classlens.errors import InputError
 from classlens.models.facts import CLASS_TOKEN, CLASS_TOKEN_POOLING
@@ -27,20 +28,20 @@ def config_of(probes=None, **explanations):
 
 
 def test_of_models_without_class_token():
-    assert config_of(heatmap_method="legrad").applies("m", "heatmaps")
+    assert planning.applies(config_of(heatmap_method="legrad"), "m", "heatmaps")
     config = config_of()
-    assert not config.applies("m", "heatmaps")
+    assert not planning.applies(config, "m", "heatmaps")
     with pytest.raises(
         InputError, match="heatmaps shows the explanation gradient, which does not apply to m; take legrad"
     ):
-        config.require("m", "what the explanation of heat maps needs", "heatmaps")
+        applicable.require(config, "m", "what the explanation of heat maps needs", "heatmaps")
 
 
 def test_models_with_reset_blocks_explain_what_runs_a_model():
     config = config_of(methods=["random", "attn_lrp", "legrad_cls", "probe"])
-    assert config.methods("m") == ["random", "attn_lrp", "probe"]
-    assert config.randomised_methods("m") == ["attn_lrp"]
-    assert config.randomised_methods("m-random") == []  # a twin has none
+    assert applicable.methods(config, "m") == ["random", "attn_lrp", "probe"]
+    assert applicable.randomised_methods(config, "m") == ["attn_lrp"]
+    assert applicable.randomised_methods(config, "m-random") == []  # a twin has none
 
 
 @pytest.mark.parametrize(
@@ -52,4 +53,4 @@ def test_models_with_reset_blocks_explain_what_runs_a_model():
     ],
 )
 def test_probes_read_what_the_explanation_by_probes_needs(methods, sites, probed):
-    assert config_of({"sites": sites}, methods=methods).probed_sites() == probed
+    assert planning.probed_sites(config_of({"sites": sites}, methods=methods)) == probed

@@ -12,6 +12,7 @@ from conftest import CHECKOUT
 from jsonschema import Draft7Validator
 from pinned import pinned
 
+from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS
 from classlens.catalog.configs import load_config, read_config, schema
 from classlens.catalog.job import CLASS_TOKEN, MASKS
@@ -60,8 +61,8 @@ def test_twins_follow_their_models():
     assert not config.is_twin("a")
     assert config.models["a-random"]["weights"] == "random"
     assert config.models["a-random"]["seed"] != config.models["a"]["seed"]
-    assert config.compared_models(ANALYSES["identifiability_rates"]) == ["a", "a-random", "b", "b-random"]
-    assert config.compared_models(ANALYSES["logit_increment"]) == ["a", "b"]
+    assert planning.compared_models(config, ANALYSES["identifiability_rates"]) == ["a", "a-random", "b", "b-random"]
+    assert planning.compared_models(config, ANALYSES["logit_increment"]) == ["a", "b"]
 
 
 def test_a_twin_of_ones_own_stays_as_it_is():
@@ -80,10 +81,10 @@ def test_a_model_without_twin():
 
 def test_analyses_can_be_chosen():
     config = load_config(changed("models", "m", "analyses", value=["class_building"]))
-    assert config.runs("class_building") == ["m"]
-    assert config.runs("logit_increment") == []
+    assert planning.runs(config, "class_building") == ["m"]
+    assert planning.runs(config, "logit_increment") == []
     # A table or figure that is asked for by name shows every model that it applies to.
-    assert config.compared_models(ANALYSES["logit_increment"]) == ["m"]
+    assert planning.compared_models(config, ANALYSES["logit_increment"]) == ["m"]
 
 
 @pytest.mark.parametrize(
@@ -94,27 +95,27 @@ def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
     config = load_config(changed("datasets", "d", value={"kind": "cifar100", "root": "nowhere"}))
     config = replace(config, architectures={name: {"has_class_token": False} for name in config.models})
     with pytest.raises(InputError, match=f"some_job .*{reason}"):
-        config.require("m", need, "some_job")
+        applicable.require(config, "m", need, "some_job")
     for analysis in ANALYSES.values():
         if need in analysis.needs:
-            assert not config.applies("m", analysis.group)
-            assert config.runs(analysis.group) == []
+            assert not planning.applies(config, "m", analysis.group)
+            assert planning.runs(config, analysis.group) == []
             with pytest.raises(InputError, match=f"{analysis.name} applies to no model"):
-                config.compared_models(analysis)
+                planning.compared_models(config, analysis)
 
 
 @pytest.mark.parametrize("group", ["linear_probes", "tuned_lens"])
 def test_what_is_fitted_needs_training_images(group):
     for count in (0, 1):
         config = load_config(changed("datasets", "d", "train_per_class", value=count))
-        assert config.runs(group) == ["m"] * count
+        assert planning.runs(config, group) == ["m"] * count
 
 
 def test_twins_are_shown_beside_models_that_run():
     text = changed("models", "n", value={**MINIMAL["models"]["m"], "analyses": ["identifiability"]})
     config = load_config(text)
     assert {"m-random", "n-random"} <= set(config.models)
-    assert config.compared_models(ANALYSES["tuned_lens"]) == ["m", "m-random"]
+    assert planning.compared_models(config, ANALYSES["tuned_lens"]) == ["m", "m-random"]
 
 
 def test_names_that_the_config_lists_come_from_where_they_are_declared():
@@ -273,7 +274,7 @@ def test_environments_project_and_lock_agree():
 def test_as_many_numbers_of_kept_tokens_as_are_asked_for(tokens, count):
     config = load_config(changed("faithfulness", "counts", value=count))
     facts = {"grid": [1, tokens]}
-    counts = replace(config, architectures={"m": facts}).removal_counts("m")
+    counts = applicable.removal_counts(replace(config, architectures={"m": facts}), "m")
     assert len(set(counts)) == len(counts) == min(count, tokens)
     assert counts == sorted(counts)
     if len(counts) > 1:

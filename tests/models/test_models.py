@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import save_file
 
 from classlens.catalog.configs import load_config
+from classlens.config import architecture
 from classlens.errors import InputError
-from classlens.models import architecture
 from classlens.models.build import build
 from classlens.models.canonical import load_model, save_weights
 from classlens.models.describe import describe

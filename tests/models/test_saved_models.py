@@ -14,9 +14,9 @@ from classlens.catalog import files
 from classlens.catalog.configs import load_config
 from classlens.catalog.plan import describe_job
 from classlens.check import check
+from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
-from classlens.models import architecture
 from classlens.models.describe import describe
 from classlens.models.head import save_head
 from classlens.models.published import published_weights

@@ -9,8 +9,8 @@ from conftest import CHECKOUT
 from environments import environment
 from PIL import Image
 
+from classlens.config import architecture
 from classlens.data.class_folders import SUFFIXES
-from classlens.models import architecture
 from classlens.ship import shipped
 from classlens.shipped import ARCHITECTURES
 

@@ -29,7 +29,7 @@ rule lens_page:
         job=job(
             "lens_page",
             "classlens.page.write:write_lens_page",
-            settings=["lens_page"],
+            settings=["page"],
             raw=lambda wildcards: sorted(map(str, PAGE.iterdir())),
         ),
     script:
