@@ -13,18 +13,18 @@ from classlens.hdf5 import Column, RowWriter, packing
 from classlens.progress import Progress
 
 
-def join(shards: Sequence[str], joined: str) -> None:
+def join(shards: Sequence[str], rows: str) -> None:
     """Write the file of all of a model's images: its bytes are those of a file that was never in shards.
 
     Args:
         shards: files of `RowWriter` with its own number of rows per chunk, in the order of their images.
-        joined: the file to write.
+        rows: the file to write.
 
     Raises:
         ValueError: the shards' data sets or attributes differ.
     """
-    columns, attributes, rows = common_layout(shards)
-    with Progress(rows, "joining") as progress, RowWriter(joined, rows, columns, attributes) as writer:
+    columns, attributes, images = common_layout(shards)
+    with Progress(images, "joining") as progress, RowWriter(rows, images, columns, attributes) as writer:
         append_rows(writer, shards, progress.advance)
 
 
