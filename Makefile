@@ -37,6 +37,7 @@ lint: $(READY)
 docs: $(READY)
 	$(BIN)/classlens config-reference --write
 	$(BIN)/python docs/scripts/rulegraph.py docs/images/rulegraph.svg
+	$(BIN)/python docs/scripts/packages.py docs/images/packages.svg
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The tutorial's outputs, which the repository keeps, so that they are seen without running it.

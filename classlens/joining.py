@@ -23,8 +23,8 @@ def join(shards: Sequence[str], rows: str) -> None:
     Raises:
         ValueError: the shards' data sets or attributes differ.
     """
-    columns, attributes, count = common_layout(shards)
-    with Progress(count, "joining") as progress, RowWriter(rows, count, columns, attributes) as writer:
+    columns, attributes, images = common_layout(shards)
+    with Progress(images, "joining") as progress, RowWriter(rows, images, columns, attributes) as writer:
         append_rows(writer, shards, progress.advance)
 
 

@@ -48,7 +48,7 @@ _CROSS_ENTROPY = (*_LOCAL, SEVERAL_CLASSES)
 _HERE = "classlens.explanations"
 _LOCAL_LOSS = "of a local loss, with respect to what [CLS] attends to"
 _WRITTEN = "what heads write into the class's logit from each token"
-_OF_BLOCKS = "of the class's logit behind each block, with respect to what tokens attend to"
+_OF_BLOCKS = "of the class's logit after each block, with respect to what tokens attend to"
 
 ENTRIES = (
     Method("gradient", "gradient", _CROSS_ENTROPY, f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
