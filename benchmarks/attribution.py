@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from classlens.attribution.decompose import LogitAttribution
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 from classlens.models.build import build
 
 WANTED = 1.15

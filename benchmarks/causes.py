@@ -12,7 +12,7 @@ import torch
 from explanations import compare
 
 from classlens.ablation.replace import Ablation
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 from classlens.models.build import build
 
 WANTED = 1.1

@@ -18,7 +18,7 @@ from classlens.explanations.integrated import integrated_gradients
 from classlens.explanations.legrad import legrad, legrad_cls
 from classlens.explanations.lrp import attn_lrp, cp_lrp
 from classlens.explanations.rollout import rollout
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.modes import frozen_eval_mode
 from classlens.measures.removal_steps import importance_order, removal_counts
 from classlens.models.build import build
 from classlens.passes.token_removal import TokenRemoval

@@ -21,13 +21,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from classlens.extraction.extract import run_images
 
-from classlens.extraction.recorder import Recorder
 from classlens.inference.activations import capture_activations
+from classlens.inference.host import HostCopy
+from classlens.inference.network import LoadedModel, read_classes
 from classlens.inference.projection import Projection
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
+from classlens.passes.base import Part
+from classlens.passes.extraction import Extraction
+from classlens.passes.run import run_images
 
 try:
     from nnsight import NNsight
@@ -71,15 +74,14 @@ def make_images(folder: Path, count: int) -> Path:
 def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
     torch.manual_seed(0)
     model = build(given.architecture, {})
-    normalise = Normalise(HALF, HALF, torch.device("cpu"))
+    loaded, classes = on_cpu(model), read_classes(str(pixels), model.num_classes)
     with h5py.File(pixels) as file:
-        first = normalise(file["pixels"][: given.batch])
+        first = loaded.normalise(file["pixels"][: given.batch])
     shard = folder / "shard.h5"
     run = {"images": given.images, "batch": given.batch}
 
     def ours() -> None:
-        recorder = Recorder(model, normalise)
-        run_images(recorder, pixels, shard, start=0, stop=run["images"], batch_size=run["batch"])
+        run_images(Extraction(loaded), str(pixels), classes, range(run["images"]), {}, str(shard), run["batch"])
 
     def bare() -> None:
         bare_limit(model, first, run["images"] // run["batch"])
@@ -98,6 +100,10 @@ def compare(given: argparse.Namespace, pixels: Path, folder: Path) -> None:
     )
 
 
+def on_cpu(model: torch.nn.Module) -> LoadedModel:
+    return LoadedModel(model, "", Normalise(HALF, HALF, torch.device("cpu")), "float32", torch.device("cpu"))
+
+
 @torch.inference_mode()
 def bare_limit(model: torch.nn.Module, images: torch.Tensor, batches: int) -> None:
     def site(_block: int, _name: str, tokens: torch.Tensor) -> None:
@@ -113,11 +119,11 @@ def compare_small(given: argparse.Namespace) -> None:
     torch.manual_seed(0)
     model = build("vit_tiny_patch16_224", SMALL)
     torch.nn.init.normal_(model.head.weight)  # a fresh head has nothing but ties
-    normalise, project = Normalise(HALF, HALF, torch.device("cpu")), Projection(model)
+    made, project = Extraction(on_cpu(model)), Projection(model)
+    normalise = made.loaded.normalise
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (given.batch, 32, 32, 3), np.uint8)
-    classes = random.integers(0, 10, given.batch)
-    recorder, target = Recorder(model, normalise), torch.from_numpy(classes)
+    target = torch.from_numpy(random.integers(0, 10, given.batch))
 
     def reads(tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
         logits = project(tokens)
@@ -134,7 +140,10 @@ def compare_small(given: argparse.Namespace) -> None:
     def forward() -> None:
         model(normalise(pixels))
 
-    runs = {"forward pass": forward, "plain hooks": by_hooks, "extraction": lambda: recorder(pixels, classes).arrays()}
+    def ours() -> None:
+        made.checked(HostCopy(made(normalise(pixels), target, Part(0, {}))).arrays())
+
+    runs = {"forward pass": forward, "plain hooks": by_hooks, "extraction": ours}
     if NNsight is not None:
         traced = NNsight(model)
 
@@ -179,8 +188,8 @@ def peak(given: argparse.Namespace, folder: Path, count: int) -> float:
 
 def extract_once(architecture: str, pixels: Path, folder: Path, count: int, batch: int) -> float:
     model = build(architecture, {})
-    recorder = Recorder(model, Normalise(HALF, HALF, torch.device("cpu")))
-    run_images(recorder, pixels, folder / "peak.h5", start=0, stop=count, batch_size=batch)
+    classes = read_classes(str(pixels), model.num_classes)
+    run_images(Extraction(on_cpu(model)), str(pixels), classes, range(count), {}, str(folder / "peak.h5"), batch)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

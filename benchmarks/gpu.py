@@ -23,14 +23,17 @@ import torch
 from classlens.explanations.chefer import chefer
 from classlens.explanations.direct import direct
 from classlens.explanations.gradient import gradient
-from classlens.extraction.recorder import Recorder
 from classlens.inference.activations import capture_activations
-from classlens.inference.batches import frozen_eval_mode
+from classlens.inference.host import HostCopy
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.network import LoadedModel
 from classlens.inference.projection import Projection
 from classlens.measures.removal_steps import importance_order, removal_counts
 from classlens.models.build import build
 from classlens.models.device import autocast, device_name
-from classlens.models.inputs import Normalise
+from classlens.models.inputs import Normalise, to_device
+from classlens.passes.base import Part
+from classlens.passes.extraction import Extraction
 from classlens.passes.token_removal import TokenRemoval
 
 HALF = [0.5, 0.5, 0.5]
@@ -70,17 +73,18 @@ class Trial:
             self.model(self.images)
 
     def extraction(self) -> tuple[dict[str, Run], Run]:
-        recorder = Recorder(self.model, self.normalise, self.precision)
+        made = Extraction(LoadedModel(self.model, "", self.normalise, self.precision, self.device))
 
         def ours() -> None:
             # As in the workflow: a batch is collected while the next one runs.
             before = None
             for _ in range(self.batches):
-                recorded = recorder(self.pixels, self.classes)
+                classes = to_device(self.classes, self.device)
+                kept = HostCopy(made(self.normalise(self.pixels), classes, Part(0, {})))
                 if before is not None:
-                    before.arrays()
-                before = recorded
-            before.arrays()
+                    made.checked(before.arrays())
+                before = kept
+            made.checked(before.arrays())
 
         limits = {"forward pass": self.forward, "forward pass, norm and head at every site": self.forward_and_heads}
         return {name: self.often(run) for name, run in limits.items()}, ours

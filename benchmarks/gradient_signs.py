@@ -15,7 +15,6 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from classlens.explanations.write import write_explanation
 from ranking import MODEL, NETWORK, RESAMPLING, SIDE, digits, fashion
 
 from classlens.explanations.gradient import gradient
@@ -23,6 +22,8 @@ from classlens.inference.network import load_network
 from classlens.measures.faithfulness_auc import area
 from classlens.measures.removal_steps import importance_order
 from classlens.models.train import train
+from classlens.passes.explanation import Explanation
+from classlens.passes.run import run_pass
 from classlens.passes.token_removal import TokenRemoval
 from classlens.statistics.resampling import bootstrap_interval
 
@@ -59,7 +60,8 @@ def compare(folder: Path, given: argparse.Namespace) -> None:
               device="auto", **recipe, **network)  # fmt: skip
     running = {**network, "precision": "float32", "threads": 1, "device": "auto"}
     explanation = str(folder / "gradient.h5")
-    write_explanation(files["evaluation"], weights, explanation, explain=gradient, **running, batch_size=64)
+    explained = {"of": Explanation, "explain": gradient, "has_maps": True, "batch_size": 64}
+    run_pass(files["evaluation"], weights, explanation, **explained, **running)
     with h5py.File(explanation) as file:
         maps = file["maps"][:]
     orders = {

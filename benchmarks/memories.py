@@ -88,10 +88,9 @@ def fill(random, name, column, count, counts):
 
 
 def all_blocks(folder: Path, blocks: int) -> None:
-    for branch in BRANCHES:
-        for block in range(blocks):
-            layer, path = folder / f"block_{block:02d}.h5", folder / f"{branch}_{block:02d}.h5"
-            block_memories(layer, folder / "output.h5", folder / "parameters.h5", path, branch, seed=0)
+    for block in range(blocks):
+        layer, paths = folder / f"block_{block:02d}.h5", [folder / f"{branch}_{block:02d}.h5" for branch in BRANCHES]
+        block_memories(layer, folder / "output.h5", folder / "parameters.h5", *paths, seed=0)
 
 
 @torch.inference_mode()

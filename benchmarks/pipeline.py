@@ -19,47 +19,40 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
-from classlens.extraction.extract import run_images
 
-from classlens.extraction.recorder import Recorder
 from classlens.hdf5 import chunk_rows_of
+from classlens.inference.network import LoadedModel
 from classlens.models.build import build
 from classlens.models.inputs import Normalise
+from classlens.passes.base import Part
+from classlens.passes.extraction import Extraction
 from classlens.passes.gather import gather
+from classlens.passes.run import run_images
 
 ARCHITECTURES = {"ViT-B/16": "vit_base_patch16_224", "ViT-B/32": "vit_base_patch32_224"}
 BATCH = 64
 HALF = [0.5, 0.5, 0.5]
 
 
-class Ready:
-    """Stands in for what a model kept of a batch."""
+class FreeModel(Extraction):
+    """Extraction whose network costs nothing: what the real one kept of a chunk's images, again and again."""
 
-    def __init__(self, arrays):
-        self._arrays = arrays
+    def __init__(self, model, random):
+        super().__init__(LoadedModel(model, "", torch.from_numpy, "float32", torch.device("cpu")))
+        chunk = chunk_rows_of(self.written())  # of which no two rows may be equal: they would pack too well
+        normalise, part = Normalise(HALF, HALF, self.loaded.device), Part(0, {})
+        self._kept = itertools.cycle(
+            [
+                super(FreeModel, self).__call__(
+                    normalise(smooth_images(random, BATCH)), torch.from_numpy(random.integers(0, 1000, BATCH)), part
+                )
+                for _ in range(0, chunk, BATCH)
+            ]
+        )
 
-    def arrays(self):
-        return self._arrays
-
-
-class FreeModel:
-    """A recorder whose network costs nothing: it gives what the real one kept of a chunk's images, again and again."""
-
-    def __init__(self, recorder, random):
-        chunk = chunk_rows_of(recorder.columns())  # of which no two rows may be equal: they would pack too well
-        batches = [(smooth_images(random, BATCH), random.integers(0, 1000, BATCH)) for _ in range(0, chunk, BATCH)]
-        self._kept = itertools.cycle([recorder(*batch).arrays() for batch in batches])
-        self._recorder, self.num_classes = recorder, recorder.num_classes
-
-    def columns(self):
-        return self._recorder.columns()
-
-    def attributes(self):
-        return self._recorder.attributes()
-
-    def __call__(self, pixels, classes):
-        assert len(pixels) == len(classes) == BATCH
-        return Ready(next(self._kept))
+    def __call__(self, images, classes, part):
+        assert len(images) == len(classes) == BATCH
+        return next(self._kept)
 
 
 def main() -> None:
@@ -82,7 +75,7 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
     random = np.random.default_rng(0)
     images = smooth_images(random, BATCH)
     classes = random.integers(0, 1000, given.images)
-    free = FreeModel(Recorder(model, Normalise(HALF, HALF, torch.device("cpu"))), random)
+    free = FreeModel(model, random)
     pixels = folder / "pixels.h5"
     with h5py.File(pixels, "w") as file:
         stored = file.create_dataset("pixels", (given.images, 224, 224, 3), np.uint8, chunks=(6, 224, 224, 3))
@@ -95,7 +88,7 @@ def measure(label: str, architecture: str, folder: Path, given: argparse.Namespa
     processor = []
     for turn in range(given.turns):
         before = time.process_time()
-        extraction = seconds(extract, free, pixels, shards, given)
+        extraction = seconds(extract, free, pixels, classes, shards, given)
         processor.append((time.process_time() - before) / given.images)
         took = {
             "extraction": extraction,
@@ -117,11 +110,11 @@ def smooth_images(random: np.random.Generator, count: int) -> np.ndarray:
     return coarse.repeat(32, 1).repeat(32, 2) + random.integers(0, 128, (count, 224, 224, 3), np.uint8)
 
 
-def extract(free: FreeModel, pixels: Path, shards: list[str], given: argparse.Namespace) -> None:
+def extract(free: FreeModel, pixels: Path, classes: np.ndarray, shards: list[str], given: argparse.Namespace) -> None:
     for number, shard in enumerate(shards):
         start = number * given.shard
-        stop = min(start + given.shard, given.images)
-        run_images(free, str(pixels), shard, start=start, stop=stop, batch_size=BATCH, threads=given.threads)
+        numbers = range(start, min(start + given.shard, given.images))
+        run_images(free, str(pixels), classes, numbers, {}, shard, BATCH)
 
 
 def copy(shards: list[str], folder: Path) -> None:

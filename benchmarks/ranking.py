@@ -18,8 +18,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import torch
-from classlens.explanations.write import write_explanation
-from classlens.faithfulness.curves import removal_curves
 from PIL.Image import Resampling as Filter
 
 from classlens.catalog.methods import METHODS, applicable_methods
@@ -29,12 +27,20 @@ from classlens.explanations.random import write_random_explanation
 from classlens.measures.explanation_quality import explanation_quality
 from classlens.models.describe import describe
 from classlens.models.train import train
-from classlens.passes.pixel_removal import pixel_removal
+from classlens.passes.explanation import Explanation
+from classlens.passes.pixel_removal import RemovePixels
+from classlens.passes.removal_curves import join_pixel_curves, join_removal_curves
+from classlens.passes.run import run_pass
+from classlens.passes.token_removal import RemoveTokens
 from classlens.statistics.resampling import Resampling
 
 SIDE, CLASSES = 32, 10
 MODEL = {"img_size": SIDE, "patch_size": 4, "embed_dim": 64, "depth": 6, "num_heads": 4, "num_classes": CLASSES}
 NETWORK = {"architecture": "vit_tiny_patch16_224", "mean": [0.5] * 3, "std": [0.5] * 3}
+REMOVALS = {
+    "tokens": {"of": RemoveTokens, "finish": join_removal_curves},
+    "pixels": {"of": RemovePixels, "finish": join_pixel_curves},
+}
 RESAMPLING = Resampling(resamples=9999, confidence=0.95, seed=0)
 
 
@@ -79,16 +85,16 @@ def rank(folder: Path, given: argparse.Namespace, network: dict[str, object], me
     for method in methods:
         start, explanation = time.perf_counter(), str(folder / f"{method}.h5")
         if METHODS[method].compute:
-            write_explanation(
-                files["evaluation"], weights, explanation, explain=load(METHODS[method].compute), **running
-            )
+            given = {"explain": load(METHODS[method].compute), "has_maps": METHODS[method].has_maps, **running}
+            run_pass(files["evaluation"], weights, explanation, of=Explanation, **given)
         else:
             write_random_explanation(files["evaluation"], explanation, tokens=patches, seed=given.seed)
         seconds = time.perf_counter() - start
-        for kind, remove, more in (("tokens", removal_curves, {"counts": steps}), ("pixels", pixel_removal, {})):
+        for kind, removal in REMOVALS.items():
             right[kind].append(str(folder / f"{method}_{kind}.h5"))
-            curves = str(folder / "curves.csv")
-            remove(files["evaluation"], weights, [explanation], curves, right[kind][-1], **more, **running)
+            given = {"explanation": [explanation], "seeds": [], **({"counts": steps} if kind == "tokens" else {})}
+            made = {"curves": str(folder / "curves.csv"), "correct_per_image": right[kind][-1]}
+            run_pass(files["evaluation"], weights, **removal, **given, **made, **running)
         print(f"{method}: explained in {seconds:.1f} s", flush=True)
     table = str(folder / "table.csv")
     explanation_quality(**right, segmentation=[], explanations=[], randomised=[], table=table, methods=methods,

@@ -9,15 +9,19 @@ compute job that comes to import a plotting library, by itself or through a libr
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
-from classlens.catalog.jobs import JOBS
-
+from classlens.catalog.configs import read_config
 from classlens.catalog.methods import METHODS
+from classlens.catalog.rules import rules_of
+from classlens.config.architecture import with_architectures
 from classlens.data.kinds import KINDS
 
+CHECKOUT = Path(__file__).resolve().parents[1]
 WANTED = {"timm": 4.0, "torch": 2.0, "scipy.stats": 0.5, "pandas": 0.5, "": 0.5}
 """Seconds at most, by the largest library. The first that a job imports names its group."""
 PLOTTING = ("matplotlib", "seaborn")
@@ -39,8 +43,8 @@ def main() -> None:
     options.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu where other work shares the machine")
     given = options.parse_args()
     groups: dict[str, list[tuple[float, str]]] = {library: [] for library in WANTED}
-    for module, name in entries().items():
-        seconds, loaded = started([*EVERY_JOB, module], given)
+    for modules, name in entries().items():
+        seconds, loaded = started([*EVERY_JOB, *modules], given)
         plots = sorted(set(PLOTTING) & loaded)
         if plots and not name.endswith("_figure") and name != "heatmaps":
             print(f"{name} imports {', '.join(plots)}", flush=True)
@@ -57,12 +61,15 @@ def main() -> None:
         )
 
 
-def entries() -> dict[str, str]:
+def entries() -> dict[tuple[str, ...], str]:
     """Return the modules that jobs start from, with the name of one job each."""
-    functions = {name: job.function for name, job in JOBS.items()}
-    functions |= {f"explanation {name}": method.compute for name, method in METHODS.items() if method.compute}
-    functions |= {f"data of kind {name}": kind for name, kind in KINDS.items()}
-    return {function.partition(":")[0]: name for name, function in sorted(functions.items())}
+    config = with_architectures(read_config(CHECKOUT / "config/config.yaml"))
+    functions = {job.name: [job.function, *job.functions.values()] for job in rules_of(config)}
+    for rules in sorted((CHECKOUT / "workflow/rules").glob("*.smk")):
+        functions |= {name: [one] for name, one in re.findall(r'job\(\s*"(\w+)",\s*"([\w.:]+)"', rules.read_text())}
+    functions |= {f"explanation {name}": [one.compute] for name, one in METHODS.items() if one.compute}
+    functions |= {f"data of kind {name}": [kind] for name, kind in KINDS.items()}
+    return {tuple(one.partition(":")[0] for one in given): name for name, given in sorted(functions.items())}
 
 
 def started(modules: list[str], given: argparse.Namespace) -> tuple[float, set[str]]:

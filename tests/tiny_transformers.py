@@ -13,8 +13,15 @@ from conftest import GOLDEN
 from PIL import Image
 from safetensors.torch import save_file
 
+from classlens.inference.host import HostCopy
+from classlens.inference.network import LoadedModel, load_network
 from classlens.models.build import build
+from classlens.models.inputs import Normalise
 from classlens.models.weights import write_weights
+from classlens.passes.base import Part
+from classlens.passes.explanation import Explanation
+from classlens.passes.extraction import Extraction
+from classlens.passes.run import run_pass
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 7}
 TOKEN = {**SMALL, "class_token": True, "global_pool": "token"}
@@ -120,3 +127,28 @@ def write_small(folder, name, classes, change=None):
     architecture, options = FAMILIES[name]
     network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
     return model, folder / "pixels.h5", folder / "weights.safetensors", network
+
+
+def load_small(weights, network):
+    """Load what `write_small` has written."""
+    return load_network(weights, **{key: value for key, value in network.items() if key != "batch_size"})
+
+
+def loaded_of(model, precision="float32"):
+    """Return a model as if it were loaded; its inputs are 2 x / 255 - 1."""
+    device = next(model.parameters()).device
+    return LoadedModel(model, "small", Normalise([0.5] * 3, [0.5] * 3, device), precision, device)
+
+
+def extract_pixels(model, pixels, classes, precision="float32"):
+    """Return what extraction writes of pixels (n, H, W, 3) with correct classes (n)."""
+    made = Extraction(loaded_of(model, precision))
+    with made.loaded.autocast():
+        target = torch.tensor(classes, device=made.loaded.device)
+        found = made(made.loaded.normalise(pixels), target, Part(0, {}))
+    return made.checked(HostCopy(found).arrays())
+
+
+def explain_images(pixels, weights, output, *, has_maps=False, **given):
+    """Write an explanation of every image's correct class."""
+    return run_pass(pixels, weights, output, of=Explanation, has_maps=has_maps, **given)

@@ -12,6 +12,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.classes import check_classes
+from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.inference.probe import behaviour
 from classlens.models.canonical import load_model
@@ -87,4 +88,8 @@ def read_classes(pixels: str, num_classes: int) -> Array:
         InputError: a class is none of the model's C.
     """
     with h5py.File(pixels) as images:
-        return check_classes(np.asarray(images["class_index"][:], dtype=np.int64), num_classes)
+        found = np.asarray(images["class_index"][:], dtype=np.int64)
+    try:
+        return check_classes(found, num_classes)
+    except InputError as error:
+        raise InputError(f"{pixels}: {error}") from None

@@ -34,18 +34,20 @@ def prefetch(function: Callable[[Item], Result], items: Iterable[Item]) -> Gener
 def background(function: Callable[Arguments, None]) -> Iterator[Callable[Arguments, None]]:
     """Give a function that returns at once and does its work in the background, in order.
 
-    It waits while two calls are unfinished. An error of a call is raised by one of the next, at the latest on
-    leaving the context; no call is begun after one that failed.
+    It waits while two calls are unfinished. An error of a call is raised by one of the next, and by all after that, at
+    the latest on leaving the context; no call is begun after one that failed.
     """
-    failed = False
+    failed: BaseException | None = None
 
     def call(*arguments: Arguments.args, **keywords: Arguments.kwargs) -> None:
         nonlocal failed
         if failed:
-            return
-        failed = True
-        function(*arguments, **keywords)
-        failed = False
+            raise failed
+        try:
+            function(*arguments, **keywords)
+        except BaseException as error:
+            failed = error
+            raise
 
     with ThreadPoolExecutor(1) as thread:
         waiting: deque[Future[None]] = deque()

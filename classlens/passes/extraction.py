@@ -22,7 +22,7 @@ class Extraction(Pass):
 
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__(loaded)
-        self._recorder = Recorder(loaded.model, lambda images: images, loaded.precision)
+        self._recorder = Recorder(loaded.model)
 
     @classmethod
     def columns(cls, model: Any) -> Columns:
@@ -30,7 +30,7 @@ class Extraction(Pass):
         return shard_columns(len(model.blocks), tokens, model.num_classes, key_counts(model))
 
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
-        return self._recorder.record(images, classes)
+        return self._recorder(images, classes)
 
     def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
         return shard_rows(arrays)

@@ -33,7 +33,7 @@ class Removal(Pass):
         super().__init__(loaded, seeds=seeds, **settings)
         if bool(files["explanation"]) == bool(seeds):
             raise InputError("removal curves: give either an explanation or the seeds of random orders")
-        self._seeds = seeds
+        self._files, self._seeds = files, seeds
 
     @classmethod
     def reads(cls, model: Any) -> dict[str, Columns]:
@@ -54,7 +54,9 @@ class Removal(Pass):
             return np.stack([random_importance(seed, part.start, part.start + images, patches) for seed in self._seeds])
         found: Array = part.rows["explanation"]["importance"].swapaxes(0, 1)
         if not np.isfinite(found).all():
-            raise InputError("importance is not finite, so it orders no tokens; make the explanation anew")
+            raise InputError(
+                f"{self._files['explanation'][0]}: importance is not finite, so it orders no tokens; make it anew"
+            )
         return found
 
 

@@ -111,7 +111,10 @@ def run_images(
         )
 
         def keep(found: HostCopy) -> None:
-            arrays = made.checked(found.arrays())
+            try:
+                arrays = made.checked(found.arrays())
+            except InputError as error:
+                raise InputError(f"{written}: {error}") from None
             writer.append(arrays)
             progress.advance(len(next(iter(arrays.values()))))
 
@@ -146,21 +149,21 @@ class RowInputs:
     """
 
     def __init__(self, files: Files, wanted: Mapping[str, Mapping[str, Any]], images: int) -> None:
-        self._stack = ExitStack()
         self._opened: dict[str, list[h5py.File]] = {}
         self._single = {name for name in wanted if isinstance(files[name], str)}
         self._wanted = wanted
-        for name, columns in wanted.items():
-            paths = [str(files[name])] if name in self._single else list(files[name])
-            self._opened[name] = [self._stack.enter_context(h5py.File(path, "r")) for path in paths]
-            for path, file in zip(paths, self._opened[name], strict=True):
-                for key, column in columns.items():
-                    if file[key].shape != (images, *column.shape):
-                        self._stack.close()
-                        raise InputError(
-                            f"{path}: {key} is {file[key].shape}, which does not fit {images} images and rows of "
-                            f"{column.shape}; make it from the same images and model"
-                        )
+        with ExitStack() as stack:
+            for name, columns in wanted.items():
+                paths = [str(files[name])] if name in self._single else list(files[name])
+                self._opened[name] = [stack.enter_context(h5py.File(path, "r")) for path in paths]
+                for path, file in zip(paths, self._opened[name], strict=True):
+                    for key, column in columns.items():
+                        if file[key].shape != (images, *column.shape):
+                            raise InputError(
+                                f"{path}: {key} is {file[key].shape}, which does not fit {images} images and rows of "
+                                f"{column.shape}; make it from the same images and model"
+                            )
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> RowInputs:
         return self

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from classlens.explanations.write import write_explanation
 from tiny_transformers import (
     GOLDEN_NETWORK,
     READS_CLASS_TOKEN,
     RUNNING,
+    explain_images,
     golden_pixels,
     golden_weights,
     random_images,
@@ -28,9 +28,8 @@ METHODS = (chefer, rollout, attention)
 
 def test_golden(golden, tmp_path):
     output = tmp_path / "chefer.h5"
-    write_explanation(
-        golden_pixels(), golden_weights(), output, explain=chefer, **GOLDEN_NETWORK, **RUNNING, batch_size=7
-    )
+    given = {"explain": chefer, **GOLDEN_NETWORK, **RUNNING, "batch_size": 7}
+    explain_images(golden_pixels(), golden_weights(), output, **given)
     expected = golden["explanation/chefer"]
     with h5py.File(output) as file:
         assert list(file) == ["importance"]
@@ -100,7 +99,7 @@ def test_backward_passes_take_fewer_images_where_memory_would_run_out(monkeypatc
         return explainer
 
     for explain in (rollout, chefer):
-        write_explanation(pixels, weights, tmp_path / "out.h5", explain=watched(explain), **network)
+        explain_images(pixels, weights, tmp_path / "out.h5", explain=watched(explain), **network)
     assert sizes == [2, 2, 1, 1, 1, 1, 1, 1]
 
 

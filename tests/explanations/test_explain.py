@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import timm
 import torch
-from classlens.explanations.write import write_explanation
 from PIL import Image
-from tiny_transformers import READS_CLASS_TOKEN, SMALL, random_images, transformer, write_small
+from tiny_transformers import READS_CLASS_TOKEN, SMALL, explain_images, random_images, transformer, write_small
 
 from classlens.catalog.methods import METHODS
 from classlens.errors import InputError
@@ -33,7 +32,7 @@ def test_any_method_on_any_model(name, method):
 
 def test_it_is_what_files_hold(tmp_path):
     model, pixels, weights, network = write_small(tmp_path, "LayerScale", [5, 1])
-    write_explanation(pixels, weights, tmp_path / "out.h5", explain=gradient, **network)
+    explain_images(pixels, weights, tmp_path / "out.h5", explain=gradient, **network)
     with h5py.File(pixels) as images, h5py.File(tmp_path / "out.h5") as file:
         image = torch.from_numpy(images["pixels"][1]).permute(2, 0, 1) / 255 * 2 - 1
         found = explain(model, image, 1)

@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from classlens.explanations.write import write_explanation
 from tiny_transformers import (
     GOLDEN_NETWORK,
     RUNNING,
     WITH_CLASS_TOKEN,
+    explain_images,
     golden_pixels,
     golden_weights,
     random_images,
@@ -27,7 +27,7 @@ CLASSES = torch.tensor([0, 6, 3])
 def test_golden(explain, sign, golden, tmp_path):
     output = tmp_path / "explanation.h5"
     keywords = {"explain": explain, **GOLDEN_NETWORK, **RUNNING, "batch_size": 7}
-    assert write_explanation(golden_pixels(), golden_weights(), output, **keywords) == {"device": "cpu"}
+    assert explain_images(golden_pixels(), golden_weights(), output, has_maps=True, **keywords) == {"device": "cpu"}
     # The golden arrays hold d loss / d A, and for the logit d logit / d A; files hold minus the gradient of the loss.
     expected = sign * golden[f"explanation/{explain.__name__}"][..., 1:]
     with h5py.File(output) as file:
@@ -79,7 +79,7 @@ def test_half_precision_of_the_network_only_rounds(tmp_path):
     importance = []
     for precision in ("float32", "bfloat16"):
         path = tmp_path / f"{precision}.h5"
-        write_explanation(pixels, weights, path, explain=gradient, **{**network, "precision": precision})
+        explain_images(pixels, weights, path, explain=gradient, **{**network, "precision": precision})
         with h5py.File(path) as file:
             importance.append(file["importance"][:])
     assert not np.array_equal(*importance)
@@ -100,7 +100,4 @@ def test_bad_input(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1], not_finite)
     output = tmp_path / "out.h5"
     with pytest.raises(InputError, match=r"out\.h5: importance is not finite; check the weights"):
-        write_explanation(pixels, weights, output, explain=gradient, **network)
-    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 7])
-    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
-        write_explanation(pixels, weights, output, explain=gradient, **network)
+        explain_images(pixels, weights, output, explain=gradient, **network)

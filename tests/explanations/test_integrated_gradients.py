@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from classlens.explanations.write import write_explanation
-from tiny_transformers import FAMILIES, random_images, transformer, write_small
+from tiny_transformers import FAMILIES, explain_images, random_images, transformer, write_small
 
 from classlens.explanations.integrated import STEPS, integrated_gradients
 from classlens.inference.modes import frozen_eval_mode
@@ -57,6 +56,6 @@ def test_a_batch_that_does_not_fit_is_halved(tmp_path):
         model.patch_embed.register_forward_pre_hook(remember)
         return explainer
 
-    write_explanation(pixels, weights, tmp_path / "out.h5", explain=limited, **network)
+    explain_images(pixels, weights, tmp_path / "out.h5", explain=limited, **network)
     assert max(sizes) == largest
     assert sizes.count(2) >= 2 * STEPS  # never more than one point of each image

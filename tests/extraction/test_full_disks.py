@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from classlens.extraction.extract import extract_shard
 from double_job import job_of, refuse
 from figures.figure_tables import increment_table, written
 from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, golden_weights
@@ -14,7 +13,9 @@ from classlens.digest import digest_file
 from classlens.errors import InputError
 from classlens.figures import logit_increment
 from classlens.figures.run import draw_figure
+from classlens.passes.extraction import Extraction
 from classlens.passes.gather import gather
+from classlens.passes.run import run_pass
 from classlens.store.job import run_job
 from classlens.store.place import work_folder
 from classlens.store.store import Store
@@ -41,13 +42,13 @@ def disk(tmp_path):
 @pytest.fixture(scope="module")
 def shard(tmp_path_factory):
     path = tmp_path_factory.mktemp("shard") / "0.h5"
-    _extract({}, {"shard": str(path)}, {}, {})
+    _extract({}, {"rows": str(path)}, {}, {})
     return path
 
 
 def _extract(inputs, outputs, config, local):
-    network = {**GOLDEN_NETWORK, **RUNNING}
-    return extract_shard(golden_pixels(), golden_weights(), **outputs, start=0, stop=8, batch_size=4, **network)
+    given = {"of": Extraction, "start": 0, "stop": 8, "batch_size": 4, **GOLDEN_NETWORK, **RUNNING}
+    return run_pass(golden_pixels(), golden_weights(), **outputs, **given)
 
 
 def _gather(inputs, outputs, config, local):
@@ -65,7 +66,7 @@ def real_job(request, project, shard, tmp_path):
     table = written(increment_table(MODELS), tmp_path / "table.csv")
     layers = [f"results/layers/{block:02d}.h5" for block in range(12)]
     source, outputs, work, size = {
-        "extraction": ("source.txt", {"shard": "results/0.h5"}, _extract, 200),
+        "extraction": ("source.txt", {"rows": "results/0.h5"}, _extract, 200),
         "gathering": (str(shard), {"layers": layers, "output": "results/output.h5"}, _gather, 200),
         "a figure": (table, {"svg": "results/a.svg", "png": "results/a.png"}, _draw, 20),
     }[request.param]

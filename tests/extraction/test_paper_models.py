@@ -5,12 +5,13 @@ from __future__ import annotations
 import h5py
 import numpy as np
 import pytest
-from classlens.extraction.extract import extract_shard
 from conftest import CHECKOUT
 
 from classlens.catalog.configs import read_config
 from classlens.models.describe import describe
 from classlens.models.weights import write_weights
+from classlens.passes.extraction import Extraction
+from classlens.passes.run import run_pass
 
 CONFIG = read_config(CHECKOUT / "config/paper.yaml")
 MODELS = [name for name in CONFIG.models if not CONFIG.is_twin(name)]
@@ -36,10 +37,10 @@ def test_a_few_images_at_full_size(name, tmp_path):
     weights = str(tmp_path / "weights.safetensors")
     write_weights([], [], weights, architecture=architecture, options=options, origin="random")
     transform = card["transform"] if entry["transform"] == "timm" else entry["transform"]
-    extract_shard(
-        tmp_path / "pixels.h5", weights, tmp_path / "shard.h5",
+    run_pass(
+        tmp_path / "pixels.h5", weights, tmp_path / "shard.h5", of=Extraction,
         architecture=architecture, options=options, mean=transform["mean"], std=transform["std"],
-        precision="float32", start=0, stop=2, batch_size=2, threads=2, device="cpu",
+        precision="float32", batch_size=2, threads=2, device="cpu",
     )  # fmt: skip
     with h5py.File(tmp_path / "shard.h5") as file:
         ranks = file[f"block_{card['depth'] - 1:02d}/residual/rank"][:]

@@ -10,8 +10,11 @@ from tiny_transformers import FAMILIES, random_images, transformer, write_small
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
 from classlens.measures.removal_steps import pixel_area
-from classlens.passes.pixel_removal import PixelRemoval, pixel_removal
+from classlens.passes.pixel_removal import PixelRemoval, RemovePixels
+from classlens.passes.removal_curves import join_pixel_curves
+from classlens.passes.run import run_pass
 
+PIXELS = {"of": RemovePixels, "finish": join_pixel_curves}
 BLACK = torch.tensor([-1.0, -2.0, -3.0]).view(1, 3, 1, 1)
 
 
@@ -54,13 +57,18 @@ def test_every_step_is_the_model_on_painted_images(name):
             assert values[black].max() <= values[~black].min() + 1e-5
 
 
+def written_to(files):
+    return dict(zip(RemovePixels.finished, files, strict=True))
+
+
 def test_files(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "averages", [0, 1, 2, 3, 4])
     importance = random_importance(5, 0, 5, 16)
     with h5py.File(tmp_path / "importance.h5", "w") as file:
         file["importance"] = importance
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    made = pixel_removal(pixels, weights, [str(tmp_path / "importance.h5")], *files, **network)
+    given = {**PIXELS, "explanation": [str(tmp_path / "importance.h5")], **written_to(files), "seeds": [], **network}
+    made = run_pass(pixels, weights, **given)
     assert made == {"device": "cpu"}
     table = pd.read_csv(files[0])
     assert list(table.columns) == ["direction", "percent_removed", "accuracy", "auc", "auc_ratio"]
@@ -74,20 +82,18 @@ def test_files(tmp_path):
         assert rows["auc"].to_numpy() == pytest.approx(np.full(10, area), abs=1e-4)
         if accuracy[0]:
             assert rows["auc_ratio"].to_numpy() == pytest.approx(np.full(10, area / accuracy[0]), abs=1e-3)
-    one = files[1].read_bytes()
-    pixel_removal(pixels, weights, [str(tmp_path / "importance.h5")], *files, **{**network, "batch_size": 5})
-    assert files[1].read_bytes() == one
 
 
 def test_random_orders(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2])
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    pixel_removal(pixels, weights, [], *files, seeds=[3, 4], **network)
+    given = {**PIXELS, "explanation": [], **written_to(files), **network}
+    run_pass(pixels, weights, **given, seeds=[3, 4])
     table = pd.read_csv(files[0])
     assert (table["accuracy_low"] <= table["accuracy"]).all()
     assert (table["accuracy"] <= table["accuracy_high"]).all()
     with pytest.raises(InputError, match="either an explanation or the seeds"):
-        pixel_removal(pixels, weights, [], *files, **network)
+        run_pass(pixels, weights, **given, seeds=[])
 
 
 def test_the_area_of_a_curve_that_never_falls():

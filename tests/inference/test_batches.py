@@ -8,18 +8,18 @@ import h5py
 import pytest
 import torch
 from conftest import CHECKOUT
-from tiny_transformers import transformer, write_small
+from tiny_transformers import load_small, transformer, write_small
 
 from classlens.classes import check_classes
 from classlens.errors import InputError
 from classlens.inference.batches import over_images, with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
-from classlens.inference.network import load_network, read_classes
+from classlens.inference.network import read_classes
 
 RUN_NO_MODEL = (
-    "causes.means", "explanations.methods", "explanations.random", "explanations.segmentation", "extraction.gather",
-    "faithfulness.area", "faithfulness.joined", "faithfulness.table", "joining", "perturbation.kinds",
-    "perturbation.rates", "probes.accuracy", "probes.importance", "tuned_lens.gather",
+    "catalog.rules", "explanations.random", "measures.explanation_quality", "measures.faithfulness_auc",
+    "measures.linear_probes", "measures.perturbations", "measures.segmentation_scores", "passes.gather",
+    "passes.gather_tuned_lens", "passes.removal_curves", "joining", "probes.importance",
 )  # fmt: skip
 
 
@@ -47,8 +47,7 @@ def test_what_smaller_batches_do_not_help_against_is_an_error(error):
 @pytest.mark.parametrize("numbers", [None, range(2, 5), range(4, 5), range(3, 3)])
 def test_images_keep_their_numbers_whichever_are_run(tmp_path, numbers):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2, 3, 4])
-    batch_size = network.pop("batch_size")
-    loaded = load_network(weights, **network)
+    loaded = load_small(weights, network)
     with h5py.File(pixels) as file:
         everything = loaded.normalise(file["pixels"][:])
     seen = []
@@ -59,7 +58,7 @@ def test_images_keep_their_numbers_whichever_are_run(tmp_path, numbers):
         assert torch.equal(images, everything[part])
         seen.extend(range(part.start, part.stop))
 
-    over_images(loaded, pixels, max(2, batch_size), "looking", run, numbers)
+    over_images(loaded, pixels, 2, "looking", run, numbers)
     assert seen == list(range(5) if numbers is None else numbers)
 
 
@@ -78,7 +77,7 @@ def test_frozen_eval_mode_leaves_a_model_as_it_was():
 def test_a_class_that_the_model_lacks_is_refused(tmp_path):
     _, pixels, _, _ = write_small(tmp_path, "plain", [0, 7])
     assert read_classes(pixels, 8).tolist() == [0, 7]
-    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
+    with pytest.raises(InputError, match=r"pixels\.h5: class 7 is none of the model's classes 0\.\.6"):
         read_classes(pixels, 7)
     with pytest.raises(InputError, match="class -1 is none"):
         check_classes(torch.tensor([6, -1]).numpy(), 7)

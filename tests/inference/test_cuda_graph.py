@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from classlens.inference import replay
+from classlens.inference import cuda_graph
 from classlens.inference.cuda_graph import CudaGraph
 
 
@@ -40,8 +40,8 @@ def device(request, monkeypatch):
         outputs = function(*inputs)
         return Graph(inputs, outputs), outputs
 
-    monkeypatch.setattr(replay, "_on_cuda", lambda _values: True)
-    monkeypatch.setattr(replay, "_recorded", recorded)
+    monkeypatch.setattr(cuda_graph, "_on_cuda", lambda _values: True)
+    monkeypatch.setattr(cuda_graph, "_recorded", recorded)
     return "cpu"
 
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_recorded_is_computed(device, monkeypatch):
         raise RuntimeError("it waits for the device")
 
     function = Function()
-    monkeypatch.setattr(replay, "_recorded", refuse)
+    monkeypatch.setattr(cuda_graph, "_recorded", refuse)
     replayed = CudaGraph(function)
     for number in range(4):
         x, y = batch(number, device)

@@ -5,29 +5,23 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from tiny_transformers import FAMILIES, SMALL, random_images, transformer
+from tiny_transformers import FAMILIES, SMALL, extract_pixels, random_images, transformer
 
 import classlens
 from classlens import Lens
 from classlens.errors import InputError
 from classlens.explanations.explain import explain
-from classlens.extraction.recorder import Recorder
 from classlens.lens import lens as module
-from classlens.models.inputs import Normalise
 
 NAMES = ["cat", "dog, hound", "hen", "pig", "cow", "owl", "hen"]
 SITES = ("residual", "attn", "mlp")
-
-
-def recorded(model, pixels, classes):
-    return Recorder(model, Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu")))(pixels, np.array(classes)).arrays()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_numbers_are_those_of_extraction(name):
     model, classes = transformer(name), [5, 0, 3]
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    expected = recorded(model, pixels, classes)
+    expected = extract_pixels(model, pixels, classes)
     view = Lens(model.train())(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 * 2 - 1)
     assert model.training
     for site in SITES:

@@ -37,9 +37,9 @@ def run(tmp_path_factory):
     return files, weights, keys, top, classes
 
 
-def of_block(files, path, branch, seed=0):
-    block_memories(**files, memories=path, branch=branch, seed=seed)
-    with h5py.File(path) as file:
+def of_block(files, folder, branch, seed=0):
+    block_memories(**files, **{name: folder / f"{name}_{seed}.h5" for name in MEMORIES}, seed=seed)
+    with h5py.File(folder / f"{branch}_{seed}.h5") as file:
         assert all(set(item.attrs) == {"description", "unit"} for item in file.values())
         facts = {"block": BLOCK, "num_classes": CLASSES, "num_prefix_tokens": 1}
         assert dict(file.attrs) == {**facts, "branch": branch, "memories": MEMORIES[branch]}
@@ -50,7 +50,7 @@ def of_block(files, path, branch, seed=0):
 def test_tokens_agree_where_the_definition_says(run, tmp_path, branch):
     files, weights, keys, top, classes = run
     head, values = weights["head.weight"], weights[f"blocks.{BLOCK}.{LAYERS[branch]}.weight"]
-    found = of_block(files, tmp_path / "a.h5", branch)
+    found = of_block(files, tmp_path, branch)
     lengths = np.linalg.norm(head, axis=1)[:, None] * np.linalg.norm(values, axis=0)
     assert found["class_value"] == pytest.approx((head @ values / lengths).max(1), abs=1e-6)
     drawn = random_classes(IMAGES, CLASSES, seed=0)
@@ -68,15 +68,12 @@ def test_tokens_agree_where_the_definition_says(run, tmp_path, branch):
 
 
 def test_bytes_are_the_same_again_and_another_seed_draws_other_classes(run, tmp_path):
-    before, other = (of_block(run[0], tmp_path / f"{seed}.h5", "mlp", seed) for seed in (0, 1))
-    of_block(run[0], tmp_path / "again.h5", "mlp")
-    assert (tmp_path / "again.h5").read_bytes() == (tmp_path / "0.h5").read_bytes()
+    before, other = (of_block(run[0], tmp_path, "mlp", seed) for seed in (0, 1))
+    (tmp_path / "again").mkdir()
+    of_block(run[0], tmp_path / "again", "mlp")
+    for branch in MEMORIES:
+        assert (tmp_path / f"again/{branch}_0.h5").read_bytes() == (tmp_path / f"{branch}_0.h5").read_bytes()
     write_parameters(run[0]["parameters"].with_name("weights.safetensors"), tmp_path / "parameters.h5")
     assert (tmp_path / "parameters.h5").read_bytes() == run[0]["parameters"].read_bytes()
     assert not np.array_equal(before["agreement_random"], other["agreement_random"])
     assert np.array_equal(before["agreement"], other["agreement"])
-
-
-def test_an_unknown_branch_is_refused(run, tmp_path):
-    with pytest.raises(ValueError, match="no branch 'residual'"):
-        of_block(run[0], tmp_path / "no.h5", "residual")

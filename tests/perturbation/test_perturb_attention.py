@@ -22,15 +22,15 @@ from classlens.catalog.kinds import ATTENTION_KINDS, applicable_attention_kinds
 from classlens.errors import InputError
 from classlens.inference.attention import patch_attention
 from classlens.inference.tokens import TokenModel
-from classlens.passes.attention_perturbation import AttentionPerturbation, perturb_attention
+from classlens.passes.attention_perturbation import AttentionPerturbation, PerturbAttention
+from classlens.passes.run import run_pass
 
 
 @pytest.mark.parametrize("kind", ["self_only", "no_cls"])
 def test_golden(kind, golden, tmp_path):
     output = tmp_path / "perturbed.h5"
-    provenance = perturb_attention(
-        golden_pixels(), golden_weights(), output, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=7
-    )
+    given = {"of": PerturbAttention, "kind": kind, **GOLDEN_NETWORK, **RUNNING, "batch_size": 7}
+    provenance = run_pass(golden_pixels(), golden_weights(), output, **given)
     assert provenance == {"device": "cpu"}
     with h5py.File(output) as file:
         assert file["rank"].dtype == np.uint16
@@ -120,4 +120,4 @@ def test_broken_heads_are_an_error(value, message, tmp_path):
 
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1], broken)
     with pytest.raises(InputError, match=message):
-        perturb_attention(pixels, weights, tmp_path / "out.h5", kind="no_cls", **network)
+        run_pass(pixels, weights, tmp_path / "out.h5", of=PerturbAttention, kind="no_cls", **network)

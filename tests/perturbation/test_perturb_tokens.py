@@ -18,22 +18,23 @@ from tiny_transformers import (
 from classlens.errors import InputError
 from classlens.inference.projection import Projection
 from classlens.inference.tokens import TokenModel
-from classlens.passes.token_perturbation import TokenPerturbation, perturb_tokens
+from classlens.passes.run import run_pass
+from classlens.passes.token_perturbation import PerturbTokens, TokenPerturbation
 
 
 @pytest.fixture
 def labels(golden, tmp_path):
     with h5py.File(tmp_path / "labels.h5", "w") as file:
         file["label"] = golden["token_label/corner"].astype(np.int8)
-    return tmp_path / "labels.h5"
+    return str(tmp_path / "labels.h5")
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])
 @pytest.mark.parametrize(("kind", "removed"), [("no_context", 0), ("no_class", 1)])
 def test_golden(kind, removed, batch_size, labels, golden, tmp_path):
     output = tmp_path / "perturbed.h5"
-    files = (golden_pixels(), golden_weights(), labels, output)
-    perturb_tokens(*files, kind=kind, **GOLDEN_NETWORK, **RUNNING, batch_size=batch_size)
+    given = {"of": PerturbTokens, "labels": labels, "kind": kind, **GOLDEN_NETWORK, **RUNNING}
+    run_pass(golden_pixels(), golden_weights(), output, **given, batch_size=batch_size)
     with h5py.File(output) as file:
         expected = golden[f"perturbation/tokens_{kind}/rank"]
         assert file["rank"].dtype == np.int32
@@ -80,7 +81,8 @@ def test_images_left_without_an_image_token_are_counted(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "distilled", [0, 1, 2])
     with h5py.File(tmp_path / "labels.h5", "w") as file:
         file["label"] = np.array([[0] * 16, [-1] * 8 + [0] * 8, [1] * 16], np.int8)
-    perturb_tokens(pixels, weights, tmp_path / "labels.h5", tmp_path / "out.h5", kind="no_context", **network)
+    given = {"of": PerturbTokens, "labels": str(tmp_path / "labels.h5"), "kind": "no_context", **network}
+    run_pass(pixels, weights, tmp_path / "out.h5", **given)
     with h5py.File(tmp_path / "out.h5") as file:
         # Ignored tokens are neither class nor context, and stay.
         assert file["image_tokens_left"][:].tolist() == [0, 8, 16]
@@ -88,12 +90,7 @@ def test_images_left_without_an_image_token_are_counted(tmp_path):
         assert (file["rank"][0, 2:] == -1).all()
 
 
-def test_bad_input(tmp_path):
+def test_unknown_kind(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
-    with h5py.File(tmp_path / "labels.h5", "w") as file:
-        file["label"] = np.zeros((2, 49), np.int8)
-    files = (pixels, weights, tmp_path / "labels.h5", tmp_path / "out.h5")
-    with pytest.raises(InputError, match=r"labels \(2, 49\) do not fit 2 images of 16 tokens"):
-        perturb_tokens(*files, kind="no_class", **network)
     with pytest.raises(InputError, match="'no_cls' is unknown; take one of no_context, no_class"):
-        perturb_tokens(*files, kind="no_cls", **network)
+        run_pass(pixels, weights, tmp_path / "out.h5", of=PerturbTokens, labels="labels.h5", kind="no_cls", **network)

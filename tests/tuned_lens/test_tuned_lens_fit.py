@@ -7,15 +7,15 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from classlens.extraction.extract import extract_shard
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
 from tiny_transformers import FAMILIES
 from tuned_files import made, read, write_images
 
 from classlens.errors import InputError
-from classlens.inference.network import load_network
 from classlens.models.inputs import Normalise
+from classlens.passes.extraction import Extraction
+from classlens.passes.run import run_pass
 from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
 from classlens.tuned_lens.divergence import divergence
 from classlens.tuned_lens.held_out import held_out_images
@@ -105,7 +105,7 @@ def test_without_a_map_it_is_the_logit_lens(tmp_path, family, precision):
     paths = study.fit(precision=precision)
     shard = tmp_path / "shard.h5"
     network = {**study.network, "precision": precision}
-    extract_shard(str(study.evaluation), str(study.weights), str(shard), start=0, stop=5, **network)
+    run_pass(str(study.evaluation), str(study.weights), str(shard), of=Extraction, **network)
     with h5py.File(shard) as file:
         for block, path in enumerate(paths):
             found, facts = read(path)
@@ -207,7 +207,7 @@ def test_steps_lower_the_divergence(plain):
 
 
 def test_steps_from_nothing_go_downhill(plain):
-    loaded = load_network(str(plain.weights), **plain.recipe_of_network())
+    loaded = plain.load()
     images, _ = images_of(plain, plain.training)
     residuals = outputs(loaded.model, images)
     last = logits_of(loaded.model, residuals[-1])
@@ -222,8 +222,8 @@ def test_steps_from_nothing_go_downhill(plain):
     assert after < 0.7 * before
 
 
-def testgradients_are_those_of_the_mean_divergence(plain):
-    loaded = load_network(str(plain.weights), **plain.recipe_of_network())
+def test_gradients_are_those_of_the_mean_divergence(plain):
+    loaded = plain.load()
     loaded.model.requires_grad_(False)
     images, _ = images_of(plain, plain.training)
     residuals = outputs(loaded.model, images[:6])

@@ -4,12 +4,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from classlens.extraction.extract import extract_shard
 from tuned_files import made
 
 from classlens.csvfile import read_table
 from classlens.measures.tuned_lens import compare_lenses
+from classlens.passes.extraction import Extraction
 from classlens.passes.gather import gather
+from classlens.passes.run import run_pass
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 RESAMPLING = Resampling(199, 0.9, 2)
@@ -21,7 +22,7 @@ def table_of(study, folder, maps):
         [folder / f"layer_{block}.h5" for block in range(2)],
         folder / "output.h5",
     )
-    extract_shard(str(study.evaluation), str(study.weights), str(shard), start=0, stop=5, **study.network)
+    run_pass(str(study.evaluation), str(study.weights), str(shard), of=Extraction, **study.network)
     gather([str(shard)], list(map(str, layers)), str(output), threads=1)
     compare_lenses(maps, list(map(str, layers)), str(folder / "table.csv"), RESAMPLING)
     return read_table(str(folder / "table.csv")), layers

@@ -11,13 +11,12 @@ from tuned_files import made, read
 
 from classlens import Lens
 from classlens.errors import InputError
-from classlens.inference.network import load_network
 
 TRIED = ("plain", "averages", "averages, class token", "registers", "distilled", "LayerScale", "EVA, post-norm")
 
 
 def looked(study, **tuned):
-    loaded = load_network(str(study.weights), **study.recipe_of_network())
+    loaded = study.load()
     with h5py.File(study.evaluation) as file:
         images, classes = loaded.normalise(file["pixels"][:]), file["class_index"][:].astype(int)
     return Lens(loaded.model, **tuned)(images), classes

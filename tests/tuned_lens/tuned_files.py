@@ -8,11 +8,12 @@ from typing import Any
 
 import h5py
 import numpy as np
-from classlens.tuned_lens.look import look_through_tuned_lens
-from classlens.tuned_lens.sums import write_sums
-from tiny_transformers import write_small
+from tiny_transformers import load_small, write_small
 
 from classlens.passes.gather_tuned_lens import gather_tuned_lens
+from classlens.passes.run import run_pass
+from classlens.passes.sums import write_sums
+from classlens.passes.tuned_lens import TunedLens, TunedLensSums
 from classlens.passes.tuned_lens_fit import fit_tuned_lens
 
 RECIPE = {"steps": 20, "images_per_step": 8, "learning_rate": 0.01, "penalty": 0.001, "seed": 3}
@@ -44,11 +45,11 @@ class Study:
         running = {"weights": str(self.weights), **{key: given[key] for key in self.network}}
         sums = self._shards(folder, given["training"], summed, "sums")
         for path, bounds in sums.items():
-            write_sums(given["training"], shard=path, **bounds, seed=given["seed"], **running)
+            write_sums(given["training"], shard=path, of=TunedLensSums, **bounds, seed=given["seed"], **running)
         fit_tuned_lens(weights=str(self.weights), shards=list(sums), maps=maps, **given)
         looks = self._shards(folder, evaluation, seen, "look")
         for path, bounds in looks.items():
-            look_through_tuned_lens(evaluation, maps=maps, shard=path, **bounds, **running)
+            run_pass(evaluation, rows=path, of=TunedLens, maps=maps, **bounds, **running)
         gather_tuned_lens(list(looks), maps, paths)
         return paths
 
@@ -63,8 +64,8 @@ class Study:
             str(folder / f"{name}_{start}.h5"): {"start": start, "stop": min(start + size, images)} for start in starts
         }
 
-    def recipe_of_network(self):
-        return {key: value for key, value in self.network.items() if key != "batch_size"}
+    def load(self):
+        return load_small(str(self.weights), self.network)
 
 
 def write_images(path, count, seed, classes=7):

@@ -1,23 +1,24 @@
-"""Files of effects: what ablation says of each image, whatever the batch; directs are those of the attribution file."""
+"""Files of effects: what ablation says of each image; directs are those of the attribution file."""
 
 import h5py
 import numpy as np
 import pytest
 import torch
-from classlens.ablation.heads import head_effects
-from classlens.ablation.tokens import token_effects
-from classlens.attribution.write import write_attribution
-from classlens.extraction.extract import extract_shard
 from layer_files import write_labels
-from tiny_transformers import write_small
+from tiny_transformers import load_small, write_small
 
-from classlens.ablation.replace import Ablation, head_sums, residual_sums
+from classlens.ablation.replace import Ablation
 from classlens.ablation.sets import set_names, token_sets
 from classlens.errors import InputError
-from classlens.inference.network import load_network
 from classlens.measures.layers import read_layout
 from classlens.measures.outlier_norms import norm_thresholds
+from classlens.passes.attribution import AttributeLogits
+from classlens.passes.extraction import Extraction
 from classlens.passes.gather import gather
+from classlens.passes.head_effects import HeadEffects, HeadSums, mean_of
+from classlens.passes.run import run_pass
+from classlens.passes.sums import sum_images
+from classlens.passes.token_effects import ResidualSums, TokenEffects
 
 CLASSES = [2, 3, 4, 5, 6]
 
@@ -27,20 +28,17 @@ class Study:
 
     def __init__(self, folder, name):
         self.model, self.pixels, self.weights, self.network = write_small(folder, name, CLASSES)
-        files = self.pixels, self.weights
-        shard, self.attribution = folder / "shard.h5", folder / "attribution.h5"
-        extract_shard(*files, shard, start=0, stop=len(CLASSES), **self.network)
+        shard, self.attribution = str(folder / "shard.h5"), str(folder / "attribution.h5")
+        self.run(shard, of=Extraction)
         self.layers = [str(folder / f"{block}.h5") for block in range(2)]
         gather([shard], self.layers, folder / "output.h5")
-        write_attribution(*files, self.attribution, **self.network)
+        self.run(self.attribution, of=AttributeLogits)
         self.layout = read_layout(self.layers[0])
         patches = self.layout.tokens - self.layout.num_prefix_tokens
         self.label = np.random.default_rng(3).choice([-1, 0, 1], (len(CLASSES), patches))
         self.label[1] = 0
         self.labels = write_labels(folder / "labels.h5", self.label)
-        self.loaded = load_network(
-            self.weights, **{key: value for key, value in self.network.items() if key != "batch_size"}
-        )
+        self.loaded = load_small(self.weights, self.network)
         with h5py.File(self.pixels) as file:
             self.images = self.loaded.normalise(file["pixels"][:])
 
@@ -52,12 +50,18 @@ class Study:
                 found.append(file[name][:, self.layout.image_tokens])
         return np.stack(found, axis=1)
 
+    def run(self, rows, **given):
+        run_pass(self.pixels, self.weights, rows, **{**self.network, **given})
+
     def tokens(self, effects, labels, **changed):
-        options = {"outlier_norm": None, "seed": 4, **self.network, **changed}
-        return token_effects(self.pixels, self.weights, self.layers, labels, effects, **options)
+        given = {"layers": self.layers, "labels": labels, "norm": None, "seed": 4, "has_labels": bool(labels)}
+        self.run(effects, of=TokenEffects, sums=ResidualSums, **given | changed)
 
     def heads(self, effects, **changed):
-        return head_effects(self.pixels, self.weights, self.attribution, effects, **{**self.network, **changed})
+        self.run(effects, of=HeadEffects, sums=HeadSums, attribution=self.attribution, **changed)
+
+    def means(self, sums):
+        return mean_of(sum_images(sums, self.loaded, self.pixels, range(len(CLASSES)), 5), self.loaded)
 
 
 @pytest.fixture(scope="module", params=["registers", "averages"])
@@ -84,8 +88,7 @@ def test_norms_are_those_of_what_leaves_each_block(study):
 def test_files_of_heads(study, tmp_path):
     study.heads(tmp_path / "heads.h5")
     found, _ = contents(tmp_path / "heads.h5")
-    means = (head_sums(study.loaded, study.pixels, 5, range(len(CLASSES))) / len(CLASSES)).float()
-    expected = Ablation(study.model).heads(study.images, torch.tensor(CLASSES), means)
+    expected = Ablation(study.model).heads(study.images, torch.tensor(CLASSES), study.means(HeadSums))
     assert found["effect"] == pytest.approx(expected.effect.numpy(), abs=1e-5)
     assert found["logit"] == pytest.approx(expected.logit.numpy(), abs=1e-5)
     parts, _ = contents(study.attribution)
@@ -102,7 +105,7 @@ def test_files_of_tokens(study, tmp_path):
     thresholds = norm_thresholds(study.layers, study.layout, None)
     ranks, norms = study.stacked("residual/rank"), study.stacked("residual/norm")
     sets = token_sets(ranks, norms, thresholds, 0, 4, study.label)
-    means = (residual_sums(study.loaded, study.pixels, 5, range(len(CLASSES))) / len(CLASSES)).float()
+    means = study.means(ResidualSums)
     expected = Ablation(study.model).image_tokens(study.images, torch.tensor(CLASSES), means, torch.from_numpy(sets))
     there = sets.any(-1)
     assert found["effect"][there] == pytest.approx(expected.effect.numpy()[there], abs=1e-5)
@@ -124,20 +127,10 @@ def test_without_masks_class_and_context_are_left_out(study, tmp_path):
 
 def test_a_threshold_of_the_config_takes_the_place_of_the_blocks_own(study, tmp_path):
     norms = study.stacked("residual/norm")
-    study.tokens(tmp_path / "tokens.h5", [], outlier_norm=float(np.median(norms)))
+    study.tokens(tmp_path / "tokens.h5", [], norm=float(np.median(norms)))
     found, attributes = contents(tmp_path / "tokens.h5")
     effect = found["effect"][:, :, list(attributes["sets"]).index("outliers")]
     assert np.array_equal(np.isfinite(effect), (norms > np.median(norms)).any(-1))
-
-
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_other_batches_change_rounding_alone(study, tmp_path, batch_size):
-    for kind, write in (("heads", study.heads), ("tokens", lambda path, **way: study.tokens(path, [], **way))):
-        write(tmp_path / f"{kind}.h5", batch_size=len(CLASSES))
-        write(tmp_path / f"{kind}-other.h5", batch_size=batch_size)
-        expected, found = contents(tmp_path / f"{kind}.h5")[0], contents(tmp_path / f"{kind}-other.h5")[0]
-        for name, values in expected.items():
-            assert found[name] == pytest.approx(values, abs=1e-5, nan_ok=True), name
 
 
 def test_weights_that_give_no_numbers_are_refused(study, tmp_path, monkeypatch):
@@ -146,5 +139,5 @@ def test_weights_that_give_no_numbers_are_refused(study, tmp_path, monkeypatch):
             patch.setattr(
                 "classlens.inference.tokens.TokenModel.logits", lambda _, residual: residual[:, 0, :7] * float("nan")
             )
-            with pytest.raises(InputError, match=r"effects\.h5: logits are not finite"):
+            with pytest.raises(InputError, match=r"effects\.h5: an effect of ablation: logits are not finite"):
                 write(tmp_path / "effects.h5")

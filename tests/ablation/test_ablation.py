@@ -6,11 +6,13 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tiny_transformers import random_images, transformer, write_small
+from tiny_transformers import load_small, random_images, transformer, write_small
 
 from classlens import Lens
-from classlens.ablation.replace import Ablation, head_sums, residual_sums
-from classlens.inference.network import load_network
+from classlens.ablation.replace import Ablation
+from classlens.passes.head_effects import HeadSums, mean_of
+from classlens.passes.sums import sum_images
+from classlens.passes.token_effects import ResidualSums
 
 TRIED = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")
 CLASSES = torch.tensor([2, 3, 4])
@@ -127,14 +129,15 @@ def test_blocks_in_front_do_not_run_again():
 @torch.inference_mode()
 def test_means_are_those_of_all_images_whatever_the_batch(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "registers", [2, 3, 4, 5, 6])
-    loaded = load_network(weights, **{key: value for key, value in network.items() if key != "batch_size"})
+    loaded = load_small(weights, network)
     with h5py.File(pixels) as file:
         images = loaded.normalise(file["pixels"][:])
     of_heads, of_tokens = head_inputs(loaded.model, images).mean(1), outputs(loaded.model, images).mean(1)
     for batch_size in (1, 2, 5):
-        heads = head_sums(loaded, pixels, batch_size, range(5)).float() / 5
+        heads, residuals = (
+            mean_of(sum_images(of, loaded, pixels, range(5), batch_size), loaded) for of in (HeadSums, ResidualSums)
+        )
         assert torch.allclose(heads.transpose(1, 2).flatten(2), of_heads, atol=1e-5)
-        residuals = residual_sums(loaded, pixels, batch_size, range(5)).float() / 5
         assert torch.allclose(residuals, of_tokens, atol=1e-5)
 
 

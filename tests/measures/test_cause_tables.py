@@ -124,7 +124,7 @@ def test_thresholds_are_six_deviations_above_the_median_of_image_tokens(tmp_path
 @pytest.mark.parametrize("fixed", [None, 40.0, 1000.0])
 def test_outliers(tmp_path, fixed):
     model = extracted(tmp_path, seed=3, images=30, patches=8)
-    found = tabled(outlier_tokens, tmp_path, layers=model.layers, outlier_norm=fixed, resampling=DRAWS)
+    found = tabled(outlier_tokens, tmp_path, layers=model.layers, norm=fixed, resampling=DRAWS)
     thresholds = norm_thresholds(model.layers, read_layout(model.layers[0]), fixed)
     for block, row in found.iterrows():
         norms, ranks = model.norm[block][:, 1:], model.rank["residual"][block][:, 1:]

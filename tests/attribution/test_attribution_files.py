@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from classlens.attribution.write import write_attribution
-from classlens.explanations.write import write_explanation
 from sklearn.datasets import load_digits
 from tiny_transformers import (
     FOLDER,
     GOLDEN_NETWORK,
     RUNNING,
     WITHOUT_CLASS_TOKEN,
+    explain_images,
     golden_pixels,
     golden_weights,
     random_images,
@@ -22,7 +21,6 @@ from tiny_transformers import (
     write_small,
 )
 
-from classlens.attribution import write
 from classlens.attribution.decompose import LogitAttribution
 from classlens.csvfile import read_table
 from classlens.errors import InputError
@@ -31,9 +29,16 @@ from classlens.explanations.explain import explain
 from classlens.explanations.heatmaps import heatmaps
 from classlens.measures.logit_attribution import logit_attribution
 from classlens.models.train import train
+from classlens.passes import attribution
+from classlens.passes.attribution import AttributeLogits
+from classlens.passes.run import run_pass
 from classlens.statistics.resampling import Resampling
 
 PARTS = ("heads", "attention_bias", "mlp", "embedding", "constant")
+
+
+def write_parts(*files, **network):
+    return run_pass(*files, of=AttributeLogits, **network)
 
 
 def read(path):
@@ -49,7 +54,7 @@ def gap(found):
 
 def test_golden_logits(golden, tmp_path):
     path = tmp_path / "logit.h5"
-    noted = write_attribution(golden_pixels(), golden_weights(), path, **GOLDEN_NETWORK, **RUNNING, batch_size=7)
+    noted = write_parts(golden_pixels(), golden_weights(), path, **GOLDEN_NETWORK, **RUNNING, batch_size=7)
     found = read(path)
     # At the last block the projection of [CLS] is the model's output.
     assert found["logit"] == pytest.approx(golden["projection/residual/logit"][-1, :, 0], rel=1e-4, abs=1e-4)
@@ -91,30 +96,17 @@ def test_parts_of_a_trained_model_add_up(pool, tmp_path):
     weights, history = str(tmp_path / "w.safetensors"), str(tmp_path / "history.csv")
     train(digits(), digits(), weights, history, **network, **recipe)
     assert pd.read_csv(history)["accuracy"].iloc[-1] > 0.3  # it has learnt something
-    write_attribution(digits(), weights, tmp_path / "logit.h5", **network, **RUNNING, batch_size=64)
+    write_parts(digits(), weights, tmp_path / "logit.h5", **network, **RUNNING, batch_size=64)
     found = read(tmp_path / "logit.h5")
     assert gap(found) < 1e-4
     assert np.abs(found["heads"]).mean() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["plain", "averages, res-post-norm"])
-def test_files_of_different_batches_agree(name, tmp_path):
-    _, pixels, weights, network = write_small(tmp_path, name, [5, 1, 0, 6, 2])
-    files = []
-    for size in (1, 2, 5):
-        path = tmp_path / f"{size}.h5"
-        write_attribution(pixels, weights, path, **{**network, "batch_size": size})
-        files.append(read(path))
-    for other in files[1:]:
-        for part, values in files[0].items():
-            assert other[part] == pytest.approx(values, rel=1e-4, abs=1e-6)
-
-
 @pytest.mark.parametrize("name", ["registers", "distilled", "averages", "EVA"])
 def test_the_explanation_is_the_sum_over_heads(name, tmp_path):
     model, pixels, weights, network = write_small(tmp_path, name, [5, 1, 0])
-    write_attribution(pixels, weights, tmp_path / "logit.h5", **network)
-    write_explanation(pixels, weights, tmp_path / "direct.h5", explain=direct, **network)
+    write_parts(pixels, weights, tmp_path / "logit.h5", **network)
+    explain_images(pixels, weights, tmp_path / "direct.h5", explain=direct, has_maps=True, **network)
     heads = read(tmp_path / "logit.h5")["heads"][..., model.num_prefix_tokens :]
     with h5py.File(tmp_path / "direct.h5") as file:
         assert file["maps"][:] == pytest.approx(heads, rel=1e-5, abs=1e-7)
@@ -149,7 +141,7 @@ RESAMPLING = Resampling(99, 0.95, 0)
 
 def test_the_table_adds_up(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "LayerScale", [5, 1, 0, 6])
-    write_attribution(pixels, weights, tmp_path / "logit.h5", **network)
+    write_parts(pixels, weights, tmp_path / "logit.h5", **network)
     logit_attribution(tmp_path / "logit.h5", str(tmp_path / "table.csv"), RESAMPLING)
     numbers, found = read_table(str(tmp_path / "table.csv")), read(tmp_path / "logit.h5")
     assert numbers["images"].unique().tolist() == [4]
@@ -181,13 +173,10 @@ def test_bad_input(tmp_path, monkeypatch):
     output = tmp_path / "out.h5"
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1], not_finite)
     with pytest.raises(InputError, match=r"out\.h5: contributions are not finite; check the weights"):
-        write_attribution(pixels, weights, output, **network)
-    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 7])
-    with pytest.raises(InputError, match=r"class 7 is none of the model's classes 0\.\.6"):
-        write_attribution(pixels, weights, output, **network)
+        write_parts(pixels, weights, output, **network)
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1])
-    monkeypatch.setattr(write, "MOST_GAP", 0.0)
+    monkeypatch.setattr(attribution, "MOST_GAP", 0.0)
     with pytest.raises(InputError, match=r"out\.h5: the parts of a logit differ from it by .* leave logit_attribution"):
-        write_attribution(pixels, weights, output, **network)
+        write_parts(pixels, weights, output, **network)
     # Rounding to half precision is no mistake.
-    write_attribution(pixels, weights, output, **{**network, "precision": "bfloat16"})
+    write_parts(pixels, weights, output, **{**network, "precision": "bfloat16"})
