@@ -20,7 +20,7 @@ from classlens.check import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
-from classlens.extraction.recorder import Recorder
+from classlens.extraction.recorder import BatchRecorder
 from classlens.models import published
 from classlens.models.describe import describe
 
@@ -137,7 +137,7 @@ def test_a_trial_that_fails_is_named(working, monkeypatch):
         raise MemoryError("too much")
 
     complete = with_architectures(load_config(config()))
-    monkeypatch.setattr(Recorder, "record", fail)
+    monkeypatch.setattr(BatchRecorder, "__call__", fail)
     _, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == ["models.m: a trial of its extracting failed, as a run's may: too much"]
 

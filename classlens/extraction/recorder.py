@@ -10,12 +10,15 @@ import numpy.typing as npt
 import torch
 
 from classlens.arrays import Array
-from classlens.extraction.files import OUTPUT
-from classlens.hdf5 import index_dtype
+from classlens.extraction.files import OUTPUT, layer_attributes, shard_columns
+from classlens.hdf5 import Column, index_dtype
 from classlens.inference.activations import capture_activations, key_counts
 from classlens.inference.cuda_graph import CudaGraph
+from classlens.inference.host import HostCopy
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import faults, refuse, strongest_keys, summarise_tokens
+from classlens.models.device import autocast
+from classlens.models.inputs import Normalise, to_device
 from classlens.terms import BRANCHES, TOP, block_name
 
 Arrays = dict[str, Array]
@@ -24,7 +27,7 @@ ORDER = (*BRANCHES, "residual")
 
 
 def shard_rows(kept: Mapping[str, Array]) -> Arrays:
-    """Return the rows of a shard from what a `Recorder` returns.
+    """Return the rows of a shard from what a `BatchRecorder` returns.
 
     Raises:
         InputError: logits are not finite or all equal.
@@ -45,7 +48,7 @@ def _refuse(wrong: npt.NDArray[np.bool_]) -> None:
     refuse(not_finite, flat, f"{ORDER[site]} of block {block}")
 
 
-class Recorder:
+class BatchRecorder:
     """Runs a batch through a model and keeps what docs/method.md names; nothing outlives the batch.
 
     Args:
@@ -103,3 +106,57 @@ class Recorder:
         count: int = self._key_counts[branch] if group == "keys" else self._model.num_classes
         kind: torch.dtype = getattr(torch, index_dtype(count).name)
         return kind
+
+
+class Recorded:
+    """What is kept of a batch, on its way from the device into host memory."""
+
+    def __init__(self, kept: Mapping[str, torch.Tensor]) -> None:
+        self._copy = HostCopy(kept)
+
+    def arrays(self) -> Arrays:
+        """Wait for the device and return the arrays of a shard, see `classlens.extraction.files.shard_columns`.
+
+        Any thread may call it, once or more often.
+
+        Raises:
+            InputError: logits are not finite or all equal.
+        """
+        return shard_rows(self._copy.arrays())
+
+
+class Recorder:
+    """Extraction for scripts of one's own: from stored pixels to the arrays of a shard, batch by batch.
+
+    Args:
+        model: a supported model in evaluation mode, on the device of `normalise`.
+        normalise: makes inputs of stored pixels.
+        precision: see `autocast`.
+    """
+
+    def __init__(self, model: Any, normalise: Normalise, precision: str = "float32") -> None:
+        self._model, self._normalise, self._precision = model, normalise, precision
+        self._record, self._device = BatchRecorder(model), next(model.parameters()).device
+        self.num_classes: int = model.num_classes
+
+    @torch.inference_mode()
+    def __call__(self, pixels: npt.NDArray[np.uint8] | torch.Tensor, classes: npt.NDArray[np.integer[Any]]) -> Recorded:
+        """Extract a batch. On CUDA this returns at once: nothing waits for the device but `Recorded.arrays`.
+
+        Args:
+            pixels: (n, H, W, 3).
+            classes: (n), the correct class of each image.
+        """
+        target = to_device(np.asarray(classes, dtype=np.int64), self._device)
+        with autocast(self._device, self._precision):
+            return Recorded(self._record(self._normalise(pixels), target))
+
+    def columns(self) -> dict[str, Column]:
+        """Return the data sets of a shard."""
+        tokens = self._model.patch_embed.num_patches + self._model.num_prefix_tokens
+        return shard_columns(len(self._model.blocks), tokens, self.num_classes, key_counts(self._model))
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the facts about a shard."""
+        has_class_token = self._model.cls_token is not None
+        return layer_attributes(self.num_classes, self._model.num_prefix_tokens, has_class_token)

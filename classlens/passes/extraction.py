@@ -8,7 +8,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.extraction.files import shard_columns
-from classlens.extraction.recorder import Recorder, shard_rows
+from classlens.extraction.recorder import BatchRecorder, shard_rows
 from classlens.inference.activations import key_counts
 from classlens.inference.network import LoadedModel
 from classlens.passes.base import Columns, Part, Pass, Tensors
@@ -22,7 +22,7 @@ class Extraction(Pass):
 
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__(loaded)
-        self._recorder = Recorder(loaded.model)
+        self._recorder = BatchRecorder(loaded.model)
 
     @classmethod
     def columns(cls, model: Any) -> Columns:

@@ -8,6 +8,7 @@ import torch
 from tiny_transformers import FAMILIES, extract_pixels, loaded_of, transformer
 
 from classlens.errors import InputError
+from classlens.extraction.recorder import Recorder
 from classlens.inference.activations import capture_activations
 from classlens.inference.host import HostCopy
 from classlens.inference.projection import Projection
@@ -26,6 +27,15 @@ def test_arrays_are_what_columns_promise(name):
     assert {key: (values.shape, values.dtype) for key, values in arrays.items()} == {
         key: ((3, *column.shape), np.dtype(column.dtype)) for key, column in columns.items()
     }
+
+
+def test_scripts_of_one_s_own_get_the_same_arrays():
+    model = transformer("plain")
+    recorder = Recorder(model, loaded_of(model).normalise)
+    found, expected = recorder(PIXELS, np.array(CLASSES, np.uint16)).arrays(), extract_pixels(model, PIXELS, CLASSES)
+    assert found.keys() == expected.keys() == recorder.columns().keys()
+    assert all(np.array_equal(found[name], values) for name, values in expected.items())
+    assert recorder.attributes() == loaded_of(model).attributes()
 
 
 @pytest.mark.parametrize("name", ["plain", "distilled", "EVA", "averages"])
