@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from classlens.config.config import Config
 
@@ -101,6 +103,13 @@ class Job:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", self.rule or self.name)
+
+    @cached_property  # thousands of jobs share it
+    def declared(self) -> dict[str, Any]:
+        """What its key follows from: of a recorded job, `classlens store explain` asks anew by it."""
+        functions = {"": self.function, **self.functions}
+        names = {"settings": list(self.settings), "plugins": list(self.plugins)}
+        return {**names, "functions": functions, "analysis": self.analysis}
 
 
 @dataclass(frozen=True)

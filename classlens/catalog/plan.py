@@ -38,7 +38,7 @@ def describe(job: Job, config: Config, wildcards: Wildcards, root: Path, **more:
 
     Returns:
         name; functions (the job's own and those that it is given); config (shapes the result, part of the key); local
-        (does not); wildcards; declared (see `JobParams.declared`); key (digest of code, versions and config), by which
+        (does not); wildcards; declared (see `Job.declared`); key (digest of code, versions and config), by which
         the scheduler sees what an edit may affect.
 
     Raises:
@@ -46,16 +46,14 @@ def describe(job: Job, config: Config, wildcards: Wildcards, root: Path, **more:
     """
     for need in job.needs:
         applicable.require(config, wildcards["model"], need, job.name)
-    declared = {"settings": list(job.settings), "functions": {"": job.function, **job.functions}}
-    declared |= {"plugins": list(job.plugins), "analysis": job.analysis}
-    functions, own = _resolved(declared, config, wildcards)
+    functions, own = _resolved(job.declared, config, wildcards)
     return JobParams(
         name=job.name,
         functions=functions,
         config=own,
         local=settings_of(job.local, config, wildcards),
         wildcards=dict(wildcards),
-        declared=declared,
+        declared=job.declared,
         key=key_without_inputs(functions, own, root).digest,
         **more,
     )
