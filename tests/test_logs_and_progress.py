@@ -17,7 +17,7 @@ from classlens.catalog.jobs import JOBS
 from classlens.checkout import PYTHON_PATH, import_in_jobs
 from classlens.logs import job_log
 from classlens.progress import Progress
-from classlens.store.code import fingerprint
+from classlens.store.code import reached
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -176,7 +176,8 @@ FIGURES = {name for name in JOBS if name.endswith("_figure")} | {"heatmaps"}
 @pytest.mark.parametrize("name", sorted({*JOBS} - FIGURES))
 def test_no_job_but_those_of_figures_imports_a_plotting_library(name):
     """It would cost each of thousands of jobs a second; of libraries that a library imports, `make bench` tells."""
-    assert not fingerprint([JOBS[name].function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
+    _, libraries = reached([JOBS[name].function.partition(":")[0]], CHECKOUT)
+    assert not libraries & PLOTTING
 
 
 def lies_in(folder, monkeypatch, workflow="."):

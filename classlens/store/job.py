@@ -8,19 +8,18 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from classlens.digest import digest_json
 from classlens.errors import InputError
 from classlens.store.disk_errors import explained_disk_errors, user_name
-from classlens.store.folder import Output, Record
+from classlens.store.folder import Record
 from classlens.store.key import JobKey, code_key
-from classlens.store.place import work_folder, workspace
 from classlens.store.store import Store
+from classlens.store.workdir import WORK, temporary
 
 Files = Mapping[str, str | list[str]]
 Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
@@ -31,26 +30,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the workflow asks for it.
-
-    Attributes:
-        name: the job's.
-        functions: what it calls, see `JobKey`.
-        root: folder of the project that they are imported from.
-        config: part of the config that shapes the result; part of the key.
-        local: what does not shape the result (threads, device, where raw data lies); not part of the key.
-        inputs, outputs: paths or lists of paths by name.
-        wildcards: for the record only.
-    """
+    """A job as the workflow asks for it."""
 
     name: str
     functions: dict[str, str]
+    """What it calls, see `JobKey`, imported from the folder `root` of the project."""
     root: Path
     config: dict[str, Any]
+    """Part of the config that shapes the result; part of the key."""
     local: dict[str, Any]
+    """What does not shape the result (threads, device, where raw data lies); not part of the key."""
     inputs: Files
     outputs: Files
     wildcards: dict[str, str] = field(default_factory=dict)
+    """For the record only."""
 
 
 def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mapping[str, Any], root: Path) -> Job:
@@ -63,31 +56,14 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
     """
     names = params.get("inputs") or [name for name, _ in inputs.items()]
     results = params.get("outputs") or {name: name for name, _ in outputs.items()}
-    raw = params.get("raw_files", {})
-    return Job(
-        params["name"],
-        params["functions"],
-        root,
-        params["config"],
-        params["local"],
-        {name: raw[name] if name in raw else _plain(inputs[name]) for name in names},
-        {own: _plain(outputs[name]) for own, name in results.items()},
-        params["wildcards"],
-    )
-
-
-def _plain(files: Any) -> str | list[str]:
-    return str(files) if isinstance(files, str) else [str(file) for file in files]
-
-
-def digest_of_raw(paths: Iterable[str], store: Store) -> str:
-    """Return a digest of raw inputs, "" for none; unchanged files are not read.
-
-    By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
-    """
-    there = [path for path in paths if os.path.isfile(path)]
-    with explained_disk_errors(store.root):
-        return digest_json(store.memory.digests(there)) if there else ""
+    read = {name: inputs[name] for name in names} | params.get("raw_files", {})
+    made = {own: outputs[name] for own, name in results.items()}
+    plain = [
+        {name: str(files) if isinstance(files, str) else list(map(str, files)) for name, files in table.items()}
+        for table in (read, made)
+    ]
+    own = {name: params[name] for name in ("name", "functions", "config", "local", "wildcards")}
+    return Job(root=root, inputs=plain[0], outputs=plain[1], **own)
 
 
 def run_job(
@@ -97,14 +73,11 @@ def run_job(
     code: JobKey | None = None,
     take_device: Callable[[str], str] | None = None,
 ) -> bool:
-    """Leave a job's outputs at their places, computing only what the store does not have.
+    """Leave a job's outputs at their places; return whether they were computed, as the store did not have them.
 
     Args:
         code: the code part of its key, if it was found before any of its code was imported (`code_key`).
         take_device: gives a job that runs on a device one of its own, and may wait for it.
-
-    Returns:
-        True if it was computed, False if everything came from the store.
 
     Raises:
         InputError: an output was not written, the code or an input changed while the job ran, its device is not
@@ -143,21 +116,20 @@ def run_job(
 
 
 def is_stored(job: Job, store: Store, code: JobKey) -> bool:
-    """Tell whether the store has a job's results, so that it needs no GPU and next to no time.
+    """Tell whether the store has a job's results; of one whose inputs are not all there yet it has none.
 
-    Of a job whose inputs are not all there yet it has none. Finding the `code` part of a key is most of the work, and
-    it is the same for all jobs of a rule.
+    Finding the `code` part of a key is most of the work, and it is the same for all jobs of a rule.
     """
     try:
         record = store.find(key_of(job, store, code).digest)
-        return record is not None and all(store.has(output.digest, output.size) for output in record.outputs)
+        return record is not None and all(map(store.has, record.outputs))
     except OSError:  # what may not be read is said by the job
         return False
 
 
 def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
     """Return a job's key; unchanged input files are not read for it. Its `code` part is found anew if not given."""
-    return key_with(job, code or code_key(job.functions, job.root), store.memory.digests)
+    return key_with(job, code or code_key(job.functions, job.root), store.digests)
 
 
 def key_with(job: Job, code: JobKey, digests: Callable[[Sequence[str]], list[str]]) -> JobKey:
@@ -181,16 +153,17 @@ def flatten(files: Files) -> dict[str, str]:
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
-    with explained_disk_errors(store.root, work_folder()), workspace() as folder:
-        temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
+    work = Path.cwd() / WORK
+    with explained_disk_errors(store.root, work), temporary(work) as folder:
+        made = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
-        notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
-        missing = [name for name, path in flatten(temporary).items() if not Path(path).is_file()]
+        notes = compute(inputs, made, copy.deepcopy(job.config), job.local)
+        missing = [name for name, path in flatten(made).items() if not Path(path).is_file()]
         if missing:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
         if key_of(job, store).digest != key.digest:
             raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
-        outputs = [Output(name, *store.take(Path(path))) for name, path in flatten(temporary).items()]
+        outputs = [replace(store.take(Path(path)), name=name) for name, path in flatten(made).items()]
     return Record(
         key=key.digest,
         job=job.name,
@@ -229,12 +202,8 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
 def _commit(root: Path) -> str | None:
     """Return the checkout's commit, with "+" after it when files differ from it; None outside git."""
 
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -7,15 +7,24 @@ have a manifest as input: it counts the files and holds a digest of their conten
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from classlens.cache import CACHE
 from classlens.digest import digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.store.disk_errors import explained_disk_errors
-from classlens.store.job import digest_of_raw
 from classlens.store.store import Store
+
+
+def digest_of_raw(paths: Iterable[str], store: Store) -> str:
+    """Return a digest of raw inputs, "" for none; unchanged files are not read.
+
+    By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
+    """
+    there = [path for path in paths if os.path.isfile(path)]
+    with explained_disk_errors(store.root):
+        return digest_json(store.digests(there)) if there else ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class RawFiles:
 
     paths: list[str]
     digest: str
-    """See `classlens.store.job.digest_of_raw`."""
+    """See `digest_of_raw`."""
     manifest: str
     """Path below the working directory. It gets a new time when a content changes, and no other."""
 

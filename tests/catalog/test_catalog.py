@@ -25,7 +25,7 @@ from classlens.declared import load
 from classlens.errors import InputError
 from classlens.explanations.methods import CLASS_TOKEN, CLASS_TOKEN_POOLING, METHODS
 from classlens.params import JobParams, ReportedJobs
-from classlens.store.code import fingerprint
+from classlens.store.code import reached
 from classlens.store.key import DISTRIBUTIONS
 
 FACTS = {
@@ -133,7 +133,7 @@ def test_environments_hold_what_their_jobs_import():
     for name, environment in environments.items():
         functions = described(name)["functions"]
         called = [one for keyword in functions for one in everything.get(keyword, [functions[keyword]])]
-        libraries = fingerprint([function.partition(":")[0] for function in called], CHECKOUT).libraries
+        _, libraries = reached([function.partition(":")[0] for function in called], CHECKOUT)
         held = set(pinned(CHECKOUT / f"envs/{environment}.yaml"))
         assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, (name, environment)
 

@@ -14,9 +14,9 @@ from classlens.digest import digest_file
 from classlens.errors import InputError
 from classlens.store import gc, memory
 from classlens.store.job import run_job
-from classlens.store.place import work_folder
 from classlens.store.store import Store
-from classlens.store.workdir import verify_workdir
+from classlens.store.verify import verify_blobs, verify_workdir
+from classlens.store.workdir import WORK
 
 STEPS = ("replace", "rename", "link", "utime", "chmod", "fchmod", "fsync", "mkdir", "unlink", "rmdir")
 """Calls by which the store, its locks and temporary folders change a file system."""
@@ -75,12 +75,12 @@ def require_sound(store, project):
         assert digest_file(blob) == blob.name
     for record in store.own.records():
         assert all(store.own.blob(output.digest).is_file() for output in record.outputs)
-    verify_workdir(store.root, Path.cwd())
+    verify_workdir(store)
     run_job(job_of(project), compute, store)
     assert out.read_text() == "abab"
     assert not run_job(job_of(project), refuse, store)
     gc.collect(store)
-    assert not list(work_folder().glob("*"))
+    assert not list(WORK.glob("*"))
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
@@ -157,7 +157,7 @@ def test_runs_and_collections_at_once(project, store, runs):
     for own in range(runs):
         for times in [*range(1, 7), 10 + own]:
             assert Path(f"results/{own}/{times}.txt").read_text() == "ab" * times
-    assert gc.verify(store) == []
+    assert verify_blobs(store) == []
 
 
 # Clocks
@@ -187,7 +187,7 @@ def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
     assert run_job(job_of(project), work, store)
     assert Path("results/out.txt").read_text() == "abab"
     assert not run_job(job_of(project), refuse, store)
-    assert verify_workdir(store.root, Path.cwd()) == []
+    assert verify_workdir(store) == []
     clock.ahead = -jump
     assert not run_job(job_of(project), refuse, store)
     gc.collect(store)
@@ -208,11 +208,11 @@ def test_a_collection_under_a_clock_that_is_ahead_takes_nothing_that_results_sho
 
 def test_a_clock_that_is_behind_remembers_no_digest_of_the_future(tmp_path, clock):
     """A file whose change lies ahead may change again without a sign of it; it is read again each time."""
-    file, known = tmp_path / "file", memory.DigestMemory(tmp_path / "memory.sqlite")
+    file, known = tmp_path / "file", memory.FileMemory(tmp_path / "memory.sqlite", digest_file)
     file.write_text("a")
     clock.ahead = -3600
-    first = known.digest(file)
+    first = known.texts([file])
     stat = file.stat()
     file.write_text("b")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert known.digest(file) != first
+    assert known.texts([file]) != first

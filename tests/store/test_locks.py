@@ -5,17 +5,16 @@ import os
 import sqlite3
 import threading
 import time
-from pathlib import Path
 
 import pytest
 from double_job import compute, job_of, refuse
 
-from classlens.digest import digest_bytes
+from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
 from classlens.store import lock, memory, workdir
 from classlens.store.job import run_job
-from classlens.store.memory import DigestMemory
-from classlens.store.place import clear_work, work_folder
+from classlens.store.memory import FileMemory
+from classlens.store.workdir import WORK, clear_work
 
 
 @pytest.fixture
@@ -42,12 +41,12 @@ def test_a_lock_that_is_not_granted(project, store, refused, locks):
     ):
         run_job(job_of(project), compute, store)
     with pytest.raises(InputError, match=r"run\.lock: its file system grants no lock"):
-        workdir.hold(Path.cwd())
+        workdir.hold()
     locks("none")
     assert run_job(job_of(project), compute, store)
     assert not run_job(job_of(project), refuse, store)
-    assert workdir.hold(Path.cwd())
-    os.close(workdir._held.pop(Path.cwd()))
+    assert workdir.hold()
+    os.close(workdir._held.pop())
 
 
 def test_another_error_of_a_lock_is_not_explained_away(project, monkeypatch, tmp_path):
@@ -70,13 +69,13 @@ def test_no_wait_without_a_word(tmp_path, monkeypatch, caplog):
 
 
 def test_without_locks_work_that_others_may_use_stays(project, locks):
-    (work_folder() / f"{'0' * 32}-x").mkdir(parents=True)
+    (WORK / "x").mkdir(parents=True)
     locks("none")
-    clear_work(Path.cwd())
-    assert len(list(work_folder().iterdir())) == 1
+    clear_work()
+    assert len(list(WORK.iterdir())) == 1
     locks("flock")
-    clear_work(Path.cwd())
-    assert len(list(work_folder().iterdir())) == 0
+    clear_work()
+    assert len(list(WORK.iterdir())) == 0
 
 
 @pytest.mark.parametrize("kind", ["flock", "none"])
@@ -84,12 +83,12 @@ def test_a_memory_whose_lock_is_held_is_given_up(tmp_path, monkeypatch, locks, k
     locks(kind)
     monkeypatch.setattr(memory, "BUSY_SECONDS", 0.1)
     (tmp_path / "file").write_text("a")
-    known = DigestMemory(tmp_path / "memory.sqlite")
-    known.remember(tmp_path / "file", digest_bytes(b"a"))
+    known = FileMemory(tmp_path / "memory.sqlite", digest_file)
+    known.remember({tmp_path / "file": digest_bytes(b"a")})
     other = sqlite3.connect(tmp_path / "memory.sqlite")
     other.execute("begin exclusive")
     began = time.monotonic()
     for _ in range(50):
-        assert known.digest(tmp_path / "file") == digest_bytes(b"a")
+        assert known.texts([tmp_path / "file"]) == [digest_bytes(b"a")]
     assert time.monotonic() - began < 2  # waited for once, or not at all
     other.close()

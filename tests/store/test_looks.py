@@ -10,10 +10,11 @@ import pytest
 from double_job import compute, job_of, refuse
 
 from classlens.digest import digest_file
-from classlens.store import gc, lock, place, workdir
+from classlens.store import gc, lock, verify, workdir
 from classlens.store.job import run_job
 from classlens.store.placed import Placed, PlacedFiles
-from classlens.store.workdir import changed_results, free, hold, set_aside, verify_workdir
+from classlens.store.verify import changed_results, set_aside, verify_results, verify_workdir
+from classlens.store.workdir import free, hold
 
 FORK = multiprocessing.get_context("fork")
 OUT = Path("results/out.txt")
@@ -49,10 +50,10 @@ def test_a_look_says_what_was_changed_and_changes_nothing(project, store):
     run_job(job_of(project), compute, store)
     edit(OUT, "edited")
     before = state("results"), state(store.root)
-    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / OUT]
+    assert changed_results(store) == [str(OUT)]
     assert (state("results"), state(store.root)) == before
-    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / OUT]
-    assert changed_results(store.root, Path.cwd()) == []
+    assert verify_workdir(store) == [str(OUT)]
+    assert changed_results(store) == []
 
 
 def test_a_look_notes_nothing_in_the_store(project, store, monkeypatch):
@@ -60,7 +61,7 @@ def test_a_look_notes_nothing_in_the_store(project, store, monkeypatch):
     run_job(job_of(project), compute, store)
     os.utime(OUT)
     before = state(store.root)
-    assert changed_results(store.root, Path.cwd()) == []
+    assert changed_results(store) == []
     assert state(store.root) == before
 
 
@@ -77,7 +78,7 @@ def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatc
         return found
 
     monkeypatch.setattr(PlacedFiles, "present", taken_away)
-    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / "results/a.txt"]
+    assert changed_results(store) == ["results/a.txt"]
 
 
 def test_a_look_that_links_one_result_of_a_job_leaves_the_others(project, store):
@@ -94,12 +95,11 @@ def test_a_look_that_links_one_result_of_a_job_leaves_the_others(project, store)
     assert {path: state("results")[path] for path in before} == before
 
 
-def test_a_lock_of_a_process_that_another_clears_meanwhile(project, monkeypatch):
-    """Who clears has the lock for an instant, and then its file is gone."""
+def test_a_folder_that_another_clears_before_its_lock_is_there(project, monkeypatch):
     answers = [None]
-    monkeypatch.setattr(place, "take", lambda path: answers.pop() if answers else lock.take(path))
-    with place.workspace() as folder:
-        place.clear_work(Path.cwd())
+    monkeypatch.setattr(workdir, "take", lambda path: answers.pop() if answers else lock.take(path))
+    with workdir.temporary(workdir.WORK) as folder:
+        workdir.clear_work()
         assert folder.is_dir()
 
 
@@ -107,9 +107,9 @@ def test_a_result_that_a_job_placed_after_the_look_at_it_stays(project, store):
     """What was found to differ is compared again, with its entry as it is then."""
     run_job(job_of(project), compute, store)
     edit(OUT, "edited")
-    [suspect] = changed_results(store.root, Path.cwd())
+    [suspect] = changed_results(store)
     run_job(job_of(project, times=3), compute, store)
-    assert set_aside(store, Path.cwd(), [os.path.relpath(suspect)]) == []
+    assert set_aside(store, [os.path.relpath(suspect)]) == {}
     assert OUT.read_text() == "ababab"
     assert sorted(os.listdir("results")) == ["out.txt"]
 
@@ -118,32 +118,28 @@ def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatc
     """Whoever holds the list finds file and entry in accord: the lock is held from the one to the other."""
     seen = []
 
-    def looked(new, destination, memory, digest, **options):
-        seen.append((store.placed().all()[str(destination)].digest == digest, elsewhere(can_hold_list, store)))
-        return put(new, destination, memory, digest, **options)
+    def looked(new, destination):
+        if ".placing-" in str(new):
+            seen.append((str(destination) in store.placed().all(), elsewhere(can_hold_list, store)))
+        return replace(new, destination)
 
-    put = workdir.put
-    monkeypatch.setattr("classlens.store.store.put", looked)
+    replace = os.replace
+    monkeypatch.setattr("classlens.store.store.os.replace", looked)
     run_job(job_of(project), compute, store)
     assert seen == [(True, False)]
     assert elsewhere(can_hold_list, store)
 
 
 def can_hold_list(store):
-    try:
-        with lock.locked(store.placed().lock, seconds=0):
-            return True
-    except TimeoutError:
-        return False
+    return lock.take(store.placed().lock) is not None
 
 
 def test_entries_that_are_added_while_a_run_looks_results_over_stay(project, store, monkeypatch):
     """The list was written anew from what was read before, and collection then took what was shown."""
     run_job(job_of(project), compute, store)
-    monkeypatch.setattr(
-        workdir, "_changed", lambda *_: run_job(job_of(project, times=3, result="results/b.txt"), compute, store) and []
-    )
-    verify_workdir(store.root, Path.cwd())
+    other = job_of(project, times=3, result="results/b.txt")
+    monkeypatch.setattr(verify, "changed_results", lambda *_: run_job(other, compute, store) and [])
+    verify_workdir(store)
     assert set(store.placed().all()) == {"results/out.txt", "results/b.txt"}
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
@@ -152,7 +148,7 @@ def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, sto
     for times in (2, 3, 2, 3, 2, 3, 2):
         run_job(job_of(project, times=times), compute, store)
     lines = len(store.placed().file.read_text().splitlines())
-    verify_workdir(store.root, Path.cwd())
+    verify_workdir(store)
     assert len(store.placed().file.read_text().splitlines()) < lines
     assert store.placed().all()[str(OUT)] == Placed(
         *next((r.key, r.outputs[0].digest) for r in store.own.records() if r.outputs[0].size == 4)
@@ -162,40 +158,39 @@ def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, sto
 def test_one_run_holds_a_working_directory_and_looks_step_aside(project):
     here = Path.cwd()
 
-    def is_free(shared):
-        with free(here, shared=shared) as answer:
+    def is_free():
+        with free() as answer:
             return answer
 
-    assert elsewhere(is_free, True)
-    assert hold(here)
+    assert elsewhere(is_free)
+    assert hold()
     try:
-        assert hold(here)  # the same run
-        assert not elsewhere(hold, here)
-        assert not elsewhere(is_free, True)
-        assert not elsewhere(is_free, False)
+        assert hold()  # the same run
+        assert not elsewhere(hold)
+        assert not elsewhere(is_free)
     finally:
-        os.close(workdir._held.pop(here))
-    assert elsewhere(is_free, False)
+        os.close(workdir._held.pop())
+    assert elsewhere(is_free)
     (here / ".snakemake/locks").mkdir()
     (here / ".snakemake/locks/0.input.lock").touch()  # of a run on another machine, or of one that was killed
-    assert not elsewhere(hold, here)
-    assert not elsewhere(is_free, True)
+    assert not elsewhere(hold)
+    assert not elsewhere(is_free)
 
 
 def test_a_run_waits_for_a_look(project):
     begun = FORK.Event()
 
     def look():
-        with free(Path.cwd(), shared=True):
+        with free():
             begun.set()
             time.sleep(0.4)
 
     child = FORK.Process(target=look)
     child.start()
     begun.wait(10)
-    with free(Path.cwd(), shared=True) as together:
+    with free() as together:
         assert together
-    assert elsewhere(hold, Path.cwd())
+    assert elsewhere(hold)
     child.join(1)
     assert child.exitcode == 0
 
@@ -205,15 +200,15 @@ def test_verification_sets_nothing_aside_beside_a_run(project, store, tmp_path):
     edit(OUT, "edited")
 
     def verified():
-        return gc.verify_results(store, [])
+        return verify_results(store)
 
-    assert hold(Path.cwd())
+    assert hold()
     try:
-        assert elsewhere(verified) == {Path.cwd() / OUT: False}
+        assert elsewhere(verified) == {str(OUT): None}
     finally:
-        os.close(workdir._held.pop(Path.cwd()))
+        os.close(workdir._held.pop())
     assert OUT.read_text() == "edited"
-    assert verified() == {Path.cwd() / OUT: True}
+    assert verified() == {str(OUT): f"{OUT}.changed"}
 
 
 def test_collection_takes_locks_that_nobody_holds_and_what_is_unfinished(project, store):
@@ -259,7 +254,7 @@ def read(monkeypatch):
     """Files that were read in full, which count as settled at once."""
     paths = []
     monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
-    monkeypatch.setattr("classlens.store.memory.digest_file", lambda path: paths.append(path) or digest_file(path))
+    monkeypatch.setattr("classlens.store.store.digest_file", lambda path: paths.append(path) or digest_file(path))
     return paths
 
 
@@ -276,9 +271,9 @@ def test_a_result_restored_in_one_directory_is_not_read_again_in_others(project,
         assert not run_job(job_of(project), refuse, other)
         monkeypatch.chdir(here)
         read.clear()
-        assert changed_results(store.root, here) == []
-        assert store.memory.digest(OUT) == digest_file(OUT)
+        assert changed_results(store) == []
+        assert store.digests([OUT])[0] == digest_file(OUT)
         assert read == []
     OUT.chmod(0o644)
     OUT.write_text("rot!")  # through one name, of the same size
-    assert changed_results(store.root, here) == [here / OUT]
+    assert changed_results(store) == [str(OUT)]

@@ -11,7 +11,7 @@ from classlens.store.job import Job, run_job
 from classlens.store.key import code_key
 from classlens.store.prelink import Prelinked, SchedulerJob, prelink
 from classlens.store.store import Store
-from classlens.store.workdir import verify_workdir
+from classlens.store.verify import verify_workdir
 
 ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = {"": "classlens.digest:digest_file"}
@@ -96,7 +96,7 @@ def test_a_chain_of_hits_needs_no_job(chain, store):
     assert {path: digest_file(path) for path in before} == before
     assert os.stat(FIRST).st_mtime_ns <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
     assert chain.prelink(store) == Prelinked()
-    assert verify_workdir(store.root, Path.cwd()) == []
+    assert verify_workdir(store) == []
 
 
 def test_what_computes_and_what_may(chain, store):
@@ -143,7 +143,7 @@ def test_equal_results_are_one_file_with_one_time(chain, store):
     os.utime("twin", ns=(later, later))
     assert chain.prelink(store) == Prelinked()
     assert os.stat(FIGURE).st_mtime_ns >= later
-    assert verify_workdir(store.root, Path.cwd()) == []  # a time alone is no change
+    assert verify_workdir(store) == []  # a time alone is no change
 
 
 def test_back_to_a_config_that_was_computed(chain, store):
@@ -160,7 +160,7 @@ def test_back_to_a_config_that_was_computed(chain, store):
 
 def age(store, path):
     os.utime(path, (5, 5))
-    store.memory.remember(path, digest_file(path))
+    store.remember({Path(path): digest_file(path)})
 
 
 def test_results_get_times_in_order(chain, store):
@@ -169,14 +169,14 @@ def test_results_get_times_in_order(chain, store):
     assert chain.prelink(store) == Prelinked()
     times = [os.stat(path).st_mtime_ns for path in ("raw.txt", FIRST, SECOND, FIGURE)]
     assert times == sorted(times)
-    assert verify_workdir(store.root, Path.cwd()) == []
+    assert verify_workdir(store) == []
 
 
 def test_results_get_times_behind_that_of_their_script(chain, store):
     age(store, FIGURE)
     script = os.stat(SECOND).st_mtime_ns
     os.utime(SECOND, ns=(script - 5, script - 5))
-    store.memory.remember(SECOND, digest_file(SECOND))
+    store.remember({Path(SECOND): digest_file(SECOND)})
     assert chain.prelink(store, newest=script) == Prelinked()
     assert script <= os.stat(SECOND).st_mtime_ns <= os.stat(FIGURE).st_mtime_ns
 
@@ -189,7 +189,7 @@ def test_another_users_result_keeps_its_time(chain, store, monkeypatch):
     def denied(path, **_):
         raise PermissionError(errno.EPERM, "Operation not permitted", path)
 
-    monkeypatch.setattr("classlens.store.prelink.os.utime", denied)
+    monkeypatch.setattr("classlens.store.store.os.utime", denied)
     before = os.stat(SECOND).st_mtime_ns
     chain.prelink(store, newest=script)
     assert os.stat(SECOND).st_mtime_ns == before
@@ -224,10 +224,10 @@ def test_a_look_replaces_nothing_and_tells_what_a_run_would(chain, store):
     chain.compute(store)
     chain.config["second"] = 0
     before, listed = state(), store.placed().file.read_bytes()
-    assert chain.prelink(store, look=True) == Prelinked(unlinked=[SECOND, FIGURE])
+    assert chain.prelink(store, look=True) == Prelinked(left=[SECOND, FIGURE])
     assert (state(), store.placed().file.read_bytes()) == (before, listed)
     Path(FIGURE).unlink()
-    assert chain.prelink(store, look=True) == Prelinked([FIGURE], unlinked=[SECOND])  # to a place where nothing was
+    assert chain.prelink(store, look=True) == Prelinked([FIGURE], left=[SECOND])  # to a place where nothing was
     assert state()["second.txt"] == before["second.txt"]
     assert chain.prelink(store).linked == [SECOND]
     assert Path(SECOND).read_text() == text
@@ -236,7 +236,7 @@ def test_a_look_replaces_nothing_and_tells_what_a_run_would(chain, store):
 def test_a_look_beside_a_run_links_nothing(chain, store):
     empty()
     listed = store.placed().file.read_bytes()
-    assert chain.prelink(store, link=False, look=True) == Prelinked(unlinked=[FIRST, SECOND, FIGURE])
+    assert chain.prelink(store, link=False, look=True) == Prelinked(left=[FIRST, SECOND, FIGURE])
     assert state() == {}
     assert store.placed().file.read_bytes() == listed
 
@@ -244,7 +244,7 @@ def test_a_look_beside_a_run_links_nothing(chain, store):
 def test_a_look_sets_no_time_of_what_is_there(chain, store):
     age(store, FIGURE)
     before = state()
-    assert chain.prelink(store, look=True) == Prelinked(untimely=[FIGURE])
+    assert chain.prelink(store, look=True) == Prelinked(left=[FIGURE])
     assert state() == before
     assert chain.prelink(store) == Prelinked()
     assert state() != before
@@ -255,5 +255,5 @@ def test_a_file_that_the_store_did_not_place_is_left_by_a_look(chain, store):
     store.placed().file.write_text("".join(f"{line}\n" for line in listed if FIGURE not in line))
     Path(FIGURE).unlink()
     Path(FIGURE).write_text("by hand")
-    assert chain.prelink(store, look=True) == Prelinked(unlinked=[FIGURE])
+    assert chain.prelink(store, look=True) == Prelinked(left=[FIGURE])
     assert Path(FIGURE).read_text() == "by hand"

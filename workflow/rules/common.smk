@@ -46,12 +46,12 @@ from classlens.perturbation.kinds import (
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.disk_errors import explained_disk_errors
-from classlens.store.job import digest_of_raw, job_of
+from classlens.store.job import job_of
 from classlens.store.lock import use_locks
-from classlens.store.code import remember
-from classlens.store.raw import list_raw
+from classlens.store.raw import digest_of_raw, list_raw
 from classlens.store.store import Store, store_path
-from classlens.store.workdir import changed_results, free, hold, verify_workdir
+from classlens.store.verify import changed_results, verify_workdir
+from classlens.store.workdir import free, hold
 from classlens.terms import BRANCHES
 from classlens.warm import WarmStart
 
@@ -80,7 +80,6 @@ def as_workflow_error(function, *arguments, **options):
 
 ROOT = PACKAGE.parent
 import_in_jobs()
-remember()
 GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
 CONFIG = as_workflow_error(load_config, GIVEN)
 STORE = store_path(CONFIG.store)
@@ -114,15 +113,15 @@ def call():
 def look_over_results():
     """Set aside what was changed if this is a run, and nobody else's; else say what a run would set aside."""
     with explained_disk_errors(STORE, Path.cwd()):
-        is_held = CALL == "run" and hold(Path.cwd())
+        is_held = CALL == "run" and hold()
     if is_held:
-        verify_workdir(STORE, Path.cwd())
+        verify_workdir(Store(STORE))
         return
     if CALL == "run":
         told = "another run, or Snakemake's lock, holds this working directory: results are neither looked over nor linked"
         print(told, file=sys.stderr)
-    for path in changed_results(STORE, Path.cwd()) if CALL == "dry run" else []:
-        told = f"{path} was changed since it was made: a run would set it aside as {path.name}.changed"
+    for path in changed_results(Store(STORE)) if CALL == "dry run" else []:
+        told = f"{path} was changed since it was made: a run would set it aside as {path}.changed"
         print(told, file=sys.stderr)
 
 

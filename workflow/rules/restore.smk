@@ -105,25 +105,21 @@ def restore():
     script = CHECKOUT / "workflow/scripts/run_jobs.py"
     newest = script.stat().st_mtime_ns if script.is_file() else 0
     # A look holds the working directory as long as it links, and links to places where nothing is.
-    is_run, is_held = CALL == "run", CALL == "run" and hold(Path.cwd())
-    with nullcontext(is_held) if is_run else free(Path.cwd(), shared=True) as is_free:
-        can_link = is_free and LOOK_VARIABLE not in os.environ
+    is_run, is_held = CALL == "run", CALL == "run" and hold()
+    with nullcontext(is_held) if is_run else free() as is_free:
         found = prelink(
             asked_for(),
             scheduler_jobs(),
-            Store(STORE, looks=not can_link),
+            Store(STORE),
             newest,
-            link=can_link,
+            link=is_free and LOOK_VARIABLE not in os.environ,
             look=not is_held,
         )
     if found.linked:
         print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
-    for what, paths in (
-        ("A run would take from the store", found.unlinked),
-        ("A run would give a newer time, and no job, to", found.untimely),
-    ):
-        if paths:
-            print(f"{what}: {len(paths):,} results", file=sys.stderr)
+    if found.left:
+        told = f"A run would take from the store, or give a newer time: {len(found.left):,} results"
+        print(told, file=sys.stderr)
     for what, rules_of in (
         ("Will compute", found.compute),
         ("May compute, which shows when their inputs are there", found.may_compute),
@@ -136,17 +132,18 @@ def restore():
             print(f"{what}: {names}", file=sys.stderr)
 
 
-def restore_if_possible():
-    """Link what the store has; a Snakemake that moved what this takes of its inner parts does without."""
+def can_restore():
+    """Tell whether Snakemake has the inner parts that this takes, and keeps its notes in files; what it lacks is said."""
     try:
-        # Of notes in a database it knows nothing.
-        backend = workflow.workflow_settings.persistence_backend
-        if backend == inner_parts().PersistenceBackend.FILE:
-            restore()
-    except (ImportError, AttributeError, TypeError) as error:
+        parts = inner_parts()
+    except (ImportError, AttributeError) as error:
         told = "stored results are not linked before planning, for this Snakemake has other inner parts"
         print(f"{told} ({error}): jobs take them from the store", file=sys.stderr)
+        return False
+    # Of notes in a database it knows nothing.
+    backend = workflow.workflow_settings.persistence_backend
+    return backend == parts.PersistenceBackend.FILE
 
 
-if workflow.is_main_process and CALL != "look":
-    as_workflow_error(restore_if_possible)
+if workflow.is_main_process and CALL != "look" and can_restore():
+    as_workflow_error(restore)

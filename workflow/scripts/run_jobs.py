@@ -12,7 +12,6 @@ def run_jobs(snakemake):
     from classlens.errors import InputError
     from classlens.logs import job_log
     from classlens.shipped import PACKAGE
-    from classlens.store.code import remember
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
     from classlens.store.lock import use_locks
@@ -21,7 +20,6 @@ def run_jobs(snakemake):
     root = PACKAGE.parent
     described = snakemake.params.jobs
     jobs = [job_of(params, snakemake.input, snakemake.output, root) for params in described]
-    remember()
     # Before any of it is imported: a later job must not run what an earlier one imported under the key of newer code.
     codes = [code_key(job.functions, root) for job in jobs]
     use_locks(snakemake.config.get("locks"))
