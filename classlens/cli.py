@@ -361,7 +361,7 @@ def collect(
         taken = gc.collect(opened, older_than=older_than, larger_than=limit, dry_run=dry_run)
         verb = "would take" if dry_run else "took"
         typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {written_size(taken.size)}")
-        if opened.has_layout_before:
+        if (opened.root / "actions").is_dir():
             typer.echo(layout_before(opened))
 
 

@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
 from pathlib import Path
 
 from classlens.cache import CACHE
@@ -21,6 +20,8 @@ from classlens.errors import InputError
 from classlens.store.memory import FileMemory
 
 PROJECT = "classlens"
+READER = digest_bytes(f"{sys.version} {digest_file(__file__)}".encode())
+"""What digests depend on beside the modules: how these are parsed and read."""
 UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "classlens.logs", "classlens.shipped")
 """Modules, with all below them, that move bytes or talk to the user, and shape no result."""
 WITH_TORCH = {"triton"}
@@ -98,13 +99,7 @@ def _read(paths: Collection[str]) -> list[str]:
     """Return of each module, as JSON, the digest of its code and its imports: line, source, what is taken from it."""
     if not CACHE.is_dir():  # no working directory
         return list(map(_parsed, paths))
-    return FileMemory(CACHE / f"modules-{_reader()}.sqlite", _parsed).texts(paths)
-
-
-@cache
-def _reader() -> str:
-    """Return what digests depend on beside the modules: how these are parsed and read."""
-    return digest_bytes(f"{sys.version} {digest_file(__file__)}".encode())[:16]
+    return FileMemory(CACHE / f"modules-{READER[:16]}.sqlite", _parsed).texts(paths)
 
 
 def _parsed(path: str) -> str:

@@ -17,13 +17,8 @@ DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 """What a link, file or folder in the place of something else ends in."""
+OTHER_MODE = ", or change its mode (chmod)"
 ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
-
-OTHER_RIGHTS = {
-    True: f"ask its owner for access to the whole store, or {ANOTHER_STORE}",
-    False: "ask its owner for access, or change its mode (chmod)",
-}
-"""By whether it is the store that is denied."""
 
 
 @contextmanager
@@ -40,7 +35,8 @@ def explained_disk_errors(store: Path, folder: Path | None = None, needed: int |
         path = Path(os.fsdecode(named)).absolute() if isinstance(named, (str, bytes)) else folder
         what = f"{path}: {(error.strerror or str(error)).lower()}"
         if error.errno in DENIED:
-            raise InputError(f"{what}; {_owners(path)}; {OTHER_RIGHTS[path.is_relative_to(store)]}") from error
+            rights = f" to the whole store, or {ANOTHER_STORE}" if path.is_relative_to(store) else OTHER_MODE
+            raise InputError(f"{what}; {_owners(path)}; ask its owner for access{rights}") from error
         # HDF5 passes the system's words on, but not always its number.
         if error.errno in FULL or "No space left on device" in str(error):
             free = shutil.disk_usage(_nearest(folder)).free

@@ -147,10 +147,8 @@ def _digests_now(paths: list[str], before: list[str], past: _Past, store: Store)
 
 def _reasons(record: Record, now: JobKey) -> Iterator[str]:
     before, after = record.parts, asdict(now)
-    if before["code"] != after["code"]:
-        yield from differences(before["modules"], after["modules"], "code ")
-    for part in ("functions", "libraries", "config"):
-        yield from differences(before[part], after[part], f"{part} ")
+    for part in ("modules", "functions", "libraries", "config"):
+        yield from differences(before[part], after[part], f"{'code' if part == 'modules' else part} ")
     for name, sources in record.sources.items():
         inputs = zip(sources, before["inputs"][name], after["inputs"][name], strict=True)
         yield from (f"input {source} has another content" for source, old, new in inputs if old != new)

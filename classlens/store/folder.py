@@ -12,7 +12,6 @@ are keys and digests, and files if they are plain and no link leads to them; con
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import logging
@@ -35,8 +34,6 @@ from classlens.store.disk_errors import ANOTHER_STORE
 
 MOST_BYTES = 2**30
 """That are read of a record: it names every raw file, which may be millions."""
-PASSED_OVER = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.EACCES, errno.EPERM}
-"""What opening a link, folder, pipe or socket in the place of a file ends in, or what another user keeps private."""
 UNFINISHED = ".new-"
 """How names of files begin that are not complete."""
 FICLONE = 0x40049409
@@ -148,21 +145,20 @@ class Folder:
 
         Raises PermissionError where it is this user's, and may not be read.
         """
-        file = None
+        file, real = None, os.path.join(os.path.realpath(self.path), path.relative_to(self.path))
         try:
-            if os.path.realpath(path) != os.path.join(os.path.realpath(self.path), path.relative_to(self.path)):
-                raise OSError(errno.ELOOP, "a link leads there")
-            if not stat.S_ISREG((found := path.lstat()).st_mode):
-                raise OSError(errno.EISDIR, "a folder, pipe or device")
-            if size in (None, found.st_size):
+            if not path.is_file() or os.path.realpath(path) != real:
+                if os.path.lexists(path):
+                    log.warning("%s is no plain file, or a link leads there; it is %s", path, self._what_follows)
+            elif size in (None, path.stat().st_size):
+                # What becomes a pipe at this moment is not waited for.
                 file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
         except FileNotFoundError:
             pass
-        except OSError as error:
-            if error.errno not in PASSED_OVER or (self.is_own and isinstance(error, PermissionError)):
+        except PermissionError as error:
+            if self.is_own:
                 raise
-            told = "%s is no plain file that may be read (%s); it is %s"
-            log.warning(told, path, error.strerror, self._what_follows)
+            log.warning("%s may not be read (%s); it is passed over", path, error.strerror)
         with file or nullcontext():
             yield file
 
@@ -209,29 +205,24 @@ def _listed(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() and not folder.is_symlink() else []
 
 
-def _is_time(value: Any) -> bool:
-    return isinstance(value, str) and datetime.fromisoformat(value).timestamp() is not None
-
-
-def _is_size(value: Any) -> bool:
-    return isinstance(value, int) and 0 <= value < 2**63
-
-
-def _is_duration(value: Any) -> bool:
-    return isinstance(value, int | float) and abs(value) < 2**40  # below zero where a clock was set back meanwhile
-
-
 _TEXTS = {str: str}
-_MADE = {"started": _is_time, "host": str, "user": str, "commit": str | None}
+_MADE = {
+    "started": lambda value: datetime.fromisoformat(value).timestamp() > 0,
+    "host": str,
+    "user": str,
+    "commit": str | None,
+}
 _ACCEPTED = {**_MADE, "from": is_digest, "to": is_digest}
 _KEY = {"code": str, "config": object, "inputs": {str: [is_digest]}, "outputs": [str]}
+_OUTPUT = {"name": str, "digest": is_digest, "size": lambda value: isinstance(value, int) and 0 <= value < 2**63}
 _RECORD = {
     "job": str,
     "wildcards": _TEXTS,
     "parts": _KEY | dict.fromkeys(("functions", "modules", "libraries"), _TEXTS),
     "sources": {str: [str]},
-    "outputs": [{"name": str, "digest": is_digest, "size": _is_size}],
-    "provenance": {**_MADE, "seconds": _is_duration},
+    "outputs": [_OUTPUT],
+    # Below zero where a clock was set back meanwhile.
+    "provenance": {**_MADE, "seconds": lambda value: isinstance(value, int | float) and abs(value) < 2**40},
 }
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from classlens.store.folder import UNFINISHED, Folder, Record
 from classlens.store.lock import take
-from classlens.store.placed import PlacedFiles
 from classlens.store.store import Store
-from classlens.store.workdir import clear_work
+from classlens.store.workdir import PlacedFiles, clear_work
 
 DAY = 86_400.0
 GRACE = 3600.0

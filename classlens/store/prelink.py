@@ -18,8 +18,8 @@ from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.folder import Record
 from classlens.store.job import Job, flatten, key_with
 from classlens.store.key import JobKey
-from classlens.store.placed import Placed
 from classlens.store.store import Store
+from classlens.store.workdir import Placed
 
 MOST_PASSES = 9
 """Over the times of results. One is the rule, and one more for equal results at several places."""

@@ -21,8 +21,7 @@ from classlens.store.disk_errors import explained_disk_errors, going_on_if_denie
 from classlens.store.folder import Folder, Output, Record
 from classlens.store.lock import locked
 from classlens.store.memory import FileMemory
-from classlens.store.placed import Placed, PlacedFiles
-from classlens.store.workdir import PLACING, temporary
+from classlens.store.workdir import PLACING, Placed, PlacedFiles, temporary
 
 STORE_VARIABLE = "CLASSLENS_STORE"
 DEFAULT_STORE = ".classlens"
@@ -53,21 +52,12 @@ class Store:
 
     @cached_property
     def others(self) -> list[Folder]:
-        """Other users' folders."""
-        try:
-            with os.scandir(self.root) as entries:
-                found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
-        except FileNotFoundError:
-            return []
-        users = [path for path in sorted(found) if re.fullmatch(r"u\d{1,10}", path.name) and path != self.own.path]
-        honest = [path for path in users if f"u{path.lstat().st_uid}" == path.name]
-        before = [self.root] if self.has_layout_before else []
-        return [Folder(path, is_own=False) for path in [*honest, *before]]
-
-    @property
-    def has_layout_before(self) -> bool:
-        """Whether records lie at the top, as they did before users had folders."""
-        return (self.root / "actions").is_dir()
+        """Other users' folders, each of the user that its name tells."""
+        names = sorted(os.listdir(self.root)) if self.root.is_dir() else []
+        users = [self.root / name for name in names if re.fullmatch(r"u\d{1,10}", name) and name != self.own.path.name]
+        honest = [path for path in users if f"u{path.lstat().st_uid}" == path.name and not path.is_symlink()]
+        before = [self.root] if "actions" in names else []
+        return [Folder(path, is_own=False) for path in (*honest, *before)]
 
     def placed(self) -> PlacedFiles:
         """Return what was placed in the working directory."""

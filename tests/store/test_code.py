@@ -52,6 +52,8 @@ def test_modules_that_count(root):
     assert list(key.modules) == sorted([*COUNTED, "classlens.other"])
     assert {len(digest) for digest in key.modules.values()} == {16}
     assert len(key.code) == 64
+    with pytest.raises(UnkeyableCode, match="there is no module"):
+        reached(["classlens.gone"], root)
 
 
 @pytest.mark.parametrize("name", [name for name in PROJECT if name != "__init__"])
@@ -175,11 +177,6 @@ def test_refused(text, reason, root):
 def test_not_refused(text, root):
     write(root, progress="", job=f"{text}\n")
     assert "classlens.job" in modules(root)
-
-
-def test_an_entry_that_does_not_exist(root):
-    with pytest.raises(UnkeyableCode, match="there is no module"):
-        reached(["classlens.gone"], root)
 
 
 OWN = ["classlens.measures.boxes", "classlens.figures.logit_increment"]

@@ -14,17 +14,19 @@ from double_job import DOUBLE, compute, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.params import JobParams
 from classlens.store import gc, lock
 from classlens.store.explain import differences, provenance_lines
-from classlens.store.job import is_stored, key_of, run_job
+from classlens.store.job import digest_of_raw, is_stored, key_of, list_raw, run_job
+from classlens.store.job import job_of as job_of_rule
 from classlens.store.key import code_key, library_versions
 from classlens.store.memory import FileMemory
-from classlens.store.placed import Placed, PlacedFiles
 from classlens.store.store import Store
 from classlens.store.verify import verify_workdir
-from classlens.store.workdir import IN_USE, WORK
+from classlens.store.workdir import IN_USE, WORK, Placed, PlacedFiles
 
 OUT = Path("results/out.txt")
+OLD = 1_000_000_000
 
 
 def blobs(store):
@@ -66,33 +68,32 @@ def test_second_run_is_a_hit(project, store):
     assert record.wildcards == {"name": "results/out.txt"}
 
 
-def test_a_touched_input_is_a_hit_and_a_changed_one_is_not(project, store):
+def code(project, text):
+    (project / "classlens/double.py").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "job", "expected"),
+    [
+        (lambda project: os.utime("source.txt"), {}, None),
+        (lambda project: Path("source.txt").write_text("xy"), {}, "xyxy"),
+        (lambda project: None, {"result": "results/other.txt"}, None),
+        (lambda project: None, {"times": 3}, "ababab"),
+        (lambda project: code(project, f"# a comment\n{DOUBLE}"), {}, None),
+        (lambda project: code(project, DOUBLE.replace("* times", "* times * 1")), {}, "abab"),
+    ],
+    ids=["touched input", "other input", "other path", "other config", "comment", "other code"],
+)
+def test_what_is_part_of_the_key(project, store, change, job, expected):
     run_job(job_of(project), compute, store)
-    os.utime("source.txt")
-    assert not run_job(job_of(project), refuse, store)
-    Path("source.txt").write_text("xy")
-    assert run_job(job_of(project), compute, store)
-    assert OUT.read_text() == "xyxy"
+    change(project)
+    changed = job_of(project, **job)
+    assert run_job(changed, compute if expected else refuse, store) == bool(expected)
+    assert Path(changed.outputs["result"]).read_text() == (expected or "abab")
     Path("source.txt").write_text("ab")
+    code(project, DOUBLE)
     assert not run_job(job_of(project), refuse, store)
     assert OUT.read_text() == "abab"
-
-
-def test_paths_and_wildcards_are_no_part_of_the_key_and_config_is(project, store):
-    run_job(job_of(project, result="results/a.txt"), compute, store)
-    assert not run_job(job_of(project, result="results/b.txt"), refuse, store)
-    assert run_job(job_of(project, times=3, result="results/c.txt"), compute, store)
-    contents = {name: Path(f"results/{name}.txt").read_text() for name in "abc"}
-    assert contents == {"a": "abab", "b": "abab", "c": "ababab"}
-
-
-def test_reached_code_is_part_of_the_key(project, store):
-    run_job(job_of(project), compute, store)
-    file = project / "classlens/double.py"
-    file.write_text("# a comment\n" + DOUBLE)
-    assert not run_job(job_of(project), refuse, store)
-    file.write_text(DOUBLE.replace("* times", "* times * 1"))
-    assert run_job(job_of(project), compute, store)
 
 
 @pytest.mark.parametrize("linked", [True, False])
@@ -150,62 +151,45 @@ def test_a_damaged_blob_is_named_and_made_anew(project, store, caplog):
     assert OUT.read_text() == blob.read_text() == "abab"
 
 
-def _slow_job(root, folder, started, result):
-    os.chdir(folder)
+def test_of_two_runs_at_once_one_computes(project, store):
+    def run(name):
+        work = lambda *arguments: time.sleep(0.5) or compute(*arguments)  # noqa: E731
+        answers.put(run_job(job_of(project, result=f"results/{name}.txt"), work, Store(store.root)))
 
-    def slow(inputs, outputs, config, local):
-        started.set()
-        time.sleep(1)
-        compute(inputs, outputs, config, local)
-
-    result.put(run_job(job_of(root, result=f"results/{os.getpid()}.txt"), slow, Store(folder.parent / "store")))
-
-
-def test_of_two_runs_at_once_one_computes(project):
     context = multiprocessing.get_context("fork")
-    started, result = context.Event(), context.Queue()
-    runs = [context.Process(target=_slow_job, args=(project, Path.cwd(), started, result)) for _ in range(2)]
-    for run in runs:
-        run.start()
-    computed = [result.get(timeout=30) for _ in runs]
-    for run in runs:
-        run.join()
-    assert sorted(computed) == [False, True]
+    answers, runs = context.SimpleQueue(), [context.Process(target=run, args=(name,)) for name in "ab"]
+    for one in runs:
+        one.start()
+    assert sorted(answers.get() for _ in runs) == [False, True]
+    for one in runs:
+        one.join()
     assert [path.read_text() for path in Path("results").glob("*.txt")] == ["abab", "abab"]
 
 
-def test_digests_are_remembered(tmp_path, monkeypatch):
-    file, memory = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file)
-    file.write_text("a")
-    monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
-    assert memory.texts([file, file]) == [digest_bytes(b"a")] * 2
-    monkeypatch.setattr(memory, "_find", refuse)
-    assert memory.texts([file]) == [digest_bytes(b"a")]
-
-
-def test_a_fresh_file_is_not_remembered(tmp_path):
+@pytest.mark.parametrize("settled", [True, False])
+def test_digests_are_remembered_but_of_fresh_files(tmp_path, monkeypatch, settled):
     """Two versions written within one tick of the clock have the same size and time."""
     file, memory = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file)
     file.write_text("a")
-    stat = file.stat()
-    memory.texts([file])
-    file.write_text("b")
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert memory.texts([file]) == [digest_bytes(b"b")]
+    if settled:
+        monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
+    assert memory.texts([file, file]) == [digest_bytes(b"a")] * 2
+    monkeypatch.setattr(memory, "_find", lambda path: "read again")
+    assert memory.texts([file]) == [digest_bytes(b"a") if settled else "read again"]
 
 
 def test_memory_that_cannot_be_used_costs_only_time(tmp_path):
     file, broken = tmp_path / "file", tmp_path / "memory.sqlite"
     file.write_text("a")
-    os.utime(file, (1, 1))
     broken.write_text("this is no database, but long enough to be looked at" * 50)
     for path in (broken, tmp_path / "no" / "folder"):
         assert FileMemory(path, digest_file).texts([file]) == [digest_bytes(b"a")]
 
 
 def test_json_digests_ignore_key_order_and_keep_list_order():
-    assert digest_json({"a": 1, "b": [1, 2]}) == digest_json({"b": [1, 2], "a": 1})
-    assert digest_json([1, 2]) != digest_json([2, 1])
+    assert (
+        digest_json({"a": 1, "b": [1, 2]}) == digest_json({"b": [1, 2], "a": 1}) != digest_json({"a": 1, "b": [2, 1]})
+    )
 
 
 def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
@@ -220,15 +204,14 @@ def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
 
 
 def test_versions():
-    versions = library_versions(["PIL", "sklearn", "nothing_of_this_name"])
-    assert versions["nothing_of_this_name"] == "missing"
-    assert versions["PIL"][0].isdigit()
-    assert versions["python"].startswith("3.")
+    versions = library_versions(["PIL", "nothing_of_this_name"])
+    assert versions.pop("nothing_of_this_name") == "missing"
+    assert all(version[0].isdigit() for version in versions.values())
+    assert list(versions) == ["python", "PIL"]
 
 
 def test_differences_name_the_leaf():
-    before = {"a": {"b": 1, "c": 2}, "d": 3}
-    after = {"a": {"b": 1, "c": 4}, "e": 5}
+    before, after = {"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 4}, "e": 5}
     assert list(differences(before, after)) == ["a.c: 2 -> 4", "d is gone (was 3)", "e is new (5)"]
 
 
@@ -366,6 +349,56 @@ def test_work_of_a_process_that_is_gone_goes(project, store):
         os.close(handle)
     verify_workdir(store)
     assert not any(folder.exists() for folder in left)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Three raw files of long ago, with names that a scheduler takes for values, in a working directory."""
+    monkeypatch.chdir(tmp_path)
+    paths = [tmp_path / "raw" / name for name in ("{a}.png", "b\n.png", "<c>.png")]
+    paths[0].parent.mkdir()
+    for place, path in enumerate(paths):
+        path.write_text(f"{place}")
+        os.utime(path, (OLD, OLD + place))
+    return [str(path) for path in paths]
+
+
+def test_a_manifest_is_as_old_as_its_newest_file_until_a_content_changes(files, store):
+    """Or a working directory whose .snakemake was deleted would make everything anew."""
+    first = list_raw("photos_images", files, store)
+    manifest = Path(first.manifest)
+    assert first.paths == files
+    assert manifest.read_text() == f"3 files\n{first.digest}\n"
+    os.utime(files[0])
+    assert list_raw("photos_images", files, store) == first
+    assert manifest.stat().st_mtime == OLD + 2
+    other = Path(files[0]).with_name("other")
+    shutil.copy(files[1], other)
+    os.utime(other, (1, 1))
+    other.replace(files[0])
+    second = list_raw("photos_images", files, store)
+    assert second.digest != first.digest
+    assert manifest.stat().st_mtime > OLD + 10
+    assert list_raw("photos_images", files[:2], store).digest != second.digest
+    assert digest_of_raw([*files, "missing"], store) == second.digest
+    assert digest_of_raw(["missing"], store) == digest_of_raw([], store) == ""
+
+
+def test_files_that_are_gone_are_named(files, store):
+    Path(files[1]).unlink()
+    with pytest.raises(InputError, match=r"b\n\.png: there is no such file; restore it"):
+        list_raw("photos_images", files, store)
+    Path(files[2]).unlink()
+    with pytest.raises(InputError, match=r"b\n\.png and 1 more of 3: there is no such file"):
+        list_raw("photos_images", files, store)
+
+
+def test_a_job_gets_the_files_themselves(files, tmp_path):
+    described = {"name": "stimuli", "functions": {}, "config": {}, "local": {}, "wildcards": {}}
+    params = JobParams(described, key="k", raw="digest", raw_files={"raw": files})
+    job = job_of_rule(params, {"raw": "manifest.txt", "table": "t.csv"}, {"table": "results/t.csv"}, tmp_path)
+    assert job.inputs == {"raw": files, "table": "t.csv"}
+    assert str(params) == "stimuli k digest"  # what the scheduler compares and stores
 
 
 def test_records_are_readable_json(project, store):

@@ -40,7 +40,7 @@ def test_looks_with_another_config_beside_a_run_and_after_it(workflow, tmp_path)
     assert len(computed) > 3
     # Nor does a look alone put what is stored in the place of what is there.
     printed = subprocess.run(look, env=other.environ(), capture_output=True, text=True, check=True)
-    assert "A run would take from the store: " in printed.stderr
+    assert "A run would take from the store" in printed.stderr
     assert state(workflow) == after
 
 

@@ -46,9 +46,8 @@ from classlens.perturbation.kinds import (
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store.disk_errors import explained_disk_errors
-from classlens.store.job import job_of
+from classlens.store.job import digest_of_raw, job_of, list_raw
 from classlens.store.lock import use_locks
-from classlens.store.raw import digest_of_raw, list_raw
 from classlens.store.store import Store, store_path
 from classlens.store.verify import changed_results, verify_workdir
 from classlens.store.workdir import free, hold
@@ -226,7 +225,7 @@ def reads(name):
 
 @cache
 def raw_files(kind, dataset):
-    """Return the raw images or masks of a data set, see `classlens.store.raw`."""
+    """Return the raw images or masks of a data set, see `classlens.store.job.RawFiles`."""
     paths = as_workflow_error(getattr(CONFIG, f"raw_{kind}"), dataset)
     return as_workflow_error(list_raw, f"{dataset}_{kind}", paths, Store(STORE))
 
