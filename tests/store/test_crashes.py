@@ -84,23 +84,18 @@ def require_sound(store, project):
     assert [path.name for path in out.parent.iterdir()] == [out.name]
 
 
-def test_a_job_killed_at_any_step_is_made_again(project, fresh):
+@pytest.mark.parametrize(("is_stored", "least"), [(False, 20), (True, 5)])
+def test_a_job_killed_at_any_step_is_made_or_placed_again(project, store, fresh, is_stored, least):
+    if is_stored:
+        run_job(job_of(project), compute, store)
     for step in range(1000):
-        store = Store(fresh(step) / "store")
-        if not killed_at(step, lambda store=store: run_job(job_of(project), compute, store)):
+        folder = fresh(step)
+        store = store if is_stored else Store(folder / "store")
+        work = refuse if is_stored else compute
+        if not killed_at(step, lambda store=store, work=work: run_job(job_of(project), work, store)):
             break
         require_sound(store, project)
-    assert 20 < step < 1000
-
-
-def test_a_hit_killed_at_any_step_is_placed_again(project, store, fresh):
-    run_job(job_of(project), compute, store)
-    for step in range(1000):
-        fresh(step)
-        if not killed_at(step, lambda: run_job(job_of(project), refuse, store)):
-            break
-        require_sound(store, project)
-    assert 5 < step < 1000
+    assert least < step < 1000
 
 
 def test_runs_and_collections_at_once(project, store):

@@ -110,7 +110,7 @@ def test_jobs_compute_where_nobody_else_can_write(project, store):
     assert seen == [True]
 
 
-@pytest.mark.parametrize("make", ["link", "pipe", "folder", "content", "another"])
+@pytest.mark.parametrize("make", ["nothing", "link", "pipe", "folder", "content", "another"])
 def test_a_blob_that_is_replaced_after_the_look_at_it(project, store, record, make, monkeypatch, tmp_path):
     def replaced(store, digest):
         blob.unlink()
@@ -118,6 +118,7 @@ def test_a_blob_that_is_replaced_after_the_look_at_it(project, store, record, ma
         return True
 
     makes = {
+        "nothing": lambda: None,
         "link": lambda: blob.symlink_to(other),
         "pipe": lambda: os.mkfifo(blob),
         "folder": lambda: blob.mkdir(),

@@ -25,7 +25,7 @@ class Chain:
 
     def __init__(self):
         self.config = dict.fromkeys(("first", "shard", "second", "figure"), 0)
-        self.computed, self.noted = [], []
+        self.noted = []
 
     def jobs(self):
         for path, read in INPUTS.items():
@@ -45,7 +45,6 @@ class Chain:
         for one in self.jobs():
 
             def write(inputs, outputs, config, _local, name=one.name):
-                self.computed.append(name)
                 Path(outputs["made"]).write_text(f"{Path(inputs['0']).read_text()}{name}{config}")
 
             run_job(one, write, store)

@@ -297,21 +297,6 @@ def test_collection_spares_what_a_running_job_may_be_about_to_show(project, stor
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
 
-def test_a_blob_that_vanishes_meanwhile_is_made_anew(project, store, monkeypatch):
-    run_job(job_of(project), compute, store)
-    bring, seen = Store._bring, []
-
-    def collected_first(store, output, new):
-        if not seen:
-            store.own.blob(output.digest).unlink()
-        seen.append(new)
-        return bring(store, output, new)
-
-    monkeypatch.setattr(Store, "_bring", collected_first)
-    assert run_job(job_of(project), compute, store)
-    assert OUT.read_text() == "abab"
-
-
 def test_collection_by_size_takes_the_oldest(project, store):
     for times in (3, 4, 5):
         run_job(job_of(project, times=times), compute, store)

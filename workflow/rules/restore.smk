@@ -4,15 +4,22 @@ import os
 
 from contextlib import nullcontext
 from datetime import datetime
+from inspect import signature
 from types import SimpleNamespace
 
 from classlens.store.prelink import SchedulerJob, prelink
 from classlens.store.workdir import LOOK_VARIABLE
 
+NOTED = ("record_format_version", "rule", "params", "input")
+NOTED += ("starttime", "endtime", "job_hash", "incomplete")
+
 
 @cache
 def inner_parts():
-    """Return what this takes of Snakemake that its documentation does not name; all of it, before anything is linked."""
+    """Return what this takes of Snakemake that its documentation does not name; all of it, before anything is linked.
+
+    Raises ImportError, AttributeError or TypeError where a release has moved it, or takes other arguments.
+    """
     from snakemake.io import is_flagged
     from snakemake.iocontainers import Wildcards
     from snakemake.output_index import OutputIndex
@@ -20,7 +27,11 @@ def inner_parts():
     from snakemake.persistence.file import FilePersistence
     from snakemake.settings.types import PersistenceBackend
 
-    OutputIndex.match_producers, FilePersistence._write_record
+    signature(OutputIndex).bind([])
+    signature(OutputIndex.match_producers).bind(None, "path")
+    signature(MetadataRecord).bind(**dict.fromkeys(NOTED))
+    signature(FilePersistence).bind()
+    signature(FilePersistence._write_record).bind(None, "path", "record")
     return SimpleNamespace(**locals())
 
 
@@ -118,7 +129,7 @@ def restore():
     if found.linked:
         print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
     if found.left:
-        told = f"A run would take from the store, or give a newer time: {len(found.left):,} results"
+        told = f"A run would take from the store, or give a newer time and no job: {len(found.left):,} results"
         print(told, file=sys.stderr)
     for what, rules_of in (
         ("Will compute", found.compute),
@@ -136,7 +147,7 @@ def can_restore():
     """Tell whether Snakemake has the inner parts that this takes, and keeps its notes in files; what it lacks is said."""
     try:
         parts = inner_parts()
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:
         told = "stored results are not linked before planning, for this Snakemake has other inner parts"
         print(f"{told} ({error}): jobs take them from the store", file=sys.stderr)
         return False
