@@ -80,8 +80,13 @@ def temporary(parent: Path, prefix: str = "") -> Iterator[Path]:
     handle = None
     while handle is None:
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-        with suppress(FileNotFoundError):  # who clears came before its lock
+        try:
             handle = take(folder / IN_USE)
+        except FileNotFoundError:  # who clears came before its lock
+            pass
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     try:
         yield folder
     finally:

@@ -130,7 +130,6 @@ def test_excluded_modules_count_as_entries_alone(root):
         ("from classlens.other import y\nfrom classlens.errors import InputError\n", set()),
         ("from classlens.uses_pandas import read\n", {"pandas"}),
     ],
-    ids=["used", "lazy", "one or the other", "standard library", "project", "indirect"],
 )
 def test_libraries(text, expected, root):
     write(root, job=text, uses_pandas="from pandas import read_csv as read\n")

@@ -16,7 +16,6 @@ from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
 from classlens.store import gc, lock, memory, verify, workdir
 from classlens.store.job import run_job
-from classlens.store.memory import FileMemory
 from classlens.store.store import Store
 from classlens.store.verify import changed_results, set_aside, verify_results, verify_workdir
 from classlens.store.workdir import Placed, PlacedFiles, free, hold
@@ -283,6 +282,9 @@ def test_a_lock_that_is_not_granted(project, store, monkeypatch, locks, number):
         run_job(job_of(project), compute, store)
     with pytest.raises(InputError, match=r"run\.lock: its file system grants no lock"):
         workdir.hold()
+    with pytest.raises(InputError, match=told), workdir.temporary(workdir.WORK):
+        pass
+    assert not list(workdir.WORK.iterdir())
     locks("none")
     assert run_job(job_of(project), compute, store)
     assert not run_job(job_of(project), refuse, store)
@@ -321,7 +323,7 @@ def test_a_memory_whose_lock_is_held_is_given_up(tmp_path, monkeypatch, locks, k
     locks(kind)
     monkeypatch.setattr(memory, "BUSY_SECONDS", 0.1)
     (tmp_path / "file").write_text("a")
-    known = FileMemory(tmp_path / "memory.sqlite", digest_file)
+    known = memory.FileMemory(tmp_path / "memory.sqlite", digest_file)
     known.remember({tmp_path / "file": digest_bytes(b"a")})
     other = sqlite3.connect(tmp_path / "memory.sqlite")
     other.execute("begin exclusive")

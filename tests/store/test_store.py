@@ -82,7 +82,6 @@ def code(project, text):
         (lambda project: code(project, f"# a comment\n{DOUBLE}"), {}, None),
         (lambda project: code(project, DOUBLE.replace("* times", "* times * 1")), {}, "abab"),
     ],
-    ids=["touched input", "other input", "other path", "other config", "comment", "other code"],
 )
 def test_what_is_part_of_the_key(project, store, change, job, expected):
     run_job(job_of(project), compute, store)
