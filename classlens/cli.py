@@ -26,7 +26,8 @@ from classlens.store.folder import Record
 from classlens.store.key import JobKey
 from classlens.store.lock import use_locks
 from classlens.store.store import STORE_VARIABLE, Store, store_path
-from classlens.store.workdir import CHANGED_SUFFIX, LOOK_VARIABLE
+from classlens.store.verify import verify_blobs, verify_results
+from classlens.store.workdir import LOOK_VARIABLE
 from classlens.units import written_size
 
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
@@ -306,7 +307,7 @@ def explain(target: str, store: StoreFolder = None, configfile: ConfigFile = Non
     with plain_errors():
         configfile = config_of(directory, configfile)
         opened = open_store(store, configfile, directory)
-        verdict = explaining.explain(target, opened, Path.cwd(), _key_now(configfile))
+        verdict = explaining.explain(target, opened, _key_now(configfile))
         _show(verdict, 0, set())
 
 
@@ -316,9 +317,9 @@ def accept(target: str, store: StoreFolder = None, configfile: ConfigFile = None
     with plain_errors():
         configfile = config_of(directory, configfile)
         opened = open_store(store, configfile, directory)
-        accepted = explaining.accept(target, opened, Path.cwd(), _key_now(configfile))
+        accepted = explaining.accept(target, opened, _key_now(configfile))
         for verdict in accepted:
-            _say(f"accepted: {verdict.path} ({verdict.job})")
+            _say(f"accepted: {verdict.path} ({verdict.record.job})")
         typer.echo(f"{len(accepted)} results accepted")
 
 
@@ -333,7 +334,7 @@ def provenance(
     """Show how a file under results/ was made, down to raw data."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
-        for line in explaining.provenance_lines(target, opened, Path.cwd(), every=every):
+        for line in explaining.provenance_lines(target, opened, every=every):
             _say(line)
 
 
@@ -342,13 +343,13 @@ def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: 
     """Read every blob and this directory's results again; the next run makes damaged ones anew."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
-        damaged = gc.verify(opened)
+        damaged = verify_blobs(opened)
         for blob in damaged:
             _say(f"damaged: {blob}")
-        changed = gc.verify_results(opened, damaged)
-        for file, moved in changed.items():
-            aside = f"set aside as {file.name}{CHANGED_SUFFIX}" if moved else "left there, for a run is under way"
-            _say(f"damaged: {file}, {aside}")
+        changed = verify_results(opened)
+        for path, aside in changed.items():
+            left = f"set aside as {aside}" if aside else "left there, for a run is under way"
+            _say(f"damaged: {path}, {left}")
         typer.echo(f"{len(damaged)} damaged blobs, {len(changed)} damaged results")
         if damaged or changed:
             raise typer.Exit(1)
@@ -372,13 +373,13 @@ def collect(
         taken = gc.collect(opened, older_than=older_than, larger_than=limit, dry_run=dry_run)
         verb = "would take" if dry_run else "took"
         typer.echo(f"{verb} {taken.records} records and {taken.blobs} blobs, {written_size(taken.size)}")
-        if opened.has_layout_before:
+        if (opened.root / "actions").is_dir():
             typer.echo(layout_before(opened))
 
 
 def layout_before(store: Store) -> str:
     """Say how to move a store of the layout before this one, which is read but neither written nor collected."""
-    places = [store.root / name for name in ("actions", "blobs", "roots")]
+    places = [store.root / name for name in ("actions", "blobs")]
     before = shlex.join(str(place) for place in places if place.is_dir())
     locks = shlex.quote(str(store.root / "locks"))
     own = shlex.quote(str(store.own.path))
@@ -419,11 +420,11 @@ def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:
         "stored": "would come from the store: its key changed to one that was computed before",
         "compute": "would be computed",
     }[verdict.state]
-    again = verdict.key in seen
-    _say(f"{'  ' * depth}{verdict.path} ({verdict.job}) {said}{' (see above)' if again else ''}")
+    again = verdict.record.key in seen
+    _say(f"{'  ' * depth}{verdict.path} ({verdict.record.job}) {said}{' (see above)' if again else ''}")
     if again:
         return
-    seen.add(verdict.key)
+    seen.add(verdict.record.key)
     for reason in verdict.reasons:
         _say(f"{'  ' * depth}  - {reason}")
     for upstream in verdict.upstream:

@@ -25,9 +25,9 @@ from classlens.check import Findings
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
 from classlens.store.job import Job, run_job
-from classlens.store.place import workspace
 from classlens.store.store import STORE_VARIABLE, Store
-from classlens.store.workdir import verify_workdir
+from classlens.store.verify import verify_workdir
+from classlens.store.workdir import WORK, temporary
 
 TABLE = "results/datasets/digits/stimuli.csv"
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
@@ -578,7 +578,8 @@ def test_provenance_after_the_directory_was_moved(runner, store, tmp_path, monke
     lines = runner("store", "provenance", PIXELS, *options).splitlines()
     assert lines[0].startswith(f"{PIXELS}  by pixels")
     assert lines[2].startswith(f"  {TABLE}  by stimuli")
-    assert verify_workdir(tmp_path / "store", moved) == []
+    monkeypatch.chdir(moved)
+    assert verify_workdir(Store(tmp_path / "store")) == []
     age(Store(tmp_path / "store"), 2)
     assert runner("store", "gc", *options).startswith("took 1 records and 1 blobs, ")  # of the table alone
 
@@ -608,7 +609,7 @@ def test_verify(runner, store):
     [result] = [path for path in Path("results").rglob("*") if path.is_file() and path.samefile(blob)]
     assert runner("store", "verify", *HERE, ok=False).splitlines() == [
         f"damaged: {blob}",
-        f"damaged: {result.absolute()}, set aside as {result.name}.changed",
+        f"damaged: {result}, set aside as {result}.changed",
         "1 damaged blobs, 1 damaged results",
     ]
     assert not blob.exists()
@@ -640,16 +641,15 @@ def test_gc(runner, store):
 
 
 def test_gc_spares_the_workspace_of_a_running_job(runner, store):
-    with workspace() as folder:
+    with temporary(WORK) as folder:
         running, work = folder.name, folder.parent
-        (work / "made-by-hand").mkdir()
-        (work / f"{'0' * 32}-1-x").mkdir()
+        (work / "gone").mkdir()
         (store.own.path / "actions" / "ab").mkdir(exist_ok=True)
         for name in (".new-killed", ".new-running"):
             (store.own.path / "actions" / "ab" / name).touch()
         os.utime(store.own.path / "actions" / "ab" / ".new-killed", (1, 1))
         runner("store", "gc", *HERE)
-        assert sorted(path.name for path in work.iterdir()) == sorted([running, "made-by-hand"])
+        assert [path.name for path in work.iterdir()] == [running]
         assert [path.name for path in (store.own.path / "actions" / "ab").glob(".new-*")] == [".new-running"]
 
 
@@ -672,7 +672,7 @@ def test_what_was_made_from_a_lost_file_goes_too(store, caplog):
     assert table.stat().st_nlink > 1
     table.chmod(0o644)
     table.write_text("overwritten, and the blob with it")
-    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert verify_workdir(store) == [TABLE]
     assert not table.exists()
     assert not Path(PIXELS).exists()
     assert Path("results/note.txt").exists()
@@ -686,7 +686,7 @@ def test_an_edited_copy_comes_back_and_nothing_else_goes(store):
     content = table.read_text()
     table.unlink()
     table.write_text("edited")  # a file of its own; the blob is whole
-    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / TABLE]
+    assert verify_workdir(store) == [TABLE]
     assert table.read_text() == content
     assert Path(f"{TABLE}.changed").read_text() == "edited"
     assert Path(PIXELS).exists()

@@ -18,7 +18,7 @@ from classlens.catalog.rules import RUN, job_of_analysis
 from classlens.checkout import PYTHON_PATH, set_python_path
 from classlens.logs import job_log
 from classlens.progress import Progress
-from classlens.store.code import fingerprint
+from classlens.store.code import reached
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -178,7 +178,8 @@ FUNCTIONS |= {one.code for one in PASSES.values()} | {RUN, "classlens.joining:jo
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_no_job_but_those_of_figures_imports_a_plotting_library(function):
     """It would cost each of thousands of jobs a second; of libraries that a library imports, `make bench` tells."""
-    assert not fingerprint([function.partition(":")[0]], CHECKOUT).libraries & PLOTTING
+    _, libraries = reached([function.partition(":")[0]], CHECKOUT)
+    assert not libraries & PLOTTING
 
 
 def lies_in(folder, monkeypatch, workflow="."):

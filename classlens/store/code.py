@@ -1,37 +1,31 @@
 """Which code a job runs: its own modules, and every module of the project that these import, directly or not.
 
 A module counts as a whole, and an import counts wherever it stands: what changes for different reasons belongs into
-different modules. What a reader of import statements cannot follow is refused. A module is parsed once: `remember`
-keeps what was read in the working directory, by the digest of the module's text.
+different modules. What a reader of import statements cannot follow is refused. What was read is remembered in the
+working directory.
 """
 
 from __future__ import annotations
 
 import ast
-import atexit
-import hashlib
 import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from classlens.cache import CACHE
-from classlens.digest import digest_bytes, digest_file, write_atomically
+from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
+from classlens.store.memory import FileMemory
 
 PROJECT = "classlens"
+READER = digest_bytes(f"{sys.version} {digest_file(__file__)}".encode())
+"""What digests depend on beside the modules: how these are parsed and read."""
 UNKEYED = ("classlens.store", "classlens.progress", "classlens.errors", "classlens.logs", "classlens.shipped")
 """Modules, with all below them, that move bytes or talk to the user, and shape no result."""
-
 WITH_TORCH = {"triton"}
 """Libraries that come with torch where they are of use: torch's version tells theirs."""
-
-KNOWN = CACHE / "modules.json"
 
 RUNS = "runs code that cannot be followed; import what is needed by name"
 READS = "finds files that the key does not hold; make them inputs of the job"
@@ -49,158 +43,94 @@ REFUSED = {
 class UnkeyableCode(InputError):
     """Code whose imports do not tell what it runs."""
 
-    def __init__(self, path: Path, line: int, reason: str) -> None:
+    def __init__(self, path: Path | str, line: int, reason: str) -> None:
         super().__init__(f"{path}, line {line}: {reason}")
 
 
-class Import(NamedTuple):
-    line: int
-    source: str
-    name: str
-    """What is taken from the source; empty if it is the source itself that gets bound."""
-    bound: str
+def reached(entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEYED) -> tuple[dict[str, str], set[str]]:
+    """Return the digests (SHA-256, hex) of modules and of those that they reach, by name, and libraries by import name.
 
-    @property
-    def full(self) -> str:
-        return f"{self.source}.{self.name}" if self.name else self.source
-
-
-class Module(NamedTuple):
-    digest: str
-    """SHA-256 of the code (hex); comments, docstrings and formatting do not count."""
-    imports: tuple[Import, ...]
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """The code that a job runs."""
-
-    digest: str
-    """SHA-256 over all modules (hex)."""
-    modules: dict[str, str]
-    """Short digest of every module, by name."""
-    libraries: frozenset[str]
-    """Import names of the libraries that these modules import; the standard library is left out."""
-
-
-def fingerprint(entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEYED) -> Fingerprint:
-    """Fingerprint the code that is reached from modules; comments, docstrings and formatting do not matter.
-
-    Packages count where a module below them is imported. The project's own does not: it offers names to users, and
-    is refused to modules, as every import of a package is (what is read from it then may be any module below it).
+    Packages count where a module below them is imported. The project's own does not: it offers names to users, and is
+    refused to modules, as every import of a package is (what is read from it then may be any module below it). What to
+    `exclude` does not count, with all below it, when it is imported; nor does the standard library.
 
     Args:
         entries: names of modules, in any order.
         root: folder of the project's package.
-        exclude: modules (with all below them) that do not count when they are imported.
 
     Raises:
         UnkeyableCode: the code cannot be followed; the message names file, line and reason.
     """
     digests: dict[str, str] = {}
     libraries: set[str] = set()
-    waiting = [(name, root, 0) for name in entries]
+    waiting = {name: (str(root), 0) for name in entries}
     while waiting:
-        name, importer, line = waiting.pop()
-        if name in digests:
-            continue
-        path = _file(root, name)
-        if path is None:
-            raise UnkeyableCode(importer, line, f"there is no module {name}")
-        digests[name], imports = read_module(path)
-        package = name.rpartition(".")[0]
-        if "." in package:
-            waiting.append((package, path, 1))
-        for one in imports:
-            top = one.source.partition(".")[0]
-            target = one.full if _file(root, one.full) else one.source
-            if top != PROJECT:
-                libraries |= {top} - sys.stdlib_module_names - WITH_TORCH
-            elif not any(f"{target}.".startswith(f"{other}.") for other in exclude):
-                if (_file(root, target) or path).name == "__init__.py":
-                    raise UnkeyableCode(path, one.line, f"it imports the package {target}; import modules with `from`")
-                waiting.append((target, path, one.line))
-    digests = dict(sorted(digests.items()))
-    digest = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    return Fingerprint(digest, {name: full[:16] for name, full in digests.items()}, frozenset(libraries))
+        paths = {name: _file(root, name) for name in waiting}
+        for name, path in paths.items():
+            if not path:
+                raise UnkeyableCode(*waiting[name], f"there is no module {name}")
+        found = {}
+        for (name, path), text in zip(paths.items(), _read(paths.values()), strict=True):
+            digests[name], imports = json.loads(text)
+            package = name.rpartition(".")[0]
+            if "." in package:
+                found[package] = (path, 1)
+            for line, source, taken in imports:
+                top, full = source.partition(".")[0], f"{source}.{taken}".rstrip(".")
+                target = full if _file(root, full) else source
+                if top != PROJECT:
+                    libraries |= {top} - sys.stdlib_module_names - WITH_TORCH
+                elif not any(f"{target}.".startswith(f"{other}.") for other in exclude):
+                    if _file(root, target).endswith("__init__.py"):
+                        raise UnkeyableCode(path, line, f"it imports the package {target}; import modules with `from`")
+                    found[target] = (path, line)
+        waiting = {name: by for name, by in found.items() if name not in digests}
+    return dict(sorted(digests.items())), libraries
 
 
-def _file(root: Path, name: str) -> Path | None:
+def _file(root: Path, name: str) -> str:
+    """Return the path of a module, "" where there is none."""
     # Asked thousands of times before anything is planned, so by plain strings.
     stem = os.path.join(root, *name.split("."))
-    return next(
-        (Path(path) for path in (os.path.join(stem, "__init__.py"), f"{stem}.py") if os.path.isfile(path)), None
-    )
+    return next(filter(os.path.isfile, (os.path.join(stem, "__init__.py"), f"{stem}.py")), "")
 
 
-_known: dict[str, Module] = {}
-"""Modules without fault, by the digest of their text."""
+def _read(paths: Collection[str]) -> list[str]:
+    """Return of each module, as JSON, the digest of its code and its imports: line, source, what is taken from it."""
+    if not CACHE.is_dir():  # no working directory
+        return list(map(_parsed, paths))
+    return FileMemory(CACHE / f"modules-{READER[:16]}.sqlite", _parsed).texts(paths)
 
 
-@cache
-def remember() -> None:
-    """Take over what earlier runs of this working directory read, and keep what this process reads when it ends."""
+def _parsed(path: str) -> str:
     try:
-        kept = json.loads(KNOWN.read_text())
-        found = kept["modules"] if kept["reader"] == _reader() else {}
-        _known.update({text: Module(digest, tuple(Import(*one) for one in of)) for text, (digest, of) in found.items()})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        _known.clear()
-    atexit.register(_keep, KNOWN.absolute(), len(_known))
-
-
-def _keep(path: Path, before: int) -> None:
-    if len(_known) > before and path.parent.is_dir():
-        with suppress(OSError):  # a read-only folder, a full disk: then they are read again
-            write_atomically(path, json.dumps({"reader": _reader(), "modules": _known}))
-
-
-@cache
-def _reader() -> str:
-    """Return what the digests depend on beside the text: how it is parsed and read."""
-    return f"{sys.version} {digest_file(__file__)}"
-
-
-def read_module(path: Path) -> Module:
-    """Read a module.
-
-    Raises:
-        UnkeyableCode: it is no valid Python, or what it runs cannot be followed.
-    """
-    source = path.read_bytes()
-    text = digest_bytes(source)
-    if text not in _known:
-        _known[text] = _parsed(path, source)
-    return _known[text]
-
-
-def _parsed(path: Path, source: bytes) -> Module:
-    try:
-        tree = ast.parse(source)
+        tree = ast.parse(Path(path).read_bytes())
     except (SyntaxError, ValueError) as error:
         raise UnkeyableCode(path, getattr(error, "lineno", None) or 0, f"no valid Python: {error}") from error
     imports = [one for node in ast.walk(tree) for one in _imports(node, path)]
-    bound = {one.bound: one.full for one in imports}
-    uses = [(one.line, one.full) for one in imports]
+    bound = {name: f"{source}.{taken}".rstrip(".") for _, source, taken, name in imports}
+    uses = [(line, f"{source}.{taken}") for line, source, taken, _ in imports]
     uses += [use for node in ast.walk(tree) for use in _uses(node, bound)]
     for line, use in uses:
-        parts = use.split(".")
-        for name in (".".join(parts[:2]), parts[0]):
+        first, second, *_ = [*use.split("."), ""]
+        for name in (f"{first}.{second}", first):
             if name in REFUSED:
                 raise UnkeyableCode(path, line, f"{name} {REFUSED[name]}")
-    return Module(digest_bytes(ast.dump(_WithoutDocstrings().visit(tree)).encode()), tuple(imports))
+    code = digest_bytes(ast.dump(_WithoutDocstrings().visit(tree)).encode())
+    return json.dumps([code, [one[:3] for one in imports]])
 
 
-def _imports(node: ast.AST, path: Path) -> Iterator[Import]:
+def _imports(node: ast.AST, path: str) -> Iterator[tuple[int, str, str, str]]:
+    """Yield line, source, what is taken from it ("" if the source itself gets bound), and to what name it is bound."""
     if isinstance(node, ast.Import):
         for alias in node.names:
             source = alias.name if alias.asname else alias.name.partition(".")[0]
-            yield Import(node.lineno, source, "", alias.asname or source)
+            yield node.lineno, source, "", alias.asname or source
     elif isinstance(node, ast.ImportFrom):
         if node.level or any(alias.name == "*" for alias in node.names):
             raise UnkeyableCode(path, node.lineno, "star and relative imports hide what is used; name it in full")
         for alias in node.names:
-            yield Import(node.lineno, str(node.module), alias.name, alias.asname or alias.name)
+            yield node.lineno, str(node.module), alias.name, alias.asname or alias.name
 
 
 def _uses(node: ast.AST, bound: dict[str, str]) -> Iterator[tuple[int, str]]:

@@ -14,9 +14,10 @@ from pathlib import Path
 from classlens.errors import InputError
 
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 """What a link, file or folder in the place of something else ends in."""
-FULL = {errno.ENOSPC, errno.EDQUOT}
+OTHER_MODE = ", or change its mode (chmod)"
 ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
 
 
@@ -24,27 +25,38 @@ ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
 def explained_disk_errors(store: Path, folder: Path | None = None, needed: int | None = None) -> Iterator[None]:
     """Raise an InputError where access is denied or a disk is full; other errors pass.
 
-    Args:
-        store: the store's folder.
-        folder: where the context writes; default: the store.
-        needed: bytes that it writes, if known.
+    The context writes to a folder (default: that of the store), and `needed` bytes, if that is known.
     """
     try:
         yield
     except OSError as error:
+        folder = (folder or store).absolute()
         named = error.filename2 or error.filename
-        path = Path(os.fsdecode(named)) if isinstance(named, (str, bytes)) else folder or store
+        path = Path(os.fsdecode(named)).absolute() if isinstance(named, (str, bytes)) else folder
+        what = f"{path}: {(error.strerror or str(error)).lower()}"
         if error.errno in DENIED:
-            raise InputError(_denied(path.absolute(), store, error)) from error
+            rights = f" to the whole store, or {ANOTHER_STORE}" if path.is_relative_to(store) else OTHER_MODE
+            raise InputError(f"{what}; {_owners(path)}; ask its owner for access{rights}") from error
         # HDF5 passes the system's words on, but not always its number.
         if error.errno in FULL or "No space left on device" in str(error):
-            raise InputError(_full((folder or store).absolute(), store, needed)) from error
-        if error.errno in MISPLACED and path.absolute().is_relative_to(store.absolute()):
-            raise InputError(
-                f"{path.absolute()}: {(error.strerror or str(error)).lower()}; a store has no such thing there: "
-                f"remove it, or {ANOTHER_STORE}"
-            ) from error
+            free = shutil.disk_usage(_nearest(folder)).free
+            sizes = f"{free:,} bytes are free" if needed is None else f"{needed:,} bytes are needed, {free:,} are free"
+            other = ANOTHER_STORE if folder.is_relative_to(store) else "work in another directory"
+            way_out = f"make room (`classlens store gc` may), or {other}"
+            raise InputError(f"the disk of {folder} is full: {sizes}; {way_out}") from error
+        if error.errno in MISPLACED and path.is_relative_to(store.absolute()):
+            raise InputError(f"{what}; a store has no such thing there: remove it, or {ANOTHER_STORE}") from error
         raise
+
+
+@contextmanager
+def going_on_if_denied() -> Iterator[None]:
+    """Leave undone what may not be written, as in a store or working directory that may only be read."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DENIED:
+            raise
 
 
 def user_name(number: int) -> str:
@@ -55,27 +67,12 @@ def user_name(number: int) -> str:
         return str(number)
 
 
-def _denied(path: Path, store: Path, error: OSError) -> str:
-    there = _nearest(path)
-    # What may be done with a file depends on its folder, too.
-    places = [there] if there.is_dir() else [there.parent, there]
-    found = [(place, place.lstat()) for place in places]
-    described = "; ".join(
-        f"{place} has owner {user_name(of.st_uid)} and mode {stat.S_IMODE(of.st_mode):04o}" for place, of in found
-    )
-    way_out = (
-        f"ask its owner for access to the whole store, or {ANOTHER_STORE}"
-        if path.is_relative_to(store)
-        else "ask its owner for access, or change its mode (chmod)"
-    )
-    return f"{path}: {(error.strerror or str(error)).lower()}; {described}; you are {user_name(os.getuid())}; {way_out}"
-
-
-def _full(folder: Path, store: Path, needed: int | None) -> str:
-    free = shutil.disk_usage(_nearest(folder)).free
-    sizes = f"{free:,} bytes are free" if needed is None else f"{needed:,} bytes are needed, {free:,} are free"
-    other = ANOTHER_STORE if folder.is_relative_to(store) else "work in another directory"
-    return f"the disk of {folder} is full: {sizes}; make room (`classlens store gc` may), or {other}"
+def _owners(path: Path) -> str:
+    """Say whose a path is, or the nearest folder above it that is there."""
+    there = _nearest(path)  # what may be done with a file depends on its folder, too
+    found = [(place, place.lstat()) for place in ([there] if there.is_dir() else [there.parent, there])]
+    said = [f"{place} has owner {user_name(of.st_uid)} and mode {stat.S_IMODE(of.st_mode):04o}" for place, of in found]
+    return "; ".join([*said, f"you are {user_name(os.getuid())}"])
 
 
 def _nearest(path: Path) -> Path:

@@ -14,13 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from classlens.digest import digest_json
+from classlens.cache import CACHE
+from classlens.digest import digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.store.disk_errors import explained_disk_errors, user_name
-from classlens.store.folder import Output, Record
+from classlens.store.folder import Record
 from classlens.store.key import JobKey, code_key
-from classlens.store.place import work_folder, workspace
 from classlens.store.store import Store
+from classlens.store.workdir import WORK, temporary
 
 Files = Mapping[str, str | list[str]]
 Compute = Callable[[dict[str, Any], dict[str, Any], dict[str, Any], dict[str, Any]], dict[str, Any] | None]
@@ -31,26 +32,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """A job as the workflow asks for it.
-
-    Attributes:
-        name: the job's.
-        functions: what it calls, see `JobKey`.
-        root: folder of the project that they are imported from.
-        config: part of the config that shapes the result; part of the key.
-        local: what does not shape the result (threads, device, where raw data lies); not part of the key.
-        inputs, outputs: paths or lists of paths by name.
-        wildcards, declared: for the record only; `declared` says which settings and functions a job was declared with.
-    """
+    """A job as the workflow asks for it."""
 
     name: str
     functions: dict[str, str]
+    """What it calls, see `JobKey`, imported from the folder `root` of the project."""
     root: Path
     config: dict[str, Any]
+    """Part of the config that shapes the result; part of the key."""
     local: dict[str, Any]
+    """What does not shape the result (threads, device, where raw data lies); not part of the key."""
     inputs: Files
     outputs: Files
     wildcards: dict[str, str] = field(default_factory=dict)
+    """For the record only, as is `declared`: the settings and functions that a job was declared with."""
     declared: dict[str, Any] = field(default_factory=dict)
 
 
@@ -58,36 +53,17 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
     """Return a job of a rule.
 
     Args:
-        params: from `describe_job`; `raw_files`, by the name of a rule's input, are what the job reads in its stead.
+        params: from `describe`; `raw_files`, by the name of a rule's input, are what the job reads in its stead.
         inputs, outputs: the rule's files by name (`items()` gives them).
         root: the checkout.
     """
-    raw = params.get("raw_files", {})
-    return Job(
-        params["name"],
-        params["functions"],
-        root,
-        params["config"],
-        params["local"],
-        {name: raw[name] if name in raw else _plain(files) for name, files in inputs.items()},
-        {name: _plain(files) for name, files in outputs.items()},
-        params["wildcards"],
-        params["declared"],
-    )
-
-
-def _plain(files: Any) -> str | list[str]:
-    return str(files) if isinstance(files, str) else [str(file) for file in files]
-
-
-def digest_of_raw(paths: Iterable[str], store: Store) -> str:
-    """Return a digest of raw inputs, "" for none; unchanged files are not read.
-
-    By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
-    """
-    there = [path for path in paths if os.path.isfile(path)]
-    with explained_disk_errors(store.root):
-        return digest_json(store.memory.digests(there)) if there else ""
+    read = {**dict(inputs.items()), **params.get("raw_files", {})}
+    plain = [
+        {name: str(files) if isinstance(files, str) else list(map(str, files)) for name, files in table.items()}
+        for table in (read, outputs)
+    ]
+    own = {name: params[name] for name in ("name", "functions", "config", "local", "wildcards", "declared")}
+    return Job(root=root, inputs=plain[0], outputs=plain[1], **own)
 
 
 def run_job(
@@ -97,14 +73,11 @@ def run_job(
     code: JobKey | None = None,
     take_device: Callable[[str], str] | None = None,
 ) -> bool:
-    """Leave a job's outputs at their places, computing only what the store does not have.
+    """Leave a job's outputs at their places; return whether they were computed, as the store did not have them.
 
     Args:
         code: the code part of its key, if it was found before any of its code was imported (`code_key`).
         take_device: gives a job that runs on a device one of its own, and may wait for it.
-
-    Returns:
-        True if it was computed, False if everything came from the store.
 
     Raises:
         InputError: an output was not written, the code or an input changed while the job ran, its device is not
@@ -143,21 +116,20 @@ def run_job(
 
 
 def is_stored(job: Job, store: Store, code: JobKey) -> bool:
-    """Tell whether the store has a job's results, so that it needs no GPU and next to no time.
+    """Tell whether the store has a job's results; of one whose inputs are not all there yet it has none.
 
-    Of a job whose inputs are not all there yet it has none. Finding the `code` part of a key is most of the work, and
-    it is the same for all jobs of a rule.
+    Finding the `code` part of a key is most of the work, and it is the same for all jobs of a rule.
     """
     try:
         record = store.find(key_of(job, store, code).digest)
-        return record is not None and all(store.has(output.digest, output.size) for output in record.outputs)
+        return record is not None and all(map(store.has, record.outputs))
     except OSError:  # what may not be read is said by the job
         return False
 
 
 def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
     """Return a job's key; unchanged input files are not read for it. Its `code` part is found anew if not given."""
-    return key_with(job, code or code_key(job.functions, job.root), store.memory.digests)
+    return key_with(job, code or code_key(job.functions, job.root), store.digests)
 
 
 def key_with(job: Job, code: JobKey, digests: Callable[[Sequence[str]], list[str]]) -> JobKey:
@@ -178,19 +150,70 @@ def flatten(files: Files) -> dict[str, str]:
     return flat
 
 
+def digest_of_raw(paths: Iterable[str], store: Store) -> str:
+    """Return a digest of raw inputs, "" for none; unchanged files are not read.
+
+    By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
+    """
+    there = [path for path in paths if os.path.isfile(path)]
+    with explained_disk_errors(store.root):
+        return digest_json(store.digests(there)) if there else ""
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """Raw files by the thousand, and the one small file that a scheduler watches in their stead.
+
+    Snakemake names every input of a job on one line and keeps a checksum of each. So rules that read a data set's files
+    have a manifest as input: it counts the files and holds a digest of their contents.
+    """
+
+    paths: list[str]
+    digest: str
+    """See `digest_of_raw`."""
+    manifest: str
+    """Path below the working directory. It gets a new time when a content changes, and no other."""
+
+
+def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
+    """Look over raw files and write their manifest; unchanged files are not read.
+
+    Raises:
+        InputError: files are missing or may not be read, or the manifest may not be written.
+    """
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing:
+        more = f" and {len(missing) - 1:,} more of {len(paths):,}" if len(missing) > 1 else ""
+        raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
+    # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
+    # files have another manifest: a look with another config leaves that of a run under way alone.
+    digest, folder = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}"
+    text, manifest = f"{len(paths):,} files\n{digest}\n", folder / "manifest.txt"
+    with explained_disk_errors(store.root, folder):
+        before = manifest.read_text() if manifest.is_file() else None
+        if before != text:
+            write_atomically(manifest, text)
+        if before is None:
+            # Nothing is known of a change: as old as what it stands for, or all would look out of date.
+            newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
+            os.utime(manifest, ns=(newest, newest))
+    return RawFiles(list(paths), digest, str(manifest))
+
+
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
     """Compute into a workspace, check, and move the outputs into the store."""
     started = time.time()
-    with explained_disk_errors(store.root, work_folder()), workspace() as folder:
-        temporary = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
+    work = Path.cwd() / WORK
+    with explained_disk_errors(store.root, work), temporary(work) as folder:
+        made = {name: _inside(folder, name, path) for name, path in job.outputs.items()}
         inputs = {name: path if isinstance(path, str) else list(path) for name, path in job.inputs.items()}
-        notes = compute(inputs, temporary, copy.deepcopy(job.config), job.local)
-        missing = [name for name, path in flatten(temporary).items() if not Path(path).is_file()]
+        notes = compute(inputs, made, copy.deepcopy(job.config), job.local)
+        missing = [name for name, path in flatten(made).items() if not Path(path).is_file()]
         if missing:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
         if key_of(job, store).digest != key.digest:
             raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
-        outputs = [Output(name, *store.take(Path(path))) for name, path in flatten(temporary).items()]
+        outputs = [replace(store.take(Path(path)), name=name) for name, path in flatten(made).items()]
     return Record(
         key=key.digest,
         job=job.name,
@@ -229,12 +252,8 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
 def _commit(root: Path) -> str | None:
     """Return the checkout's commit, with "+" after it when files differ from it; None outside git."""
 
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -10,8 +11,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from classlens.digest import digest_json
-from classlens.store.code import fingerprint
+from classlens.digest import digest_bytes, digest_json
+from classlens.store.code import reached
 
 FORMAT = 2
 """Raised when the store itself changes what a key or a record means."""
@@ -33,7 +34,7 @@ class JobKey:
     code: str
     """Digest of the code that these run."""
     modules: dict[str, str] = field(repr=False)
-    """The same, module by module."""
+    """The same, cut off, module by module."""
     libraries: dict[str, str]
     """Versions of the libraries that this code imports."""
     config: Any
@@ -54,11 +55,12 @@ class JobKey:
 def code_key(functions: Mapping[str, str], root: Path) -> JobKey:
     """Return the part of a key that follows from the code alone: `functions` are those of a `JobKey`, below `root`.
 
-    Raises:
-        UnkeyableCode: see `fingerprint`.
+    Raises an UnkeyableCode as `reached` does.
     """
-    code = fingerprint([function.partition(":")[0] for function in functions.values()], root)
-    return JobKey(dict(functions), code.digest, code.modules, library_versions(code.libraries), None)
+    modules, libraries = reached([function.partition(":")[0] for function in functions.values()], root)
+    code = digest_bytes(json.dumps(modules).encode())
+    short = {name: digest[:16] for name, digest in modules.items()}
+    return JobKey(dict(functions), code, short, library_versions(libraries), None)
 
 
 def library_versions(libraries: Iterable[str]) -> dict[str, str]:
@@ -77,22 +79,3 @@ def _version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "missing"
-
-
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> list[str]:
-    """Describe where two nested tables differ, a line for each leaf."""
-    lines = []
-    for key in sorted({*before, *after}):
-        where = f"{path}.{key}" if path else str(key)
-        old, new = before.get(key), after.get(key)
-        if old == new:
-            continue
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += differences(old, new, where)
-        elif key not in after:
-            lines.append(f"{where} is gone (was {old})")
-        elif key not in before:
-            lines.append(f"{where} is new ({new})")
-        else:
-            lines.append(f"{where}: {old} -> {new}")
-    return lines

@@ -18,8 +18,8 @@ NOT_GRANTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524}
 WORDLESS_SECONDS = 5.0
 """After which a wait is told."""
 POLL_SECONDS = 0.05
-_chosen = {"locks": "flock"}
 
+_chosen = {"locks": "flock"}
 log = logging.getLogger(__name__)
 
 
@@ -34,18 +34,13 @@ def are_locks_used() -> bool:
 
 
 def take(path: Path, *, shared: bool = False) -> int | None:
-    """Take a lock without waiting; it is held until the descriptor is closed.
-
-    Args:
-        path: of the lock's file, which is made.
-        shared: others may hold it at once, but shared, too.
+    """Take a lock without waiting, alone or `shared` with others who do so; it is held until the descriptor is closed.
 
     Returns:
-        a descriptor, None where another process holds the lock.
+        a descriptor of the lock's file, which is made; None where another process holds the lock.
 
     Raises:
         InputError: the file system grants no locks.
-        OSError: the file cannot be opened.
     """
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -68,27 +63,30 @@ def take(path: Path, *, shared: bool = False) -> int | None:
         os.close(handle)  # it was collected after it was opened: the lock is that of a new file
 
 
-@contextmanager
-def locked(path: Path, *, seconds: float | None = None, why: str = "") -> Iterator[None]:
-    """Hold a lock, waiting for it.
+def wait(path: Path, *, why: str = "", only_for_shared: bool = False) -> int | None:
+    """Take a lock as soon as it is free; None is returned where it is waited `only_for_shared` ones and held alone.
 
-    Args:
-        seconds: to wait at most; default: without end.
-        why: said at once where it is held by another; default: what is waited for, once that takes WORDLESS_SECONDS.
-
-    Raises:
-        TimeoutError: another process holds it all the time.
+    Of a wait the log says `why` at once, else, after WORDLESS_SECONDS, what is waited for.
     """
     began, said = time.monotonic(), False
     while (handle := take(path)) is None:
-        waited = time.monotonic() - began
-        if seconds is not None and waited >= seconds:
-            raise TimeoutError(f"its lock {path} is held by somebody")
-        if not said and (why or waited > WORDLESS_SECONDS):
+        if only_for_shared:
+            if (other := take(path, shared=True)) is None:
+                return None
+            os.close(other)
+        if not said and (why or time.monotonic() - began > WORDLESS_SECONDS):
             said = True
             log.info(why) if why else log.warning("waiting for %s, which another process holds", path)
         time.sleep(POLL_SECONDS)
+    return handle
+
+
+@contextmanager
+def locked(path: Path, why: str = "") -> Iterator[None]:
+    """Hold a lock, waiting for it as `wait` does."""
+    handle = wait(path, why=why)
     try:
         yield
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)

@@ -6,114 +6,97 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
-from classlens.digest import digest_file
 from classlens.store.lock import are_locks_used
 
 SETTLED_NS = 2_000_000_000
 """Age from which a file's change time tells it from a later version of equal size."""
-
 BUSY_SECONDS = 2.0
 """For which a memory's lock is waited for; after that the process does without the memory."""
 
-Signature = tuple[str, str, int, int, int, int]
+State = tuple[str, str, int, int, int, int]
 """File system, inode, size (bytes), modification and change time (ns), number of links."""
-Row = tuple[str, str, int, int, int, int, str]
-"""The same, and what was found in the file."""
 
-
+_volumes: dict[int, str] = {}
+"""The file systems' own numbers: a network file system has another device number on each machine."""
 log = logging.getLogger(__name__)
 
 
 class FileMemory:
     """Remembers a text about each file by file system, inode, size, and the times of modification and change.
 
-    Tools can set a modification time back (`cp -p`, `rsync -a`); the change time is the system's own.
-
-    It is a cache: where it cannot be read or written (a full disk, a lock that a network file system does not grant),
-    files are read again and nothing else changes.
+    Tools can set a modification time back (`cp -p`, `rsync -a`); the change time is the system's own. It is a cache:
+    where it cannot be read or written (a full disk, a lock that a network file system does not grant), files are read
+    again and nothing else changes.
 
     Args:
         path: the SQLite file; made when first needed.
         find: reads a file and returns the text, always the same of the same content.
+        linked: files have names that come and go, which changes their change time but not the content.
     """
 
-    def __init__(self, path: Path, find: Callable[[str], str]) -> None:
-        self._path, self._find = path, find
-        self._is_used = self.is_kept = True
+    def __init__(self, path: Path, find: Callable[[str], str], *, linked: bool = False) -> None:
+        self._path, self._find, self._linked, self._is_used = path, find, linked, True
 
-    def texts(self, paths: Iterable[Path | str], *, linked: bool = False, threads: int = 4) -> list[str]:
-        """Return the text of each file, reading only those that are new or changed.
-
-        Args:
-            paths: the files.
-            linked: they share their bytes with a store. A name more or less, as when a result is deleted, changes the
-                change time but not the content; such a change does not count.
-            threads: that read.
-        """
+    def texts(self, paths: Iterable[Path | str], threads: int = 4) -> list[str]:
+        """Return the text of each file, reading, in so many threads, only those that are new or changed."""
         files = [str(path) for path in paths]
-        stats = [os.stat(file) for file in files]
-        before = [_signature(file, stat) for file, stat in zip(files, stats, strict=True)]
-        known = self.recall(before, linked)
-        unknown = [index for index, text in enumerate(known) if text is None]
+        before = [_state(file) for file in files]
+        known = self._known(before)
+        unknown = {file: state for file, state, text in zip(files, before, known, strict=True) if text is None}
         with ThreadPoolExecutor(threads) as pool:
-            found = list(_with_bar(pool.map(self._find, (files[index] for index in unknown)), len(unknown)))
-        settled, now = [], time.time_ns()
-        for index, text in zip(unknown, found, strict=True):
-            known[index], after = text, _signature(files[index], os.stat(files[index]))
-            # A file that was changed a moment ago may change again within one tick of its clock.
-            if after == before[index] and stats[index].st_ctime_ns < now - SETTLED_NS:
-                settled.append((*after, text))
-        self.store(settled, linked)
-        return [text for text in known if text is not None]
+            found = dict(zip(unknown, _with_bar(pool.map(self._find, unknown), len(unknown)), strict=True))
+        # A file that was changed a moment ago may change again within one tick of its clock.
+        settled = time.time_ns() - SETTLED_NS
+        self._note(
+            [(*unknown[f], text) for f, text in found.items() if unknown[f][4] < settled and _state(f) == unknown[f]]
+        )
+        return [found[file] if text is None else text for file, text in zip(files, known, strict=True)]
+
+    def known(self, path: Path | str) -> str | None:
+        """Return the text of a file if it is remembered; the file is not read."""
+        return self._known([_state(path)])[0]
+
+    def remember(self, texts: Mapping[Path, str]) -> None:
+        """Note the texts of files that nobody writes to any more."""
+        self._note([(*_state(path), text) for path, text in texts.items()])
+
+    def _known(self, states: Sequence[State]) -> list[str | None]:
+        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
+        rows = [None] * len(states)
+        if self._is_used and self._path.exists():
+            try:
+                with closing(self._connect()) as connection:
+                    rows = [connection.execute(query, state[:2]).fetchone() for state in states]
+            except sqlite3.Error as error:
+                self._give_up(error)
+        return [self._text(state, *row) if row else None for state, row in zip(states, rows, strict=True)]
+
+    def _text(self, now: State, size: int, modified: int, changed: int, links: int, text: str) -> str | None:
+        is_same = changed == now[4] or (self._linked and links != now[5])
+        return text if is_same and (size, modified) == now[2:4] else None
+
+    def _note(self, rows: Sequence[tuple[str | int, ...]]) -> None:
+        if rows and self._is_used:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                with closing(self._connect()) as connection, connection:
+                    connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
 
     def _connect(self) -> sqlite3.Connection:
         # Without locks two writers may spoil the file, which is then made anew; what a row says stays true.
         lockless = "" if are_locks_used() else "?nolock=1"
         connection = sqlite3.connect(f"{self._path.absolute().as_uri()}{lockless}", timeout=BUSY_SECONDS, uri=True)
         connection.execute("pragma synchronous = off")  # what a failing machine spoils is found anew
-        connection.execute(
-            "create table if not exists digests "
-            "(volume, inode, size, modified, changed, links, digest, primary key (volume, inode))"
-        )
+        columns = "volume, inode, size, modified, changed, links, digest, primary key (volume, inode)"
+        connection.execute(f"create table if not exists digests ({columns})")
         return connection
-
-    def recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
-        """Return what is known of files as they are, None where nothing is; see `texts`."""
-        found: list[str | None] = []
-        rows, renamed = [], []
-        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
-        if self._is_used and self._path.exists():
-            try:
-                with closing(self._connect()) as connection:
-                    rows = [connection.execute(query, signature[:2]).fetchone() for signature in signatures]
-            except sqlite3.Error as error:
-                self._give_up(error)
-        for row, (*_, size, modified, changed, links), signature in zip(
-            rows or [None] * len(signatures), signatures, signatures, strict=True
-        ):
-            same = row and row[:2] == (size, modified) and (row[2] == changed or (linked and row[3] != links))
-            found.append(row[4] if same else None)
-            if same and row[2] != changed:
-                renamed.append((*signature, row[4]))
-        # The next name more or less is told from this state.
-        self.store(renamed, linked)
-        return found
-
-    def store(self, rows: list[Row], linked: bool) -> None:
-        """Note what was found in files; `linked` as for `texts`."""
-        if not rows or not self._is_used or not self.is_kept:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(self._connect()) as connection, connection:
-                connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         self._is_used = False
@@ -123,43 +106,13 @@ class FileMemory:
                 self._path.unlink()
 
 
-class DigestMemory(FileMemory):
-    """Remembers the SHA-256 of files.
-
-    What is `shared` remembers linked files for other working directories, too: whoever gives such a file a time gives
-    it to all of its names, and says so there.
-    """
-
-    def __init__(self, path: Path, shared: DigestMemory | None = None) -> None:
-        super().__init__(path, lambda file: digest_file(file))
-        self._shared = shared
-
-    def recall(self, signatures: list[Signature], linked: bool) -> list[str | None]:
-        """Return what is known of files as they are, None where nothing is."""
-        found = super().recall(signatures, linked)
-        unknown = [index for index, text in enumerate(found) if text is None]
-        if self._shared is None or not unknown:
-            return found
-        known = self._shared.recall([signatures[index] for index in unknown], linked)
-        news = {index: text for index, text in zip(unknown, known, strict=True) if text is not None}
-        super().store([(*signatures[index], text) for index, text in news.items()], linked)
-        return [news.get(index, text) for index, text in enumerate(found)]
-
-    def store(self, rows: list[Row], linked: bool) -> None:
-        """Note the digests of files."""
-        super().store(rows, linked)
-        if self._shared is not None and linked and self._shared._path.parent.is_dir():
-            self._shared.store(rows, linked)
-
-    digests = FileMemory.texts
-
-    def digest(self, path: Path | str, *, linked: bool = False) -> str:
-        """Return the digest of one file, see `texts`."""
-        return self.digests([path], linked=linked)[0]
-
-    def remember(self, path: Path | str, digest: str) -> None:
-        """Note the digest of a file that nobody writes to any more."""
-        self.store([(*_signature(str(path), os.stat(path)), digest)], linked=True)
+def _state(path: Path | str) -> State:
+    stat = os.stat(path)
+    if stat.st_dev not in _volumes:
+        _volumes[stat.st_dev] = str(os.statvfs(path).f_fsid)
+    # As text, because inode numbers of some file systems exceed SQLite's signed integers.
+    file = (_volumes[stat.st_dev], str(stat.st_ino))
+    return (*file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_nlink)
 
 
 def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:
@@ -170,15 +123,3 @@ def _with_bar(found: Iterable[str], total: int) -> Iterable[str]:
         return found
     bar: Iterable[str] = tqdm(found, "reading files", total, unit="file", disable=None, leave=False, delay=2)
     return bar
-
-
-def _signature(path: str, stat: os.stat_result) -> Signature:
-    if stat.st_dev not in _volumes:
-        _volumes[stat.st_dev] = str(os.statvfs(path).f_fsid)
-    # As text, because inode numbers of some file systems exceed SQLite's signed integers.
-    file = (_volumes[stat.st_dev], str(stat.st_ino))
-    return (*file, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_nlink)
-
-
-_volumes: dict[int, str] = {}
-"""The file systems' own numbers: a network file system has another device number on each machine."""

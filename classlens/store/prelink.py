@@ -18,8 +18,8 @@ from classlens.store.disk_errors import explained_disk_errors
 from classlens.store.folder import Record
 from classlens.store.job import Job, flatten, key_with
 from classlens.store.key import JobKey
-from classlens.store.placed import Placed
 from classlens.store.store import Store
+from classlens.store.workdir import Placed
 
 MOST_PASSES = 9
 """Over the times of results. One is the rule, and one more for equal results at several places."""
@@ -27,41 +27,32 @@ MOST_PASSES = 9
 
 @dataclass(frozen=True, eq=False)
 class SchedulerJob:
-    """What a scheduler plans at once: a rule with its wildcards, which runs one job or several.
-
-    Attributes:
-        rule: its name.
-        inputs, outputs: paths; among the inputs is a stand-in for raw files.
-        temporary: outputs that are deleted when they were read.
-        jobs: returns its jobs, each with the code part of its key.
-        note: tells the scheduler that an output, a path, was linked, and of which record it is.
-    """
+    """What a scheduler plans at once: a rule with its wildcards, which runs one job or several."""
 
     rule: str
     inputs: list[str]
+    """Paths, among them a stand-in for raw files."""
     outputs: list[str]
     temporary: frozenset[str]
+    """Outputs that are deleted when they were read."""
     jobs: Callable[[], Iterable[tuple[Job, JobKey]]]
+    """Its jobs, each with the code part of its key."""
     note: Callable[[str, Record], None]
+    """Tells the scheduler that an output, a path, was linked, and of which record it is."""
 
 
 @dataclass
 class Prelinked:
-    """What a run will do.
-
-    Attributes:
-        linked: results that were linked, by their paths.
-        compute: rules of the tasks that compute, as often as they do.
-        may_compute: the same of tasks whose keys depend on what others will have computed.
-        unlinked: results that a run would link, which a look leaves undone.
-        untimely: results that a run would give a newer time alone.
-    """
+    """What a run will do."""
 
     linked: list[str] = field(default_factory=list)
+    """Paths of results that were linked."""
     compute: Counter[str] = field(default_factory=Counter)
+    """Rules of the scheduler's jobs that compute, as often as they do."""
     may_compute: Counter[str] = field(default_factory=Counter)
-    unlinked: list[str] = field(default_factory=list)
-    untimely: list[str] = field(default_factory=list)
+    """The same of those whose keys depend on what others will have computed."""
+    left: list[str] = field(default_factory=list)
+    """Paths of results that a run would link, or give a newer time, which a look leaves undone."""
 
 
 def prelink(
@@ -75,11 +66,10 @@ def prelink(
 ) -> Prelinked:
     """Link the stored results that targets are made from, and tell what is left to compute.
 
-    Results of the working directory are expected to be as the store placed them (`classlens.store.workdir`). Of an
+    Results of the working directory are expected to be as the store placed them (`classlens.store.verify`). Of an
     empty store nothing is told: following thousands of jobs takes as long as a fifth of planning them.
 
     Args:
-        targets: paths below the working directory.
         producer: returns what makes a path, None for a raw file; for every output of a task the same one.
         newest: time (ns) that results must not be older than, beside those of their inputs.
         link: anything at all.
@@ -88,179 +78,145 @@ def prelink(
     Raises:
         InputError: a result may not be written, or its disk is full.
     """
+    found = Prelinked()
     with explained_disk_errors(store.root):
         if next(store.records(), None) is None:
-            return Prelinked()
-        here = _PlacedHere(store)
-        chain = _Chain(producer, store, here)
+            return found
+        chain = _Chain(producer, store)
         for path in targets:
             chain.digest(path)
+        # What is deleted when it was read is linked only for a task that may compute.
         read = {path for task in chain.order if task not in chain.records for path in task.inputs}
-        found = Prelinked()
-        for task in list(chain.records):
-            if task.temporary and task.temporary.isdisjoint(read):
-                continue  # what it makes is deleted when it was read, and no task that may compute reads it
-            linked = _link(task, chain, here, store, replace=not look) if link else []
-            found.linked += linked
-            left = [path for path in task.outputs if path not in linked and here.key(path) != chain.keys[task][path]]
-            if left and link and not look:
-                del chain.records[task]  # its content went meanwhile
-            found.unlinked += left
-        if found.linked:
-            here = _PlacedHere(store)
-        found.untimely = _order_times(chain, here, store, newest, set(found.linked) if look or not link else None)
-    for task in _running(targets, chain, here):
-        (found.compute if task in chain.keys else found.may_compute)[task.rule] += 1
+        for task, records in chain.records.items():
+            if not task.temporary or task.temporary & read:
+                for job, record in records if link else ():
+                    linked = chain.link(job, record, replace=not look)
+                    found.linked += linked
+                    for path in linked:
+                        task.note(path, record)
+                found.left += [path for path in task.outputs if not chain.is_there(path)]
+        found.left += chain.order_times(newest, set(found.linked) if look or not link else None)
+    for task in chain.running(targets):
+        (found.compute if chain.keys.keys() >= set(task.outputs) else found.may_compute)[task.rule] += 1
     return found
 
 
 class _Chain:
     """The tasks that targets are made by, and the records of those that are stored, from raw files on."""
 
-    def __init__(self, producer: Callable[[str], SchedulerJob | None], store: Store, here: _PlacedHere) -> None:
-        self._producer, self._store, self._shown = producer, store, here
-        self.makers: dict[str, SchedulerJob | None] = {}
+    def __init__(self, producer: Callable[[str], SchedulerJob | None], store: Store) -> None:
+        self._producer, self._store, self._placed = producer, store, store.placed().all()
+        self._makers: dict[str, SchedulerJob | None] = {}
         self._digests: dict[str, str | None] = {}
+        self.keys: dict[str, str] = {}
+        """Of outputs of tasks whose inputs are known."""
         self.order: list[SchedulerJob] = []
-        """Jobs of the scheduler, each after those that it reads from."""
-        self.keys: dict[SchedulerJob, dict[str, str]] = {}
-        """Of tasks whose inputs are known: the key of each output."""
+        """Tasks, each after those that it reads from."""
         self.records: dict[SchedulerJob, list[tuple[Job, Record]]] = {}
         """Of tasks that are stored as a whole."""
 
     def digest(self, path: str) -> str | None:
         """Return the digest of a file as it will be, None where that cannot be known; "" for a raw file."""
-        if path in self._digests:
-            return self._digests[path]
-        task = self.makers[path] = self._producer(path)
-        self._digests[path] = "" if task is None and os.path.exists(path) else None
-        if task is not None:
-            for output in task.outputs:
-                self.makers[output], self._digests[output] = task, None
-            known = [self.digest(name) is not None for name in task.inputs]
-            self.order.append(task)
-            if all(known):
-                self._look_up(task)
+        if path not in self._digests:
+            task = self._makers[path] = self._producer(path)
+            self._digests[path] = "" if task is None and os.path.exists(path) else None
+            if task is not None:
+                self._makers |= dict.fromkeys(task.outputs, task)
+                self._digests |= dict.fromkeys(task.outputs)
+                inputs = [self.digest(name) for name in task.inputs]
+                self.order.append(task)
+                if None not in inputs:
+                    self._look_up(task)
         return self._digests[path]
 
     def _look_up(self, task: SchedulerJob) -> None:
-        keys = self.keys[task] = {}
-        jobs, records = list(task.jobs()), []
+        jobs, records, digests = list(task.jobs()), [], dict[str, str]()
         for job, code in jobs:
-            key = key_with(job, code, self._contents).digest
-            keys |= dict.fromkeys(flatten(job.outputs).values(), key)
+            paths, key = flatten(job.outputs), key_with(job, code, self._contents).digest
+            self.keys |= dict.fromkeys(paths.values(), key)
             record = self._store.find(key)
-            if record and self._is_whole(job, record):
-                records.append((job, record))
-        if len(records) < len(jobs):
-            return
-        self.records[task] = records
-        for job, record in records:
-            self._digests |= {flatten(job.outputs)[output.name]: output.digest for output in record.outputs}
-
-    def _is_whole(self, job: Job, record: Record) -> bool:
-        """Tell whether all outputs are in the working directory or in the store."""
-        paths = flatten(job.outputs)
-        return {output.name for output in record.outputs} == set(paths) and all(
-            self._shown.at(paths[output.name]) == Placed(record.key, output.digest)
-            or self._store.has(output.digest, output.size)
-            for output in record.outputs
-        )
+            if record and {output.name for output in record.outputs} == set(paths):
+                made = {paths[output.name]: output for output in record.outputs}
+                if all(self._at(path) == Placed(key, one.digest) or self._store.has(one) for path, one in made.items()):
+                    records.append((job, record))
+                    digests |= {path: one.digest for path, one in made.items()}
+        if len(records) == len(jobs):
+            self.records[task] = records
+            self._digests |= digests
 
     def _contents(self, paths: Sequence[str]) -> list[str]:
         raw = [path for path in paths if not self._digests.get(path)]
-        read = dict(zip(raw, self._store.memory.digests(raw), strict=True))
-        return [read[path] if path in read else self._digests[path] or "" for path in paths]
+        read = dict(zip(raw, self._store.digests(raw), strict=True))
+        return [read.get(path) or self._digests[path] or "" for path in paths]
 
-
-class _PlacedHere:
-    """What was placed in the working directory and is there."""
-
-    def __init__(self, store: Store) -> None:
-        self._placed = store.placed().all()
-
-    def at(self, path: str) -> Placed | None:
+    def _at(self, path: str) -> Placed | None:
         """Return what was placed at a path, None where nothing of the store is."""
         return self._placed.get(os.path.normpath(path)) if os.path.isfile(path) else None
 
-    def key(self, path: str) -> str | None:
-        """Return the key under which a result was made, None where none is."""
-        return placed.key if (placed := self.at(path)) else None
+    def is_there(self, path: str) -> bool:
+        """Tell whether an output of a stored task is in its place."""
+        return self._at(path) == self._wanted(path)
 
+    def _wanted(self, path: str) -> Placed:
+        return Placed(self.keys[path], self._digests[path] or "")
 
-def _link(task: SchedulerJob, chain: _Chain, here: _PlacedHere, store: Store, *, replace: bool) -> list[str]:
-    """Link what is missing of a stored task's results, and return what was linked.
+    def link(self, job: Job, record: Record, *, replace: bool) -> list[str]:
+        """Link what is missing of a job's results, unless something is there that is not to be replaced."""
+        missing = {name: path for name, path in flatten(job.outputs).items() if not self.is_there(path)}
+        if not replace and any(map(os.path.lexists, missing.values())):
+            return []
+        destinations = {name: Path(path) for name, path in missing.items()}
+        if not missing or not self._store.restore(record, destinations, replace=replace):
+            return []
+        self._placed |= {os.path.normpath(path): self._wanted(path) for path in missing.values()}
+        return list(missing.values())
 
-    If not to `replace` results of other keys, a job's results are left alone where one of them is there.
-    """
-    linked: list[str] = []
-    for job, record in chain.records[task]:
-        paths = flatten(job.outputs)
-        missing = [path for path in paths.values() if here.key(path) != record.key]
-        if not missing or (not replace and any(map(os.path.lexists, missing))):
-            continue
-        if store.restore(record, {name: Path(path) for name, path in paths.items()}, replace=replace):
-            for path in missing if not replace else paths.values():
-                task.note(path, record)
-                linked.append(path)
-    return linked
+    def order_times(self, newest: int, only: set[str] | None) -> list[str]:
+        """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
 
-
-def _order_times(chain: _Chain, here: _PlacedHere, store: Store, newest: int, only: set[str] | None) -> list[str]:
-    """Make no result of a stored task older than its inputs, or a scheduler that goes by times would make it anew.
-
-    Equal results are one file, with one time, so a link may have made inputs newer than what was made from them.
-    Where `only` some may be given a time, the others that should have been given one are returned.
-    """
-    now = time.time_ns()
-    untimely: list[str] = []
-    for _ in range(MOST_PASSES):
-        times: dict[str, int] = {}
-        changed = False
-        untimely.clear()
-        for task in chain.order:
-            oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
-            if task in chain.records:
+        Equal results are one file, with one time, so a link may have made inputs newer than what was made from them,
+        and a new time of one may make another one late. Where `only` some may be given a time, the others that should
+        have been given one are returned.
+        """
+        now, own, late = time.time_ns(), list[str](), list[str]()
+        for _ in range(MOST_PASSES):
+            times: dict[str, int] = {}
+            late = []
+            for task in self.order:
+                oldest = max([newest, *(times.get(path) or _time(path) for path in task.inputs)])
                 for path in task.outputs:
-                    placed = here.at(path)
-                    if not placed or placed.key != chain.keys[task][path] or _time(path) >= oldest:
-                        continue
-                    if only is not None and path not in only:
-                        untimely.append(path)
+                    times[path] = _time(path) or oldest  # what is not there is as old as what it would be made from
+                    if times[path] < oldest and task in self.records and self.is_there(path):
                         times[path] = max(now, oldest)
-                    else:
-                        # Of another user's file it cannot be done: its job is started, and finds the result.
-                        with suppress(PermissionError):
-                            os.utime(path, ns=(max(now, oldest),) * 2, follow_symlinks=False)
-                            store.memory.remember(path, placed.digest)
-                            changed = True
-            # What is not there is as old as what it would be made from.
-            times |= {path: _time(path) or oldest for path in task.outputs if path not in times}
-        if not changed:
-            break
-    return untimely
+                        late.append(path)
+            own = [path for path in late if only is None or path in only]
+            touched = {}
+            for path in own:
+                with suppress(PermissionError):  # another user's: its job is started, and finds the result
+                    os.utime(path, ns=(times[path],) * 2, follow_symlinks=False)
+                    touched[Path(path)] = self._wanted(path).digest
+            self._store.remember(touched)
+            if not touched:
+                break
+        return [path for path in late if path not in own]
 
-
-def _running(targets: Sequence[str], chain: _Chain, here: _PlacedHere) -> list[SchedulerJob]:
-    """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
-    outdated: set[SchedulerJob] = set()
-    for task in chain.order:
-        if task in chain.records:
-            continue
-        another = any(here.key(path) not in (None, key) for path, key in chain.keys.get(task, {}).items())
-        if another or any(chain.makers.get(path) in outdated for path in task.inputs):
-            outdated.add(task)
-    running: dict[SchedulerJob, None] = {}
-    waiting = list(targets)
-    while waiting:
-        path = waiting.pop()
-        maker = chain.makers.get(path)
-        if maker is None or maker in running or maker in chain.records:
-            continue
-        if maker in outdated or not os.path.exists(path):
-            running[maker] = None
-            waiting += maker.inputs
-    return list(running)
+    def running(self, targets: Sequence[str]) -> list[SchedulerJob]:
+        """Return the tasks that a scheduler will run: what is missing or outdated, and what is made from that."""
+        outdated: set[SchedulerJob] = set()
+        for task in self.order:
+            shown = {path: placed.key for path in task.outputs if (placed := self._at(path))}
+            another = any(key != self.keys.get(path, key) for path, key in shown.items())
+            if task not in self.records and (another or any(self._makers[path] in outdated for path in task.inputs)):
+                outdated.add(task)
+        running: dict[SchedulerJob, None] = {}
+        waiting = list(targets)
+        while waiting:
+            path = waiting.pop()
+            maker = self._makers[path]
+            if maker and maker not in self.records and (maker in outdated or not os.path.exists(path)):
+                waiting += [] if maker in running else maker.inputs
+                running[maker] = None
+        return list(running)
 
 
 def _time(path: str) -> int:

@@ -1,167 +1,191 @@
-"""Look over a working directory's files from the store: what was changed or damaged is told, and set aside by a run."""
+"""What the store keeps in a working directory: which run has it, which files it got, where they are made.
+
+Files are made in folders of their own before they have their names: those of jobs in .snakemake/classlens/work, those
+of results that are about to be placed beside their destinations. Each such folder holds a lock, which falls with its
+process; who finds it free may remove the folder.
+"""
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from itertools import chain
+from dataclasses import dataclass
 from pathlib import Path
 
 from classlens.cache import CACHE
-from classlens.digest import digest_file
-from classlens.store.disk_errors import DENIED, explained_disk_errors
-from classlens.store.lock import POLL_SECONDS, WORDLESS_SECONDS, take
-from classlens.store.place import clear_work, prepared, put
-from classlens.store.placed import Placed
-from classlens.store.store import Store, going_on_if_denied
+from classlens.digest import write_atomically
+from classlens.store.disk_errors import going_on_if_denied
+from classlens.store.folder import is_digest
+from classlens.store.lock import are_locks_used, locked, take, wait
 
-CHANGED_SUFFIX = ".changed"
 LOOK_VARIABLE = "CLASSLENS_LOOK"
 """Environment variable: where it is set, a dry run links nothing."""
-LOCK = CACHE / "run.lock"
-SNAKEMAKE_S_LOCKS = Path(".snakemake/locks")
+RUN_LOCK = CACHE / "run.lock"
+WORK = CACHE / "work"
+PLACING = ".placing-"
+"""How names of folders in results/ begin that hold what is about to be there."""
+IN_USE = ".lock"
 
-_held: dict[Path, int] = {}
-"""Working directories that this process holds until it ends."""
-
-log = logging.getLogger(__name__)
+_held: list[int] = []
+"""The lock of a run that this process is."""
 
 
-def hold(working: Path) -> bool:
-    """Hold a working directory until this process ends: no other run sets its files aside or replaces them beforehand.
+def hold() -> bool:
+    """Hold the working directory until this process ends: no other run sets its files aside or replaces them.
 
     Snakemake takes its own lock only when it has planned, which is after stored results are placed, and does not lose
-    it when it is killed. Returns False where another run holds it, or Snakemake's lock lies there.
+    it when it is killed. Returns False where another run holds it, or Snakemake's lock lies there; a dry run has it
+    for as long as it links what is stored, and is waited for.
     """
-    if working in _held:
-        return True
-    (working / CACHE).mkdir(parents=True, exist_ok=True)
-    began, said = time.monotonic(), False
-    while (handle := take(working / LOCK)) is None:
-        look = take(working / LOCK, shared=True)
-        if look is None:
+    if not _held:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        handle = wait(RUN_LOCK, only_for_shared=True)
+        if handle is None:
             return False
-        os.close(look)  # a dry run has it, for as long as it links what is stored
-        if not said and time.monotonic() - began > WORDLESS_SECONDS:
-            said = True
-            log.warning("waiting for a dry run in %s", working)
-        time.sleep(POLL_SECONDS)
-    if _is_locked_by_snakemake(working):
-        os.close(handle)
-        return False
-    _held[working] = handle
+        if _is_locked_by_snakemake():
+            os.close(handle)
+            return False
+        _held.append(handle)
     return True
 
 
 @contextmanager
-def free(working: Path, *, shared: bool = False) -> Iterator[bool]:
-    """Hold a working directory for an instant, without waiting; give False where a run holds it.
-
-    Looks do so `shared`: several at once.
-    """
-    if working in _held:
-        yield True
-        return
+def free() -> Iterator[bool]:
+    """Keep runs out of the working directory for an instant, without waiting; give False where one holds it."""
     handle = None
+    with going_on_if_denied():
+        if not _held:
+            CACHE.mkdir(parents=True, exist_ok=True)
+            handle = take(RUN_LOCK, shared=True)
     try:
-        (working / CACHE).mkdir(parents=True, exist_ok=True)
-        handle = take(working / LOCK, shared=shared)
-    except OSError as error:  # a folder that may only be read
-        if error.errno not in DENIED:
-            raise
-    try:
-        yield handle is not None and not _is_locked_by_snakemake(working)
+        yield bool(_held) or (handle is not None and not _is_locked_by_snakemake())
     finally:
         if handle is not None:
             os.close(handle)
 
 
-def _is_locked_by_snakemake(working: Path) -> bool:
-    return any((working / SNAKEMAKE_S_LOCKS).glob("*.lock"))
+def _is_locked_by_snakemake() -> bool:
+    return any(Path(".snakemake/locks").glob("*.lock"))
 
 
-def changed_results(root: Path, working: Path) -> list[Path]:
-    """Return the files in a working directory with another content than the store gave them; nothing is changed.
+@contextmanager
+def temporary(parent: Path, prefix: str = "") -> Iterator[Path]:
+    """Give a new folder in another one, which is made; the new one is gone afterwards."""
+    parent.mkdir(parents=True, exist_ok=True)
+    handle = None
+    while handle is None:
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
+        try:
+            handle = take(folder / IN_USE)
+        except FileNotFoundError:  # who clears came before its lock
+            pass
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+    try:
+        yield folder
+    finally:
+        _remove(folder, handle)
 
-    Unchanged ones cost one look at their time stamps. `root` is the store's folder.
+
+def clear_work() -> None:
+    """Remove what processes that are gone left in the working directory, also of what they were about to place.
+
+    Without locks it cannot be told from what others use, and stays.
     """
-    with explained_disk_errors(root):
-        return [working / path for path in _changed(Store(root, looks=True), working)] if root.exists() else []
+    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
+    found = [Path(at, name) for at, names, _ in os.walk("results") for name in names]
+    placing = [folder for folder in found if folder.name.startswith(PLACING)]
+    for folder in [*WORK.glob("*"), *placing] if are_locks_used() else []:
+        with suppress(OSError):  # gone meanwhile, no folder, or of another user who works here
+            if (handle := take(folder / IN_USE)) is not None:
+                _remove(folder, handle)
 
 
-def verify_workdir(root: Path, working: Path) -> list[Path]:
-    """Set aside what was changed in a working directory that this process holds (`hold`), before it runs.
+def _remove(folder: Path, handle: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(handle)
+    with suppress(OSError):  # a network file system keeps an open file, and with it the folder, until it is closed
+        folder.rmdir()
 
-    A file with another content than the store gave it (edited, cut off, overwritten) would be taken for a result. It is
-    moved to NAME.changed, so that an edit is not lost, and its content comes back from the store. Where the file shared
-    its bytes with the store, the blob is damaged too and goes. So do the files that were made from this one, or a
-    scheduler would find the work complete; making them anew takes the damaged one's job alone.
-    Returned are the files that were set aside, under their former names.
+
+@dataclass(frozen=True)
+class Placed:
+    """A file that was placed in a working directory."""
+
+    key: str
+    digest: str
+
+
+class PlacedFiles:
+    """The files that a working directory got from a store, in a list in .snakemake/classlens.
+
+    A line is added before a file is placed, under the list's lock; so whoever holds the lock finds the two in accord.
+    The last line of a path counts. As long as there is none, the list of the layout before counts, in the `store`.
     """
-    with explained_disk_errors(root):
-        store = Store(root)
-        store.require_locks()
-        files = store.placed(working)
-        with files.held():
-            files.compact()
-        if files.file.exists():  # it may have been moved here
-            with going_on_if_denied(root):
-                store.note_working_directory(files.working)
-        changed = set_aside(store, working, _changed(store, working))
-        clear_work(working)
-        return changed
+
+    def __init__(self, working: Path, store: Path) -> None:
+        self.working, self.file = working, working / CACHE / "placed.jsonl"
+        self.lock, self.id = self.file.with_suffix(".lock"), hashlib.sha256(str(working).encode()).hexdigest()[:32]
+        self._before = store / "roots" / f"{self.id}.jsonl"
+
+    def all(self) -> dict[str, Placed]:
+        """Return what was placed last at each path, relative to the working directory."""
+        file = self.file
+        if not file.exists() and self._before.is_file():
+            found = self._before.lstat()
+            # One that others could write is none.
+            file = self._before if found.st_uid == os.getuid() and not found.st_mode & 0o022 else file
+        return dict(_entries(file.read_text(errors="replace"))) if file.exists() else {}
+
+    def present(self) -> dict[str, Placed]:
+        """Return those entries whose file is there."""
+        return {path: placed for path, placed in self.all().items() if (self.working / path).is_file()}
+
+    def name(self, path: Path | str) -> str:
+        """Return the name under which a file is listed."""
+        return os.path.relpath(self.working / path, self.working)
+
+    def append(self, files: Mapping[str, Placed]) -> None:
+        """Note placed files by their paths, relative to the working directory or absolute; the list is held."""
+        named = {self.name(path): placed for path, placed in files.items()}
+        if os.access(self.file, os.W_OK):
+            with self.file.open("a") as file:
+                file.write(f"\n{_lines(named)}")  # the line before may be torn by a process that was killed
+        else:  # there is none yet, or another user's, who works here, too
+            write_atomically(self.file, _lines(self.all() | named))
+
+    def compact(self) -> None:
+        """Take lines away that later ones replaced, once these are most; the list is held."""
+        if self.file.exists() and self.file.read_bytes().count(b"{") > 2 * len(entries := self.all()):
+            write_atomically(self.file, _lines(entries))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the list: nobody else adds to it, or places what it lists."""
+        self.lock.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.lock):
+            yield
 
 
-def _changed(store: Store, working: Path) -> list[str]:
-    while True:
-        present = store.placed(working).present()
-        with suppress(FileNotFoundError):  # a run beside this look took one away
-            found = store.memory.digests([working / path for path in present], linked=True)
-            break
-    return [path for (path, placed), digest in zip(present.items(), found, strict=True) if digest != placed.digest]
+def _lines(entries: Mapping[str, Placed]) -> str:
+    return "".join(json.dumps({"path": path, **vars(placed)}) + "\n" for path, placed in entries.items())
 
 
-def set_aside(store: Store, working: Path, suspects: Iterable[str]) -> list[Path]:
-    """Move changed results to NAME.changed, bring back their content from the store, and return their former names.
-
-    Each suspect is looked at again while the list is held: a job may have placed another result meanwhile, and listed
-    it. Where the store has lost a content, the files that were made from it go, too, so that a scheduler makes all of
-    them anew.
-    """
-    files = store.placed(working)
-    changed, lost = [], set()
-    for path in suspects:
-        file = working / path
-        with files.held():
-            placed = files.present()
-            if path not in placed or digest_file(file) == placed[path].digest:
-                continue
-            log.warning("%s was changed since it was made: set aside as %s%s", file, file.name, CHANGED_SUFFIX)
-            changed.append(file)
-            os.replace(file, f"{file}{CHANGED_SUFFIX}")
-            record, digest = store.find(placed[path].key), placed[path].digest
-            size = next((one.size for one in record.outputs if one.digest == digest), 0) if record else 0
-            with suppress(FileNotFoundError):
-                if (holder := store.holder(digest, size)) is not None:
-                    with prepared(holder, digest, file, store.memory, working) as new:
-                        put(new, file, store.memory, digest)
-                    continue
-            lost.add(path)
-    for path in _made_from(lost, files.present(), store):
-        (working / path).unlink(missing_ok=True)
-    return changed
-
-
-def _made_from(lost: set[str], present: Mapping[str, Placed], store: Store) -> set[str]:
-    """Return the files that were made from lost ones, directly or through others."""
-    if not lost:
-        return set()
-    records = {path: store.find(placed.key) for path, placed in present.items()}
-    sources = {path: set(chain(*record.sources.values())) for path, record in records.items() if record}
-    found, reached = set(), lost
-    while reached := {path for path, own in sources.items() if own & reached and path not in found}:
-        found |= reached
-    return found - lost
+def _entries(text: str) -> Iterator[tuple[str, Placed]]:
+    """Yield what lines say of files below results/; a line may be torn, or say anything."""
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            path, placed = entry["path"], Placed(entry["key"], entry["digest"])
+            is_inside = path.startswith("results/") and os.path.normpath(path) == path and "\0" not in path
+            os.fsencode(path)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            continue
+        if is_inside and is_digest(placed.key) and is_digest(placed.digest):
+            yield path, placed

@@ -30,7 +30,7 @@ from classlens.inference.network import Network
 from classlens.models.facts import CLASS_TOKEN, CLASS_TOKEN_POOLING
 from classlens.params import JobParams
 from classlens.passes.run import run_pass
-from classlens.store.code import fingerprint
+from classlens.store.code import reached
 from classlens.store.key import DISTRIBUTIONS
 
 FACTS = {
@@ -201,7 +201,7 @@ def test_environments_hold_what_their_jobs_import():
     for job in (*DECLARED.values(), *(job for job, _ in EXPLICIT.values())):
         functions = described(job)["functions"]
         called = [one for keyword in functions for one in everything.get(keyword, [functions[keyword]])]
-        libraries = fingerprint([function.partition(":")[0] for function in called], CHECKOUT).libraries
+        _, libraries = reached([function.partition(":")[0] for function in called], CHECKOUT)
         held = set(pinned(CHECKOUT / f"envs/{job.environment}.yaml"))
         assert {DISTRIBUTIONS.get(library, library).lower() for library in libraries} <= held, job.rule
 

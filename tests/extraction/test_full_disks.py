@@ -17,8 +17,8 @@ from classlens.passes.extraction import Extraction
 from classlens.passes.gather import gather
 from classlens.passes.run import run_pass
 from classlens.store.job import run_job
-from classlens.store.place import work_folder
 from classlens.store.store import Store
+from classlens.store.workdir import WORK
 
 MODELS = {"small": 2, "large": 3}
 
@@ -95,7 +95,7 @@ def test_a_disk_that_fills_up(real_job, disk, place, tmp_path):
     assert [path for path in Path("results").rglob("*") if path.is_file() and path.stat().st_size == 0] == []
     assert resize("64m")
     assert run_job(job, work if place == "the store" else refuse, store) == (place == "the store")
-    assert list(work_folder().iterdir()) == []
+    assert list(WORK.iterdir()) == []
     if place == "the store":
         found = digests()
         run_job(job, work, Store(tmp_path / "other"))

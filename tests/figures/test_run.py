@@ -16,7 +16,7 @@ from classlens.figures import heatmaps
 from classlens.figures.layout import new_figure
 from classlens.figures.run import draw_figure
 from classlens.figures.style import FONT_SIZE
-from classlens.store.code import fingerprint
+from classlens.store.code import reached
 
 
 def test_draw_gets_data_and_settings(tmp_path):
@@ -46,7 +46,7 @@ def test_draw_gets_data_and_settings(tmp_path):
 def test_figures_read_no_files(name):
     module = ANALYSES[name].figure.draw.partition(":")[0]
     assert module == f"classlens.figures.{name}"
-    assert not {"classlens.csvfile", "classlens.filters", "classlens.hdf5"} & {*fingerprint([module], CHECKOUT).modules}
+    assert not {"classlens.csvfile", "classlens.h5", "classlens.hdf5"} & {*reached([module], CHECKOUT)[0]}
 
 
 def heatmap_table(images):

@@ -1,7 +1,10 @@
-"""Looks beside a run: what they leave alone, and what a run alone may do to results that are there."""
+"""Locks, and looks beside a run: what they leave alone, and what a run alone may do to results that are there."""
 
+import errno
 import multiprocessing
 import os
+import sqlite3
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +12,16 @@ from pathlib import Path
 import pytest
 from double_job import compute, job_of, refuse
 
-from classlens.digest import digest_file
-from classlens.store import gc, lock, place, workdir
+from classlens.digest import digest_bytes, digest_file
+from classlens.errors import InputError
+from classlens.store import gc, lock, memory, verify, workdir
 from classlens.store.job import run_job
-from classlens.store.placed import Placed, PlacedFiles
-from classlens.store.workdir import changed_results, free, hold, set_aside, verify_workdir
+from classlens.store.store import Store
+from classlens.store.verify import changed_results, set_aside, verify_results, verify_workdir
+from classlens.store.workdir import Placed, PlacedFiles, free, hold
 
 FORK = multiprocessing.get_context("fork")
-OUT = Path("results/out.txt")
+OUT = "results/out.txt"
 
 
 def state(folder):
@@ -41,34 +46,41 @@ def elsewhere(function, *arguments):
 
 
 def edit(path, text):
-    path.unlink()
-    path.write_text(text)
+    Path(path).unlink()
+    Path(path).write_text(text)
 
 
-def test_a_look_says_what_was_changed_and_changes_nothing(project, store):
+@pytest.fixture
+def made(project, store):
+    """A result in the working directory."""
     run_job(job_of(project), compute, store)
-    edit(OUT, "edited")
-    before = state("results"), state(store.root)
-    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / OUT]
-    assert (state("results"), state(store.root)) == before
-    assert verify_workdir(store.root, Path.cwd()) == [Path.cwd() / OUT]
-    assert changed_results(store.root, Path.cwd()) == []
 
 
-def test_a_look_notes_nothing_in_the_store(project, store, monkeypatch):
+@pytest.fixture
+def read(monkeypatch):
+    """Files that were read in full, which count as settled at once."""
+    paths = []
     monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
-    run_job(job_of(project), compute, store)
-    os.utime(OUT)
-    before = state(store.root)
-    assert changed_results(store.root, Path.cwd()) == []
-    assert state(store.root) == before
+    monkeypatch.setattr("classlens.store.store.digest_file", lambda path: paths.append(path) or digest_file(path))
+    return paths
+
+
+@pytest.mark.usefixtures("made", "read")
+def test_a_look_says_what_was_changed_and_changes_and_notes_nothing(store):
+    for change, found in ((os.utime, []), (lambda path: edit(path, "edited"), [OUT])):
+        change(OUT)
+        before = state("results"), state(store.root)
+        assert changed_results(store) == found
+        assert (state("results"), state(store.root)) == before
+    assert verify_workdir(store) == [OUT]
+    assert changed_results(store) == []
 
 
 def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatch):
     """Snakemake deletes temporary results, and those that it makes anew."""
     for name in "ab":
         run_job(job_of(project, result=f"results/{name}.txt"), compute, store)
-    edit(Path("results/a.txt"), "edited")
+    edit("results/a.txt", "edited")
     present = PlacedFiles.present
 
     def taken_away(files):
@@ -77,7 +89,7 @@ def test_a_result_that_a_run_takes_away_during_a_look(project, store, monkeypatc
         return found
 
     monkeypatch.setattr(PlacedFiles, "present", taken_away)
-    assert changed_results(store.root, Path.cwd()) == [Path.cwd() / "results/a.txt"]
+    assert changed_results(store) == ["results/a.txt"]
 
 
 def test_a_look_that_links_one_result_of_a_job_leaves_the_others(project, store):
@@ -94,57 +106,51 @@ def test_a_look_that_links_one_result_of_a_job_leaves_the_others(project, store)
     assert {path: state("results")[path] for path in before} == before
 
 
-def test_a_lock_of_a_process_that_another_clears_meanwhile(project, monkeypatch):
-    """Who clears has the lock for an instant, and then its file is gone."""
+def test_a_folder_that_another_clears_before_its_lock_is_there(project, monkeypatch):
     answers = [None]
-    monkeypatch.setattr(place, "take", lambda path: answers.pop() if answers else lock.take(path))
-    with place.workspace() as folder:
-        place.clear_work(Path.cwd())
+    monkeypatch.setattr(workdir, "take", lambda path: answers.pop() if answers else lock.take(path))
+    with workdir.temporary(workdir.WORK) as folder:
+        workdir.clear_work()
         assert folder.is_dir()
 
 
+@pytest.mark.usefixtures("made")
 def test_a_result_that_a_job_placed_after_the_look_at_it_stays(project, store):
     """What was found to differ is compared again, with its entry as it is then."""
-    run_job(job_of(project), compute, store)
     edit(OUT, "edited")
-    [suspect] = changed_results(store.root, Path.cwd())
+    suspects = changed_results(store)
     run_job(job_of(project, times=3), compute, store)
-    assert set_aside(store, Path.cwd(), [os.path.relpath(suspect)]) == []
-    assert OUT.read_text() == "ababab"
+    assert suspects == [OUT]
+    assert set_aside(store, suspects) == {}
+    assert Path(OUT).read_text() == "ababab"
     assert sorted(os.listdir("results")) == ["out.txt"]
 
 
 def test_a_result_is_in_its_place_only_with_its_entry(project, store, monkeypatch):
     """Whoever holds the list finds file and entry in accord: the lock is held from the one to the other."""
-    seen = []
+    seen, move = [], os.replace
 
-    def looked(new, destination, memory, digest, **options):
-        seen.append((store.placed().all()[str(destination)].digest == digest, elsewhere(can_hold_list, store)))
-        return put(new, destination, memory, digest, **options)
+    def can_hold_list():
+        return lock.take(store.placed().lock) is not None
 
-    put = workdir.put
-    monkeypatch.setattr("classlens.store.store.put", looked)
+    def looked(new, destination):
+        if workdir.PLACING in str(new):
+            seen.append((str(destination) in store.placed().all(), elsewhere(can_hold_list)))
+        return move(new, destination)
+
+    monkeypatch.setattr("classlens.store.store.os.replace", looked)
     run_job(job_of(project), compute, store)
     assert seen == [(True, False)]
-    assert elsewhere(can_hold_list, store)
+    assert elsewhere(can_hold_list)
 
 
-def can_hold_list(store):
-    try:
-        with lock.locked(store.placed().lock, seconds=0):
-            return True
-    except TimeoutError:
-        return False
-
-
+@pytest.mark.usefixtures("made")
 def test_entries_that_are_added_while_a_run_looks_results_over_stay(project, store, monkeypatch):
     """The list was written anew from what was read before, and collection then took what was shown."""
-    run_job(job_of(project), compute, store)
-    monkeypatch.setattr(
-        workdir, "_changed", lambda *_: run_job(job_of(project, times=3, result="results/b.txt"), compute, store) and []
-    )
-    verify_workdir(store.root, Path.cwd())
-    assert set(store.placed().all()) == {"results/out.txt", "results/b.txt"}
+    other = job_of(project, times=3, result="results/b.txt")
+    monkeypatch.setattr(verify, "changed_results", lambda *_: run_job(other, compute, store) and [])
+    verify_workdir(store)
+    assert set(store.placed().all()) == {OUT, "results/b.txt"}
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
 
@@ -152,76 +158,64 @@ def test_a_list_of_replaced_entries_is_compacted_from_what_it_holds(project, sto
     for times in (2, 3, 2, 3, 2, 3, 2):
         run_job(job_of(project, times=times), compute, store)
     lines = len(store.placed().file.read_text().splitlines())
-    verify_workdir(store.root, Path.cwd())
+    verify_workdir(store)
     assert len(store.placed().file.read_text().splitlines()) < lines
-    assert store.placed().all()[str(OUT)] == Placed(
-        *next((r.key, r.outputs[0].digest) for r in store.own.records() if r.outputs[0].size == 4)
-    )
+    [shown] = [record for record in store.own.records() if record.outputs[0].size == 4]
+    assert store.placed().all() == {OUT: Placed(shown.key, shown.outputs[0].digest)}
 
 
-def test_one_run_holds_a_working_directory_and_looks_step_aside(project):
-    here = Path.cwd()
+def is_free():
+    with free() as answer:
+        return answer
 
-    def is_free(shared):
-        with free(here, shared=shared) as answer:
-            return answer
 
-    assert elsewhere(is_free, True)
-    assert hold(here)
+@pytest.mark.usefixtures("made")
+def test_one_run_holds_a_working_directory_and_looks_and_verification_step_aside(store):
+    edit(OUT, "edited")
+    assert elsewhere(is_free)
+    assert hold()
     try:
-        assert hold(here)  # the same run
-        assert not elsewhere(hold, here)
-        assert not elsewhere(is_free, True)
-        assert not elsewhere(is_free, False)
+        assert hold()  # the same run
+        assert is_free()
+        assert not elsewhere(hold)
+        assert not elsewhere(is_free)
+        assert elsewhere(verify_results, store) == {OUT: None}
     finally:
-        os.close(workdir._held.pop(here))
-    assert elsewhere(is_free, False)
-    (here / ".snakemake/locks").mkdir()
-    (here / ".snakemake/locks/0.input.lock").touch()  # of a run on another machine, or of one that was killed
-    assert not elsewhere(hold, here)
-    assert not elsewhere(is_free, True)
+        os.close(workdir._held.pop())
+    assert Path(OUT).read_text() == "edited"
+    assert elsewhere(is_free)
+    locks = Path(".snakemake/locks")
+    locks.mkdir()
+    (locks / "0.input.lock").touch()  # of a run on another machine, or of one that was killed
+    assert not elsewhere(hold)
+    assert not elsewhere(is_free)
+    (locks / "0.input.lock").unlink()
+    assert verify_results(store) == {OUT: f"{OUT}.changed"}
 
 
 def test_a_run_waits_for_a_look(project):
     begun = FORK.Event()
 
     def look():
-        with free(Path.cwd(), shared=True):
+        with free():
             begun.set()
             time.sleep(0.4)
 
     child = FORK.Process(target=look)
     child.start()
     begun.wait(10)
-    with free(Path.cwd(), shared=True) as together:
-        assert together
-    assert elsewhere(hold, Path.cwd())
+    assert is_free()  # for another look
+    assert elsewhere(hold)
     child.join(1)
     assert child.exitcode == 0
 
 
-def test_verification_sets_nothing_aside_beside_a_run(project, store, tmp_path):
-    run_job(job_of(project), compute, store)
-    edit(OUT, "edited")
-
-    def verified():
-        return gc.verify_results(store, [])
-
-    assert hold(Path.cwd())
-    try:
-        assert elsewhere(verified) == {Path.cwd() / OUT: False}
-    finally:
-        os.close(workdir._held.pop(Path.cwd()))
-    assert OUT.read_text() == "edited"
-    assert verified() == {Path.cwd() / OUT: True}
-
-
-def test_collection_takes_locks_that_nobody_holds_and_what_is_unfinished(project, store):
-    run_job(job_of(project), compute, store)
+@pytest.mark.usefixtures("made")
+def test_collection_takes_locks_that_nobody_holds_and_what_is_unfinished(store):
     old = time.time() - 2 * gc.GRACE
-    locks = set((store.own.path / "locks").glob("*.lock"))
-    assert len(locks) == 1
-    for path in (*locks, (store.own.path / "locks") / f"{'1' * 64}.lock"):
+    locks = store.own.path / "locks"
+    assert len(list(locks.iterdir())) == 1
+    for path in (*locks.iterdir(), locks / f"{'1' * 64}.lock"):
         path.touch()
         os.utime(path, (old, old))
     [blob] = store.own.files("blobs")
@@ -230,55 +224,111 @@ def test_collection_takes_locks_that_nobody_holds_and_what_is_unfinished(project
     os.utime(left, (old, old))
     with store.lock("1" * 64):
         gc.collect(store)
-        assert {path.stem for path in (store.own.path / "locks").glob("*.lock")} == {"1" * 64}
+        assert [path.stem for path in locks.iterdir()] == ["1" * 64]
     gc.collect(store)
-    assert not list((store.own.path / "locks").iterdir())
+    assert not list(locks.iterdir())
     assert sorted(path.name for path in blob.parent.iterdir()) == [fresh.name, blob.name]
 
 
 def test_a_lock_that_is_collected_while_it_is_waited_for_is_that_of_its_new_file(tmp_path):
     path = tmp_path / "one.lock"
     first = lock.take(path)
-
-    def wait():
-        with lock.locked(path):
-            return lock.take(path) is None
-
-    answers = FORK.SimpleQueue()
-    child = FORK.Process(target=lambda: answers.put(wait()))
-    child.start()
-    time.sleep(0.2)
-    path.unlink()
-    os.close(first)
-    assert answers.get()
-    child.join()
+    threading.Timer(0.2, lambda: (path.unlink(), os.close(first))).start()
+    with lock.locked(path):
+        assert lock.take(path) is None
 
 
-@pytest.fixture
-def read(monkeypatch):
-    """Files that were read in full, which count as settled at once."""
-    paths = []
-    monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
-    monkeypatch.setattr("classlens.store.memory.digest_file", lambda path: paths.append(path) or digest_file(path))
-    return paths
-
-
+@pytest.mark.usefixtures("made")
 def test_a_result_restored_in_one_directory_is_not_read_again_in_others(project, store, tmp_path, monkeypatch, read):
     """All names of a blob have one time, which each restore sets."""
-    run_job(job_of(project), compute, store)
     here, there = Path.cwd(), tmp_path / "there"
     there.mkdir()
     (there / "source.txt").write_text("ab")
     for _ in range(2):
         monkeypatch.chdir(there)
-        OUT.unlink(missing_ok=True)
-        other = type(store)(store.root)
-        assert not run_job(job_of(project), refuse, other)
+        Path(OUT).unlink(missing_ok=True)
+        assert not run_job(job_of(project), refuse, Store(store.root))
         monkeypatch.chdir(here)
         read.clear()
-        assert changed_results(store.root, here) == []
-        assert store.memory.digest(OUT) == digest_file(OUT)
+        assert changed_results(store) == []
+        assert store.digests([OUT]) == [digest_file(OUT)]
         assert read == []
-    OUT.chmod(0o644)
-    OUT.write_text("rot!")  # through one name, of the same size
-    assert changed_results(store.root, here) == [here / OUT]
+    Path(OUT).chmod(0o644)
+    Path(OUT).write_text("rot!")  # through one name, of the same size
+    assert changed_results(store) == [OUT]
+
+
+@pytest.fixture
+def locks():
+    """Sets what kind of locks is used, for the test alone."""
+    yield lock.use_locks
+    lock.use_locks(None)
+
+
+def refuse_locks(monkeypatch, number):
+    """Let every lock end in an error, as file systems without locks do."""
+
+    def flock(handle, how):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(lock.fcntl, "flock", flock)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, 524, errno.ENOSYS])
+def test_a_lock_that_is_not_granted(project, store, monkeypatch, locks, number):
+    refuse_locks(monkeypatch, number)
+    told = r"\.lock: its file system grants no lock .* or set `locks: none` in the config"
+    with pytest.raises(InputError, match=told):
+        run_job(job_of(project), compute, store)
+    with pytest.raises(InputError, match=r"run\.lock: its file system grants no lock"):
+        workdir.hold()
+    with pytest.raises(InputError, match=told), workdir.temporary(workdir.WORK):
+        pass
+    assert not list(workdir.WORK.iterdir())
+    locks("none")
+    assert run_job(job_of(project), compute, store)
+    assert not run_job(job_of(project), refuse, store)
+    assert workdir.hold()
+    os.close(workdir._held.pop())
+
+
+def test_another_error_of_a_lock_is_not_explained_away(project, monkeypatch, tmp_path):
+    refuse_locks(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        lock.take(tmp_path / "one.lock")
+
+
+def test_no_wait_without_a_word(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "WORDLESS_SECONDS", 0.2)
+    path = tmp_path / "one.lock"
+    handle = lock.take(path)
+    threading.Timer(0.6, os.close, [handle]).start()
+    with lock.locked(path):
+        pass
+    assert [line.getMessage() for line in caplog.records] == [f"waiting for {path}, which another process holds"]
+
+
+def test_without_locks_work_that_others_may_use_stays(project, locks):
+    (workdir.WORK / "x").mkdir(parents=True)
+    locks("none")
+    workdir.clear_work()
+    assert len(list(workdir.WORK.iterdir())) == 1
+    locks("flock")
+    workdir.clear_work()
+    assert len(list(workdir.WORK.iterdir())) == 0
+
+
+@pytest.mark.parametrize("kind", ["flock", "none"])
+def test_a_memory_whose_lock_is_held_is_given_up(tmp_path, monkeypatch, locks, kind):
+    locks(kind)
+    monkeypatch.setattr(memory, "BUSY_SECONDS", 0.1)
+    (tmp_path / "file").write_text("a")
+    known = memory.FileMemory(tmp_path / "memory.sqlite", digest_file)
+    known.remember({tmp_path / "file": digest_bytes(b"a")})
+    other = sqlite3.connect(tmp_path / "memory.sqlite")
+    other.execute("begin exclusive")
+    began = time.monotonic()
+    for _ in range(50):
+        assert known.texts([tmp_path / "file"]) == [digest_bytes(b"a")]
+    assert time.monotonic() - began < 2  # waited for once, or not at all
+    other.close()

@@ -1,4 +1,4 @@
-"""A store shared by a group, one that may only be read, and full disks.
+"""A store shared by a group, one that may only be read, one of the layout before this, and full disks.
 
 Root ignores modes, so other users are played by forked processes that give root's rights up.
 """
@@ -12,19 +12,22 @@ import stat
 import subprocess
 import tempfile
 import traceback
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from double_job import DOUBLE, compute, job_of, refuse
 
+from classlens.cli import layout_before
 from classlens.errors import InputError
 from classlens.store import gc
+from classlens.store.explain import explain, provenance_lines
 from classlens.store.folder import MOST_BYTES, Folder
 from classlens.store.job import is_stored, run_job
 from classlens.store.key import code_key
-from classlens.store.place import work_folder
 from classlens.store.store import Store
-from classlens.store.workdir import verify_workdir
+from classlens.store.verify import changed_results, verify_blobs, verify_workdir
+from classlens.store.workdir import WORK
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 GROUP, ANNA, BERT = 54320, 54321, 54322
@@ -37,13 +40,12 @@ def ground():
     (folder / "project/classlens").mkdir(parents=True)
     (folder / "project/classlens/__init__.py").touch()
     (folder / "project/classlens/double.py").write_text(DOUBLE)
-    (folder / "store").mkdir()
-    os.chown(folder / "store", ANNA, GROUP)
-    (folder / "store").chmod(0o2775)
-    for user in (ANNA, BERT):
-        (folder / str(user)).mkdir()
-        (folder / str(user) / "source.txt").write_text("ab")
-        os.chown(folder / str(user), user, GROUP)
+    for name, user, mode in (("store", ANNA, 0o2775), (ANNA, ANNA, 0o755), (BERT, BERT, 0o755), ("both", ANNA, 0o2775)):
+        place = folder / str(name)
+        place.mkdir()
+        (place / "source.txt").write_text("ab")
+        os.chown(place, user, GROUP)
+        place.chmod(mode)
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
@@ -67,10 +69,8 @@ def as_user(user, ground, function, group=GROUP):
         os.chdir(ground / str(user))
         try:
             answers.put((function(Store(ground / "store")), said))
-        except InputError as error:
-            answers.put((error, said))
-        except BaseException:
-            answers.put((traceback.format_exc(), said))
+        except BaseException as error:
+            answers.put((error if isinstance(error, InputError) else traceback.format_exc(), said))
 
     child = context.Process(target=play)
     child.start()
@@ -84,6 +84,11 @@ def run_in(ground, times=2, work=compute):
     return lambda store: run_job(job_of(ground / "project", times=times), work, store)
 
 
+def state(folder):
+    """What nobody but its owner may change of a folder."""
+    return {path: (path.lstat().st_mode, path.lstat().st_mtime_ns) for path in folder.rglob("*")}
+
+
 @needs_root
 def test_users_share_a_store_and_each_writes_to_a_folder_alone(ground):
     assert as_user(ANNA, ground, run_in(ground)) == (True, [])
@@ -95,78 +100,62 @@ def test_users_share_a_store_and_each_writes_to_a_folder_alone(ground):
     before = state(annas)
     assert as_user(BERT, ground, run_in(ground, work=refuse)) == (False, [])
     assert state(annas) == before
-    [blob] = berts.glob("blobs/*/*")
     out = ground / str(BERT) / "results/out.txt"
-    assert out.samefile(blob)  # taken over once, and linked as one's own from then on
-    assert out.stat().st_uid == BERT
+    assert (out.stat().st_nlink, out.stat().st_uid) == (1, BERT)  # a copy, which its first owner cannot write to
     assert as_user(BERT, ground, run_in(ground, times=3)) == (True, [])
     assert as_user(ANNA, ground, run_in(ground, times=3, work=refuse)) == (False, [])
-    assert as_user(BERT, ground, lambda store: verify_workdir(store.root, Path.cwd())) == ([], [])
-    seen = as_user(
-        ANNA, ground, lambda store: sorted((folder.is_own, record.key) for folder, record in store.records())
-    )
-    assert [is_own for is_own, _ in seen[0]] == [True, True]
-    # Collection, accepting and verifying are of one's own folder; what one took over stays when its first owner goes.
-    shutil.rmtree(ground / str(ANNA))
+    assert as_user(BERT, ground, verify_workdir) == ([], [])
+    whose = as_user(BERT, ground, lambda store: [folder.is_own for folder, _ in store.records()])
+    assert whose == ([True, False], [])
+    # Collection is of one's own folder; a result stays when its first owner goes.
+    out.unlink()
+    assert as_user(BERT, ground, run_in(ground, work=refuse)) == (False, [])
     assert as_user(BERT, ground, lambda store: gc.collect(store, older_than=0))[0] == gc.Collected(1, 0, 0)
-    assert len(list(annas.glob("actions/*/*"))) == 2
+    assert state(annas).keys() == before.keys()
     shutil.rmtree(annas)
-    assert as_user(BERT, ground, run_in(ground, times=3, work=refuse)) == (False, [])
-
-
-def state(folder):
-    return {
-        path: (path.read_bytes(), path.stat().st_mode, path.stat().st_mtime_ns)
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    assert as_user(BERT, ground, verify_workdir) == ([], [])
+    assert out.read_text() == "abab"
+    assert not list(berts.glob("actions/*/*"))
 
 
 @needs_root
 def test_two_users_in_one_working_directory(ground):
-    both = ground / "both"
-    both.mkdir()
-    (both / "source.txt").write_text("ab")
-    os.chown(both, ANNA, GROUP)
-    both.chmod(0o2775)
-
     def run(times):
         def work(store):
-            os.umask(0o002), os.chdir(both)
+            os.umask(0o002), os.chdir(ground / "both")
             store = Store(store.root)
             run_job(job_of(ground / "project", times=times, result=f"results/{times}.txt"), compute, store)
-            return sorted(store.placed().all()), verify_workdir(store.root, both)
+            return sorted(store.placed().all()), verify_workdir(store)
 
         return work
 
-    assert as_user(ANNA, ground, run(2)) == ((["results/2.txt"], []), [])
-    assert as_user(BERT, ground, run(3)) == ((["results/2.txt", "results/3.txt"], []), [])
-    assert as_user(ANNA, ground, run(4)) == ((["results/2.txt", "results/3.txt", "results/4.txt"], []), [])
+    results = []
+    for user, times in ((ANNA, 2), (BERT, 3), (ANNA, 4)):
+        results.append(f"results/{times}.txt")
+        assert as_user(user, ground, run(times)) == ((results, []), [])
 
 
 @needs_root
 def test_hits_of_a_store_that_may_only_be_read(ground):
     assert as_user(ANNA, ground, run_in(ground))[0] is True
-    (ground / "store").chmod(0o755)
+    store = ground / "store"
+    store.chmod(0o755)
 
     def hits(store):
         project = ground / "project"
         jobs = [job_of(project, result=f"results/{name}.txt") for name in "ab"]
         stored = [is_stored(job, store, code_key(job.functions, project)) for job in jobs]
-        return stored, [run_job(job, refuse, store) for job in jobs], verify_workdir(store.root, Path.cwd())
+        return stored, [run_job(job, refuse, store) for job in jobs], verify_workdir(store)
 
-    found, said = as_user(BERT, ground, hits, group=BERT)
-    assert found == ([True, True], [False, False], [])
+    assert as_user(BERT, ground, hits, group=BERT) == (([True, True], [False, False], []), [])
     assert (ground / str(BERT) / "results/b.txt").read_text() == "abab"
-    assert len([line for line in said if "what you use of it is not noted" in line]) == 1
     error, _ = as_user(BERT, ground, run_in(ground, times=3), group=BERT)
     assert isinstance(error, InputError), error
-    store = ground / "store"
     assert str(error).startswith(
         f"{store}/u{BERT}: permission denied; {store} has owner {ANNA} and mode 0755; you are {BERT}; ask"
     )
     assert "CLASSLENS_STORE" in str(error)
-    (ground / "store").chmod(0o700)
+    store.chmod(0o700)
     error, _ = as_user(BERT, ground, run_in(ground), group=BERT)
     assert "permission denied" in str(error)
 
@@ -185,20 +174,18 @@ def test_a_folder_of_ones_own_that_others_prepared(ground):
 @needs_root
 def test_a_hostile_folder_of_another_user(ground):
     """Hits from honest entries; else it is passed over and named, nothing outside is touched, the rest computed."""
-    for times in range(2, 13):
+    for times in range(2, 14):
         assert as_user(ANNA, ground, run_in(ground, times=times))[0] is True
     annas = Folder(ground / f"store/u{ANNA}", is_own=False)
     made = {record.parts["config"]["times"]: record for record in annas.records()}
     letter = ground / "letter.txt"
     letter.write_text("precious")
-    letter.chmod(0o644)
     os.utime(letter, (1, 1))
     blob = lambda times: annas.blob(made[times].outputs[0].digest)  # noqa: E731
     action = lambda times: annas.action(made[times].key)  # noqa: E731
 
     def edit(times, **changes):
-        said = json.loads(action(times).read_text())
-        action(times).write_text(json.dumps(said | changes))
+        action(times).write_text(json.dumps(json.loads(action(times).read_text()) | changes))
 
     edit(3, outputs=[{"name": "result", "digest": "../../../letter.txt", "size": 8}])
     edit(4, sources={"source": [["x"]]}, provenance={"seconds": 10**400})
@@ -210,23 +197,25 @@ def test_a_hostile_folder_of_another_user(ground):
     action(10).write_text("[" * 100_000)
     os.truncate(action(11), MOST_BYTES + 1)
     edit(12, key="1" * 64)
+    action(13).parent.rename(ground / "away"), action(13).parent.symlink_to(ground / "away")
     posing = ground / "store/u54399"  # of a user whose number it has not
     shutil.copytree(annas.path / "actions", posing / "actions", symlinks=True)
-    before = {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in [letter, *annas.path.rglob("*")]}
+    before = letter.stat(), state(annas.path)
 
     def runs(store):
         project = ground / "project"
-        jobs = {times: job_of(project, times=times, result=f"results/{times}.txt") for times in range(2, 13)}
+        jobs = {times: job_of(project, times=times, result=f"results/{times}.txt") for times in range(2, 14)}
         computed = {times: run_job(job, compute, store) for times, job in jobs.items()}
-        gc.verify(store), gc.collect(store, older_than=0), list(gc.sizes_and_ages(store.records()))
+        verify_blobs(store), gc.collect(store, older_than=0), list(gc.sizes_and_ages(store.records()))
         return computed
 
     computed, said = as_user(BERT, ground, runs)
-    assert computed == {times: times != 2 for times in range(2, 13)}
-    for times in range(2, 13):
+    moved = {times for times in made if action(times).parent == action(13).parent}
+    assert computed == {times: times != 2 or times in moved for times in range(2, 14)}
+    for times in range(2, 14):
         assert (ground / str(BERT) / f"results/{times}.txt").read_text() == "ab" * times
-    assert before == {path: (path.lstat().st_mtime_ns, path.lstat().st_mode) for path in before}
-    for path in (action(3), action(5), blob(6), blob(7), blob(8), action(9), action(10), action(11), action(12)):
+    assert before == (letter.stat(), state(annas.path))
+    for path in (action(3), action(5), blob(6), blob(7), blob(8), *map(action, range(9, 14))):
         assert any(str(path) in line for line in said), path
 
 
@@ -242,21 +231,10 @@ def test_what_another_user_keeps_private_is_passed_over(ground, private):
 
 
 @needs_root
-def test_a_shard_folder_that_is_a_link_leads_nowhere(ground):
-    assert as_user(ANNA, ground, run_in(ground))[0] is True
-    [action] = (ground / f"store/u{ANNA}/actions").glob("*/*")
-    action.parent.rename(ground / "away")
-    action.parent.symlink_to(ground / "away")
-    computed, said = as_user(BERT, ground, run_in(ground))
-    assert computed is True
-    assert any(f"{action} is no plain file" in line for line in said)
-
-
-@needs_root
 def test_a_working_directory_that_may_not_be_written_to(ground):
-    (ground / str(ANNA) / "results").mkdir()
-    error, _ = as_user(ANNA, ground, run_in(ground))
     results = ground / str(ANNA) / "results"
+    results.mkdir()
+    error, _ = as_user(ANNA, ground, run_in(ground))
     assert isinstance(error, InputError), error
     assert str(error).startswith(f"{results}/")
     assert f"{results} has owner root and mode 0755; you are {ANNA}; ask its owner for access, or change" in str(error)
@@ -267,14 +245,77 @@ def test_a_working_directory_that_may_not_be_written_to(ground):
 
 
 @pytest.fixture
+def before(project, store):
+    """A result in a store whose users all wrote to the same folders; the list of results that lies there."""
+    run_job(job_of(project), compute, store)
+    placed = store.placed()
+    lines = [{"working": str(Path.cwd())}, *({"path": path, **vars(one)} for path, one in placed.all().items())]
+    for kind in ("actions", "blobs"):
+        (store.own.path / kind).rename(store.root / kind)
+    shutil.rmtree(store.own.path)
+    placed.file.unlink()
+    file = store.root / "roots" / f"{placed.id}.jsonl"
+    file.parent.mkdir()
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return file
+
+
+def test_hits_explain_and_provenance(project, before, store, tmp_path):
+    (tmp_path / "link").symlink_to(store.root)
+    store = Store(tmp_path / "link")
+    assert [folder.is_own for folder, _ in store.records()] == [False]
+    key = replace(code_key(job_of(project).functions, project), config={"times": 2})
+    verdict = explain("results/out.txt", store, lambda *_: key)
+    assert (verdict.state, verdict.record.job) == ("fresh", "double")
+    assert provenance_lines("results/out.txt", store)[0].startswith("results/out.txt  by double, ")
+    assert changed_results(store) == []
+    [blob] = (store.root / "blobs").glob("*/*")
+    assert not run_job(job_of(project, result="results/again.txt"), refuse, store)
+    assert set(store.placed().all()) == {"results/out.txt", "results/again.txt"}
+    assert not Path("results/again.txt").samefile(blob)  # others may write to it
+    assert blob.stat().st_nlink == 2  # with results/out.txt
+    gc.collect(store, older_than=0)
+    assert blob.exists()
+    assert verify_workdir(store) == []
+
+
+def test_a_list_that_others_could_write_is_not_read(project, before, store):
+    before.chmod(0o666)
+    assert store.placed().all() == {}
+    before.chmod(0o644)
+    assert set(store.placed().all()) == {"results/out.txt"}
+    if os.getuid() == 0:
+        os.chown(before, 12345, -1)
+        assert store.placed().all() == {}
+
+
+def test_it_is_moved_as_collection_says_and_what_is_shown_stays(project, before, store):
+    """The working directory of a result need not have run since."""
+    key = next(iter(store.placed().all().values())).key
+    store = Store(store.root)
+    assert store.others
+    subprocess.run(layout_before(store).partition(" by: ")[2], shell=True, check=True)
+    store = Store(store.root)
+    assert not store.others
+    for path in store.own.path.rglob("*"):
+        os.utime(path, (1, 1))
+    assert gc.collect(store) == gc.Collected(0, 0, 0)
+    [record] = store.own.records()
+    assert record.key == key
+    assert not run_job(job_of(project), refuse, store)
+    assert Path("results/out.txt").samefile(store.own.blob(record.outputs[0].digest))
+    Path("results/out.txt").unlink()
+    for path in store.own.path.rglob("*"):
+        os.utime(path, (1, 1))
+    assert gc.collect(store) == gc.Collected(1, 1, 4)
+
+
+@pytest.fixture
 def small(tmp_path):
     """A file system of 1 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
+    (folder := tmp_path / "small").mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs to mount a file system")
     yield folder
     subprocess.run(["umount", folder], check=True)
@@ -284,33 +325,23 @@ def large(inputs, outputs, config, local):
     Path(outputs["result"]).write_bytes(b"x" * 2_000_000)
 
 
-def test_a_store_on_a_full_disk(project, small):
-    store = Store(small / "store")
-    with pytest.raises(
-        InputError, match=rf"the disk of {store.root} is full: 2,000,000 bytes are needed, .* another store"
-    ):
+@pytest.mark.parametrize("place", ["store", "work", "results"])
+def test_full_disks(project, tmp_path, small, place):
+    store, out = Store((small if place == "store" else tmp_path) / "store"), Path("results/out.txt")
+    WORK.parent.mkdir(parents=True)
+    if place == "work":
+        WORK.symlink_to(small)
+    if place == "results":
+        Path("results").symlink_to(small)
+    told = {
+        "store": rf"the disk of {store.root} is full: 2,000,000 bytes are needed, .* another store",
+        "work": rf"the disk of {WORK.absolute()} is full: .* work in another directory",
+        "results": r"the disk of \S+/results is full: 2,000,000 bytes are needed, .* are fr",
+    }
+    with pytest.raises(InputError, match=told[place]):
         run_job(job_of(project), large, store)
-    assert list(store.own.records()) == []
-    assert not Path("results/out.txt").exists()
-    assert run_job(job_of(project), compute, store)
-
-
-def test_work_on_a_full_disk(project, store, small):
-    (small / "work").mkdir()
-    work_folder().parent.mkdir(parents=True, exist_ok=True)
-    work_folder().symlink_to(small / "work")
-    with pytest.raises(InputError, match=rf"the disk of {work_folder()} is full: .* work in another directory"):
-        run_job(job_of(project), large, store)
-    assert list(store.own.records()) == []
-    assert list((small / "work").iterdir()) == []
-    assert run_job(job_of(project), compute, store)
-
-
-def test_results_on_a_full_disk(project, store, small):
-    job = job_of(project, result=str(small / "results/out.txt"))
-    with pytest.raises(
-        InputError, match=rf"the disk of {small}/results is full: 2,000,000 bytes are needed, .* are fr"
-    ):
-        run_job(job, large, store)
-    assert list((small / "results").iterdir()) == []
-    assert not run_job(job_of(project), refuse, store)  # elsewhere, from the store
+    assert not out.exists()
+    assert len(list(store.own.records())) == (place == "results")
+    assert place == "store" or not list(small.iterdir())
+    assert run_job(job_of(project, times=3), compute, store)
+    assert out.read_text() == "ababab"

@@ -7,6 +7,7 @@ import pytest
 from conftest import Workflow
 
 from classlens.digest import digest_file
+from classlens.store.workdir import PlacedFiles
 
 pytestmark = pytest.mark.workflow
 
@@ -31,7 +32,7 @@ def test_looks_with_another_config_beside_a_run_and_after_it(workflow, tmp_path)
     assert looked > 1
     # What the first config made is stored, and what the second made is there.
     after = state(workflow)
-    placed = workflow.opened_store().placed(workflow.folder).all()
+    placed = PlacedFiles(workflow.folder, workflow.store).all()
     listed = {workflow.folder / path: placed[path].digest for path in placed}
     assert len(after) > 45
     assert {path: digest for path, (digest, *_) in after.items()} == {path: listed[path] for path in after}
@@ -40,7 +41,7 @@ def test_looks_with_another_config_beside_a_run_and_after_it(workflow, tmp_path)
     assert len(computed) > 3
     # Nor does a look alone put what is stored in the place of what is there.
     printed = subprocess.run(look, env=other.environ(), capture_output=True, text=True, check=True)
-    assert "A run would take from the store: " in printed.stderr
+    assert "A run would take from the store" in printed.stderr
     assert state(workflow) == after
 
 

@@ -38,13 +38,12 @@ from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
-from classlens.store.code import remember
 from classlens.store.disk_errors import explained_disk_errors
-from classlens.store.job import digest_of_raw, is_stored, job_of
+from classlens.store.job import digest_of_raw, is_stored, job_of, list_raw
 from classlens.store.lock import use_locks
-from classlens.store.raw import list_raw
 from classlens.store.store import Store, store_path
-from classlens.store.workdir import changed_results, free, hold, verify_workdir
+from classlens.store.verify import changed_results, verify_workdir
+from classlens.store.workdir import free, hold
 from classlens.warm import WarmStart
 
 # Of `--sdm apptainer`: what the Dockerfile makes, of the version that plans.
@@ -72,7 +71,6 @@ def as_workflow_error(function, *arguments, **options):
 
 ROOT = PACKAGE.parent
 set_python_path()
-remember()
 GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
 CONFIG = as_workflow_error(load_config, GIVEN)
 STORE = store_path(CONFIG.store)
@@ -106,15 +104,15 @@ def call():
 def look_over_results():
     """Set aside what was changed if this is a run, and nobody else's; else say what a run would set aside."""
     with explained_disk_errors(STORE, Path.cwd()):
-        is_held = CALL == "run" and hold(Path.cwd())
+        is_held = CALL == "run" and hold()
     if is_held:
-        verify_workdir(STORE, Path.cwd())
+        verify_workdir(Store(STORE))
         return
     if CALL == "run":
         told = "another run, or Snakemake's lock, holds this working directory: results are neither looked over nor linked"
         print(told, file=sys.stderr)
-    for path in changed_results(STORE, Path.cwd()) if CALL == "dry run" else []:
-        told = f"{path} was changed since it was made: a run would set it aside as {path.name}.changed"
+    for path in changed_results(Store(STORE)) if CALL == "dry run" else []:
+        told = f"{path} was changed since it was made: a run would set it aside as {path}.changed"
         print(told, file=sys.stderr)
 
 
@@ -207,7 +205,7 @@ def reads(name):
 
 @cache
 def raw_files(kind, dataset):
-    """Return the raw images or masks of a data set, see `classlens.store.raw`."""
+    """Return the raw images or masks of a data set, see `classlens.store.job.RawFiles`."""
     paths = as_workflow_error(getattr(CONFIG, f"raw_{kind}"), dataset)
     return as_workflow_error(list_raw, f"{dataset}_{kind}", paths, Store(STORE))
 

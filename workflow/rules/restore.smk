@@ -4,15 +4,22 @@ import os
 
 from contextlib import nullcontext
 from datetime import datetime
+from inspect import signature
 from types import SimpleNamespace
 
 from classlens.store.prelink import SchedulerJob, prelink
 from classlens.store.workdir import LOOK_VARIABLE
 
+NOTED = ("record_format_version", "rule", "params", "input")
+NOTED += ("starttime", "endtime", "job_hash", "incomplete")
+
 
 @cache
 def inner_parts():
-    """Return what this takes of Snakemake that its documentation does not name; all of it, before anything is linked."""
+    """Return what this takes of Snakemake that its documentation does not name; all of it, before anything is linked.
+
+    Raises ImportError, AttributeError or TypeError where a release has moved it, or takes other arguments.
+    """
     from snakemake.io import is_flagged
     from snakemake.iocontainers import Wildcards
     from snakemake.output_index import OutputIndex
@@ -20,7 +27,11 @@ def inner_parts():
     from snakemake.persistence.file import FilePersistence
     from snakemake.settings.types import PersistenceBackend
 
-    OutputIndex.match_producers, FilePersistence._write_record
+    signature(OutputIndex).bind([])
+    signature(OutputIndex.match_producers).bind(None, "path")
+    signature(MetadataRecord).bind(**dict.fromkeys(NOTED))
+    signature(FilePersistence).bind()
+    signature(FilePersistence._write_record).bind(None, "path", "record")
     return SimpleNamespace(**locals())
 
 
@@ -105,25 +116,21 @@ def restore():
     script = CHECKOUT / "workflow/scripts/run_job.py"
     newest = script.stat().st_mtime_ns if script.is_file() else 0
     # A look holds the working directory as long as it links, and links to places where nothing is.
-    is_run, is_held = CALL == "run", CALL == "run" and hold(Path.cwd())
-    with nullcontext(is_held) if is_run else free(Path.cwd(), shared=True) as is_free:
-        can_link = is_free and LOOK_VARIABLE not in os.environ
+    is_run, is_held = CALL == "run", CALL == "run" and hold()
+    with nullcontext(is_held) if is_run else free() as is_free:
         found = prelink(
             asked_for(),
             scheduler_jobs(),
-            Store(STORE, looks=not can_link),
+            Store(STORE),
             newest,
-            link=can_link,
+            link=is_free and LOOK_VARIABLE not in os.environ,
             look=not is_held,
         )
     if found.linked:
         print(f"From the store: {len(found.linked):,} results", file=sys.stderr)
-    for what, paths in (
-        ("A run would take from the store", found.unlinked),
-        ("A run would give a newer time, and no job, to", found.untimely),
-    ):
-        if paths:
-            print(f"{what}: {len(paths):,} results", file=sys.stderr)
+    if found.left:
+        told = f"A run would take from the store, or give a newer time and no job: {len(found.left):,} results"
+        print(told, file=sys.stderr)
     for what, rules_of in (
         ("Will compute", found.compute),
         ("May compute, which shows when their inputs are there", found.may_compute),
@@ -136,17 +143,18 @@ def restore():
             print(f"{what}: {names}", file=sys.stderr)
 
 
-def restore_if_possible():
-    """Link what the store has; a Snakemake that moved what this takes of its inner parts does without."""
+def can_restore():
+    """Tell whether Snakemake has the inner parts that this takes, and keeps its notes in files; what it lacks is said."""
     try:
-        # Of notes in a database it knows nothing.
-        backend = workflow.workflow_settings.persistence_backend
-        if backend == inner_parts().PersistenceBackend.FILE:
-            restore()
+        parts = inner_parts()
     except (ImportError, AttributeError, TypeError) as error:
         told = "stored results are not linked before planning, for this Snakemake has other inner parts"
         print(f"{told} ({error}): jobs take them from the store", file=sys.stderr)
+        return False
+    # Of notes in a database it knows nothing.
+    backend = workflow.workflow_settings.persistence_backend
+    return backend == parts.PersistenceBackend.FILE
 
 
-if workflow.is_main_process and CALL != "look":
-    as_workflow_error(restore_if_possible)
+if workflow.is_main_process and CALL != "look" and can_restore():
+    as_workflow_error(restore)

@@ -12,14 +12,12 @@ def run(snakemake):
     from classlens.errors import InputError
     from classlens.logs import job_log
     from classlens.shipped import PACKAGE
-    from classlens.store.code import remember
     from classlens.store.job import job_of, run_job
     from classlens.store.key import code_key
     from classlens.store.lock import use_locks
     from classlens.store.store import Store, store_path
 
     job = job_of(snakemake.params.job, snakemake.input, snakemake.output, PACKAGE.parent)
-    remember()
     code = code_key(job.functions, PACKAGE.parent)  # before any of it is imported
     use_locks(snakemake.config.get("locks"))
     store = Store(store_path(snakemake.config.get("store")))
