@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classlens.catalog.job import MASKS, Wildcards
@@ -13,6 +14,7 @@ from classlens.explanations.methods import METHODS, require_method
 from classlens.models.architecture import built_as
 from classlens.models.saved import is_saved, local_folder
 from classlens.perturbation.kinds import require_attention_kind
+from classlens.shipped import WEIGHTS
 from classlens.terms import chance
 
 if TYPE_CHECKING:
@@ -116,7 +118,9 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
 def facts(config: Config, model: str) -> Slice:
     """What an overview says of a model: what it is, what it looks at, and how large it is."""
     entry, architecture = config.models[model], config.architecture(model)
-    weights = "trained" if config.trained(model) else entry["weights"] if entry["weights"] in ORIGINS else "file"
+    weights = "trained" if config.trained(model) else entry["weights"]
+    if weights not in ("trained", *ORIGINS):
+        weights = "shipped" if Path(weights).parent == WEIGHTS else "file"
     prefix = architecture["num_prefix_tokens"]
     return {
         "model": model,
@@ -310,10 +314,14 @@ def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
     return {"tokens": rows * columns}
 
 
+def grid(config: Config, wildcards: Wildcards) -> Slice:
+    """Rows and columns of image tokens."""
+    return {"grid": config.architecture(wildcards["model"])["grid"]}
+
+
 def token_grid(config: Config, wildcards: Wildcards) -> Slice:
     """Rows and columns of image tokens, and pixels of each."""
-    architecture = config.architecture(wildcards["model"])
-    return {"grid": architecture["grid"], "patch": architecture["patch"]}
+    return {**grid(config, wildcards), "patch": config.architecture(wildcards["model"])["patch"]}
 
 
 def removal(config: Config, wildcards: Wildcards) -> Slice:

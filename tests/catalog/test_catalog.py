@@ -59,7 +59,7 @@ WILDCARDS |= {
     "kind": "self_only",
     "method": "gradient",
     "block": "00",
-    "comparison": FIGURES[0],
+    "comparison": next(iter(STACKED)),
 }
 FILES = {"comparison_table": ["measures", "table"]}
 """Names of a job's inputs and outputs, where the catalog says them."""
@@ -202,9 +202,10 @@ def test_captions_say_what_was_measured():
     assert said["class_building"] == " Measured on 10 evaluation images of d; 9,999 resamples, 95 % intervals."
     assert "10 training images of d" in said["linear_probes"]
     assert said["class_value_agreement"] == " 9,999 resamples, 95 % intervals."
-    assert said["heatmaps"] == said["value_vectors"] == ""
+    assert said["heatmaps"] == said["value_vectors"] == said["one_image"] == ""
     assert all(
-        name in ("heatmaps", "value_vectors") or "resamples" in text or "images" in text for name, text in said.items()
+        name in ("heatmaps", "value_vectors", "one_image") or "resamples" in text or "images" in text
+        for name, text in said.items()
     )
 
 
@@ -218,7 +219,7 @@ def test_captions_say_where_registers_are_left_out():
 def test_sections_are_sorted_as_declared():
     titles = [numbered(section) for section in SECTIONS]
     assert titles == sorted(titles)
-    assert titles[0] == "1 What was run"
+    assert titles[0] == "1 At a glance"
 
 
 def test_what_a_run_makes():
