@@ -14,7 +14,8 @@ MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & $x$ \
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    config = tiny_config(vit={**TINY_MODEL, "label": MARKUP})
+    analyses = ["one_image", *TINY_MODEL["analyses"]]
+    config = tiny_config(vit={**TINY_MODEL, "label": MARKUP, "analyses": analyses})
     workflow = Workflow(tmp_path_factory.mktemp("report"), config)
     workflow.run("all")
     page = workflow.result("lens/vit.html")
