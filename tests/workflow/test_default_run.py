@@ -20,6 +20,9 @@ from classlens.csvfile import read_table
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 EXPECTED = CHECKOUT / "tests/default_run"
+ROUNDING = {"rtol": 2e-3, "atol": 5e-3}
+"""What another processor may change. Without AVX, outputs differ by 6e-6, and 2 of 141,960 ranks by one place. An
+accuracy of 364 images moves by 0.0027 when one of them lies on the edge, a percentage of their tokens by 0.0043."""
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +48,6 @@ def test_a_table_has_the_stored_numbers(tables, name):
     assert len(found) == len(expected)
     for column in expected:
         if expected[column].dtype.kind == "f":
-            np.testing.assert_allclose(found[column], expected[column], **tolerance(name, column), err_msg=column)
+            np.testing.assert_allclose(found[column], expected[column], **ROUNDING, err_msg=column)
         else:
             assert found[column].tolist() == expected[column].tolist(), column
-
-
-def tolerance(name: str, column: str) -> dict[str, float]:
-    """Return what rounding on another machine may change."""
-    return {"rtol": 1e-3, "atol": 1e-3}
