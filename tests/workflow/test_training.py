@@ -27,8 +27,9 @@ def test_the_config_of_the_page_trains(tmp_path):
     [dataset], [(name, model)] = config["datasets"].values(), config["models"].items()
     dataset |= {"root": str(tmp_path / "animals"), "per_class": 3}
     workflow = Workflow(tmp_path / "work", config)
-    printed = workflow.run(f"results/{name}/training.csv", f"results/{name}/output.h5", "--verbose")
-    # While jobs run, nothing is looked over: a job starts when another one has ended.
+    outputs = [f"results/{model}/output.h5" for model in (name, f"{name}-random")]
+    printed = workflow.run(f"results/{name}/training.csv", *outputs, "--cores", "1", "--verbose")
+    # While a job runs for which others wait, nothing is looked over: a job starts when another one has ended.
     assert printed.count("Ready jobs: ") <= 1 + printed.count("Finished jobid: ")
     history = pd.read_csv(workflow.result(f"{name}/training.csv"))
     assert history["epoch"].tolist() == list(range(1, model["weights"]["train"]["epochs"] + 1))
