@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CORES ?= all
 
-.PHONY: all test test-slow bench lint docs pictures tutorial lock clean env
+.PHONY: all test test-slow bench lint docs pictures tutorial weights lock clean env
 .DEFAULT_GOAL := all
 
 all: $(READY)
@@ -48,6 +48,10 @@ tutorial: $(READY)
 pictures: $(READY)
 	$(BIN)/snakemake --cores $(CORES) all
 	$(BIN)/python docs/scripts/pictures.py results docs/images
+
+# The default config's models, trained anew by their recipe (config/weights.yaml) and compared with those that come with classlens.
+weights: $(READY)
+	$(BIN)/python -m classlens.retrain
 
 env: $(READY)
 

@@ -1,9 +1,9 @@
 """Why gradients lose to random orders when the least important tokens go first: removal by parts of their sign.
 
-    python benchmarks/gradient_signs.py digits [--weights weights.safetensors]
+    python benchmarks/gradient_signs.py digits [--train | --weights weights.safetensors]
     python benchmarks/gradient_signs.py fashion [--epochs 3] [--train-per-class 1000] [--per-class 50]
 
-Trains the model of benchmarks/ranking.py and removes image tokens, least important first, by the gradient explanation,
+Takes the model of benchmarks/ranking.py and removes image tokens, least important first, by the gradient explanation,
 its positive part, its magnitude, and at random. Prints the area under accuracy, its difference to that of random orders
 (paired by image, with bootstrap intervals), and the accuracy with an eighth of the tokens removed.
 """
@@ -25,6 +25,7 @@ from classlens.models.train import train
 from classlens.passes.explanation import Explanation
 from classlens.passes.run import run_pass
 from classlens.passes.token_removal import TokenRemoval
+from classlens.shipped import shipped_weights
 from classlens.statistics.resampling import bootstrap_interval
 
 PATCHES = (SIDE // 4) ** 2
@@ -40,9 +41,12 @@ def main() -> None:
     options.add_argument("--per-class", type=int, default=50, help="evaluation images of Fashion-MNIST per class")
     options.add_argument("--train-per-class", type=int, default=1000)
     options.add_argument("--epochs", type=int, default=20)
-    options.add_argument("--weights", help="weights of such a model, instead of training one")
+    options.add_argument("--train", action="store_true", help="a model of digits, too")
+    options.add_argument("--weights", help="weights of such a model")
     given = options.parse_args()
     torch.set_num_threads(1)
+    if given.dataset == "digits" and not (given.weights or given.train):
+        given.weights = str(shipped_weights("shipped:vit_cls"))
     with tempfile.TemporaryDirectory() as folder:
         compare(Path(folder), given)
 

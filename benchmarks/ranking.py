@@ -1,11 +1,12 @@
-"""Which explanation explains best? A small model is trained, and tokens and pixels are removed in each one's order.
+"""Which explanation explains best? Tokens and pixels are removed from a small model's images in each one's order.
 
-    python benchmarks/ranking.py [digits] [--pooling avg] [--weights weights.safetensors]
+    python benchmarks/ranking.py [digits] [--pooling avg] [--train | --weights weights.safetensors]
     python benchmarks/ranking.py fashion [--root /usr/share/datasets/fashion-mnist] [--per-class 100] [--epochs 5]
 
-`digits` come with scikit-learn; Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747) is Debian's package
-dataset-fashion-mnist. Prints the gap between the areas under the removal curves (least important first - most important
-first), and how far each explanation is behind the best one, paired by image, with bootstrap intervals.
+`digits` and models of them come with classlens; of other images, and with `--train`, a model is trained. Fashion-MNIST
+(Xiao et al. 2017, arXiv 1708.07747) is Debian's package dataset-fashion-mnist. Prints the gap between the areas under
+the removal curves (least important first - most important first), and how far each explanation is behind the best one,
+paired by image, with bootstrap intervals.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from classlens.passes.pixel_removal import RemovePixels
 from classlens.passes.removal_curves import join_pixel_curves, join_removal_curves
 from classlens.passes.run import run_pass
 from classlens.passes.token_removal import RemoveTokens
+from classlens.shipped import shipped_weights
 from classlens.statistics.resampling import Resampling
 
 SIDE, CLASSES = 32, 10
@@ -53,11 +55,14 @@ def main() -> None:
     options.add_argument("--pooling", choices=["token", "avg"], default="token")
     options.add_argument("--epochs", type=int, default=20)
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--weights", help="weights of such a model, instead of training one")
+    options.add_argument("--train", action="store_true", help="a model of digits, too")
+    options.add_argument("--weights", help="weights of such a model")
     options.add_argument("--methods", nargs="+", help="default: every one that needs a model and images alone")
     options.add_argument("--counts", type=int, default=16, help="numbers of kept tokens")
     given = options.parse_args()
     torch.set_num_threads(1)
+    if given.dataset == "digits" and not (given.weights or given.train):
+        given.weights = str(shipped_weights(f"shipped:vit_{'gap' if given.pooling == 'avg' else 'cls'}"))
     averages = {"global_pool": "avg", "class_token": False} if given.pooling == "avg" else {}
     network = {**NETWORK, "options": {**MODEL, **averages}}
     methods = given.methods or list(applicable_methods(describe(network["architecture"], network["options"])["lacks"]))

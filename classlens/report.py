@@ -16,7 +16,7 @@ from classlens.shipped import workflow_folder
 
 MOST_ROWS = 200
 """Rows of a table that the report shows; the file has all."""
-MOST_FIGURES = 3
+MOST_FIGURES = 4
 """Figures that the report opens with."""
 LENS_PAGES = Path("results/lens")
 STYLE = workflow_folder() / "workflow/report/report.css"
@@ -31,16 +31,17 @@ def tables(paths: Sequence[str]) -> str:
 def opening(files: Iterable[Any]) -> str:
     """Return what the report opens with, see `classlens.params.JobParams`."""
     records = list(files)
-    parts = [f"<h3>What was run</h3>{table_html(str(one.path))}" for one in records if one.path.name == "overview.csv"]
+    figures = [_figure_html(record) for record in _first_figures(records)]
+    parts = figures[:1]
+    parts += [f"<h3>What was run</h3>{table_html(str(one.path))}" for one in records if one.path.name == "overview.csv"]
     pages = sorted(LENS_PAGES.glob("*.html"))
     if pages:
         links = ", ".join(f'<a href="{escape(str(page))}" target="_blank">{escape(page.stem)}</a>' for page in pages)
         parts.append(
             f"<h3>Image by image</h3><p>Every token of single images, in pages beside this report: {links}.</p>"
         )
-    figures = _first_figures(records)
-    if figures:
-        parts.append("<h3>At a glance</h3>" + "".join(map(_figure_html, figures)))
+    if figures[1:]:
+        parts += ["<h3>All images</h3>", *figures[1:]]
     return _raw(_style() + "".join(parts))
 
 

@@ -7,11 +7,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from classlens.errors import InputError
+
 PACKAGE = Path(__file__).resolve().parent
 DIGITS = PACKAGE / "data/digits.csv.gz"
 """Test set of UCI's "Optical recognition of handwritten digits" (CC BY 4.0), as scikit-learn (BSD 3-Clause) has it."""
 ARCHITECTURES = PACKAGE / "models/architectures.json"
 """Facts about the architectures that the project's own configs name."""
+WEIGHTS = PACKAGE / "models/trained"
+"""Weights of the default config's models, NAME.safetensors each, which config/weights.yaml trains."""
+SHIPPED = "shipped:"
+"""What a config calls them by: `weights: shipped:NAME`."""
+
+
+def shipped_weights(weights: str) -> Path:
+    """Return the file of weights that come with the package.
+
+    Args:
+        weights: what a config calls them, `shipped:NAME`.
+
+    Raises:
+        InputError: there are none of that name.
+    """
+    there = [f"{SHIPPED}{path.stem}" for path in sorted(WEIGHTS.glob("*.safetensors"))]
+    if weights not in there:
+        raise InputError(f"no weights {weights!r} come with classlens; take {' or '.join(there)}")
+    return WEIGHTS / f"{weights.removeprefix(SHIPPED)}.safetensors"
 
 
 def workflow_folder() -> Path:

@@ -27,7 +27,10 @@ from typing import Any, NoReturn
 
 PLACE = "CLASSLENS_WARM"
 """Environment variable: the folder of the servers' sockets, named after their numbers of threads; "" for none."""
-LIBRARIES = ("h5py", "hdf5plugin", "numcodecs", "pandas", "scipy.stats", "seaborn", "torch", "timm")
+LIBRARIES = (
+    *("snakemake.logging", "snakemake.iocontainers", "h5py", "hdf5plugin", "numcodecs"),
+    *("pandas", "scipy.stats", "seaborn", "torch", "timm"),
+)
 """What a server imports, each once a first job came to import it."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries look at when they are imported; Snakemake sets all of them for a job."""

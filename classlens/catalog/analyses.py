@@ -17,10 +17,10 @@ STACKED: dict[str, Analysis] = {
     table: analysis for analysis in ANALYSES.values() if not analysis.one_model for table in analysis.tables.values()
 }
 """Tables that put models side by side."""
-SECTIONS = ("What was run", *dict.fromkeys(analysis.section for analysis in ANALYSES.values()))
+SECTIONS = tuple(dict.fromkeys(analysis.section for analysis in ANALYSES.values()))
 """Sections of the report."""
 
 
 def numbered(section: str) -> str:
     """Return a section's title with its number, since the report sorts titles."""
-    return f"{SECTIONS.index(section) + 1} {section}"
+    return f"{SECTIONS.index(section) + 1:0{len(str(len(SECTIONS)))}} {section}"

@@ -38,6 +38,29 @@ JOBS = (
 )
 ANALYSES = (
     Analysis(
+        "one_image",
+        section="At a glance",
+        function="classlens.measures.one_image:one_image",
+        inputs={"layers": files.LAYERS, "measures": files.MEASURED_IDENTIFIABILITY, "output": files.OUTPUT},
+        one_model=True,
+        of_images=False,
+        caption="{model}: every token of one image after every block: rank and identifiability of the correct class, "
+        "and the strongest class. The image is the one, of those that the model gets right, whose identifiability over "
+        "depth is nearest to the mean of all.",
+        figure=Figure(
+            "classlens.figures.one_image:draw",
+            content="figure: one image, block by block",
+            inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
+            settings=("chance_level", "grid"),
+            caption="One image through the lens: after each block, every image token of {model} is projected onto the "
+            "classes with the model's own norm and head. In red tokens the image's class is identifiable above chance, "
+            "in blue ones below; a dot: no class is above it. Panels of a model with [CLS] name the strongest class "
+            "there. The image is the one, of those that the model gets right, whose identifiability over depth is "
+            "nearest to the mean of all evaluation images.",
+            opening=True,
+        ),
+    ),
+    Analysis(
         "identifiability_evolution",
         function="classlens.measures.identifiability_evolution:identifiability_evolution",
         inputs={

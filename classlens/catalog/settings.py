@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from classlens.catalog import applicable, planning
@@ -20,6 +21,7 @@ from classlens.data.geometry import Geometry
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
 from classlens.models.saved import is_saved, local_folder
+from classlens.shipped import WEIGHTS
 from classlens.terms import chance
 
 Slice = dict[str, Any]
@@ -144,7 +146,9 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
 def _facts(config: Config, model: str) -> Slice:
     """What an overview says of a model: what it is, what it looks at, and how large it is."""
     entry, architecture = config.models[model], config.architecture(model)
-    weights = "trained" if config.trained(model) else entry["weights"] if entry["weights"] in ORIGINS else "file"
+    weights = "trained" if config.trained(model) else entry["weights"]
+    if weights not in ("trained", *ORIGINS):
+        weights = "shipped" if Path(weights).parent == WEIGHTS else "file"
     prefix = architecture["num_prefix_tokens"]
     return {
         "model": model,
@@ -306,10 +310,14 @@ def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
     return {"tokens": rows * columns}
 
 
+def grid(config: Config, wildcards: Wildcards) -> Slice:
+    """Rows and columns of image tokens."""
+    return {"grid": config.architecture(wildcards["model"])["grid"]}
+
+
 def token_grid(config: Config, wildcards: Wildcards) -> Slice:
     """Rows and columns of image tokens, and pixels of each."""
-    architecture = config.architecture(wildcards["model"])
-    return {"grid": architecture["grid"], "patch": architecture["patch"]}
+    return {**grid(config, wildcards), "patch": config.architecture(wildcards["model"])["patch"]}
 
 
 def removal(config: Config, wildcards: Wildcards) -> Slice:

@@ -21,6 +21,7 @@ from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
 from classlens.models.saved import local_folder
+from classlens.shipped import SHIPPED, shipped_weights
 from classlens.terms import BRANCHES, SITES
 
 MOST_SHOWN = 100
@@ -198,6 +199,11 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
             f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
             f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
         )
+    if isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED):
+        try:
+            model["weights"] = str(shipped_weights(model["weights"]))
+        except InputError as error:
+            raise InputError(f"config: models.{name}.weights: {error}") from None
     is_file = isinstance(model["weights"], str) and model["weights"] not in ("random", "pretrained")
     if model["weights_key"] is not None and not (is_file or local_folder(model["architecture"])):
         raise InputError(f"config: models.{name}.weights_key: `weights` is no file; remove the key")

@@ -24,7 +24,7 @@ from classlens.inference.ranks import require_sound, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.models.pictures import photos
-from classlens.terms import TOP
+from classlens.terms import TOP, chance
 from classlens.tuned_lens.maps import Maps
 
 if TYPE_CHECKING:
@@ -197,7 +197,9 @@ class View:
             blocks: from 0; None for at most seven, evenly spread. (Titles count from 1.)
             class_index, site: as in other methods.
         """
-        from classlens.lens.plots import draw_blocks, spread
+        from classlens.figures.one_image import draw_blocks, spread
+        from classlens.figures.style import shared_style
+        from classlens.lens.plots import SITE_LABELS
 
         self._require_classes("identifiability")
         index = int(self._indices(class_index)[require_place(image, len(self), "image")])
@@ -205,16 +207,17 @@ class View:
             raise InputError("there are no blocks; give at least one")
         places = spread(self._depth) if blocks is None else [require_place(b, self._depth, "block") for b in blocks]
         only = self._only(image)
-        ranks = {place: only.rank(site, index, place)[0] for place in places}
-        return draw_blocks(
-            photos(self._model, only._inputs)[0],
-            ranks,
-            grid=self._model.patch_embed.grid_size,
-            has_class_token=self._model.cls_token is not None,
-            classes=self._classes.count,
-            title=self._classes.label(index),
-            site=require_site(site),
-        )
+        rows, columns = self._model.patch_embed.grid_size
+        shown = {place: only.identifiability(site, index, place)[0] for place in places}
+        has_class_token = self._model.cls_token is not None
+        with shared_style():
+            return draw_blocks(
+                photos(self._model, only._inputs)[0],
+                {place: values[-rows * columns :].reshape(rows, columns) for place, values in shown.items()},
+                {place: f", [CLS] {values[0]:.2f}" if has_class_token else "" for place, values in shown.items()},
+                chance=chance(self._classes.count),
+                title=f"{self._classes.label(index)}, {SITE_LABELS[require_site(site)]}",
+            )
 
     def plot_token(
         self, token: int, image: int = 0, k: int | None = None, site: str = "residual", show: str = "probability"

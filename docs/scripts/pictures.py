@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 FIGURE = "figures/identifiability_comparison.png"
 PAGE = "lens/vit_cls.html"
 VIEW = "image=303&site=residual&block=3&token=0&colour=identifiability"
-"""What the lens page shows: the fragment of its address. An eight that [CLS] takes for a zero up to the third block."""
+"""What the lens page shows: the fragment of its address. An eight that [CLS] takes for a zero up to block 4."""
 WINDOW = {"width": 1360, "height": 1010}
 COLOURS = 128
 MOST_BYTES = 200_000

@@ -20,6 +20,7 @@ from classlens.catalog.methods import METHODS
 from classlens.catalog.reference import MADE_FILES, editor_schema, readme, reference
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
+from classlens.shipped import WEIGHTS
 from classlens.study.start import SCHEMA
 from classlens.terms import SITES
 
@@ -146,6 +147,10 @@ def test_names_that_the_config_lists_come_from_where_they_are_declared():
         ),
         (changed("models", "a b", value=MINIMAL["models"]["m"]), "the name 'a b' cannot be used"),
         (changed("models", "tables", value=MINIMAL["models"]["m"]), "the name 'tables' cannot be used"),
+        (
+            changed("models", "m", "weights", value="shipped:vit"),
+            r"models\.m\.weights: no weights 'shipped:vit' come .* take shipped:vit_cls or shipped:vit_gap",
+        ),
         (changed("models", "m", "weights", value={"trane": {}}), "unknown key 'trane'; did you mean train"),
         (changed("seed", value=-1), "seed: -1 is less than"),
         ({"datasets": MINIMAL["datasets"]}, "'models' is a required property"),
@@ -192,7 +197,24 @@ def test_files_that_are_no_config_or_absent(tmp_path, text):
 
 def test_the_default_config_is_valid():
     config = read_config(CHECKOUT / "config/config.yaml")
-    assert [config.trained(name) for name in config.models] == [True, False, True, False]
+    assert [entry["weights"] for entry in config.models.values() if not entry["random_twin"]] == ["random"] * 2
+
+
+def test_shipped_weights_have_the_recipe_that_trains_them():
+    shipped, recipe = (read_config(CHECKOUT / "config" / name) for name in ("config.yaml", "weights.yaml"))
+    assert shipped.datasets == recipe.datasets
+    trained = [name for name in recipe.models if recipe.trained(name)]
+    assert [shipped.models[name]["weights"] for name in trained] == [
+        str(WEIGHTS / f"{name}.safetensors") for name in trained
+    ]
+    for name in trained:
+        for key in ("dataset", "architecture", "options", "transform", "seed"):
+            assert shipped.models[name][key] == recipe.models[name][key]
+    # Defaults may change; what trained these does not.
+    written = yaml.safe_load((CHECKOUT / "config/weights.yaml").read_text())
+    assert written["seed"] == recipe.seed
+    for name in trained:
+        assert written["models"][name]["weights"] == recipe.models[name]["weights"]
 
 
 def keys_of(part, path=""):

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CHECKOUT, TINY_MODEL, tiny_config
+from declared_jobs import described as job_params
 from figures.figure_tables import increment_table, written
 from PIL import Image
 
 from classlens.catalog.configs import load_config
-from classlens.catalog.plan import describe_job
 from classlens.catalog.run import computing
 from classlens.data.stimulus import read_stimuli
 from classlens.errors import InputError
@@ -59,7 +59,7 @@ def photos(tmp_path, monkeypatch):
 def run(config, store, name, raw, **outputs):
     """Run a job as the workflow does."""
     wildcards = {"dataset": "photos", "geometry": "squash-4-bilinear", "split": "evaluation"}
-    described = describe_job(name, config, wildcards, CHECKOUT)
+    described = job_params(name, config, wildcards, CHECKOUT)
     described["local"] |= {"threads": 1}
     run_job(job_of(described, raw, outputs, CHECKOUT), computing(described["functions"]), store)
 

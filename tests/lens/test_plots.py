@@ -6,7 +6,7 @@ import pytest
 from tiny_transformers import random_images, transformer
 
 from classlens import Lens
-from classlens.lens.plots import spread
+from classlens.figures.one_image import spread
 
 
 def texts(figure):

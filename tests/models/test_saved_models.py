@@ -8,11 +8,11 @@ import huggingface_hub
 import pytest
 import timm
 import torch
+from declared_jobs import described as job_params
 from timm.models import save_for_hf
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
-from classlens.catalog.plan import describe_job
 from classlens.check import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
@@ -67,7 +67,7 @@ def config(name=LOCAL, **more):
 
 
 def job(complete, name="weights", **wildcards):
-    return describe_job(name, complete, {**MODEL, **wildcards}, PACKAGE.parent)
+    return job_params(name, complete, {**MODEL, **wildcards}, PACKAGE.parent)
 
 
 @pytest.mark.parametrize("name", [LOCAL, HUB])
@@ -75,11 +75,11 @@ def test_jobs_see_the_architecture_and_options_that_a_name_stands_for(name, work
     on_hub(tmp_path, monkeypatch)
     complete = with_architectures(config(name))
     assert complete.architecture("m")["class_names"] == list("abcdefghij")
-    for described_job in (job(complete), job(complete, "extract", shard="0")):
-        own = described_job["config"]
+    for described in (job(complete), job(complete, "extract", shard="0")):
+        own = described["config"]
         assert own["architecture"] == "vit_tiny_patch16_224"
         assert {**own["options"], **OPTIONS, "img_size": [16, 16]} == own["options"]
-    assert describe_job("weights", complete, {"model": "m-random"}, PACKAGE.parent)["config"]["origin"] == "random"
+    assert job_params("weights", complete, {"model": "m-random"}, PACKAGE.parent)["config"]["origin"] == "random"
 
 
 def test_a_folders_weights_are_an_input(working, tmp_path):

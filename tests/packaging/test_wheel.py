@@ -10,6 +10,8 @@ import pytest
 from conftest import CHECKOUT, copy_checkout
 from environments import wheel_environment
 
+from classlens.shipped import WEIGHTS
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
@@ -61,9 +63,10 @@ def test_an_installed_package_runs_in_an_empty_folder(commands, tmp_path):
     assert snakefile.is_relative_to(commands.parent)
     planned = run(commands / "python", "-m", "snakemake", "-s", snakefile, "--cores", "1", "--dry-run")
     assert "identifiability_evolution_figure" in planned
-    target = "results/vit_cls-random/layers/block_00.h5"
-    assert "gather_6" in run(commands / "classlens", "run", target, "--cores", "2")
+    target, trained = "results/vit_cls-random/layers/block_00.h5", "results/vit_cls/weights.safetensors"
+    assert "gather_6" in run(commands / "classlens", "run", target, trained, "--cores", "2")
     assert (tmp_path / target).is_file()
+    assert (tmp_path / trained).read_bytes() == (WEIGHTS / "vit_cls.safetensors").read_bytes()
     assert "Nothing to be done" in run(commands / "classlens", "run", target)
     # A config of the folder is taken: this one has no model of that name.
     (tmp_path / "config.yaml").write_text((CHECKOUT / "config/config.yaml").read_text().replace("vit_cls:", "own:"))

@@ -10,13 +10,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from classlens.catalog.jobs import JOBS
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
+from declared_jobs import described as job_params
 
-from classlens.catalog.analyses import ANALYSES
+from classlens.catalog.analyses import ANALYSES, FIGURES
 from classlens.catalog.configs import load_config
 from classlens.catalog.methods import METHODS
-from classlens.catalog.plan import describe_job
 from classlens.catalog.run import computing
 from classlens.config.architecture import with_architectures
 from classlens.declared import load
@@ -261,31 +260,27 @@ def test_what_jobs_saw_of_the_config_follows_from_it(records, config):
     """Every record's slice of the config can be made again, so that `store explain` compares like with like."""
     assert len({record.job for record in records}) > 40
     for record in records:
-        described = describe_job(record.job, config, record.wildcards, CHECKOUT)
+        described = job_params(record.job, config, record.wildcards, CHECKOUT)
         assert json.loads(json.dumps(described["config"])) == record.parts["config"], record.job
         assert not described["config"].keys() & described["local"].keys()
 
 
 def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
     store = Store(results.parent / ".classlens")
-    params = describe_job("weights", config, {"model": "golden"}, CHECKOUT)
+    params = job_params("weights", config, {"model": "golden"}, CHECKOUT)
     inputs = {"source": [str(GOLDEN / "model.safetensors")], "head": []}
     outputs = {"weights": "results/{model}/weights.safetensors"}
 
-    def stored(given, made, **share):
-        job = job_of(params | share, given, made, CHECKOUT)
+    def stored(given, made):
+        job = job_of(params, given, made, CHECKOUT)
         return is_stored(job, store, code_key(job.functions, CHECKOUT))
 
     assert stored(inputs, outputs)
     assert not stored(inputs, {"weights": "results/{model}/weights.pt"})
     assert not stored({**inputs, "head": inputs["source"]}, outputs)
-    # As one of several jobs of a rule, it gets some of the rule's inputs, and its output has another name there.
-    of_rule = {**inputs, "more": [str(GOLDEN / "random.safetensors")]}
-    share = {"inputs": ["source", "head"], "outputs": {"weights": "model"}}
-    assert stored(of_rule, {"model": outputs["weights"]}, **share)
 
 
-AGAIN = [name for name in JOBS if name in ANALYSES or name.endswith("_figure") or name == "comparison_table"]
+AGAIN = [*ANALYSES, *(f"{name}_figure" for name in FIGURES), "comparison_table"]
 
 
 def takes_list(record, keyword):
@@ -310,7 +305,7 @@ def test_tables_and_figures_made_again_have_the_same_bytes(results, records, nam
 
 
 def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
-    own = describe_job("heatmaps", config, {"model": "golden"}, CHECKOUT)["config"]
+    own = job_params("heatmaps", config, {"model": "golden"}, CHECKOUT)["config"]
     pixels = results / "datasets/golden/squash-224-bilinear/evaluation.h5"
     weights, output = results / "golden/weights.safetensors", results / "golden/output.h5"
     explain = load(METHODS["gradient_logit"].compute)

@@ -1,4 +1,4 @@
-"""The report: it opens with what was run, tables can be read, texts from the config are shown as typed."""
+"""The report: it opens with one image and what was run; tables can be read; texts of the config are shown as typed."""
 
 import csv
 import re
@@ -14,7 +14,8 @@ MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & $x$ \
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    config = tiny_config(vit={**TINY_MODEL, "label": MARKUP})
+    analyses = ["one_image", *TINY_MODEL["analyses"]]
+    config = tiny_config(vit={**TINY_MODEL, "label": MARKUP, "analyses": analyses})
     workflow = Workflow(tmp_path_factory.mktemp("report"), config)
     workflow.run("all")
     page = workflow.result("lens/vit.html")
@@ -33,21 +34,26 @@ def report(study):
     assert heard == []
 
 
-def test_it_opens_with_what_was_run(study, report):
+def test_it_opens_with_one_image_and_what_was_run(study, report):
     with (study / "results/tables/overview.csv").open() as file:
         [row] = csv.DictReader(file)
     assert f"\\clOverviewVitAccuracy}}{{{row['accuracy']}}}" in (study / "results/numbers.tex").read_text()
     cells = report.locator(".h-screen .table td").all_inner_texts()
     assert {MARKUP, "vit", "digits", row["images"], f"{float(row['accuracy']):.4g}"} <= set(cells)
     sizes = report.locator("figure img").evaluate_all("images => images.map(image => image.naturalWidth)")
-    assert len(sizes) == 3
+    assert len(sizes) == 4
     assert min(sizes) > 0
-    assert report.locator("figure").first.locator("img").get_attribute("alt") == "identifiability_comparison"
+    # One image comes before the table of models.
+    names = report.locator("figure img").evaluate_all("images => images.map(image => image.alt)")
+    assert names[:2] == ["one_image_vit", "identifiability_comparison"]
+    places = [report.locator(place).first.bounding_box()["y"] for place in ("figure", ".h-screen .table")]
+    assert places == sorted(places)
     captions = report.locator("figcaption").all_inner_texts()
-    assert all(f"{row['images']} evaluation images of digits; 99 resamples" in caption for caption in captions)
+    assert "One image through the lens" in captions[0]
+    assert all(f"{row['images']} evaluation images of digits; 99 resamples" in caption for caption in captions[1:])
     assert report.locator("a", has_text="vit").first.get_attribute("href") == "results/lens/vit.html"
     titles = [title for title in report.locator("nav, ul").first.inner_text().splitlines() if title[:1].isdigit()]
-    assert titles[:2] == ["1 What was run", "2 Identifiability"]
+    assert titles[:2] == ["1 At a glance", "2 Identifiability"]
 
 
 def test_a_figure_of_the_opening_opens_with_its_caption_and_fills_the_page(report):

@@ -45,7 +45,7 @@ rule overview:
     output:
         table=reported(
             "results/tables/overview.csv",
-            "What was run",
+            SECTIONS[0],
             "table: models and data",
             model="all",
         ),
