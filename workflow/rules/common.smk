@@ -47,9 +47,7 @@ from classlens.store.workdir import free, hold
 from classlens.warm import WarmStart
 
 # Of `--sdm apptainer`: what the Dockerfile makes, of the version that plans.
-IMAGE = os.environ.get(
-    "CLASSLENS_IMAGE", f"docker://classlens/classlens:v{__version__}"
-)
+IMAGE = os.environ.get("CLASSLENS_IMAGE", f"docker://classlens/classlens:v{__version__}")
 # Relative, but for a repository on this machine, to which Snakemake 9.27 cannot join it.
 RUN_JOB = "../scripts/run_job.py"
 if "git+file:" in (FOLDER := workflow.current_basedir).get_path_or_uri(True):
@@ -64,9 +62,7 @@ def as_workflow_error(function, *arguments, **options):
         raise WorkflowError(str(error)) from None
     except ModuleNotFoundError as error:
         missing = f"this config cannot be planned without {error.name}, which {sys.executable} lacks"
-        raise WorkflowError(
-            f"{missing}; run Snakemake in an environment with classlens"
-        ) from None
+        raise WorkflowError(f"{missing}; run Snakemake in an environment with classlens") from None
 
 
 ROOT = PACKAGE.parent
@@ -90,12 +86,7 @@ def call():
         return "dry run"
     # Snakemake says it only after the Snakefile was read; its parser takes the beginning of a long option for all of it.
     words = [word.partition("=")[0] for word in sys.argv[1:]]
-    looks = [
-        option
-        for option in LOOKS
-        for word in words
-        if option == word or (word[2:] and option.startswith(word))
-    ]
+    looks = [option for option in LOOKS for word in words if option == word or (word[2:] and option.startswith(word))]
     if "--report-after-run" in words:
         looks = [option for option in looks if not option.startswith("--report")]
     return "look" if looks else "run"
@@ -109,7 +100,9 @@ def look_over_results():
         verify_workdir(Store(STORE))
         return
     if CALL == "run":
-        told = "another run, or Snakemake's lock, holds this working directory: results are neither looked over nor linked"
+        told = (
+            "another run, or Snakemake's lock, holds this working directory: results are neither looked over nor linked"
+        )
         print(told, file=sys.stderr)
     for path in changed_results(Store(STORE)) if CALL == "dry run" else []:
         told = f"{path} was changed since it was made: a run would set it aside as {path}.changed"
@@ -192,12 +185,7 @@ def params_of(job, raw=None, told=None, shown=None, opening=False):
 def job(name, function, settings=(), local=(), plugins=(), needs=(), **shares):
     """Return the params function of a rule of data, weights, tables or pages; see `classlens.catalog.job.Job`."""
     declared = Job(
-        name,
-        function,
-        settings=tuple(settings),
-        local=tuple(local),
-        plugins=tuple(plugins),
-        needs=tuple(needs),
+        name, function, settings=tuple(settings), local=tuple(local), plugins=tuple(plugins), needs=tuple(needs)
     )
     return params_of(declared, **shares)
 
@@ -236,10 +224,7 @@ def raw_told(kind):
         if kind == "images":
             text += "".join(
                 f", {CONFIG.images(dataset, split):,} {split} images ({key}: {CONFIG.datasets[dataset][key]})"
-                for split, key in (
-                    ("evaluation", "per_class"),
-                    ("training", "train_per_class"),
-                )
+                for split, key in (("evaluation", "per_class"), ("training", "train_per_class"))
             )
         return {"raw": found.digest, "raw_files": {"raw": found.paths}, "told": text}
 
@@ -251,11 +236,7 @@ def reported(path, section, content, model="{model}"):
     return report(
         path,
         caption="../report/caption.rst",
-        category=(
-            (lambda wildcards: numbered(section(wildcards)))
-            if callable(section)
-            else numbered(section)
-        ),
+        category=((lambda wildcards: numbered(section(wildcards))) if callable(section) else numbered(section)),
         labels={"model": model, "content": content},
     )
 

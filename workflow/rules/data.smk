@@ -115,11 +115,7 @@ rule join_pixels:
     conda:
         "../../envs/data.yaml"
     params:
-        job=job(
-            "join_pixels",
-            "classlens.data.join:join_pixels",
-            settings=["wildcards.split"],
-        ),
+        job=job("join_pixels", "classlens.data.join:join_pixels", settings=["wildcards.split"]),
     script:
         RUN_JOB
 

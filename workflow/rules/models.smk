@@ -20,10 +20,7 @@ rule weights:
             "weights",
             "classlens.models.weights:write_weights",
             settings=["architecture", "origin"],
-            raw=lambda wildcards: [
-                *files.checkpoint(CONFIG, wildcards),
-                *files.head(CONFIG, wildcards),
-            ],
+            raw=lambda wildcards: [*files.checkpoint(CONFIG, wildcards), *files.head(CONFIG, wildcards)],
         ),
     script:
         RUN_JOB
@@ -51,11 +48,7 @@ rule train:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **gpu_resources(
-            Gpu(minutes=240, mem_mb=8000),
-            TRAINING,
-            {"weights": files.WEIGHTS, "history": files.HISTORY},
-        ),
+        **gpu_resources(Gpu(minutes=240, mem_mb=8000), TRAINING, {"weights": files.WEIGHTS, "history": files.HISTORY}),
     params:
         job=TRAINING,
     script:

@@ -26,19 +26,12 @@ def gpu_resources(gpu, described, outputs):
 
     def has_result(wildcards, input):
         try:
-            question = (
-                dict(wildcards),
-                [Path(path).stat().st_mtime_ns for path in input],
-            )
+            question = (dict(wildcards), [Path(path).stat().st_mtime_ns for path in input])
         except FileNotFoundError:
             return False
         if latest.get("question") != question:
             filled = {
-                key: (
-                    expand(paths, **wildcards)
-                    if isinstance(paths, list)
-                    else paths.format(**wildcards)
-                )
+                key: (expand(paths, **wildcards) if isinstance(paths, list) else paths.format(**wildcards))
                 for key, paths in outputs.items()
             }
             one, code = with_code(described(wildcards), input, filled)

@@ -48,9 +48,7 @@ def scheduler_jobs():
         wildcards = makers[0].get_wildcards(path)
         name = (makers[0].name, tuple(wildcards.items()))
         if name not in known:
-            known[name] = scheduler_job(
-                makers[0], inner_parts().Wildcards(fromdict=wildcards)
-            )
+            known[name] = scheduler_job(makers[0], inner_parts().Wildcards(fromdict=wildcards))
         return known[name]
 
     return producer
@@ -58,22 +56,16 @@ def scheduler_jobs():
 
 def scheduler_job(maker, wildcards):
     """Return what Snakemake would plan of a rule."""
-    inputs, outputs = (
-        filled(wildcards)[0] for filled in (maker.expand_input, maker.expand_output)
-    )
+    inputs, outputs = (filled(wildcards)[0] for filled in (maker.expand_input, maker.expand_output))
     described = cache(lambda: dict(maker.params.items())["job"](wildcards))
 
     return SchedulerJob(
         maker.name,
         list(map(str, inputs)),
         list(map(str, outputs)),
-        frozenset(
-            str(path) for path in outputs if inner_parts().is_flagged(path, "temp")
-        ),
+        frozenset(str(path) for path in outputs if inner_parts().is_flagged(path, "temp")),
         lambda: [with_code(described(), inputs, outputs)],
-        lambda path, record: note(
-            path, record, maker.name, described(), sorted(map(str, inputs))
-        ),
+        lambda path, record: note(path, record, maker.name, described(), sorted(map(str, inputs))),
     )
 
 
@@ -136,10 +128,7 @@ def restore():
         ("May compute, which shows when their inputs are there", found.may_compute),
     ):
         if rules_of:
-            names = ", ".join(
-                name + (f" ({count})" if count > 1 else "")
-                for name, count in sorted(rules_of.items())
-            )
+            names = ", ".join(name + (f" ({count})" if count > 1 else "") for name, count in sorted(rules_of.items()))
             print(f"{what}: {names}", file=sys.stderr)
 
 

@@ -5,9 +5,7 @@ rule comparison_table:
     input:
         measures=lambda wildcards: expand(
             "results/{model}/measures/{comparison}.csv",
-            model=as_workflow_error(
-                planning.compared_models, CONFIG, STACKED[wildcards.comparison]
-            ),
+            model=as_workflow_error(planning.compared_models, CONFIG, STACKED[wildcards.comparison]),
             comparison=wildcards.comparison,
         ),
     output:
@@ -30,10 +28,7 @@ rule comparison_table:
             "comparison_table",
             "classlens.tables.combine:stacked_table",
             settings=["stacked_models", "stacked_correction"],
-            shown=lambda wildcards: (
-                STACKED[wildcards.comparison].caption,
-                STACKED[wildcards.comparison],
-            ),
+            shown=lambda wildcards: (STACKED[wildcards.comparison].caption, STACKED[wildcards.comparison]),
         ),
     script:
         RUN_JOB
@@ -43,12 +38,7 @@ rule overview:
     input:
         outputs=expand(files.OUTPUT, model=planning.overviewed_models(CONFIG)),
     output:
-        table=reported(
-            "results/tables/overview.csv",
-            SECTIONS[0],
-            "table: models and data",
-            model="all",
-        ),
+        table=reported("results/tables/overview.csv", SECTIONS[0], "table: models and data", model="all"),
     log:
         "logs/overview.log",
     group:
