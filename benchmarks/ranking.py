@@ -90,16 +90,16 @@ def rank(folder: Path, given: argparse.Namespace, network: dict[str, object], me
     for method in methods:
         start, explanation = time.perf_counter(), str(folder / f"{method}.h5")
         if METHODS[method].compute:
-            given = {"explain": load(METHODS[method].compute), "has_maps": METHODS[method].has_maps, **running}
-            run_pass(files["evaluation"], weights, explanation, of=Explanation, **given)
+            how = {"explain": load(METHODS[method].compute), "has_maps": METHODS[method].has_maps, **running}
+            run_pass(files["evaluation"], weights, explanation, of=Explanation, **how)
         else:
             write_random_explanation(files["evaluation"], explanation, tokens=patches, seed=given.seed)
         seconds = time.perf_counter() - start
         for kind, removal in REMOVALS.items():
             right[kind].append(str(folder / f"{method}_{kind}.h5"))
-            given = {"explanation": [explanation], "seeds": [], **({"counts": steps} if kind == "tokens" else {})}
+            read = {"explanation": [explanation], "seeds": [], **({"counts": steps} if kind == "tokens" else {})}
             made = {"curves": str(folder / "curves.csv"), "correct_per_image": right[kind][-1]}
-            run_pass(files["evaluation"], weights, **removal, **given, **made, **running)
+            run_pass(files["evaluation"], weights, **removal, **read, **made, **running)
         print(f"{method}: explained in {seconds:.1f} s", flush=True)
     table = str(folder / "table.csv")
     explanation_quality(**right, segmentation=[], explanations=[], randomised=[], table=table, methods=methods,

@@ -80,7 +80,7 @@ def beside(folder, twin):
 
 def vectors(folder, stimuli, chosen=None, head=()):
     parameters = str(folder / "model.h5")
-    return tabled(value_vectors, folder, parameters=parameters, stimuli=stimuli, head=list(head), chosen=chosen)
+    return tabled(value_vectors, folder, parameters=parameters, stimuli=stimuli, head=list(head), value_vectors=chosen)
 
 
 def test_class_value_agreement_beside_twin_and_chance(tmp_path):
