@@ -11,6 +11,8 @@ import pytest
 import yaml
 from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
 
+from classlens.catalog.analyses import PASSES
+
 pytestmark = pytest.mark.workflow
 
 PROFILE = CHECKOUT / "profiles/slurm"
@@ -22,6 +24,7 @@ GOLDEN_MODEL = {
     "weights": "random",
 }
 # Two models and their random twins, with every analysis that the defaults run.
+
 CONFIG: dict[str, Any] = {
     "datasets": {
         "golden": GOLDEN_DATASET,
@@ -34,7 +37,8 @@ CONFIG: dict[str, Any] = {
 }
 ALONE = {"stimuli", "pixels", "mask_list", "masks", "token_labels", "weights", "gather_2", "memory_parameters"} | {
     *("random_explanation", "probe_explanation", "gather_tuned_lens_2"),
-    *("join_shards", "join_removal_curves", "join_pixel_curves", "head_means", "token_means"),
+    *(f"{name}_join" for name, one in PASSES.items() if not one.in_shards),
+    *(f"{name}_summed" for name, one in PASSES.items() if one.sums),
 }
 """Jobs without a GPU that GPU jobs or many others wait for."""
 
@@ -71,7 +75,7 @@ def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: d
 def test_gpu_rules_decide_for_themselves(gpu_rules: set[str], profile: dict[str, Any]) -> None:
     of_shards = {f"{rule}_shard" for rule in ("perturb_attention", "explanation", "remove_tokens", "head_effects")}
     of_shards |= {"tuned_lens_sums", "look_through_tuned_lens"}
-    assert {"extract", "linear_probe", "heatmaps", "cause_sums", *of_shards} <= gpu_rules
+    assert {"extract", "linear_probe", "heatmaps", "head_effects_sums", *of_shards} <= gpu_rules
     assert not gpu_rules & {*profile["set-resources"], *profile.get("set-threads", {})}
 
 

@@ -94,7 +94,7 @@ def test_a_record_that_was_made_from_itself(project, store, record):
     record.write_text(json.dumps(said))
     key_now = code_key(job_of(project).functions, project)
     with pytest.raises(InputError, match=f"the record {record.stem} says that results/out.txt was made from itself"):
-        explain("results/out.txt", store, lambda job, wildcards: key_now)
+        explain("results/out.txt", store, lambda record: key_now)
     assert len(provenance_lines("results/out.txt", store)) == 3
 
 

@@ -61,7 +61,7 @@ def test_edits_that_change_numbers(workflow):
 
 
 def test_edits_of_what_many_import_and_back(workflow):
-    paths = [workflow.checkout / f"classlens/{module}.py" for module in ("statistics/resampling", "extraction/extract")]
+    paths = [workflow.checkout / f"classlens/{module}.py" for module in ("statistics/resampling", "passes/extraction")]
     before = [path.read_text() for path in paths]
     for path in paths:
         add(path)

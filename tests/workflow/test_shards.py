@@ -43,8 +43,8 @@ FILES = [
 TARGETS = [*(f"results/vit/{file}" for file in FILES), "results/averages/perturbation/attention_self_only.h5"]
 SHARDS = 4
 LOOKS = {"extract": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 1, "attribute_logits": 1}
-LOOKS |= {"remove_tokens_shard": 2, "remove_pixels_shard": 2, "cause_sums": 2, "head_effects": 1, "token_effects": 1}
-LOOKS |= {"tuned_lens_sums": 1, "look_through_tuned_lens": 1}
+LOOKS |= {"remove_tokens": 2, "remove_pixels": 2, "head_effects_sums": 1, "token_effects_sums": 1, "head_effects": 1}
+LOOKS |= {"token_effects": 1, "tuned_lens_sums": 1, "look_through_tuned_lens": 1}
 """Files that each job makes of the model `vit`, a shard at a time."""
 
 
