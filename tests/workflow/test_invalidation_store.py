@@ -81,7 +81,7 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert all("gpu=0" in one and "runtime=5" in one for one in asked)
-    add(workflow.checkout / "classlens/extraction/extract.py")
+    add(workflow.checkout / "classlens/passes/extraction.py")
     asked = resources(workflow.run("-n", "all"), "extract")
     assert asked
     assert all("gpu=1" in one and "runtime=60" in one for one in asked)
@@ -89,12 +89,12 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
 
 def test_a_cluster_that_knows_gpus_as_gres_alone(workflow):
     workflow.environment["CLASSLENS_GRES"] = "gpu:1"
-    add(workflow.checkout / "classlens/extraction/extract.py")
+    add(workflow.checkout / "classlens/passes/extraction.py")
     asked = resources(workflow.run("-n", "all"), "extract")
     assert asked
     assert all("gpu=0" in one and "gres=gpu:1" in one for one in asked)
     without_weights(workflow)
-    edit(workflow.checkout / "classlens/extraction/extract.py", SAME, "")
+    edit(workflow.checkout / "classlens/passes/extraction.py", SAME, "")
     asked = resources(workflow.run("all"), "extract")
     assert asked
     assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
