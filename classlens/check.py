@@ -159,9 +159,9 @@ def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _published(entry: Mapping[str, Any]) -> str:
-    from classlens.models.published import published_weights
+    from classlens.models.published import published_note
 
-    return published_weights(entry["architecture"], entry["options"])
+    return published_note(entry["architecture"], entry["options"])
 
 
 def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> str:
