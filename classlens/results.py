@@ -152,7 +152,7 @@ class Results:
         return self._read(f"{model}/causes/heads.h5", name)
 
     def token_effects(self, model: str, name: str = "effect") -> dict[str, Array]:
-        """Return what replacing image tokens behind each block does, by the name of the set of tokens.
+        """Return what replacing image tokens after each block does, by the name of the set of tokens.
 
         Args:
             name: effect (N, B; on the correct class's output logit, NaN where an image has no such tokens), or correct

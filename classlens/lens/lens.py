@@ -198,11 +198,11 @@ class Lens:
         block: int | None = None,
         value: Values | str = "zero",
     ) -> AbstractContextManager[None]:
-        """Silence heads, or tokens behind a block.
+        """Silence heads, or tokens after a block.
 
         Args:
             heads: (block, head) of each, from 0. Their outputs, before the branch's projection, become `value`.
-            tokens: places among all T, prefix tokens first. Their residual behind `block` becomes `value`.
+            tokens: places among all T, prefix tokens first. Their residual after `block` becomes `value`.
             block: with tokens.
             value: "zero"; or an array (the mean, say), broadcast to (n, heads, T, d) or to (n, tokens, D).
         """
@@ -211,7 +211,7 @@ class Lens:
         facts = self._now()
         if tokens is not None:
             if block is None:
-                raise InputError("ablate takes tokens behind a block; say which: block=...")
+                raise InputError("ablate takes tokens after a block; say which: block=...")
             return self.patch("residual", block, tokens, value)
         if block is not None:
             raise InputError("ablate takes heads as (block, head); leave block out")
@@ -232,7 +232,7 @@ class Lens:
         """Put values in place of what a site holds at some tokens.
 
         Args:
-            site: residual (behind the block), attn or mlp (what the branch adds to it).
+            site: residual (after the block), attn or mlp (what the branch adds to it).
             block: from 0.
             tokens: places among all T, prefix tokens first.
             values: broadcast to (n, tokens, D), e.g. `view.tokens(site, block)[:, tokens]` of other images.

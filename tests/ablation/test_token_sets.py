@@ -44,7 +44,7 @@ def test_the_most_and_the_least_identifiable_are_the_ends_of_a_sorted_list():
             assert places(found["least_identifiable"][image, block]) == sorted(order[:2])
 
 
-def test_random_sets_are_a_tenth_the_same_behind_all_blocks_and_differ():
+def test_random_sets_are_a_tenth_the_same_after_all_blocks_and_differ():
     found = picked()
     drawn = np.stack([found[f"random_{number + 1}"] for number in range(DRAWS)])
     assert (drawn.sum(-1) == tenth(P)).all()
