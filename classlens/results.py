@@ -18,8 +18,8 @@ from classlens.catalog.methods import METHODS
 from classlens.configfile import find_config
 from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.groups import token_groups
 from classlens.h5 import h5py
+from classlens.measures.layers import token_groups
 from classlens.shipped import workflow_folder
 from classlens.terms import SITES, block_name
 

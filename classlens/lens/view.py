@@ -15,7 +15,6 @@ from classlens.attribution.attribute import attribute_inputs
 from classlens.attribution.decompose import Attribution
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, explain_inputs
-from classlens.groups import token_groups
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
@@ -23,6 +22,7 @@ from classlens.inference.projection import Projection
 from classlens.inference.ranks import require_sound, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
+from classlens.measures.layers import token_groups
 from classlens.models.pictures import photos
 from classlens.terms import TOP, chance
 from classlens.tuned_lens.maps import Maps
