@@ -1,5 +1,6 @@
 """Link what the store has before a run is planned, so that a stored result is no job.
 
+A scheduler plans by the files that it finds, and starting a job takes time even where the job only finds its result.
 A key holds the digests of inputs, and a record those of outputs. So where a chain of jobs is stored, every key in it
 follows from the records and the raw files, and no job needs to run for its result to be known.
 """
@@ -22,7 +23,7 @@ from classlens.store.store import Store
 from classlens.store.workdir import Placed
 
 MOST_PASSES = 9
-"""Over the times of results. One is the rule, and one more for equal results at several places."""
+"""How often the times of results are gone through. Once is the rule, twice for equal results at several places."""
 
 
 @dataclass(frozen=True, eq=False)
