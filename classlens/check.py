@@ -50,7 +50,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     """What a run would use and take."""
     doubts: list[str] = field(default_factory=list)
-    """What a run would do, but is hardly meant; see `classlens.doubts`."""
+    """What a run would do, but is probably a mistake; see `classlens.doubts`."""
 
     def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function; an InputError becomes problems, and None is returned."""

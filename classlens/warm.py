@@ -31,7 +31,7 @@ LIBRARIES = (
     *("snakemake.logging", "snakemake.iocontainers", "h5py", "hdf5plugin", "numcodecs"),
     *("pandas", "scipy.stats", "seaborn", "torch", "timm"),
 )
-"""What a server imports, each once a first job came to import it."""
+"""What a server imports, each once a first job has imported it."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries look at when they are imported; Snakemake sets all of them for a job."""
 REQUEST_BYTES = 2**20

@@ -51,7 +51,7 @@ class Sums(ABC):
     """Adds up, over images, what a pass needs of all of them."""
 
     doing: str
-    """What a job's progress is of."""
+    """What a job's progress line says that it does."""
 
     @abstractmethod
     def __init__(self, loaded: LoadedModel, images: int, **settings: Any) -> None:
@@ -83,7 +83,7 @@ class Pass(ABC):
     """
 
     doing: str
-    """What a job's progress is of."""
+    """What a job's progress line says that it does."""
     images_that_fit: int = sys.maxsize
     """How many images go through at once, at most."""
     chunk_rows: bool = False

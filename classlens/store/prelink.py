@@ -35,7 +35,7 @@ class SchedulerJob:
     """Paths, among them a stand-in for raw files."""
     outputs: list[str]
     temporary: frozenset[str]
-    """Outputs that are deleted when they were read."""
+    """Outputs that are deleted once they have been read."""
     jobs: Callable[[], Iterable[tuple[Job, JobKey]]]
     """Its jobs, each with the code part of its key."""
     note: Callable[[str, Record], None]

@@ -73,7 +73,7 @@ def test_outliers_are_above_the_threshold_of_their_block_and_as_many_others_are_
     assert (count[1, 1], places(others[1, 1])) == (P - 1, [4])
 
 
-def test_masks_give_their_tokens_behind_every_block():
+def test_masks_give_their_tokens_after_every_block():
     found = picked()
     for name, value in LABELS.items():
         assert np.array_equal(found[name], np.broadcast_to((value == LABEL)[:, None], (N, B, P)))
