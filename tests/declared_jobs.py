@@ -26,18 +26,26 @@ def explicit_rules():
 
     for path in sorted((CHECKOUT / "workflow/rules").glob("*.smk")):
         text = path.read_text()
-        named = {"TRAINING": call} if (call := re.search(r"TRAINING = (job\(.*?\n\))", text, re.DOTALL)) else {}
         for rule in re.findall(r"\nrule \w+:\n.*?RUN_JOB\n", text, re.DOTALL):
-            said = re.search(r"        job=(\w+),\n|        job=(job\(.*?\n        \)),\n", rule, re.DOTALL)
-            code = named[said[1]][1] if said[1] else said[2]
-            one = eval(code, {"job": job, "raw_told": lambda kind: None})
+            name = re.search(r"^        job=(\w+)", rule, re.MULTILINE)[1]
+            call = _call(text, f"{name} = job(") if name != "job" else _call(rule, "job=job(")
+            one = eval(call, {"job": job, "raw_told": lambda kind: None})
             files = re.search(r"    input:\n(.*?)    log:", rule, re.DOTALL)[1]
             environment = re.search(r"envs/(\w+)\.yaml", rule)[1]
-            found[one.name] = (
-                replace(one, environment=environment),
-                re.findall(r"^        (\w+)=", files, re.MULTILINE),
-            )
+            names = re.findall(r"^        (\w+)=", files, re.MULTILINE)
+            found[one.name] = (replace(one, environment=environment), names)
     return found
+
+
+def _call(text, begin):
+    """The call of `job` that begins so, to the bracket that ends it."""
+    start = text.index(begin) + len(begin) - len("job(")
+    depth = 0
+    for place in range(start, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if text[place] == ")" and not depth:
+            return text[start : place + 1]
+    raise AssertionError(f"no end of {begin}")
 
 
 def described(name, config, wildcards, root=CHECKOUT):

@@ -657,7 +657,7 @@ def test_a_store_that_may_not_be_read(runner, store, monkeypatch):
     def denied(*_):
         raise PermissionError(errno.EACCES, "Permission denied", str(store.own.path / "actions"))
 
-    monkeypatch.setattr("classlens.store.folder.os.scandir", denied)
+    monkeypatch.setattr("classlens.store.folder.os.listdir", denied)
     printed = runner("store", "list", *HERE, ok=False)
     actions = store.own.path / "actions"
     assert printed.startswith(f"error: {actions}: permission denied; {actions} has owner ")
