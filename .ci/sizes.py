@@ -29,7 +29,7 @@ FOR_KEYS = {
     "models/patch.py": "for explanations of pixels alone",
     "tables/published_values.py": "numbers of the paper, for planning without pandas",
     "terms.py": "the field's names and constants",
-    "tuned_lens/choice.py": "names in tables, which are made without torch",
+    "tuned_lens/map_names.py": "names in tables, which are made without torch",
     "tuned_lens/divergence.py": "shared by fitting and by looking, which do not share more",
 }
 """Modules of fewer lines, which are kept apart since a job's key covers every module that it imports."""

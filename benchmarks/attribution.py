@@ -2,7 +2,7 @@
 
     python benchmarks/attribution.py [--architecture vit_base_patch16_224] [--pool token avg] [--batch 8] [--turns 5]
 
-`avg` averages the image tokens behind the last norm, so that each has a scale of its own. All sources are kept. Prints
+`avg` averages the image tokens after the last norm, so that each has a scale of its own. All sources are kept. Prints
 seconds of both and their ratio, turn by turn, then the medians.
 """
 

@@ -1,8 +1,8 @@
 """classlens: look inside vision transformers through class embedding space.
 
 Lens     one model and some images: ranks and logits of every token, interventions, explanations, plots (docs/lens.md)
-explain  which image tokens speak for a class
-Results  what the workflow left under results/, as arrays and tables
+explain  which image tokens support a class
+Results  what the workflow wrote under results/, as arrays and tables
 
 What the numbers mean: docs/method.md. The workflow, for whole data sets: README.md.
 """

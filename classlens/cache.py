@@ -5,4 +5,4 @@ from __future__ import annotations
 from pathlib import Path
 
 CACHE = Path(".snakemake/classlens")
-"""Below the working directory. Its owner's alone, so that what is remembered there can be believed."""
+"""Below the working directory. Its owner's alone, so that what is remembered there can be trusted."""

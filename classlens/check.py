@@ -50,7 +50,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     """What a run would use and take."""
     doubts: list[str] = field(default_factory=list)
-    """What a run would do, but is hardly meant; see `classlens.doubts`."""
+    """What a run would do, but is probably a mistake; see `classlens.doubts`."""
 
     def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function; an InputError becomes problems, and None is returned."""
@@ -159,9 +159,9 @@ def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def _published(entry: Mapping[str, Any]) -> str:
-    from classlens.models.published import published_weights
+    from classlens.models.published import published_note
 
-    return published_weights(entry["architecture"], entry["options"])
+    return published_note(entry["architecture"], entry["options"])
 
 
 def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> str:

@@ -31,7 +31,7 @@ from classlens.store.workdir import LOOK_VARIABLE
 from classlens.units import written_size
 
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
-store_app = typer.Typer(no_args_is_help=True, help="Look at and look after the artifact store.")
+store_app = typer.Typer(no_args_is_help=True, help="Inspect and maintain the artifact store.")
 app.add_typer(store_app, name="store")
 
 WHICH_CONFIG = "default: that of the last run in the working directory, else config/config.yaml or config.yaml there"
@@ -142,7 +142,7 @@ def config_reference(
 
 @app.command()
 def snakefile() -> None:
-    """Print where the workflow's Snakefile lies, for `snakemake --snakefile` and for modules."""
+    """Print where the workflow's Snakefile is, for `snakemake --snakefile` and for modules."""
     typer.echo(workflow_folder() / "Snakefile")
 
 
@@ -181,7 +181,7 @@ def run(context: typer.Context) -> None:
 MOST_PRINTED = 20
 """Lines of Snakemake that are passed on."""
 DOUBTFUL = 3
-"""Exit status of `check` where a run would do something that is hardly meant."""
+"""Exit status of `check` where a run would do something that is probably a mistake."""
 NOT_LOOKED_AT = (
     " as far as --quick looks: no image or mask was decoded, no model was tried, time and disk were not estimated"
 )
@@ -190,7 +190,7 @@ NOT_LOOKED_AT = (
 @app.command()
 def init(
     folder: Annotated[
-        Path, typer.Argument(callback=at_home, help="The study's folder; made where it is missing.")
+        Path, typer.Argument(callback=at_home, help="The study's folder; made if it is missing.")
     ] = Path(),
     own_model: Annotated[bool, typer.Option("--own-model", help="Your own weights, on your own images.")] = False,
     paper: Annotated[bool, typer.Option("--paper", help="The seven models and two data sets of the paper.")] = False,
@@ -210,14 +210,15 @@ def check(
     config: Annotated[
         Path | None, typer.Argument(callback=at_home, help=f"The config to check; {WHICH_CONFIG}.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Neither decode the images nor try the models.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Decode no images and try no models.")] = False,
     store: StoreFolder = None,
     directory: Working = Path(),
 ) -> None:
-    """Look over a config, its data, masks, weights and heads before anything runs.
+    """Check a config, its data, masks, weights and heads before anything runs.
 
     Relative paths in the config start at the working directory, --directory, as in a run with the same option. Ends
-    with status 1 where a run would refuse something, with 3 where it would leave out or do what is hardly meant.
+    with status 1 where a run would refuse something, with 3 where it would do or leave out something that is probably
+    a mistake.
     """
     from classlens.check import check as look_over
 
@@ -252,7 +253,7 @@ def watch(
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 2.0,
     directory: Working = Path(),
 ) -> None:
-    """Show what each running job does, how far it is and when it ends, from the logs in the working directory."""
+    """Show what each running job does, how far it is and when it will end, from the logs in the working directory."""
     from classlens.watch import follow
 
     with plain_errors():
@@ -289,7 +290,7 @@ def _cause(printed: str) -> list[str]:
 
 @store_app.command("list")
 def list_records(store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
-    """List what the store holds, oldest first: age in days, size, key, job, and whose it is if it is not yours."""
+    """List what the store holds, oldest first: age in days, size, key, job, and the owner if that is not you."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
         distinct: dict[str, int] = {}
@@ -313,7 +314,7 @@ def explain(target: str, store: StoreFolder = None, configfile: ConfigFile = Non
 
 @store_app.command()
 def accept(target: str, store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
-    """Say that an edit of code changed no number of a file and of what it was made from: nothing computes again."""
+    """Accept that an edit of code changed no number in a file or what it was made from: nothing is computed again."""
     with plain_errors():
         configfile = config_of(directory, configfile)
         opened = open_store(store, configfile, directory)
@@ -340,7 +341,7 @@ def provenance(
 
 @store_app.command()
 def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
-    """Read every blob and this directory's results again; the next run makes damaged ones anew."""
+    """Read every blob and this directory's results again; the next run replaces damaged ones."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
         damaged = verify_blobs(opened)
@@ -358,15 +359,15 @@ def verify(store: StoreFolder = None, configfile: ConfigFile = None, directory: 
 @store_app.command("gc")
 def collect(
     older_than: Annotated[
-        float | None, typer.Option(help="Only what is older than this many days; else one hour.")
+        float | None, typer.Option(help="Only what is older than this many days; default: one hour.")
     ] = None,
-    keep: Annotated[float | None, typer.Option(help="Take the oldest until this many GB are left.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Take nothing, only count.")] = False,
+    keep: Annotated[float | None, typer.Option(help="Delete the oldest until this many GB are left.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Delete nothing, only count.")] = False,
     store: StoreFolder = None,
     configfile: ConfigFile = None,
     directory: Working = Path(),
 ) -> None:
-    """Take away of what is yours what no results/ uses any more."""
+    """Delete what is yours and no results/ uses any more."""
     with plain_errors():
         opened = open_store(store, configfile, directory)
         limit = None if keep is None else int(keep * 1e9)

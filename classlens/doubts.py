@@ -1,4 +1,4 @@
-"""What a run could do and its user hardly means: doubts, each in one line that names the way out.
+"""What a run would do and its user probably does not mean: doubts, each in one line that names the way out.
 
 `classlens check` lists them and ends with status 3; a run prints them in its first second and goes on.
 """

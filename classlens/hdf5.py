@@ -108,6 +108,7 @@ class RowWriter:
         self._packed_together = [names[part] for part in batches(len(names), PACKED_AT_A_TIME)]
         self._corner = {name: (0,) * len(column.shape) for name, column in columns.items()}
         self._pool = ThreadPoolExecutor(threads)
+        # h5py notes no times in a file unless it is asked to; they would show in its bytes.
         self._file = h5py.File(path, "w")
         self._datasets: dict[str, h5py.h5d.DatasetID] = {}
         self._file.attrs.update(sorted((attributes or {}).items()))

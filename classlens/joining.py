@@ -1,4 +1,8 @@
-"""Join files with a row per image, so that none sees that their images were apart."""
+"""Join files with a row per image, so that nothing shows that their images were in shards.
+
+Keys of the store hold digests of inputs. So where the joined file has the bytes of one that was never in shards, what
+reads it is not computed again when the size of shards changes.
+"""
 
 from __future__ import annotations
 

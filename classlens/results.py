@@ -1,4 +1,4 @@
-"""Read what the workflow left under results/: arrays by model, site and block, and tidy tables."""
+"""Read what the workflow wrote under results/: arrays by model, site and block, and tidy tables."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from classlens.catalog.methods import METHODS
 from classlens.configfile import find_config
 from classlens.csvfile import read_table
 from classlens.errors import InputError
-from classlens.groups import token_groups
 from classlens.h5 import h5py
+from classlens.measures.layers import token_groups
 from classlens.shipped import workflow_folder
 from classlens.terms import SITES, block_name
 
@@ -40,7 +40,7 @@ class Results:
         folder: the folder that holds results, `results` in a run's working directory.
 
     Raises:
-        InputError: there is no such folder. Every method raises it for what is not there, with the way to make it.
+        InputError: there is no such folder. Every method raises it for what is missing, and says how to make it.
     """
 
     def __init__(self, folder: Path | str = "results") -> None:
@@ -114,7 +114,7 @@ class Results:
         return self._layers(model, f"keys/{branch}", block)
 
     def memories(self, model: str, name: str, branch: str, block: Block = None) -> Array:
-        """Return `agreement`, `agreement_random`, `composition` ((N, T) bool) or `class_value` (C); or all blocks."""
+        """Return `agreement`, `agreement_random`, `composition` ((N, T) bool) or `class_value` (C); or all blocks'."""
         return self._blocks(model, f"memories/{branch}", name, block)
 
     def attention_perturbation(self, model: str, kind: str, name: str = "rank") -> Array:
@@ -146,17 +146,17 @@ class Results:
         """Return what heads do to the correct class's output logit.
 
         Args:
-            name: effect (N, B, H; the logit minus what it becomes with the head at its mean over images), direct (N, B,
-                H; what the head itself writes into the logit), or logit (N).
+            name: effect (N, B, H; the logit minus what it becomes with the head's output at its mean over images),
+                direct (N, B, H; what the head itself writes into the logit), or logit (N).
         """
         return self._read(f"{model}/causes/heads.h5", name)
 
     def token_effects(self, model: str, name: str = "effect") -> dict[str, Array]:
-        """Return what replacing image tokens behind each block does, by the name of the set of tokens.
+        """Return the effects of replacing a set of image tokens after each block, by the name of the set.
 
         Args:
             name: effect (N, B; on the correct class's output logit, NaN where an image has no such tokens), or correct
-                (N, B; the model is still right).
+                (N, B; whether the model is still right).
         """
         path = f"{model}/causes/tokens.h5"
         values, names = self._read(path, name), self._attribute(path, "sets")
@@ -168,16 +168,16 @@ class Results:
         return read_table(str(self._there(f"{model}/faithfulness/{method}.csv")))
 
     def probe(self, model: str, name: str, site: str = "residual", block: Block = None) -> Array:
-        """Return `accuracy` (T) or `rank` (N, T) of linear probes, or all blocks'."""
+        """Return `accuracy` (T) or `rank` (N, T) of a block's linear probes, or of all blocks'."""
         return self._blocks(model, f"probes/{self._site(site)}", name, block)
 
     def tuned_lens(self, model: str, name: str = "rank", block: Block = None) -> Array:
-        """Return what the tuned lens sees at a block's residual, or its map; of a block, or of all.
+        """Return what the tuned lens reads from a block's output, or the block's map; of one block, or of all.
 
         Args:
             model: its name.
             name: rank (N, T), top5 (N, T, 5); kl and kl_logit_lens (N, T), the KL divergence in nats of the class
-                distribution at the last block from either lens; weight (D, D) or bias (D).
+                distribution of the last block from that of the tuned and of the logit lens; weight (D, D) or bias (D).
             block: from 0.
         """
         return self._blocks(model, "tuned_lens", name, block)

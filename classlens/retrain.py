@@ -1,9 +1,9 @@
-"""Train the models anew whose weights come with the package, and say how the two differ (`make weights`).
+"""Train anew the models whose weights come with the package, and say how the two differ (`make weights`).
 
     python -m classlens.retrain [CONFIG]
 
 The workflow trains them, in a folder and a store of their own. On one machine the same recipe gives the same bits;
-machines round differently, and training makes much of little.
+machines round differently, and training amplifies that.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Importing torch and timm takes seconds, more than most jobs of a small model. `WarmStart` starts a server beside a
 run on this machine; a job's script hands itself over to it by `run_warm` and ends with the status that it had there.
 The server imports libraries alone, never this project, whose code a job imports as it is when the job starts. Where
-there is no server (another machine, another environment, another number of threads), a script runs as ever.
+there is no server (another machine, another environment, another number of threads), a script runs by itself.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIBRARIES = (
     *("snakemake.logging", "snakemake.iocontainers", "h5py", "hdf5plugin", "numcodecs"),
     *("pandas", "scipy.stats", "seaborn", "torch", "timm"),
 )
-"""What a server imports, each once a first job came to import it."""
+"""What a server imports, each once a first job has imported it."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What libraries look at when they are imported; Snakemake sets all of them for a job."""
 REQUEST_BYTES = 2**20
@@ -117,7 +117,7 @@ class Server:
 
     def serve(self) -> None:
         """Serve until standard input is closed and the last job has ended."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is to stop with it says so by itself
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # jobs get Ctrl-C themselves; closed stdin ends the server
         is_open = True
         self._events.register(self._socket, selectors.EVENT_READ, self._accept)
         self._events.register(0, selectors.EVENT_READ)

@@ -173,10 +173,10 @@ def test_the_papers_files_are_named_with_their_places_and_where_they_are_publish
 
 def test_weights_in_the_cache_are_found_there(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "try_to_load_from_cache", lambda repository, file: str(tmp_path / file))
-    text = published.published_weights("vit_tiny_patch16_224", {})
+    text = published.published_note("vit_tiny_patch16_224", {})
     assert text.endswith(f"are in {tmp_path / 'model.safetensors'}")
     monkeypatch.setattr(published, "try_to_load_from_cache", lambda repository, file: None)
-    assert "will be downloaded" in published.published_weights("vit_tiny_patch16_224", {})
+    assert "will be downloaded" in published.published_note("vit_tiny_patch16_224", {})
 
 
 def test_missing_training_images_of_a_published_data_set_are_a_note(tmp_path, monkeypatch):

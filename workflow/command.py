@@ -1,6 +1,6 @@
-"""The `snakemake` of this environment: takes targets behind `--resources gpu=2` and `--configfile my.yaml`, too.
+"""The `snakemake` of this environment: takes targets after `--resources gpu=2` and `--configfile my.yaml`, too.
 
-Snakemake's own parser takes every word behind such an option for one more value, and stops at `--resources gpu=2 all`.
+Snakemake's own parser takes every word after such an option for one more value, and stops at `--resources gpu=2 all`.
 Here words that can be no value are targets; all else is passed on as it is. A home folder that cannot be written, where
 Snakemake keeps a cache, is told of with the way out. `make env` puts this file into the environment; `python -m
 snakemake` is the original.
@@ -26,7 +26,7 @@ def rearranged(arguments: list[str]) -> list[str]:
     """Return the arguments with the targets where Snakemake's parser finds them.
 
     Args:
-        arguments: words of the command line behind `snakemake`.
+        arguments: words of the command line after `snakemake`.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     targets: list[str] = []

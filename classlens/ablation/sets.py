@@ -25,12 +25,12 @@ def token_sets(
 ) -> Array:
     """Pick the sets of image tokens of n images: bool (n, B, S, P), S as `set_names`; a set may be empty.
 
-    `most_identifiable` and `least_identifiable`: the tenth with the lowest and the highest rank behind the block, of
-    equal ones the first. `random`: a tenth, the same behind all blocks. `outliers`: norm above the block's threshold;
+    `most_identifiable` and `least_identifiable`: the tenth with the lowest and the highest rank after the block, of
+    equal ones the first. `random`: a tenth, the same after all blocks. `outliers`: norm above the block's threshold;
     `not_outliers`: as many others, at random. `class`, `context`: as masks label them.
 
     Args:
-        rank: (n, B, P), of the correct class behind each block.
+        rank: (n, B, P), of the correct class after each block.
         norm: (n, B, P), see `outliers`.
         thresholds: (B).
         first: number of the first image in the data set; with the seed it decides what is drawn.

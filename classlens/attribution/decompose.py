@@ -1,6 +1,6 @@
 """The model's output logit of a class as an exact sum: what each head reads where, each MLP, embedding, constants.
 
-Norms behind a branch are frozen at what they see on the image, see `norms`; what is left between a branch and the
+Norms after a branch are frozen at what they see on the image, see `norms`; what is left between a branch and the
 logit is linear, so that a sum of branches is a sum of contributions. After Gandelsman, Efros, Steinhardt, ICLR 2024
 (arXiv 2310.05916), there for CLIP; see docs/method.md, direct logit attribution.
 
@@ -47,7 +47,7 @@ class Attribution:
 
     Attributes:
         heads: (n, B, H, T), what a head writes into the logit from each token that it reads.
-        attention_bias: (n, B), what is constant in the attention branch: biases behind the heads.
+        attention_bias: (n, B), what is constant in the attention branch: biases after the heads.
         mlp: (n, B), what the MLP branch writes.
         embedding: (n), of the destination's input to the first block.
         constant: (n), biases of the last norms and of the head.
@@ -151,7 +151,7 @@ class _Readout:
     tokens: slice
     count: int
     pooled_norm: FrozenNorm
-    """Behind the pooling."""
+    """After the pooling."""
 
 
 def _readouts(model: Any) -> list[_Readout]:
@@ -160,7 +160,7 @@ def _readouts(model: Any) -> list[_Readout]:
         none = FrozenNorm(None, "")
         heads = (project.head, project.distilled)
         return [_Readout(head, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)]
-    pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm behind the pooling")
+    pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm after the pooling")
     if model.global_pool == "token":
         return [_Readout(project.head, 1.0, slice(0, 1), 1, pooled)]
     first = 0 if getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
@@ -171,7 +171,7 @@ def _readouts(model: Any) -> list[_Readout]:
 class _Branch:
     """What stands between a block's heads and the residual stream: norm, projection, LayerScale, norm.
 
-    Blocks have some of these at most. The first norm stands inside the attention, the last behind the branch.
+    Blocks have some of these at most. The first norm stands inside the attention, the last after the branch.
     """
 
     def __init__(self, block: Any, number: int, heads: int, head_width: int) -> None:
@@ -181,26 +181,26 @@ class _Branch:
         self.projection = linear_map(attention.proj, heads * head_width, f"attn.proj of block {number}")
         self.layer_scale = _layer_scale(block, self.projection.weight)
         post = block.norm1 if isinstance(block, POST_NORM_BLOCKS) else None
-        self.post = FrozenNorm(post, f"the norm behind the attention of block {number}")
+        self.post = FrozenNorm(post, f"the norm after the attention of block {number}")
 
     def pull_back(self, u: torch.Tensor) -> torch.Tensor:
         """Return for u (n, D) at the residual stream what it is at the heads' outputs, (n, H, d)."""
-        at_heads = self.inner.pull_back(self._behind_projection(u) @ self.projection.weight.to(u.dtype))
+        at_heads = self.inner.pull_back(self._after_projection(u) @ self.projection.weight.to(u.dtype))
         return at_heads.reshape(len(u), self.heads, -1)
 
     def constants(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what the branch adds whatever the heads put out, along u (n, D).
 
         Returns:
-            (n), in front of the post-norm, whose scale it still lacks, and behind it.
+            (n), in front of the post-norm, whose scale it still lacks, and after it.
         """
-        behind = self._behind_projection(u)
-        front = self.inner.bias(behind @ self.projection.weight.to(u.dtype))
+        after = self._after_projection(u)
+        front = self.inner.bias(after @ self.projection.weight.to(u.dtype))
         if self.projection.bias is not None:
-            front = front + behind @ self.projection.bias.to(u.dtype)
+            front = front + after @ self.projection.bias.to(u.dtype)
         return front, self.post.bias(u)
 
-    def _behind_projection(self, u: torch.Tensor) -> torch.Tensor:
+    def _after_projection(self, u: torch.Tensor) -> torch.Tensor:
         pulled = self.post.pull_back(u)
         return pulled if self.layer_scale is None else pulled * self.layer_scale
 
@@ -237,10 +237,10 @@ class _Pass:
         self._dtype = torch.promote_types(weight.dtype, torch.float32)
         w = readout.share * weight[classes].to(self._dtype)
         bias = readout.head.bias
-        behind_pooling = self.pooled_norm.pull_back(w)
-        self._u = norm.pull_back(behind_pooling)
+        after_pooling = self.pooled_norm.pull_back(w)
+        self._u = norm.pull_back(after_pooling)
         self._constant = self.pooled_norm.bias(w) + (0 if bias is None else readout.share * bias[classes])
-        self._norm_bias = norm.bias(behind_pooling)
+        self._norm_bias = norm.bias(after_pooling)
         self._at_heads = [branch.pull_back(self._u) for branch in branches]
         self._read: list[torch.Tensor] = []
         self._rows: list[Attention | torch.Tensor] = []
@@ -272,7 +272,7 @@ class _Pass:
         self._scales[block] = self._branches[block].inner.scale(self._destinations(heads))
 
     def read_post(self, projected: torch.Tensor, block: int) -> None:
-        """Keep the scale of the norm behind the attention, given what it sees (n, T, D)."""
+        """Keep the scale of the norm after the attention, given what it sees (n, T, D)."""
         self._post_scales[block] = self._branches[block].post.scale(self._destinations(projected))
 
     def read_mlp(self, added: torch.Tensor) -> None:
@@ -288,7 +288,7 @@ class _Pass:
         self._last = self._norm.scale(self._destinations(residual))
 
     def read_pooled(self, pooled: torch.Tensor) -> None:
-        """Keep the scale of the norm behind the pooling (n), given what it sees (n, D)."""
+        """Keep the scale of the norm after the pooling (n), given what it sees (n, D)."""
         self._pooled = self.pooled_norm.scale(pooled.to(self._dtype))
 
     def contributions(self) -> dict[str, torch.Tensor]:
@@ -296,14 +296,14 @@ class _Pass:
         weight = self._last * self._pooled[:, None] / self._readout.count
         heads, biases = [], []
         for block, branch in enumerate(self._branches):
-            front, behind = branch.constants(self._u)
+            front, after = branch.constants(self._u)
             of_post = weight * self._post_scales[block]
             rows = self._rows[block]
             attention = rows.weights() if isinstance(rows, Attention) else rows
             # The mean over destinations, each with its scales, of what they attend to.
             attended = ((of_post * self._scales[block])[:, None, None] @ attention)[:, :, 0]
             heads.append(attended * self._read[block])
-            biases.append(of_post.sum(1) * front + weight.sum(1) * behind)
+            biases.append(of_post.sum(1) * front + weight.sum(1) * after)
         return {
             "heads": torch.stack(heads, dim=1),
             "attention_bias": torch.stack(biases, dim=1),

@@ -1,4 +1,4 @@
-"""What a declaration says of a job: rules, targets, estimates, report and keys follow from it."""
+"""Declarations of jobs, from which rules, targets, estimates, report and keys follow."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from classlens.config.config import Config
 
 Wildcards = Mapping[str, str]
 Files = str | Callable[[Config, Wildcards], str | list[str]]
-"""A path with wildcards, or what names the file or files of a job."""
+"""A path with wildcards, or a function that returns the path or paths of a job."""
 
 MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
 HEATMAP_METHOD, ATTRIBUTION = "what the explanation of heat maps needs", "what direct logit attribution needs"
@@ -36,7 +36,7 @@ class Reported:
         section: of the report.
         content: what its menu calls them, by the names of outputs.
         caption: see `classlens.catalog.plan.report_caption` for what is filled in and added.
-        opening: they are among those that the report opens with.
+        opening: the report opens with them.
     """
 
     section: str
@@ -58,20 +58,20 @@ class Job:
         of_sites: further outputs, a file per probed site ("{site}"), by keyword.
         settings: the part of the config that shapes the result, part of the key: keys of the config
             ("statistics.correction" gives `correction`) or names of functions in `classlens.catalog.settings`.
-        local: the same, of what does not shape it (device, where raw data lies); no part of the key. The value of
-            `threads` is what the scheduler gives.
+        local: the same, of what does not shape the result (device, where raw data lies); no part of the key. The value
+            of `threads` is what the scheduler gives.
         functions: further functions and classes ("module:name") by keyword; part of the key.
-        plugins: names of functions in `settings` that return such, where they depend on the config.
+        plugins: names of functions in `settings` that return such functions, where they depend on the config.
         needs: what the model must have.
-        rule: of the workflow; by default the job's name.
+        rule: the rule's name in the workflow; by default the job's.
         models: those that the rule is for; None: all.
         wildcards: the values that further wildcards have.
         environment: in envs/.
-        gpu: it runs a model.
-        minutes: of a job without a GPU that may take long.
+        gpu: what it asks for, where it runs a model.
+        minutes: what it asks for, where it runs none and may take long.
         group: jobs that share a submitted job on a cluster, see docs/cluster.md.
-        temporary: its outputs go once they were used.
-        priority: of two jobs that are ready, the larger first.
+        temporary: its outputs are deleted once they have been used.
+        priority: of jobs that are ready, the one with the largest starts first.
         reported: how the report shows it.
         analysis: whose table or figure it makes.
         trial: "module:function" of what takes time in it, where that is no pass; see `classlens.estimate`.
@@ -106,7 +106,7 @@ class Job:
 
     @cached_property  # thousands of jobs share it
     def declared(self) -> dict[str, Any]:
-        """What its key follows from: of a recorded job, `classlens store explain` asks anew by it."""
+        """What its key follows from; `classlens store explain` makes the key of a recorded job again from it."""
         functions = {"": self.function, **self.functions}
         names = {"settings": list(self.settings), "plugins": list(self.plugins)}
         return {**names, "functions": functions, "analysis": self.analysis}
@@ -114,7 +114,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Pass:
-    """One way to run a model over the evaluation images; jobs that take all of them, or shards, and joining follow.
+    """One way to run a model over the evaluation images; its jobs follow: of all images, of shards, and joining.
 
     Attributes:
         name: of its jobs.
@@ -123,10 +123,10 @@ class Pass:
         minutes, mem_mb: what a job on a GPU asks for.
         settings, plugins, needs, wildcards, priority: see `Job`; every pass has the setting `network`.
         inputs: its files beside images and weights.
-        sums: "module:class", a `classlens.passes.base.Sums`: what it needs of all images before.
-        finish: "module:function" that makes other files of those of rows, called as finish(files, **finished).
+        sums: "module:class", a `classlens.passes.base.Sums`: what it needs summed over all images before.
+        finish: "module:function" that makes other files from those of rows, called as finish(files, **finished).
         finished: these files, by keyword.
-        in_shards: every model's images are taken in shards, also if there is but one; a job of the catalog joins them.
+        in_shards: every model's images are taken in shards, even if there is only one; a job of the catalog joins them.
     """
 
     name: str
@@ -147,7 +147,7 @@ class Pass:
 
     @property
     def outputs(self) -> Mapping[str, str]:
-        """What its jobs, or those that join, leave."""
+        """The files that its jobs, or those that join shards, leave."""
         return self.finished or {"rows": self.rows}
 
 

@@ -91,7 +91,7 @@ def is_null(value: Any) -> bool:
 
 
 def require_bounded(raw: Any) -> None:
-    """Refuse what aliases (`*name`) unfold to more values than a config has; YAML itself keeps each but once."""
+    """Refuse what aliases (`*name`) unfold to more values than a config has; YAML itself keeps each only once."""
     counts: dict[int, float] = {}
 
     def count(value: Any) -> float:

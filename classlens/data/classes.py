@@ -177,7 +177,7 @@ def _halves(text: str, *, tabs: bool, commas: bool) -> list[Class]:
 
 def _cut(text: str, place: int) -> Class:
     one, name = (text, "") if place < 0 else (text[:place], text[place + 1 :])
-    # Names keep what is in them, as ever; tables could not hold a tab.
+    # Of what is inside a name only tabs change: tables could not hold them.
     return one.rstrip(), name.strip().replace("\t", " ") or one
 
 

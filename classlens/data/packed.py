@@ -1,15 +1,15 @@
 """Data sets packed into shards: thousands of images in a file, so that a million images are some hundred files.
 
 root/validation/*, root/train/*   shards of evaluation images, of training images
-root/validation*, root/train*     instead, by how the shards' names begin
+root/validation*, root/train*     or: the same, told apart by how the shards' names begin
                                   (`classlens.data.splits` has other names)
-root/*                            instead: of each class the first per_class images are for evaluation, the next for
+root/*                            or: of each class the first per_class images are for evaluation, the next for
                                   training
 root/classes.txt                  optional, as of image folders: line number = class index
 
 An image's file name in stimuli.csv is SHARD#NAME, such as train/000003.tar#000017.jpg. What a shard holds, and where,
-is its index. It is read once and remembered in the working directory while the shard stays as it is: the workflow asks
-for all images in every process.
+is its index. It is read once and remembered in the working directory while the shard stays as it is: every
+process of the workflow asks for all images.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 KEPT = 16
-"""Indices at hand while images are read."""
+"""Indices of shards that are kept in memory while images are read."""
 OTHER_SHARD = re.compile(r"\.(tar(\.\w+)?|tgz|zip|parquet(\.\w+)?|arrow|tfrecord)$")
 """Endings of files that hold many images, of this kind or another one."""
 LOOKED_OVER = 64

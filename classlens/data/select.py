@@ -66,7 +66,7 @@ def digest_of_choice(chosen: Sequence[Stimulus]) -> str:
 
 
 def few_training_images(source: Source, chosen: Sequence[Stimulus], selection: Mapping[str, Any]) -> str | None:
-    """Return a warning if chosen classes have fewer training images than asked for; what there is is taken.
+    """Return a warning if chosen classes have fewer training images than asked for; all that exist are taken.
 
     Arguments are those of `select`, and what it returned.
     """

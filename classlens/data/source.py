@@ -1,4 +1,4 @@
-"""What every kind of data set answers. A kind is one class in one module; `classlens.data.kinds` lists them."""
+"""The interface of all kinds of data sets. A kind is one class in one module; `classlens.data.kinds` lists them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Place(TypedDict):
 
 
 class Source(ABC):
-    """A data set where it lies. It reads nothing before it is asked, and threads may share it.
+    """A data set in its place on disk. It reads nothing until it is asked to, and threads may share it.
 
     Args:
         root: its folder, for kinds that need one.
         mask_root: the folder of the user's own masks, for kinds that take them.
         name: its name in the config, for messages.
-        value_range: the stored values that are black and white, for kinds that decode image files; None where the type
+        value_range: the stored values that mean black and white, for kinds that decode image files; None where the type
             of the values says it.
     """
 
@@ -50,7 +50,7 @@ class Source(ABC):
     without_masks: ClassVar[str] = "the data set has no masks"
     """What to say where masks are asked for that do not exist."""
     published: ClassVar[tuple[str, ...]] = ()
-    """Where a data set that is published comes from and how it gets here, a step each."""
+    """How to get a data set that is published, one step each."""
 
     def __init__(
         self,
@@ -79,33 +79,33 @@ class Source(ABC):
 
     @abstractmethod
     def class_ids(self) -> list[str]:
-        """Return the ids of all classes that class indices come from, in the order of these."""
+        """Return the ids of all classes among which class indices count, in the order of the indices."""
 
     def class_count(self) -> int:
-        """Return the number of classes that class indices come from."""
+        """Return the number of classes among which class indices count."""
         return len(self.class_ids())
 
     @property
     def listed(self) -> bool | None:
-        """Whether the user says by classes.txt which class has which index; None for kinds that take no such list."""
+        """Whether a classes.txt of the user's says which class has which index; None for kinds that take none."""
         return None
 
     def wnids(self) -> list[str]:
-        """Return the names of classes whose indices are no more than positions, and so may be ImageNet's instead."""
+        """Return the names of classes whose indices are mere positions, where ImageNet's may be meant."""
         return []
 
     def without_images(self) -> dict[str, str]:
-        """Return classes that are there, but have no image for evaluation that could be read, each with the reason."""
+        """Return classes that exist but have no readable image for evaluation, each with the reason."""
         return {}
 
     def notes(self) -> list[str]:
-        """Return what is taken for what, in a line each."""
+        """Return how the data set is understood (what is taken for what), in a line each."""
         return []
 
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
-        """Return what about the data set is hardly meant, in a line each with the way out; see `classlens.doubts`.
+        """Return what about the data set is probably a mistake, in a line each with the way out.
 
-        Arguments and errors are those of `stimuli`.
+        See `classlens.doubts`. Arguments and errors are those of `stimuli`.
         """
         known = {composed(one) for one in self.class_ids()}
         other = [one for one in selection.get("exclude_classes", ()) if composed(one) not in known]
@@ -146,14 +146,14 @@ class Source(ABC):
 
     @abstractmethod
     def decode(self, content: bytes, file: str) -> Image.Image:
-        """Return the RGB image of a raw content; `file` is for messages."""
+        """Return the RGB image in raw content; `file` is for messages."""
 
     def mask_content(self, file: str, class_id: str) -> bytes:
-        """Return all that an image's mask follows from."""
+        """Return the raw content that an image's mask is made from."""
         raise self.no_masks()
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
-        """Return the mask of such a content, in the image's own size; `file` is for messages."""
+        """Return the mask made from such content, in the image's own size; `file` is for messages."""
         raise self.no_masks()
 
     def require_root(self) -> None:
@@ -180,14 +180,14 @@ class Source(ABC):
             digest: what its raw content must have, if given.
 
         Raises:
-            InputError: the content is another one, or no image.
+            InputError: the content has another digest, or is no image.
         """
         content = self.content(file)
         _require(digest, content, file)
         return self.decode(content, file)
 
     def mask_digest(self, file: str, class_id: str) -> str:
-        """Return the SHA-256 of all that an image's mask follows from."""
+        """Return the SHA-256 of the raw content that an image's mask is made from."""
         return _sha256(self.mask_content(file, class_id))
 
     def mask(self, file: str, class_id: str, digest: str | None = None) -> Mask:

@@ -1,7 +1,7 @@
 """Tar shards as the webdataset library writes them: KEY.jpg (.jpeg, .png, .webp) and KEY.cls, the class index as text.
 
 KEY.mask.png is an image's mask, where there are any: pixels that are not zero are class. A name's key ends at its first
-dot, behind the last slash. Other members (KEY.json, KEY.txt) are left alone. See `classlens.data.packed` for folders.
+dot, after the last slash. Other members (KEY.json, KEY.txt) are left alone. See `classlens.data.packed` for folders.
 
 Headers are read with the standard library. The webdataset library gives samples one after the other, with everything
 in them: it knows no offsets, so that one image would cost its whole shard, and leaves out what is refused here. Tests

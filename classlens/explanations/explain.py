@@ -33,7 +33,7 @@ from classlens.models.pictures import Picture, as_inputs
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which image tokens speak for a class.
+    """Which image tokens support a class.
 
     Attributes:
         importance: (P).
@@ -59,7 +59,7 @@ def explain(
     seed: int = 0,
     one_output: str | None = None,
 ) -> Explanation:
-    """Explain what a model sees of a class in an image.
+    """Explain which image tokens support a class, by one method.
 
     Args:
         model: a vision transformer of timm that classlens supports, wrapped or not, see `classlens.Lens`; it is left as
@@ -67,9 +67,9 @@ def explain(
         image: a path, PIL image or uint8 array (H, W, 3), which goes through timm's own transform for the model, or a
             normalised tensor (3, H, W) or (1, 3, H, W).
         class_index: the class of interest, any of the model's.
-        method: one of `methods.METHODS`, but `probe`.
-        seed: of the method `random`.
-        one_output: what a model with one output says, see `classlens.Lens`.
+        method: one of `classlens.catalog.methods.METHODS`, except `probe`.
+        seed: for the method `random`.
+        one_output: how to read a model with a single output, see `classlens.Lens`.
 
     Raises:
         InputError: the model is not supported, the method is unknown or does not apply to it, the class is none of the

@@ -1,6 +1,6 @@
 """How much attention to each token raises the class of interest, block by block.
 
-LeGrad (Bousselham et al., ICCV 2025, arXiv 2404.03214): the gradient of the class's logit, read off the tokens behind a
+LeGrad (Bousselham et al., ICCV 2025, arXiv 2404.03214): the gradient of the class's logit, read off the tokens after a
 block, with respect to its attention weights A. As z = A v, d s / d A[h, i, j] = <d s / d z[h, i], v[h, j]>.
 The gradient is local to a block, so backward passes go through each block alone. See docs/method.md, LeGrad.
 """
@@ -22,7 +22,7 @@ from classlens.inference.modes import at_least_float32
 from classlens.inference.tokens import TokenModel
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
-"""Makes one vector (n, D) of the tokens behind a block (n, T, D)."""
+"""Makes one vector (n, D) of the tokens after a block (n, T, D)."""
 
 
 def legrad(model: Any) -> Explainer:

@@ -1,7 +1,7 @@
 """A backward pass that passes relevance on: gradients are changed where the network is not linear.
 
 Input times such a gradient is the relevance of AttnLRP (Achtibat et al., ICML 2024, arXiv 2402.05602), by its epsilon
-rule without epsilon; see docs/method.md, attribution by relevance. Forward passes are as ever, to the last bit.
+rule without epsilon; see docs/method.md, attribution by relevance. Forward passes are unchanged, to the last bit.
 """
 
 from __future__ import annotations

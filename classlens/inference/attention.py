@@ -131,7 +131,11 @@ def patch_attention(model: Any, attend: Attend) -> Iterator[None]:
 
 
 class _Interception(TorchFunctionMode):
-    """Catches what is called while a block's attention runs, so no other model's, and any number of times."""
+    """Catches what is called while a block's attention runs, so no other model's, and any number of times.
+
+    A function mode rather than another function in torch's namespace: it also catches modules that imported the
+    function by name, it holds for this thread alone, and nothing has to be put back.
+    """
 
     def __init__(self, model: Any, attend: Attend, guard: Guard, around: list[_Interception]) -> None:
         super().__init__()
@@ -164,6 +168,8 @@ class _Interception(TorchFunctionMode):
         attention = _attention(self._block, bool(self._around), *args, **given)
         if _attending.get():
             return self._attend(self._block, attention)
+        # Counted here, once for all contexts: `attend` may call the function never or several times. What it calls
+        # does not come back to this mode, since torch takes a mode off its stack while that mode answers.
         for one in (*self._around, self):
             one.guard.see("the attention")
         token = _attending.set(True)

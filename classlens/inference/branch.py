@@ -10,7 +10,7 @@ from timm.models.vision_transformer import ResPostBlock
 from timm.models.vision_transformer_relpos import ResPostRelPosBlock
 
 POST_NORM_BLOCKS = (ResPostBlock, ResPostRelPosBlock, EvaBlockPostNorm)
-"""Blocks whose `norm1` stands behind the attention, not before it."""
+"""Blocks whose `norm1` stands after the attention, not before it."""
 
 
 def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:

@@ -44,6 +44,8 @@ class CudaGraph:
             self._record(inputs)
         if self._graph is None or kinds != _kinds(self._inputs):
             return self._function(*inputs)
+        # A graph reads and writes the memory that it was recorded with, batch after batch. So inputs are copied there,
+        # and outputs from there, or the next batch would overwrite what the caller keeps.
         for kept, given in zip(self._inputs, inputs, strict=True):
             kept.copy_(given)
         self._graph.replay()

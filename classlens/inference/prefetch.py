@@ -1,4 +1,4 @@
-"""Work in order in a thread beside the caller's, at most two steps before it or after."""
+"""Work in order in a thread beside the caller's, at most two steps ahead of it or after it."""
 
 from __future__ import annotations
 

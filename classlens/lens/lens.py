@@ -1,4 +1,4 @@
-"""A lens on one model: it shows images, as the model or a perturbed model sees them."""
+"""A lens on one model: it shows how the model sees images, intact or under interventions."""
 
 from __future__ import annotations
 
@@ -64,23 +64,24 @@ class Lens:
     the model itself is never changed.
 
     Args:
-        model: a vision transformer of timm that classlens supports, on any device. DataParallel, torch.compile,
-            averages (AveragedModel, ModelEma) and PEFT are opened: `lens.model` is what is looked into, with adapters
-            merged into copies of their layers. Heads are any that are linear in evaluation mode.
-        class_names: of the model's C classes: in their order, or a mapping by index (id2label) or by name
+        model: a vision transformer of timm that classlens supports, on any device. Wrappers (DataParallel,
+            torch.compile, AveragedModel, ModelEma, PEFT) are taken off: `lens.model` is the model that is looked into,
+            with adapters merged into copies of their layers. The head may be any that is linear in evaluation mode.
+        class_names: names of the model's C classes, in their order, or as a mapping by index (id2label) or by name
             (class_to_idx). None: those that came with the weights, or timm's where the classes are ImageNet's.
-        one_output: what a model with one output z says. "binary", as ever with a warning where nothing is said: two
-            classes with logits -z/2 and z/2, and `class_names` may be the positive one's alone. "score": a number such
-            as a regression's, for which there are logits, attributions, explanations and interventions, but no ranks.
+        one_output: how to read a model with a single output z. "binary": two classes with logits -z/2 and z/2, where
+            `class_names` may name the positive one alone. "score": a number such as a regression's, for which there
+            are logits, attributions, explanations and interventions, but no ranks. None: "binary", with a warning
+            unless `class_names` has two names.
         batch_size: images per forward pass, at most.
         tuned: the folder `results/{model}/tuned_lens` of a run of this model, or its files in block order. Then views
             read the site residual through the tuned lens: an affine map of the block's output in front of norms and
-            head, at every block but the last (docs/method.md, tuned lens). The sites attn and mlp are read as ever;
-            tokens themselves, output, explanations and attributions stay the model's own. None: the logit lens.
+            head, at every block but the last (docs/method.md, tuned lens). The sites attn and mlp are read by the logit
+            lens; tokens themselves, output, explanations and attributions stay the model's own. None: the logit lens.
 
     Raises:
         InputError: the model is not supported, there are not C names, or `tuned` is not of this model. Every method
-            raises it for what is not there.
+            raises it where it is asked for something that does not exist.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Lens:
                 f"{len(inputs)} images would keep {needed / 2**30:.1f} GiB of tokens, more than "
                 f"{KEPT_BYTES / 2**30:.0f}; look at fewer at a time, or take the workflow for whole data sets"
             )
-        # All is written: what is seen of blocks is counted.
+        # Every entry is written: the hooks are counted, and one that does not fire is an error.
         tokens = {site: torch.empty(shape, dtype=facts.kept_dtype) for site in SITES}
         output = torch.empty(len(inputs), self.classes.count)
 
@@ -168,7 +169,7 @@ class Lens:
             )
 
     def heads(self, images: Picture | Sequence[Picture], block: int) -> Array:
-        """Return what the heads of a block put out (N, H, T, d), e.g. to average it for `ablate`."""
+        """Return the outputs of a block's heads (N, H, T, d), e.g. to average them for `ablate`."""
         facts = self._now()
         attention_behaviour(self.model)
         place, found = require_place(block, self._depth, "block"), []
@@ -198,20 +199,20 @@ class Lens:
         block: int | None = None,
         value: Values | str = "zero",
     ) -> AbstractContextManager[None]:
-        """Silence heads, or tokens behind a block.
+        """Silence heads, or tokens after a block.
 
         Args:
-            heads: (block, head) of each, from 0. Their outputs, before the branch's projection, become `value`.
-            tokens: places among all T, prefix tokens first. Their residual behind `block` becomes `value`.
-            block: with tokens.
-            value: "zero"; or an array (the mean, say), broadcast to (n, heads, T, d) or to (n, tokens, D).
+            heads: pairs (block, head), counted from 0. Their outputs, before the branch's projection, become `value`.
+            tokens: positions among all T tokens, prefix tokens first. Their residual after `block` becomes `value`.
+            block: the block after which tokens are silenced; for tokens only.
+            value: "zero"; or an array (a mean, say), broadcast to (n, heads, T, d) or to (n, tokens, D).
         """
         if (heads is None) == (tokens is None):
             raise InputError("ablate takes heads or tokens; for both, nest two contexts")
         facts = self._now()
         if tokens is not None:
             if block is None:
-                raise InputError("ablate takes tokens behind a block; say which: block=...")
+                raise InputError("ablate takes tokens after a block; say which: block=...")
             return self.patch("residual", block, tokens, value)
         if block is not None:
             raise InputError("ablate takes heads as (block, head); leave block out")
@@ -229,13 +230,14 @@ class Lens:
         return self._with(intervention)
 
     def patch(self, site: str, block: int, tokens: Iterable[int], values: Values | str) -> AbstractContextManager[None]:
-        """Put values in place of what a site holds at some tokens.
+        """Replace what a site holds at some tokens (activation patching).
 
         Args:
-            site: residual (behind the block), attn or mlp (what the branch adds to it).
+            site: residual (after the block), attn or mlp (what the branch adds to it).
             block: from 0.
-            tokens: places among all T, prefix tokens first.
-            values: broadcast to (n, tokens, D), e.g. `view.tokens(site, block)[:, tokens]` of other images.
+            tokens: positions among all T tokens, prefix tokens first.
+            values: what replaces it, broadcast to (n, tokens, D), e.g. `view.tokens(site, block)[:, tokens]` of other
+                images.
         """
         require_site(site)
         facts = self._now()
@@ -249,7 +251,7 @@ class Lens:
         return self._with(intervention)
 
     def attention(self, kind: str) -> AbstractContextManager[None]:
-        """Change what image tokens attend to in every block: self_only, no_cls or no_cls_renormalised.
+        """Restrict what image tokens attend to in every block: self_only, no_cls or no_cls_renormalised.
 
         See docs/method.md, perturbations.
         """

@@ -15,7 +15,6 @@ from classlens.attribution.attribute import attribute_inputs
 from classlens.attribution.decompose import Attribution
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, explain_inputs
-from classlens.groups import token_groups
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
@@ -23,6 +22,7 @@ from classlens.inference.projection import Projection
 from classlens.inference.ranks import require_sound, summarise
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
+from classlens.measures.layers import token_groups
 from classlens.models.pictures import photos
 from classlens.terms import TOP, chance
 from classlens.tuned_lens.maps import Maps
@@ -31,17 +31,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Chosen = Class | Sequence[Class] | Array | torch.Tensor | None
-"""A class, or one per image, by index or name; None: what the model takes each image for."""
+"""A class, or one per image, by index or name; None: the model's own prediction for each image."""
 
 
 class View:
-    """N images in a model of B blocks, T tokens (prefix tokens first, P image tokens last) and C classes.
+    """N images as seen by a model of B blocks, T tokens (prefix tokens first, P image tokens last) and C classes.
 
     All indices count from 0; -1 is the last. Sites are residual, attn and mlp, see docs/method.md, projection. Where a
     method takes `block`, None stacks all blocks along a new first axis. Tokens are kept in main memory; logits are
-    computed when they are asked for, a block at a time; at residual by the tuned lens, where the lens has one.
+    computed when they are asked for, a block at a time; at the site residual by the tuned lens, where the lens has one.
 
-    Made by `Lens`. Methods raise InputError for what is not there, and where logits are not finite or all equal.
+    Made by `Lens`. Methods raise InputError where they are asked for something that does not exist, and where logits
+    are not finite or all equal.
 
     Attributes:
         output: the model's own logits (N, C).
@@ -94,7 +95,7 @@ class View:
     def top(self, k: int | None = None, site: str = "residual", block: int | None = None) -> Array:
         """Return the k classes with the largest logits, largest first: (N, T, k), or (B, N, T, k).
 
-        None: five, or all where there are fewer.
+        By default k is five, or C where there are fewer classes.
         """
         k = self._require_k(k)
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
@@ -104,13 +105,13 @@ class View:
         return self._classes.names(indices)
 
     def predictions(self, k: int | None = None) -> Array:
-        """Return the k classes that the model itself takes each image for, strongest first (N, k); as `top`."""
+        """Return the k strongest classes of the model's own output, strongest first (N, k); k as for `top`."""
         k = self._require_k(k)
         best: Array = torch.from_numpy(self.output).topk(k, dim=-1).indices.numpy()
         return best
 
     def token_logits(self, token: int, image: int = 0, site: str = "residual") -> Array:
-        """Return the logits of all classes at one token over depth (B, C)."""
+        """Return the logits of all classes at one token, block by block (B, C)."""
         place, only = require_place(token, self._tokens["residual"].shape[2], "token"), self._only(image)
         return only._reduced(site, None, lambda logits, _part: {"logits": logits[:, place]})["logits"][:, 0]
 
@@ -140,13 +141,13 @@ class View:
     def explain(
         self, class_index: Chosen = None, method: str = "gradient", image: int | None = 0, *, seed: int = 0
     ) -> Explanation | list[Explanation]:
-        """Explain which image tokens speak for a class; see docs/method.md, explanations.
+        """Explain which image tokens support a class; see docs/method.md, explanations.
 
         Args:
             class_index: see `Chosen`.
-            method: any of `classlens.catalog.methods.METHODS` but probe, e.g. gradient, attn_lrp, legrad, chefer.
-            image: which one; None for a list of all.
-            seed: of the method `random`.
+            method: any of `classlens.catalog.methods.METHODS` except probe, e.g. gradient, attn_lrp, legrad, chefer.
+            image: its index; None for a list of the explanations of all.
+            seed: for the method `random`.
 
         Raises:
             InputError: the method does not apply; or the view was taken under interventions.
@@ -175,7 +176,7 @@ class View:
             class_index: see `Chosen`.
 
         Returns:
-            tensors, among them heads (N, B, H, T); their sum over all but images is `logit`.
+            tensors, among them heads (N, B, H, T); summed over all axes but images, they add up to `logit`.
 
         Raises:
             InputError: attribution does not apply; or the view was taken under interventions.
@@ -193,7 +194,7 @@ class View:
         """Draw the image tokens of blocks over the photo, coloured by the identifiability of a class.
 
         Args:
-            image: which one.
+            image: its index.
             blocks: from 0; None for at most seven, evenly spread. (Titles count from 1.)
             class_index, site: as in other methods.
         """
@@ -222,10 +223,10 @@ class View:
     def plot_token(
         self, token: int, image: int = 0, k: int | None = None, site: str = "residual", show: str = "probability"
     ) -> Figure:
-        """Draw over depth the k classes that are strongest at a token at the last block.
+        """Draw over blocks the k classes that are strongest at a token in the last block.
 
         Args:
-            token: its place among all T; 0 is [CLS] where there is one.
+            token: its position among all T tokens; 0 is [CLS] where there is one.
             image, site: as in other methods.
             k: number of classes; None: five, or all where there are fewer.
             show: probability (the softmax of the token's logits) or logit.

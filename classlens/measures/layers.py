@@ -50,6 +50,14 @@ def read_layout(layer: str) -> Layout:
         )
 
 
+def token_groups(tokens: int, prefix: int, *, has_class_token: bool) -> Array:
+    """Return the group of each token (T): `cls`, `prefix` or `image`."""
+    groups = np.array(["prefix"] * prefix + ["image"] * (tokens - prefix), dtype=object)
+    if has_class_token:
+        groups[0] = "cls"
+    return groups
+
+
 def steps(
     layers: Sequence[str], block: int, before: Sequence[str], here: Sequence[str]
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:

@@ -74,7 +74,7 @@ def write_parameters(weights: Path | str, parameters: Path | str) -> None:
 def memory_values(tensors: Any, branch: str, block: int) -> Array:
     """Return a branch's memories (D, M), as they reach the residual stream.
 
-    That is times LayerScale; a norm behind the branch is left out, because it does not act memory by memory.
+    That is times LayerScale; a norm after the branch is left out, because it does not act memory by memory.
 
     Args:
         tensors: an open canonical file. It names tensors as timm's modules do, so a name that is not there is a part

@@ -17,7 +17,7 @@ from classlens.statistics.resampling import Resampling, bootstrap_interval, sign
 
 
 def outlier_tokens(layers: Sequence[str], table: str, norm: float | None, resampling: Resampling) -> None:
-    """Measure the share of outlier tokens behind each block, and their identifiability beside that of the others.
+    """Measure the share of outlier tokens after each block, and their identifiability beside that of the others.
 
     Args:
         layers: the model's layer files in block order.

@@ -24,7 +24,7 @@ REFERENCES = {
 
 
 def token_causes(effects: str, twin: Sequence[str], table: str, resampling: Resampling, correction: str) -> None:
-    """Average the effects of replacing tokens behind each block, for a model and its random twin.
+    """Average the effects of replacing tokens after each block, for a model and its random twin.
 
     Args:
         effects: see `classlens.ablation.tokens`.

@@ -13,7 +13,7 @@ from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.measures.layers import Layout, read_layout
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
-from classlens.tuned_lens.choice import LENS
+from classlens.tuned_lens.map_names import LENS
 
 
 def compare_lenses(maps: Sequence[str], layers: Sequence[str], table: str, resampling: Resampling) -> None:

@@ -40,7 +40,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
     Args:
         device: where it runs.
-        precision: float32, which CUDA computes as such; tf32, float32 whose products CUDA rounds to ten bits behind the
+        precision: float32, which CUDA computes as such; tf32, float32 whose products CUDA rounds to ten bits after the
             point before it sums them, while other devices know no such type and take float32; bfloat16 or float16, the
             type that autocast may use.
     """

@@ -174,7 +174,7 @@ def folder(path: Path) -> str:
 
 
 def of_transformers(config: dict[str, Any]) -> str:
-    """Return which model of timm corresponds to one of transformers, and what to do; begins behind its name.
+    """Return which model of timm corresponds to one of transformers, and what to do, to be put after its name.
 
     Args:
         config: of its config.json; empty where it is not known.

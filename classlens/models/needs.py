@@ -90,7 +90,7 @@ def _no_sum(model: Any) -> str:
     if getattr(model, "head_dist", None) is None and model.global_pool not in ("token", "avg"):
         return f"it pools by {model.global_pool!r}, which is no sum over tokens"
     places = {"the last norm": getattr(model, "norm", None)}
-    places["the norm behind the pooling"] = getattr(model, "fc_norm", None)
+    places["the norm after the pooling"] = getattr(model, "fc_norm", None)
     for number, block in enumerate(model.blocks):
         places[f"the norm inside the attention of block {number}"] = getattr(block.attn, "norm", None)
         places[f"the first norm of block {number}"] = getattr(block, "norm1", None)

@@ -1,8 +1,8 @@
-"""The timm model inside of what a user hands over.
+"""The timm model inside what a user passes in.
 
-Wrappers are opened, adapters of PEFT are merged into copies of the layers that have them, and heads that are linear in
-evaluation mode become plain linear layers. What has to differ is copied, along the way from the model to it; all else
-is shared with the given model, which stays as it is.
+Wrappers are taken off, adapters of PEFT are merged into copies of the layers that have them, and heads that are linear
+in evaluation mode become plain linear layers. Modules that have to change are copied, as are those that contain them;
+all others are shared with the given model, which stays as it is.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ WRAPPERS: tuple[tuple[Any, str], ...] = (
     (ModelEmaV2, "module"),
     (ModelEmaV3, "module"),
 )
-"""What computes what the module in it computes, and where it has it."""
+"""Classes that compute what the module inside them computes, and the attribute that holds it."""
 IMPORTED_WRAPPERS = (
     ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
     ("peft.peft_model", "PeftModel", "base_model"),
     ("peft.mixed_model", "PeftMixedModel", "base_model"),
     ("peft.tuners.tuners_utils", "BaseTuner", "model"),
 )
-"""The same, of modules that an object's owner has imported if there is such an object."""
+"""The same of libraries that are not imported here: whoever has such an object has imported its module."""
 MOST_NAMED = 3
-"""Models inside of a module that are named."""
+"""Models inside a module that a message names, at most."""
 
 _merged_layers: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
 """What was last merged from an adapted layer, and the layer's state then: equal states share memory."""
@@ -48,7 +48,7 @@ _merged_layers: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Opened:
-    """What is read of a given model.
+    """A given model, opened.
 
     Attributes:
         model: a timm model with linear heads; `num_classes` is the number of their outputs.
@@ -60,11 +60,11 @@ class Opened:
 
 
 def open_model(given: Any, one_output: str | None = None) -> Opened:
-    """Open a model, see above.
+    """Return the timm model inside a given one, see above.
 
     Args:
         given: a timm model, or DataParallel, DistributedDataParallel, torch.compile, AveragedModel, timm's ModelEma or
-            PEFT around it or its parts. What is no vision transformer of timm comes back as it is.
+            PEFT around it or its parts. What has none in it comes back as it is.
         one_output: BINARY or None: one output becomes two classes, see `classlens.models.one_output`; SCORE: it stays.
 
     Raises:

@@ -21,7 +21,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 BYTES_PER_NUMBER = 4
 
 
-def published_weights(architecture: str, options: Mapping[str, Any]) -> str:
+def published_note(architecture: str, options: Mapping[str, Any]) -> str:
     """Say where an architecture's pretrained weights are published, how large they are, and whether they are here.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a pass says and does; `classlens.passes.run` does all the rest."""
+"""What a pass declares and computes; `classlens.passes.run` does everything else."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Part:
-    """Some images of a data set, one after the other.
+    """Consecutive images of a data set.
 
     Attributes:
-        start: number of the first image.
+        start: index of the first image.
         rows: what other files say of these images: by input and data set, (n, ...); of an input with several files
-            (n, files, ...). Of an input without files there is nothing.
+            (n, files, ...). Inputs without files are left out.
     """
 
     start: int
@@ -36,11 +36,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Summed:
-    """Sums over all images that come before a pass.
+    """Sums over all images, made before a pass.
 
     Attributes:
         totals: by name, float64.
-        count: what they are sums of, e.g. images.
+        count: the number of terms in each, e.g. images.
     """
 
     totals: Mapping[str, Array]
@@ -48,10 +48,10 @@ class Summed:
 
 
 class Sums(ABC):
-    """Adds up what a model says of images."""
+    """Adds up, over images, what a pass needs of all of them."""
 
     doing: str
-    """What a job's progress is of."""
+    """What a job's progress line says that it does."""
 
     @abstractmethod
     def __init__(self, loaded: LoadedModel, images: int, **settings: Any) -> None:
@@ -65,25 +65,25 @@ class Sums(ABC):
 
     @abstractmethod
     def add(self, images: torch.Tensor, start: int) -> None:
-        """Add images (n, 3, H, W), normalised, the first of which has the number `start`; nothing if it raises."""
+        """Add images (n, 3, H, W), normalised, the first of index `start`; where it raises, it adds nothing."""
 
     @abstractmethod
     def totals(self) -> Tensors:
         """Return the sums so far, float64."""
 
     count = 0
-    """What they are sums of."""
+    """The number of terms so far."""
 
 
 class Pass(ABC):
     """Makes rows, one per image, from what a model does with it.
 
-    A pass is made once per job and called batch by batch. It says of its files in class methods what they hold, so that
-    estimates need no model with weights.
+    A pass is made once per job and called batch by batch. Class methods say what its files hold, so that estimates need
+    no weights.
     """
 
     doing: str
-    """What a job's progress is of."""
+    """What a job's progress line says that it does."""
     images_that_fit: int = sys.maxsize
     """How many images go through at once, at most."""
     chunk_rows: bool = False
@@ -91,9 +91,9 @@ class Pass(ABC):
     has_facts: bool = True
     """Its files have attributes that tell tokens and classes apart, see `LoadedModel.attributes`."""
     inputs: tuple[str, ...] = ()
-    """Its files beside images and weights, by keyword."""
+    """Its input files besides images and weights, by keyword."""
     finished: tuple[str, ...] = ()
-    """Names of the files that its declaration's `finish` makes of those of rows."""
+    """Names of the files that its declaration's `finish` makes from those of rows."""
     columns: Callable[..., Columns]
     """A class method: columns(model, **settings) returns the data sets that it writes, a row per image.
 
@@ -112,16 +112,16 @@ class Pass(ABC):
 
     @classmethod
     def reads(cls, model: Any) -> dict[str, Columns]:
-        """Return the data sets with a row per image that it reads of its inputs."""
+        """Return, for each of its inputs, the data sets with a row per image that it reads."""
         return {}
 
     @classmethod
     def stand_in(cls, name: str, path: str, model: Any) -> None:
-        """Write a file that can stand in for an input without rows where a pass is tried."""
+        """Write a file in place of an input without rows, for trials of the pass."""
         raise NotImplementedError(f"{cls.__name__}: nothing stands in for {name}")
 
     def written(self) -> Columns:
-        """Return the data sets of its files as they are written."""
+        """Return the data sets that it writes, given its model and settings."""
         return self.columns(self.loaded.model, **self.settings)
 
     def attributes(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Pass(ABC):
 
     @abstractmethod
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
-        """Return the rows (n, ...) of images, and what `checked` looks at.
+        """Return the rows (n, ...) of images, and what else `checked` looks at.
 
         Args:
             images: (n, 3, H, W), normalised, on the device.
@@ -139,13 +139,13 @@ class Pass(ABC):
         """
 
     def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
-        """Return rows that are sound, of what a call has returned, on the host.
+        """Check what a call returned, once it is on the host, and return the rows to write.
 
         Raises:
-            InputError: they are not.
+            InputError: the rows are not sound.
         """
         return arrays
 
     def provenance(self) -> dict[str, Any]:
-        """Return what the record of a job says of it beside its device."""
+        """Return what the record of a job says of the pass, besides the device."""
         return {}

@@ -26,7 +26,7 @@ MOST_STEPS = 6
 
 
 def cascade(depth: int) -> list[int]:
-    """Return after how many reset blocks one looks: at most `MOST_STEPS` numbers up to all, evenly spread."""
+    """Return after how many reset blocks to explain images: at most `MOST_STEPS` numbers, evenly spread up to all."""
     steps = min(MOST_STEPS, depth)
     return [round(depth * step / steps) for step in range(1, steps + 1)]
 

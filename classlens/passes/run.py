@@ -101,6 +101,7 @@ def run_images(
     attributes = {**(loaded.attributes() if made.has_facts else {}), **made.attributes()}
     chunk_rows = chunk_rows_of(columns) if made.chunk_rows else CHUNK_ROWS
     batch_size = min(batch_size, made.images_that_fit)
+    # The stack unwinds from below: reading ends first, then rows on their way are written, then the file is closed.
     with ExitStack() as stack:
         # No pixel is read twice: a cache would only copy them once more.
         images = stack.enter_context(h5py.File(pixels, rdcc_nbytes=0))["pixels"]
@@ -133,6 +134,7 @@ def run_images(
                     copied = HostCopy(found)
                 keeping(copied)
 
+            # What was read ahead keeps its size; later batches are taken in pieces that have fitted.
             batch_size = with_oom_backoff(len(batch), batch_size, run)
 
 

@@ -1,4 +1,4 @@
-"""Sums over images that a pass needs before: of all of them in one job, or shard by shard."""
+"""Sums over images that a pass needs beforehand: of all of them in one job, or shard by shard."""
 
 from __future__ import annotations
 

@@ -26,9 +26,9 @@ from classlens.inference.projection import Projection
 from classlens.passes.sums import read_sums, sum_images
 from classlens.passes.tuned_lens import TunedLensSums
 from classlens.terms import block_name
-from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
 from classlens.tuned_lens.divergence import divergence
 from classlens.tuned_lens.held_out import fitted_images, held_out_images, inside
+from classlens.tuned_lens.map_names import LENS, RIDGE, STEPS
 from classlens.tuned_lens.maps import Maps
 from classlens.tuned_lens.ridge import AffineSums
 from classlens.tuned_lens.steps import Descent, seeded_batches

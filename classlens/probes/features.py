@@ -45,7 +45,7 @@ class Features:
                     chosen = tokens[:, list(part.tokens)].transpose(0, 1)
                     found[index] = chosen.to(self.device, torch.float64).contiguous()
 
-        # What comes behind the last block in question is not computed.
+        # What comes after the last block in question is not computed.
         self._model.blocks = self._blocks[: 1 + max(part.block for part in parts)]
         try:
             with capture_activations(self._model, site, _ignore), self._loaded.autocast():

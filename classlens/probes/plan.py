@@ -28,7 +28,7 @@ def bytes_per_token(width: int, classes: int, batch: int) -> int:
 def plan(probes: Sequence[tuple[str, int]], tokens: Sequence[int], token_bytes: int, limit: int) -> list[list[Part]]:
     """Return the groups, each to be fitted in passes of its own.
 
-    Blocks come in order, because a pass can stop behind the last block that it needs.
+    Blocks come in order, because a pass can stop after the last block that it needs.
 
     Args:
         probes: pairs of site and block.

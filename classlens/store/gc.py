@@ -40,7 +40,7 @@ def sizes_and_ages(records: Iterator[tuple[Folder, Record]]) -> Iterator[tuple[F
 def collect(
     store: Store, *, older_than: float | None = None, larger_than: int | None = None, dry_run: bool = False
 ) -> Collected:
-    """Take away of one's own folder what no working directory shows any more, and no running job may be about to.
+    """Delete from one's own folder what no working directory shows any more and no running job may be about to show.
 
     Args:
         older_than: only records older than this many days; default: GRACE.

@@ -53,7 +53,7 @@ def job_of(params: Mapping[str, Any], inputs: Mapping[str, Any], outputs: Mappin
     """Return a job of a rule.
 
     Args:
-        params: from `describe`; `raw_files`, by the name of a rule's input, are what the job reads in its stead.
+        params: from `describe`; `raw_files`, by the name of a rule's input, are what the job reads in its place.
         inputs, outputs: the rule's files by name (`items()` gives them).
         root: the checkout.
     """
@@ -162,7 +162,7 @@ def digest_of_raw(paths: Iterable[str], store: Store) -> str:
 
 @dataclass(frozen=True)
 class RawFiles:
-    """Raw files by the thousand, and the one small file that a scheduler watches in their stead.
+    """Raw files by the thousand, and the one small file that a scheduler watches in place of them.
 
     Snakemake names every input of a job on one line and keeps a checksum of each. So rules that read a data set's files
     have a manifest as input: it counts the files and holds a digest of their contents.

@@ -16,7 +16,7 @@ from classlens.errors import InputError
 NOT_GRANTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, 524}
 """What a file system without locks answers: NFS without its lock service, Lustre without `flock`; 524 is Linux's."""
 WORDLESS_SECONDS = 5.0
-"""After which a wait is told."""
+"""After so long a wait, a message says what is waited for."""
 POLL_SECONDS = 0.05
 
 _chosen = {"locks": "flock"}
@@ -64,7 +64,7 @@ def take(path: Path, *, shared: bool = False) -> int | None:
 
 
 def wait(path: Path, *, why: str = "", only_for_shared: bool = False) -> int | None:
-    """Take a lock as soon as it is free; None is returned where it is waited `only_for_shared` ones and held alone.
+    """Take a lock as soon as it is free; None where it waits `only_for_shared` holders and somebody holds it alone.
 
     Of a wait the log says `why` at once, else, after WORDLESS_SECONDS, what is waited for.
     """

@@ -16,7 +16,7 @@ from classlens.store.lock import are_locks_used
 SETTLED_NS = 2_000_000_000
 """Age from which a file's change time tells it from a later version of equal size."""
 BUSY_SECONDS = 2.0
-"""For which a memory's lock is waited for; after that the process does without the memory."""
+"""How long a process waits for the memory's lock before it does without the memory."""
 
 State = tuple[str, str, int, int, int, int]
 """File system, inode, size (bytes), modification and change time (ns), number of links."""

@@ -1,5 +1,6 @@
 """Link what the store has before a run is planned, so that a stored result is no job.
 
+A scheduler plans by the files that it finds, and starting a job takes time even where the job only finds its result.
 A key holds the digests of inputs, and a record those of outputs. So where a chain of jobs is stored, every key in it
 follows from the records and the raw files, and no job needs to run for its result to be known.
 """
@@ -22,7 +23,7 @@ from classlens.store.store import Store
 from classlens.store.workdir import Placed
 
 MOST_PASSES = 9
-"""Over the times of results. One is the rule, and one more for equal results at several places."""
+"""How often the times of results are gone through. Once is the rule, twice for equal results at several places."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class SchedulerJob:
     """Paths, among them a stand-in for raw files."""
     outputs: list[str]
     temporary: frozenset[str]
-    """Outputs that are deleted when they were read."""
+    """Outputs that are deleted once they have been read."""
     jobs: Callable[[], Iterable[tuple[Job, JobKey]]]
     """Its jobs, each with the code part of its key."""
     note: Callable[[str, Record], None]

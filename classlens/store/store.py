@@ -52,7 +52,7 @@ class Store:
 
     @cached_property
     def others(self) -> list[Folder]:
-        """Other users' folders, each of the user that its name tells."""
+        """Other users' folders, each belonging to the user after whom it is named."""
         names = sorted(os.listdir(self.root)) if self.root.is_dir() else []
         users = [self.root / name for name in names if re.fullmatch(r"u\d{1,10}", name) and name != self.own.path.name]
         honest = [path for path in users if f"u{path.lstat().st_uid}" == path.name and not path.is_symlink()]

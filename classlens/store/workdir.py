@@ -2,7 +2,7 @@
 
 Files are made in folders of their own before they have their names: those of jobs in .snakemake/classlens/work, those
 of results that are about to be placed beside their destinations. Each such folder holds a lock, which falls with its
-process; who finds it free may remove the folder.
+process; whoever finds it free may remove the folder.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLACING = ".placing-"
 IN_USE = ".lock"
 
 _held: list[int] = []
-"""The lock of a run that this process is."""
+"""The lock on the working directory, where this process is a run."""
 
 
 def hold() -> bool:
@@ -94,7 +94,7 @@ def temporary(parent: Path, prefix: str = "") -> Iterator[Path]:
 
 
 def clear_work() -> None:
-    """Remove what processes that are gone left in the working directory, also of what they were about to place.
+    """Remove what processes that have ended left in the working directory, what they were about to place included.
 
     Without locks it cannot be told from what others use, and stays.
     """

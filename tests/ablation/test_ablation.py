@@ -107,7 +107,7 @@ def test_tokens_are_as_by_hooks(name):
     assert found.effect.abs().max() > 0.01
     assert found.effect[0, 0, 1] == pytest.approx(0, abs=1e-5)
     if model.global_pool == "token" and name != "distilled":
-        # Behind the last block, no other token is read than [CLS].
+        # After the last block, no other token is read than [CLS].
         assert found.effect[:, -1].abs().max() < 1e-5
 
 

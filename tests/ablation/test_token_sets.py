@@ -44,7 +44,7 @@ def test_the_most_and_the_least_identifiable_are_the_ends_of_a_sorted_list():
             assert places(found["least_identifiable"][image, block]) == sorted(order[:2])
 
 
-def test_random_sets_are_a_tenth_the_same_behind_all_blocks_and_differ():
+def test_random_sets_are_a_tenth_the_same_after_all_blocks_and_differ():
     found = picked()
     drawn = np.stack([found[f"random_{number + 1}"] for number in range(DRAWS)])
     assert (drawn.sum(-1) == tenth(P)).all()
@@ -73,7 +73,7 @@ def test_outliers_are_above_the_threshold_of_their_block_and_as_many_others_are_
     assert (count[1, 1], places(others[1, 1])) == (P - 1, [4])
 
 
-def test_masks_give_their_tokens_behind_every_block():
+def test_masks_give_their_tokens_after_every_block():
     found = picked()
     for name, value in LABELS.items():
         assert np.array_equal(found[name], np.broadcast_to((value == LABEL)[:, None], (N, B, P)))

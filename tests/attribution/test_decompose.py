@@ -119,7 +119,7 @@ def seen_by_timm(model, image):
 
 
 def readouts_of(model, tokens):
-    """Heads, the tokens whose mean they read, the norm behind that, and their share."""
+    """Heads, the tokens whose mean they read, the norm after that, and their share."""
     if getattr(model, "head_dist", None) is not None:
         return [(model.head, [0], None, 0.5), (model.head_dist, [1], None, 0.5)]
     if model.global_pool == "token":
@@ -150,16 +150,16 @@ def by_loops(model, image, index):
     embedding = constant = 0.0
     for head, destinations, fc_norm, share in readouts_of(model, tokens):
         pooled = sum(model.norm(last[i]) for i in destinations) / len(destinations)
-        behind, pooled_bias = frozen(fc_norm, pooled)
+        after, pooled_bias = frozen(fc_norm, pooled)
         row = share * head.weight[index]
         constant += row @ (zeros + pooled_bias) + (0 if head.bias is None else share * head.bias[index])
         row = row / len(destinations)
         for i in destinations:
             in_front, last_bias = frozen(model.norm, last[i])
-            constant += row @ behind(zeros + last_bias)
-            embedding += row @ behind(in_front(seen["block", 0][0][i]))
+            constant += row @ after(zeros + last_bias)
+            embedding += row @ after(in_front(seen["block", 0][0][i]))
             for b, block in enumerate(model.blocks):
-                mlp[b] += row @ behind(in_front(seen["mlp", b][1][i]))
+                mlp[b] += row @ after(in_front(seen["mlp", b][1][i]))
                 projection = block.attn.proj
                 at_heads = torch.zeros(projection.in_features).to(last)
                 inner, inner_bias = frozen(None, None)
@@ -170,14 +170,14 @@ def by_loops(model, image, index):
                     post, post_bias = frozen(block.norm1, seen["projection", b][1][i])
                 front = projection.weight @ (at_heads + inner_bias)
                 front = front if projection.bias is None else front + projection.bias
-                bias[b] += row @ behind(in_front(post(front) + post_bias))
+                bias[b] += row @ after(in_front(post(front) + post_bias))
                 for h in range(count):
                     weights, values = seen["weights", b][1][h, i], seen["values", b][h]
                     width = values.shape[-1]
                     for j in range(tokens):
                         read = at_heads.clone()
                         read[h * width : (h + 1) * width] = weights[j] * values[j]
-                        heads[b, h, j] += row @ behind(in_front(post(projection.weight @ inner(read))))
+                        heads[b, h, j] += row @ after(in_front(post(projection.weight @ inner(read))))
     return {"heads": heads, "attention_bias": bias, "mlp": mlp, "embedding": embedding, "constant": constant}
 
 

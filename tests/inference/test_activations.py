@@ -23,7 +23,7 @@ def test_branches_add_up_to_the_residual_and_the_residual_to_the_output(name):
     elif model.global_pool == "token":
         expected = projected[:, 0]
     else:
-        # As the model does it: mean of the tokens, then the norm that stands behind the pooling.
+        # As the model does it: mean of the tokens, then the norm that stands after the pooling.
         mean = model.norm(last)[:, model.num_prefix_tokens :].mean(1)
         expected = model.head(getattr(model, "fc_norm", torch.nn.Identity())(mean))
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-5)

@@ -183,7 +183,7 @@ class Mask(nn.Module):
 
 @pytest.mark.parametrize("as_hook", [False, True])
 def test_what_fused_attention_would_pass_over_is_noticed(as_hook):
-    """A module behind the softmax is not called where attention is caught."""
+    """A module after the softmax is not called where attention is caught."""
     model = transformer("plain")
     lens = Lens(model)
     lens.ablate([(0, 0)])

@@ -24,7 +24,7 @@ def with_one_output(name, head=None):
 
 @torch.no_grad()
 def expected(model, images):
-    """Return the model's own z (N) and what its head says of every token behind every block (B, N, T)."""
+    """Return the model's own z (N) and what its head says of every token after every block (B, N, T)."""
     seen = []
     handles = [block.register_forward_hook(lambda _m, _i, output: seen.append(output)) for block in model.blocks]
     output = model(images)[:, 0]

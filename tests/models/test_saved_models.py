@@ -19,7 +19,7 @@ from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
 from classlens.models.describe import describe
 from classlens.models.head import save_head
-from classlens.models.published import published_weights
+from classlens.models.published import published_note
 from classlens.models.weights import assemble, write_weights
 from classlens.shipped import PACKAGE
 
@@ -102,7 +102,7 @@ def test_weights_of_a_hub_are_timms(working, tmp_path, monkeypatch):
     own = job(with_architectures(config(HUB)))["config"]
     assert own["origin"] == HUB
     assert write_weights([], [], str(tmp_path / "out.safetensors"), **own) is None
-    assert "huggingface.co/someone/digits" in published_weights(HUB, {})
+    assert "huggingface.co/someone/digits" in published_note(HUB, {})
 
 
 def test_a_changed_folder_changes_keys(working):

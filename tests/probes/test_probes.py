@@ -105,7 +105,7 @@ def test_bytes_are_the_same_again(images, fitted, tmp_path):
 
 
 def test_blocks_apart_have_the_bytes_of_blocks_together(images, fitted, tmp_path):
-    """As jobs take them: what a pass does behind a block, and for whom else, changes nothing."""
+    """As jobs take them: what a pass does after a block, and for whom else, changes nothing."""
     for probe, expected in zip(GOLDEN_PROBES, fitted, strict=True):
         (found,) = run(images, tmp_path, probes=[probe])
         assert found.read_bytes() == expected.read_bytes()
@@ -123,7 +123,7 @@ def test_only_the_tokens_that_are_asked_for(images, fitted, tmp_path):
 
 
 def test_features_are_those_of_the_whole_forward_pass():
-    """The pass stops behind the last block of a group, and the model is whole again afterwards."""
+    """The pass stops after the last block of a group, and the model is whole again afterwards."""
     torch.set_num_threads(1)
     for architecture, options in (
         ("vit_tiny_patch16_224", {"init_values": 0.1}),

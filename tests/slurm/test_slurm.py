@@ -65,7 +65,7 @@ OUTPUT = "results/golden/output.h5"
 TARGETS = ["results/figures/class_building_golden.svg", "results/tables/attention_perturbation.csv"]
 TARGETS += ["results/golden/attribution/logit.h5"]
 TARGETS += [f"results/datasets/{kind}/squash-16-bilinear/evaluation.h5" for kind in PACKED]
-"""Behind them are a job of every group, every kind of file, shards of several jobs, and data sets decoded in parts."""
+"""They need a job of every group, every kind of file, shards of several jobs, and data sets decoded in parts."""
 
 
 @pytest.fixture(scope="module")

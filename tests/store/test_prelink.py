@@ -152,7 +152,7 @@ def age(store, path):
     store.remember({Path(path): digest_file(path)})
 
 
-def test_results_get_times_in_order_and_behind_that_of_their_script(chain, store):
+def test_results_get_times_in_order_and_after_that_of_their_script(chain, store):
     for path in (FIRST, SECOND, FIGURE):
         age(store, path)
     assert chain.prelink(store) == Prelinked()

@@ -16,9 +16,9 @@ from classlens.errors import InputError
 from classlens.models.inputs import Normalise
 from classlens.passes.extraction import Extraction
 from classlens.passes.run import run_pass
-from classlens.tuned_lens.choice import LENS, RIDGE, STEPS
 from classlens.tuned_lens.divergence import divergence
 from classlens.tuned_lens.held_out import held_out_images
+from classlens.tuned_lens.map_names import LENS, RIDGE, STEPS
 from classlens.tuned_lens.ridge import AffineSums, Scale
 from classlens.tuned_lens.steps import Descent, seeded_batches
 

@@ -30,7 +30,7 @@ rearranged = runpy.run_path(str(COMMAND))["rearranged"]
         ("-C seed=1 -n", "-C seed=1 -n"),
     ],
 )
-def test_targets_behind_pairs_are_targets(typed, passed):
+def test_targets_after_pairs_are_targets(typed, passed):
     assert rearranged(typed.split()) == passed.split()
 
 
@@ -69,7 +69,7 @@ def test_a_home_that_cannot_be_written_is_told_with_the_way_out(tmp_path, cache,
 
 @pytest.mark.workflow
 def test_a_run_reads_its_config_as_yaml_1_2(tmp_path):
-    """Names and numbers that Snakemake's own reader takes for others, in a file and behind `--config`."""
+    """Names and numbers that Snakemake's own reader takes for others, in a file and after `--config`."""
     options = "{img_size: 16, patch_size: 4, embed_dim: 16, depth: 2, num_heads: 2, init_values: 1e-5}"
     (tmp_path / "my.yaml").write_text(
         "datasets: {2024: {kind: digits, per_class: 2, train_per_class: 2}}\n"

@@ -106,7 +106,7 @@ def test_other_versions_of_libraries(workflow, tmp_path):
         folder.mkdir(parents=True)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {library}\nVersion: 99.9\n")
     workflow.environment["PYTHONPATH"] = str(tmp_path / "newer")
-    # Equal weights and layer files come out, so nothing behind them computes.
+    # Equal weights and layer files come out, so nothing downstream of them computes.
     assert jobs(workflow.computes()) == {"weights", "extract"}
 
 

@@ -7,7 +7,7 @@ from classlens.warm import run_warm
 
 def run(snakemake):
     """Run what a rule describes; return the exit status."""
-    # Not above: a process that hands itself over imports nothing.
+    # Imported here, not at the top: a process that hands its job over to the warm server needs none of this.
     from classlens.catalog.run import claim_device, computing
     from classlens.errors import InputError
     from classlens.logs import job_log
