@@ -378,11 +378,12 @@ def test_files_that_are_gone_are_named(files, store):
 
 
 def test_a_job_gets_the_files_themselves(files, tmp_path):
-    described = {"name": "stimuli", "functions": {}, "config": {}, "local": {}, "wildcards": {}}
+    described = {"name": "stimuli", "functions": {}, "config": {}, "local": {}, "wildcards": {}, "declared": {}}
     params = JobParams(described, key="k", raw="digest", raw_files={"raw": files})
     job = job_of_rule(params, {"raw": "manifest.txt", "table": "t.csv"}, {"table": "results/t.csv"}, tmp_path)
     assert job.inputs == {"raw": files, "table": "t.csv"}
-    assert str(params) == "stimuli k digest"  # what the scheduler compares and stores
+    assert repr(params) == "stimuli k digest"  # what the scheduler compares and stores
+    assert str(params) == "stimuli"
 
 
 def test_records_are_readable_json(project, store):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from classlens.catalog.configs import load_config
-from classlens.catalog.plan import wanted_tables
+from classlens.catalog.planning import wanted_tables
 from classlens.tables.published import published_comparison
 from classlens.tables.published_values import PUBLISHED
 
