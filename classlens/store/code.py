@@ -8,6 +8,7 @@ working directory.
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import sys
@@ -102,9 +103,20 @@ def _read(paths: Collection[str]) -> list[str]:
     return FileMemory(CACHE / f"modules-{READER[:16]}.sqlite", _parsed).texts(paths)
 
 
+def _tree(source: bytes) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SystemError:  # Python 3.11 counts depth for all that parse at once, e.g. what is collected meanwhile
+        gc.disable()
+        try:
+            return ast.parse(source)
+        finally:
+            gc.enable()
+
+
 def _parsed(path: str) -> str:
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = _tree(Path(path).read_bytes())
     except (SyntaxError, ValueError) as error:
         raise UnkeyableCode(path, getattr(error, "lineno", None) or 0, f"no valid Python: {error}") from error
     imports = [one for node in ast.walk(tree) for one in _imports(node, path)]
