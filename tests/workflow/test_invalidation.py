@@ -56,7 +56,7 @@ def test_edits_that_change_numbers(workflow):
     )
     computed = workflow.computes()
     assert jobs(computed) == {
-        "logit_increment", "identifiability_rates", "comparison_table", "logit_increment_figure"
+        "logit_increment", "identifiability_rates", "comparison_table", "logit_increment_figure", "numbers"
     }  # fmt: skip
 
 
