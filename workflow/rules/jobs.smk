@@ -44,7 +44,7 @@ for one in RULES:
         output:
             **output_of(one),
         log:
-            "/".join(["logs", one.name, *map("{{{}}}".format, wildcards_of(one))]) + ".log",
+            f"{Path('logs', one.name, *map('{{{}}}'.format, wildcards_of(one)))}.log",
         wildcard_constraints:
             **{key: one_of(names) for key, names in named.items() if names is not None},
         priority: one.priority
