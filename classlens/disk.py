@@ -65,12 +65,12 @@ def disk_size(config: Config) -> Size:
 
 def file_sizes(config: Config) -> dict[str, float]:
     """Return the bytes of each file that `all` makes, 0 of those that are not counted."""
-    wanted = wanted_files(config)
+    wanted = {path: job for path, job in wanted_files(config).items() if not (job and job[0].temporary)}
     sizes = dict.fromkeys(wanted, 0.0)
     for name in config.models:
         model = build(*built_as(config, name), device="meta")
         for path, job in wanted.items():
-            if path.startswith(f"results/{name}/") and not (job and job[0].temporary):
+            if path.startswith(f"results/{name}/"):
                 sizes[path] = _of_model(config, name, model, path.removeprefix(f"results/{name}/"), job)
             elif path in (files.EVALUATION(config, {"model": name}), files.TRAINING(config, {"model": name})):
                 sizes[path] = _pixels(config, name, path)
