@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import combinations
 from pathlib import Path
@@ -26,6 +27,7 @@ from slurm_run import SlurmRun, through_slurm
 from classlens.cache import CACHE
 from classlens.store.folder import Record
 from classlens.store.store import Store
+from classlens.store.workdir import IN_USE
 
 pytestmark = pytest.mark.workflow
 needs_slurm = pytest.mark.skipif(missing() is not None, reason=missing() or "")
@@ -166,18 +168,19 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(
     work = tmp_path / CACHE / "work"
     earlier = set(cluster.jobs())
 
-    def computing() -> tuple[Path, str] | None:
-        """Return the workspace of a shard under way, and the number of its job."""
+    def computing() -> tuple[int, str] | None:
+        """Return the process of a shard under way, and the number of its job."""
         for folder in work.glob("*"):
-            number = slurm_job(pid_of(folder))
-            if number and cluster.jobs("RUNNING").get(number):
-                return folder, number
+            pid = pid_of(folder)
+            number = slurm_job(pid) if pid else None
+            if pid and number and cluster.jobs("RUNNING").get(number):
+                return pid, number
         return None
 
     with SlurmRun(workflow, OUTPUT) as run:
         # A process dies while it computes.
-        folder, killed = run.wait_for(computing)
-        os.kill(pid_of(folder), signal.SIGKILL)
+        pid, killed = run.wait_for(computing)
+        os.kill(pid, signal.SIGKILL)
         assert run.wait_for(lambda: cluster.jobs("FAILED").get(killed))
         # A user cancels a job.
         _, cancelled = run.wait_for(computing)
@@ -204,9 +207,13 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(
     assert verified.returncode == 0
 
 
-def pid_of(workspace: Path) -> int:
-    """Return the process that a workspace is named after."""
-    return int(workspace.name.split("-")[-2])
+def pid_of(workspace: Path) -> int | None:
+    """Return the process that holds a workspace's lock."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(OSError):  # of a process that has ended
+            if os.readlink(link) == str(workspace / IN_USE):
+                return int(link.parts[2])
+    return None
 
 
 def slurm_job(pid: int) -> str | None:
