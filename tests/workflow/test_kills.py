@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from conftest import TINY_MODEL, Workflow, copy_checkout, tiny_config
 
+from classlens.catalog.analyses import PASSES
 from classlens.catalog.run import computing
 from classlens.declared import load
 from classlens.digest import digest_file
@@ -70,13 +71,16 @@ def again(record, folder, checkout, place=DIGITS):
         key, _, index = name.partition("/")
         outputs[key] = [*outputs.get(key, []), path] if index else path
     parameters = inspect.signature(load(record.parts["functions"][""])).parameters
-    inputs = {
-        name: paths if name in parameters and "Sequence" in str(parameters[name].annotation) else paths[0]
-        for name, paths in record.sources.items()
-    }
+    read = PASSES[record.job].inputs if record.job in PASSES else {}
+
+    def takes_list(name):
+        """Tell whether a job's function takes a list of files; a pass does where its declaration names several."""
+        return callable(read.get(name)) or (name in parameters and "Sequence" in str(parameters[name].annotation))
+
+    inputs = {name: paths if takes_list(name) else paths[0] for name, paths in record.sources.items()}
     shapes = record.parts["config"]  # training has its own batch size there
     local = {name: value for name, value in RUNNING.items() if name in parameters and name not in shapes}
-    if "network" in parameters:
+    if {"network", "given"} & {*parameters}:
         local |= {name: RUNNING[name] for name in ("device", "threads")}
     places = place if "place" in parameters else {}
     return Job(record.job, record.parts["functions"], checkout, shapes, local | places, inputs, outputs)
