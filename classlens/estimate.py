@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,35 +105,41 @@ def _stages(config: Config, model: str, jobs: Sequence[tuple[Job, Wildcards]]) -
         if config.trained(model):
             yield from training(trial, [settings_of(["recipe"], config, {"model": model})], *counts)
         torch.set_num_threads(min(extraction["threads"], os.cpu_count() or 1))
+        passes = [one for one in jobs if "of" in one[0].functions]
+        yield from _of_passes(config, trial, passes, counts)
         tried: dict[str, list[dict[str, Any]]] = {}
         for job, wildcards in jobs:
             if job.trial:
                 local = [name for name in job.local if name.startswith("probes.")]
                 tried.setdefault(job.trial, []).append(_settings((*job.settings, *local), job, config, wildcards))
-            else:
-                yield from _of_pass(config, trial, job, wildcards, counts)
         for function, settings in tried.items():
             yield from load(function)(trial, settings, *counts)
 
 
-def _of_pass(config: Config, trial: Trial, job: Job, wildcards: Wildcards, counts: tuple[int, int]) -> Iterator[Stage]:
-    """Yield what a job of a pass does, or one that sums for it; nothing of other jobs."""
-    if "of" not in job.functions:
-        return
-    shard = settings_of([name for name in job.settings if name.endswith("shard")], config, wildcards)
-    images = shard["stop"] - shard["start"] if shard else counts[0]
-    settings = _settings(job.settings, job, config, wildcards)
-    key = digest_json([job.functions, str(settings)])
-    declared, of = pass_of(job), load(job.functions["of"])
-    if declared is None:
-        stages = trial.of_sums(of, settings, images)
-    else:
-        read = {name: files(config, wildcards) if callable(files) else files for name, files in declared.inputs.items()}
-        sums = load(declared.sums) if declared.sums else None
-        if "sums" in job.functions and sums:
-            yield from (Stage(one.name, one.images, one.run, f"sums {key}") for one in trial.of_sums(sums, {}, images))
-        stages = trial.of_pass(of, sums, read, settings, images)
-    yield from (Stage(one.name, one.images, one.run, key) for one in stages)
+def _of_passes(
+    config: Config, trial: Trial, jobs: Sequence[tuple[Job, Wildcards]], counts: tuple[int, int]
+) -> Iterator[Stage]:
+    """Yield what jobs of passes do, and those that sum for them; those that take equally long per image together."""
+    images: dict[str, int] = {}
+    tried: dict[str, tuple[Job, Wildcards]] = {}
+    for job, wildcards in jobs:
+        shard = settings_of([name for name in job.settings if name.endswith("shard")], config, wildcards)
+        key = digest_json([job.functions, str(_settings(job.settings, job, config, wildcards))])
+        images[key] = images.get(key, 0) + (shard["stop"] - shard["start"] if shard else counts[0])
+        tried.setdefault(key, (job, wildcards))
+    for key, (job, wildcards) in tried.items():
+        settings = _settings(job.settings, job, config, wildcards)
+        declared, of = pass_of(job), load(job.functions["of"])
+        if declared is None:
+            stages = trial.of_sums(of, settings, images[key])
+        else:
+            inputs = declared.inputs.items()
+            read = {name: files(config, wildcards) if callable(files) else files for name, files in inputs}
+            sums = load(declared.sums) if declared.sums else None
+            if "sums" in job.functions and sums:
+                yield from (replace(one, key=f"sums {key}") for one in trial.of_sums(sums, {}, images[key]))
+            stages = trial.of_pass(of, sums, read, settings, images[key])
+        yield from (replace(one, key=key) for one in stages)
 
 
 def _settings(names: Sequence[str], job: Job, config: Config, wildcards: Wildcards) -> dict[str, Any]:

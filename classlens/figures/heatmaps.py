@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from classlens.arrays import Array
-from classlens.figures.layout import figure_title, fitted, new_figure
+from classlens.figures.layout import class_namer, figure_title, fitted, new_figure
 from classlens.figures.style import PAGE_WIDTH
 
 COLOURS = "coolwarm"
@@ -37,7 +37,7 @@ def draw(
         block, head: of the single maps, from 0.
     """
     photos = {int(image): pixels["pixels"][int(image)] for image in table["image"].unique()}
-    names = dict(zip(stimuli["class_index"], stimuli["class_name"].fillna(""), strict=True))
+    name = class_namer(stimuli)
     columns = min(SIDE_BY_SIDE, len(photos))
     strips = -(-len(photos) // columns)
     side = PAGE_WIDTH / (SIDE_BY_SIDE * (1 + len(ROLES)))
@@ -54,9 +54,9 @@ def draw(
         for column, role in enumerate(ROLES, start=1):
             of_role = of_image[of_image["role"] == role]
             index = int(of_role["class_index"].iloc[0])
-            grid[top, left + column].set_title(fitted(names.get(index, f"class {index}"), side))
-            for row, name in enumerate(MAPS):
-                _overlay(grid[top + row, left + column], photo, of_role[of_role["map"] == name])
+            grid[top, left + column].set_title(fitted(name(index), side))
+            for row, of in enumerate(MAPS):
+                _overlay(grid[top + row, left + column], photo, of_role[of_role["map"] == of])
         single = fitted(f"block {block + 1}, head {head + 1}", side)
         grid[top + 1, left].text(0.5, 0.5, single, ha="center", va="center")
     bar = figure.colorbar(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -28,6 +29,12 @@ LEFT = 0.65
 """Inches that numbers and name of the y axis take."""
 LEGEND_HANDLES = 0.8
 """Inches of a legend's width that are not text."""
+
+
+def class_namer(stimuli: pd.DataFrame) -> Callable[[int], str]:
+    """Return what a figure calls a class of an index, by the columns class_index and class_name."""
+    names = dict(zip(stimuli["class_index"], stimuli["class_name"].fillna(""), strict=True))
+    return lambda index: str(names.get(index, f"class {index}"))
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from classlens.arrays import Array
-from classlens.figures.layout import figure_title, fitted, legend_below, panels
+from classlens.figures.layout import class_namer, figure_title, fitted, legend_below, panels
 from classlens.figures.style import PAGE_WIDTH, Look
 
 COLOURS = "coolwarm"
@@ -47,11 +47,7 @@ def draw(
         chance: mean identifiability of a random ranking.
         grid: rows and columns of image tokens.
     """
-    names = dict(zip(stimuli["class_index"], stimuli["class_name"].fillna(""), strict=True))
-
-    def name(index: int) -> str:
-        return str(names.get(index, f"class {index}"))
-
+    name = class_namer(stimuli)
     tokens, said = {}, {}
     for block in spread(int(table["block"].max()) + 1):
         here = table[table["block"] == block]

@@ -81,6 +81,11 @@ def load_network(weights: str, **network: Unpack[Network]) -> LoadedModel:
     return LoadedModel(model, network["architecture"], normalise, network["precision"], device)
 
 
+def take_network(given: dict[str, Any]) -> Network:
+    """Take the keywords of `Network` out of those that a job is given."""
+    return {key: given.pop(key) for key in Network.__annotations__ if key in given}  # type: ignore[return-value]
+
+
 def read_classes(pixels: str, num_classes: int) -> Array:
     """Return the correct class (N) of every image of a pixel file.
 

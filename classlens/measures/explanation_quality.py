@@ -35,7 +35,7 @@ def explanation_quality(
     """Write all measures of quality in one table.
 
     Args:
-        tokens: files of `classlens.faithfulness.curves`, correct per image, of each method.
+        tokens: files of `classlens.passes.removal_curves`, correct per image, of each method.
         pixels: those of `classlens.passes.pixel_removal`.
         segmentation: the table of `classlens.measures.segmentation_scores`, or nothing where there are no masks.
         explanations: explanation files of `randomised_methods`.

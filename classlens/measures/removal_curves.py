@@ -13,7 +13,7 @@ def removal_curves_table(curves: Sequence[str], areas: str, table: str, *, metho
     """Stack the removal curves of a model's explanations.
 
     Args:
-        curves: tables of `classlens.faithfulness.curves`.
+        curves: tables of `classlens.passes.removal_curves`.
         areas: the table of `classlens.measures.faithfulness_auc`.
         table: the table to write. Columns: method, direction, n_removed, percent_removed, accuracy, accuracy_low,
             accuracy_high (only of random orders: extremes over seeds), auc (of the whole curve).

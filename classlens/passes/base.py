@@ -118,7 +118,7 @@ class Pass(ABC):
     @classmethod
     def stand_in(cls, name: str, path: str, model: Any) -> None:
         """Write a file in place of an input without rows, for trials of the pass."""
-        raise NotImplementedError(f"{cls.__name__}: nothing stands in for {name}")
+        raise TypeError(f"{cls.__name__} reads no rows of {name}, and writes nothing that stands in for it")
 
     def written(self) -> Columns:
         """Return the data sets that it writes, given its model and settings."""

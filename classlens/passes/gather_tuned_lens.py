@@ -15,8 +15,8 @@ def gather_tuned_lens(shards: Sequence[str], maps: str, lens: Sequence[str]) -> 
     """Write the files of a model's tuned lens, whose bytes do not depend on how images were split into shards.
 
     Args:
-        shards: files of `look.look_through_tuned_lens`, in the order of their images.
-        maps: file of `write.fit_tuned_lens`.
+        shards: files of `classlens.passes.tuned_lens`, in the order of their images.
+        maps: file of `classlens.passes.tuned_lens_fit`.
         lens: the files to write, one per block in order: weight, bias, rank, top5, kl and kl_logit_lens.
     """
     with Progress(len(lens), "gathering", "file") as progress, h5py.File(maps, "r") as fitted:

@@ -12,25 +12,17 @@ from classlens.arrays import Array
 from classlens.hdf5 import Column
 from classlens.inference.network import LoadedModel
 from classlens.inference.ranks import refuse
-from classlens.inference.tokens import TokenModel
-from classlens.passes.base import Columns, Part, Pass, Summed, Sums, Tensors
+from classlens.passes.base import Columns, Part, Pass, Summed, Tensors
+from classlens.passes.means import BatchSums, mean_of
 
 
-class HeadSums(Sums):
+class HeadSums(BatchSums):
     """What each head of each block puts out at each token: sum (B, H, T, d)."""
 
     doing = "averaging heads"
 
-    def __init__(self, loaded: LoadedModel, images: int) -> None:
-        self._model, self._sum = TokenModel(loaded.model), torch.zeros((), dtype=torch.float64, device=loaded.device)
-
-    @torch.inference_mode()
-    def add(self, images: torch.Tensor, start: int) -> None:
-        self._sum = self._sum + torch.stack([heads.double().sum(0) for heads in attended(self._model, images)])
-        self.count += len(images)
-
-    def totals(self) -> Tensors:
-        return {"sum": self._sum}
+    def of_batch(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return attended(self.model, images)
 
 
 class HeadEffects(Pass):
@@ -82,8 +74,3 @@ class HeadEffects(Pass):
     def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
         refuse(not np.isfinite(arrays["effect"]).all(), False, "an effect of ablation")
         return arrays
-
-
-def mean_of(summed: Summed, loaded: LoadedModel) -> torch.Tensor:
-    """Return the mean of what was summed, float32 on the model's device."""
-    return torch.from_numpy((summed.totals["sum"] / summed.count).astype(np.float32)).to(loaded.device)

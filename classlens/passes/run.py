@@ -21,14 +21,12 @@ from classlens.hdf5 import CHUNK_ROWS, RowWriter, chunk_rows_of
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.host import HostCopy
 from classlens.inference.modes import frozen_eval_mode
-from classlens.inference.network import Network, load_network, read_classes
+from classlens.inference.network import load_network, read_classes, take_network
 from classlens.inference.prefetch import background, prefetch
 from classlens.models.inputs import to_device
 from classlens.passes.base import Files, Part, Pass, Rows, Sums
 from classlens.passes.sums import read_sums, sum_images
 from classlens.progress import Progress
-
-NETWORK = frozenset(Network.__annotations__)
 
 
 def run_pass(
@@ -65,7 +63,7 @@ def run_pass(
     Raises:
         InputError: a label is no class of the model, an input does not fit, or what was found is not sound.
     """
-    loaded = load_network(weights, **{key: given.pop(key) for key in NETWORK & given.keys()})
+    loaded = load_network(weights, **take_network(given))
     finished = {name: given.pop(name) for name in of.finished if finish}
     inputs = {name: given.pop(name) for name in of.inputs}
     written = rows or f"{next(iter(finished.values()))}.rows"

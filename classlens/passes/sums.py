@@ -13,7 +13,7 @@ from classlens.h5 import h5py
 from classlens.hdf5 import describe
 from classlens.inference.batches import over_images
 from classlens.inference.modes import frozen_eval_mode
-from classlens.inference.network import LoadedModel, Network, load_network
+from classlens.inference.network import LoadedModel, load_network, take_network
 from classlens.passes.base import Summed, Sums
 
 
@@ -37,7 +37,7 @@ def write_sums(
     Raises:
         InputError: what is summed is not finite.
     """
-    loaded = load_network(weights, **{key: given.pop(key) for key in Network.__annotations__ if key in given})
+    loaded = load_network(weights, **take_network(given))
     with frozen_eval_mode(loaded.model):
         _write(sum_images(of, loaded, pixels, range(start, stop), batch_size, **given), shard)
     return loaded.provenance()

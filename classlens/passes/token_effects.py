@@ -15,30 +15,20 @@ from classlens.hdf5 import Column
 from classlens.inference.activations import key_counts
 from classlens.inference.network import LoadedModel
 from classlens.inference.ranks import refuse
-from classlens.inference.tokens import TokenModel
 from classlens.measures.layers import read_layout
 from classlens.measures.outlier_norms import norm_thresholds
 from classlens.models.inputs import to_device
-from classlens.passes.base import Columns, Files, Part, Pass, Summed, Sums, Tensors
-from classlens.passes.head_effects import mean_of
+from classlens.passes.base import Columns, Files, Part, Pass, Summed, Tensors
+from classlens.passes.means import BatchSums, mean_of
 
 
-class ResidualSums(Sums):
+class ResidualSums(BatchSums):
     """Every block's output at each token: sum (B, T, D)."""
 
     doing = "averaging tokens"
 
-    def __init__(self, loaded: LoadedModel, images: int) -> None:
-        self._model, self._sum = TokenModel(loaded.model), torch.zeros((), dtype=torch.float64, device=loaded.device)
-
-    @torch.inference_mode()
-    def add(self, images: torch.Tensor, start: int) -> None:
-        outputs = residuals_of(self._model, self._model.embed(images))[1:]
-        self._sum = self._sum + torch.stack([tokens.double().sum(0) for tokens in outputs])
-        self.count += len(images)
-
-    def totals(self) -> Tensors:
-        return {"sum": self._sum}
+    def of_batch(self, images: torch.Tensor) -> list[torch.Tensor]:
+        return residuals_of(self.model, self.model.embed(images))[1:]
 
 
 class TokenEffects(Pass):

@@ -27,7 +27,7 @@ from classlens.catalog import files, planning
 from classlens.catalog.analyses import ANALYSES, SECTIONS, STACKED, numbered
 from classlens.catalog.applicable import require_training_images
 from classlens.catalog.configs import load_config
-from classlens.catalog.job import EXECUTION, Gpu, Job
+from classlens.catalog.job import Gpu, Job
 from classlens.catalog.methods import METHODS
 from classlens.catalog.plan import describe, key_without_inputs, report_caption
 from classlens.catalog.rules import rules_of, wildcards_of
