@@ -6,19 +6,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 CORES ?= all
 
-.PHONY: all test test-slow bench lint docs pictures tutorial weights lock clean env
+.PHONY: all test test-all bench lint docs pictures tutorial weights lock clean env
 .DEFAULT_GOAL := all
 
 all: $(READY)
 	$(BIN)/snakemake --cores $(CORES) all
 	$(BIN)/snakemake --report report.html
 
-test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=95
+# Further options, such as --cov.
+COVER ?=
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-# What takes minutes or much memory: kills of every kind of job and of whole runs, decompression bombs.
-test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+test: $(READY)
+	$(PYTEST) $(COVER)
+
+# What a release needs beside `make test`: SLURM, packages, other workflows, the site, kills at random moments.
+test-all: $(READY)
+	$(PYTEST) -m release $(COVER)
 
 # Every benchmark against its bare limit, with machine and date, into docs/benchmarks.md. Takes two hours; give it the machine.
 bench: $(READY)

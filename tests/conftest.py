@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 import yaml
 from double_job import DOUBLE
+from filelock import FileLock
 
 from classlens.store.store import Store
 
@@ -120,6 +122,11 @@ class Workflow:
         return self.folder / "results" / name
 
 
+def jobs_of(computed: list[str]) -> set[str]:
+    """Return the names of jobs without their wildcards."""
+    return {job.split()[0] for job in computed}
+
+
 def copy_checkout(destination: Path) -> Path:
     """Copy the checkout's code, so that a test may edit it."""
     for part in PARTS:
@@ -168,46 +175,58 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first test process that needs it has made, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    if "DEVRUNS" in os.environ: folder = Path(os.environ["DEVRUNS"]) / name
+    made = folder / ".made"
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            made.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_run(tmp_path_factory):
+    """The workflow on the golden images; no test changes what it made."""
+    import studies
+
+    config = studies.GOLDEN_CONFIG
+    return Workflow(made_once(tmp_path_factory, "golden", lambda folder: Workflow(folder, config).run("all")), config)
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory):
+    """What the golden run has not: every kind of data set, models of the user's own, a tuned lens, pages.
+
+    What was printed is in printed.txt. A test that changes an input or the config puts it back.
+    """
+    import studies
+
+    def run(folder):
+        studies.write_study(folder)
+        workflow = Workflow(folder, studies.study_config())
+        (folder / "printed.txt").write_text(workflow.run("all", *studies.TARGETS, "--verbose"))
+
+    return Workflow(made_once(tmp_path_factory, "study", run), studies.study_config())
+
+
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory):
     """A checkout, an image folder of two classes, and a workflow that ran once on it; no test changes it."""
-    base = tmp_path_factory.mktemp("pristine")
-    checkout = copy_checkout(base / "checkout")
-    workflow = Workflow(base / "work", make_config(base / "work"), checkout, store=base / "store")
-    workflow.run("all")
-    return workflow
+    import studies
 
+    def run(folder):
+        studies.write_pristine(folder / "work")
+        checkout = copy_checkout(folder / "checkout")
+        Workflow(folder / "work", studies.pristine_config(), checkout, folder / "store").run("all")
 
-def make_config(folder: Path) -> dict:
-    """Two models on golden images in the ImageNet-S layout, cut down to two classes of three images."""
-    root = folder / "images"
-    if not root.exists():
-        shutil.copytree(GOLDEN / "imagenet_s", root)
-        for stim_info in (root / "ImageNetS919").glob("*_stim_info.csv"):
-            stim_info.unlink()
-        (root / "data/categories/ImageNetS_categories_im919.txt").write_text("n02002724\nn02011460\n")
-    model = {
-        **TINY_MODEL, "dataset": "images",
-        "options": {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2},
-        "transform": {"size": 32},
-    }  # fmt: skip
-    config = tiny_config(first=model, second=deepcopy(model) | {"label": "Second", "random_twin": True})
-    config["models"]["second"]["weights"] = "weights.safetensors"
-    config["datasets"] = {"images": {"kind": "imagenet_s", "root": "images", "per_class": 3, "train_per_class": 2}}
-    weights = folder / "weights.safetensors"
-    if not weights.exists():
-        subprocess.run([sys.executable, "-c", MAKE_WEIGHTS, str(weights)], check=True)
-    return config
-
-
-MAKE_WEIGHTS = """
-import sys, torch
-from safetensors.torch import save_file
-from classlens.models.build import build
-torch.manual_seed(5)
-options = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 1000}
-save_file(build("vit_tiny_patch16_224", options).state_dict(), sys.argv[1])
-"""
+    base = made_once(tmp_path_factory, "pristine", run)
+    return Workflow(base / "work", studies.pristine_config(), base / "checkout", base / "store")
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import pytest
 from browser import needs_browser, opened
 from conftest import CHECKOUT
 
+pytestmark = pytest.mark.release
+
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 

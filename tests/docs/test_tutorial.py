@@ -5,6 +5,8 @@ import pytest
 from conftest import CHECKOUT
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.release
+
 TUTORIAL = CHECKOUT / "docs/tutorial.ipynb"
 
 

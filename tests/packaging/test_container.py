@@ -39,6 +39,7 @@ def calls(tmp_path, monkeypatch):
 
 
 @pytest.mark.workflow
+@pytest.mark.release
 def test_jobs_run_in_the_image(tmp_path, calls, monkeypatch):
     monkeypatch.setenv("CLASSLENS_IMAGE", str(tmp_path / "own.sif"))
     (tmp_path / "own.sif").touch()

@@ -55,6 +55,8 @@ module classlens:
 use rule * from classlens
 """
 """What snakedeploy 0.17 writes, but for the source, which is github(...) there."""
+pytestmark = [pytest.mark.workflow, pytest.mark.release]
+
 DATASETS = {"digits": {"kind": "digits", "per_class": 2, "train_per_class": 2}}
 CONFIG = {"datasets": DATASETS, "models": {"tiny": {**TINY_MODEL, "weights": "random", "random_twin": False}}}
 TARGETS = ("mean_rank.txt", "results/figures/identifiability_evolution.svg")
@@ -91,7 +93,6 @@ def tagged(tmp_path_factory):
     return repository
 
 
-@pytest.mark.workflow
 @pytest.mark.parametrize("kind", ["folder", "tag"])
 def test_another_workflow_takes_this_one_in(tmp_path, alone, tagged, kind):
     """A tag has no library beside it: that of the environment is used."""
@@ -115,7 +116,6 @@ def by_tag(repository):
     return f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")'
 
 
-@pytest.mark.workflow
 @pytest.mark.parametrize("kind", ["folder", "tag"])
 def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, tagged, kind):
     deploy(tmp_path, by_tag(tagged) if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile")))
@@ -131,7 +131,6 @@ def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, tagged
     assert "vit_cls" not in ran.stdout + ran.stderr
 
 
-@pytest.mark.workflow
 def test_fetched_rules_say_which_library_they_lack(tmp_path, tagged):
     deploy(tmp_path / "study", by_tag(tagged))
     python = environment(tmp_path / "environment", ["snakemake"])

@@ -34,7 +34,12 @@ def alone(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"), [("--dry-run", "total"), ("--list", "identifiability"), ("--lint", "in a good condition")]
+    ("option", "said"),
+    [
+        ("--dry-run", "total"),
+        pytest.param("--list", "identifiability", marks=pytest.mark.release),
+        pytest.param("--lint", "in a good condition", marks=pytest.mark.release),
+    ],
 )
 def test_the_default_config_is_read_with_snakemake_alone(alone, tmp_path, option, said):
     ran = alone(tmp_path, option)

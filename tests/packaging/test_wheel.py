@@ -12,6 +12,8 @@ from environments import wheel_environment
 
 from classlens.shipped import WEIGHTS
 
+pytestmark = pytest.mark.release
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):

@@ -29,7 +29,7 @@ from classlens.store.folder import Record
 from classlens.store.store import Store
 from classlens.store.workdir import IN_USE
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.release]
 needs_slurm = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 CONFIG: dict[str, Any] = {

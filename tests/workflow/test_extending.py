@@ -16,7 +16,7 @@ from conftest import CHECKOUT, TINY_MODEL, Workflow, copy_checkout, tiny_config
 from PIL import Image
 from safetensors.torch import load_file
 
-pytestmark = pytest.mark.workflow
+pytestmark = [pytest.mark.workflow, pytest.mark.release]
 
 BLOCK = re.compile(
     r'^```python title="(?P<file>[^",]+)(?:, at the end of (?P<end>\w+)|, instead of its line (?P<line>[^"]+))?"\n'

@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, Workflow
+from conftest import CHECKOUT, GOLDEN
 from declared_jobs import described as job_params
+from studies import BLOCKS, GOLDEN_CONFIG
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
 from classlens.catalog.configs import load_config
@@ -28,43 +29,17 @@ from classlens.store.store import Store
 
 pytestmark = pytest.mark.workflow
 
-BLOCKS = 12
 SITES = ("residual", "attn", "mlp")
-MODEL = {
-    "dataset": "golden",
-    "architecture": "vit_base_patch32_224",
-    "options": {"embed_dim": 48, "depth": BLOCKS, "num_heads": 3},
-    "transform": {"size": 224},
-}
-CONFIG = {
-    "datasets": {
-        "golden": GOLDEN_DATASET,
-    },
-    "models": {
-        "golden": {**MODEL, "label": "ViT of the golden numbers", "weights": str(GOLDEN / "model.safetensors")},
-        "golden-random": {**MODEL, "weights": str(GOLDEN / "random.safetensors"), "random_twin": False},
-    },
-    # Two shards, so that gathering is tested; batches that do not divide them.
-    "extraction": {"shard_size": 17, "batch_size": 7},
-    "statistics": {"resamples": 199},
-    "explanations": {
-        "methods": ["gradient_double_softmax", "gradient_logit", "chefer", "random"],
-        "randomised_images": 4,
-    },
-    "faithfulness": {"random_seeds": 1},
-}
 BRANCHES = ("attn", "mlp")
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    workflow = Workflow(tmp_path_factory.mktemp("golden"), CONFIG)
-    workflow.run("all")
-    return workflow.folder / "results"
+def results(golden_run):
+    return golden_run.folder / "results"
 
 
 def test_files_are_those_that_check_counts_and_as_large_as_it_says(results):
-    sizes = file_sizes(with_architectures(load_config(CONFIG)))
+    sizes = file_sizes(with_architectures(load_config(GOLDEN_CONFIG)))
     made = {str(path.relative_to(results.parent)): path.stat().st_size for path in results.rglob("*") if path.is_file()}
     found = {path: size for path, size in made.items() if path.endswith((".h5", ".safetensors"))}
     found = {path: size for path, size in found.items() if "/shards/" not in path}
@@ -241,14 +216,13 @@ def test_everything_but_the_temporary_is_there(results):
     with h5py.File(results / "golden/token_labels.h5") as file:
         assert file["label"].dtype == np.int8
         assert file["class_fraction"].shape == (30, 49)
-    assert not (results / "golden/shards").exists()
 
 
 @pytest.fixture(scope="module")
 def config(results):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(results.parent)
-        return with_architectures(load_config(CONFIG))
+        return with_architectures(load_config(GOLDEN_CONFIG))
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +252,41 @@ def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
     assert stored(inputs, outputs)
     assert not stored(inputs, {"weights": "results/{model}/weights.pt"})
     assert not stored({**inputs, "head": inputs["source"]}, outputs)
+
+
+FILES_OF_PASSES = {"extract": 1, "attribute_logits": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 3}
+FILES_OF_PASSES |= {"remove_tokens": 4, "remove_pixels": 4, "head_effects": 1, "token_effects": 1}
+FILES_OF_PASSES |= {"head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 1, "look_through_tuned_lens": 1}
+"""How many files each pass over images makes of the model `golden`."""
+
+
+def test_all_passes_ran_in_shards_and_no_shard_is_left(results, records):
+    """tests/passes holds their joined bytes against those of all images at once."""
+    ran = [one for one in records if "shard" in one.wildcards and one.wildcards["model"] == "golden"]
+    assert {name: sum(one.job == name for one in ran) for name in FILES_OF_PASSES} == {
+        name: 2 * files for name, files in FILES_OF_PASSES.items()
+    }
+    assert {one.job for one in ran} == {*FILES_OF_PASSES}
+    assert {one.parts["config"]["stop"] for one in ran} >= {17, 30}
+    assert not [path for path in results.rglob("shards/**/*") if path.is_file()]
+
+
+def test_probes_of_each_block_have_a_job(records):
+    ran = [one.wildcards["block"] for one in records if one.job == "linear_probe"]
+    assert sorted(ran) == [f"{block:02d}" for block in range(BLOCKS)]
+
+
+def test_a_shard_is_made_anew_alone(golden_run, records):
+    """The store gives the others back."""
+    joined = golden_run.result("golden/attribution/logit.h5")
+    digest = digest_file(joined)
+    joined.unlink()
+    [record] = [
+        one for one in records if one.job == "attribute_logits" and one.wildcards == {"model": "golden", "shard": "1"}
+    ]
+    golden_run.opened_store().own.blob(record.outputs[0].digest).unlink()
+    assert golden_run.computes("results/golden/attribution/logit.h5") == ["attribute_logits golden 1"]
+    assert digest_file(joined) == digest
 
 
 AGAIN = [*ANALYSES, *(f"{name}_figure" for name in FIGURES), "comparison_table"]
@@ -325,8 +334,12 @@ def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
 def test_the_lens_page_is_of_this_model(results):
     page = (results / "lens/golden.html").read_text()
     about = json.loads(re.search(r'id="about">(.*?)</script>', page)[1])
-    assert (about["label"], about["blocks"], about["grid"]) == (CONFIG["models"]["golden"]["label"], BLOCKS, [7, 7])
-    assert {method["name"] for method in about["methods"]} == set(CONFIG["explanations"]["methods"])
+    assert (about["label"], about["blocks"], about["grid"]) == (
+        GOLDEN_CONFIG["models"]["golden"]["label"],
+        BLOCKS,
+        [7, 7],
+    )
+    assert {method["name"] for method in about["methods"]} == set(GOLDEN_CONFIG["explanations"]["methods"])
     assert [other["model"] for other in about["others"]] == ["golden-random"]
     with h5py.File(results / "golden/output.h5") as file:
         assert [one["correct"] for one in about["images"]] == file["correct"][:].tolist()

@@ -1,6 +1,6 @@
 """Kills of every kind of job and of whole runs at random moments: what is made then has the bytes of an unbroken run.
 
-Also two runs from nothing, in other folders, with other cores and batch sizes. All of it is slow: `make test-slow`.
+Also two runs from nothing, in other folders, with other cores and batch sizes.
 """
 
 import inspect
@@ -25,7 +25,7 @@ from classlens.digest import digest_file
 from classlens.store.job import Job, run_job
 from classlens.store.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.workflow]
+pytestmark = [pytest.mark.workflow, pytest.mark.release]
 
 FORK = multiprocessing.get_context("fork")
 DIGITS = {"root": None, "mask_root": None, "name": "digits"}

@@ -5,39 +5,30 @@ import re
 
 import pytest
 from browser import needs_browser, opened
-from conftest import TINY_MODEL, Workflow, tiny_config
+from studies import MARKUP
 
 pytestmark = [pytest.mark.workflow, needs_browser]
 
-MARKUP = "</script><script>alert(1)</script><img src=x onerror=alert(2)> & $x$ \"'"
-
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    analyses = ["one_image", *TINY_MODEL["analyses"]]
-    config = tiny_config(vit={**TINY_MODEL, "label": MARKUP, "analyses": analyses})
-    workflow = Workflow(tmp_path_factory.mktemp("report"), config)
-    workflow.run("all")
-    page = workflow.result("lens/vit.html")
-    page.parent.mkdir(exist_ok=True)
-    page.touch()
-    workflow.run("--report", "report.html")
-    return workflow.folder
+def folder(study):
+    study.run("--report", "report.html")
+    return study.folder
 
 
 @pytest.fixture
-def report(study):
+def report(folder):
     heard = []
-    with opened(study / "report.html", heard, viewport={"width": 1400, "height": 900}) as page:
+    with opened(folder / "report.html", heard, viewport={"width": 1400, "height": 900}) as page:
         page.wait_for_selector("text=What was run")
         yield page
     assert heard == []
 
 
-def test_it_opens_with_one_image_and_what_was_run(study, report):
-    with (study / "results/tables/overview.csv").open() as file:
-        [row] = csv.DictReader(file)
-    assert f"\\clOverviewVitAccuracy}}{{{row['accuracy']}}}" in (study / "results/numbers.tex").read_text()
+def test_it_opens_with_one_image_and_what_was_run(folder, report):
+    with (folder / "results/tables/overview.csv").open() as file:
+        row = {row["model"]: row for row in csv.DictReader(file)}["vit"]
+    assert f"\\clOverviewVitAccuracy}}{{{row['accuracy']}}}" in (folder / "results/numbers.tex").read_text()
     cells = report.locator(".h-screen .table td").all_inner_texts()
     assert {MARKUP, "vit", "digits", row["images"], f"{float(row['accuracy']):.4g}"} <= set(cells)
     sizes = report.locator("figure img").evaluate_all("images => images.map(image => image.naturalWidth)")
@@ -72,20 +63,20 @@ def test_a_table_can_be_read_and_no_key_is_in_the_way(report):
     assert not re.search(r"[0-9a-f]{64}", shown)
 
 
-def test_a_label_is_no_markup_in_the_report(study):
+def test_a_label_is_no_markup_in_the_report(folder):
     heard = []
-    with opened(study / "report.html", heard) as page:
+    with opened(folder / "report.html", heard) as page:
         page.wait_for_selector("text=Class building")
         page.click("text=Class building")
         page.wait_for_timeout(200)
         assert page.locator("img[src=x]").count() == 0
     assert heard == []
-    assert MARKUP not in (study / "report.html").read_text()
+    assert MARKUP not in (folder / "report.html").read_text()
 
 
-def test_a_label_is_text_in_a_figure(study):
+def test_a_label_is_text_in_a_figure(folder):
     heard = []
-    with opened(study / "results/figures/logit_increment.svg", heard) as page:
+    with opened(folder / "results/figures/logit_increment.svg", heard) as page:
         shown = page.locator("svg").text_content()
         assert "".join(MARKUP.split()) in "".join(shown.split())  # titles are wrapped
         assert page.locator("img").count() == 0
