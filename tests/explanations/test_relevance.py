@@ -74,8 +74,10 @@ def sums(values, patch=8):
     return torch.stack([values[..., r : r + patch, c : c + patch].sum((1, 2, 3)) for r in rows for c in rows], 1)
 
 
-@pytest.mark.parametrize(("explain", "query", "value"), [(attn_lrp, 0.25, 0.5), (cp_lrp, 0, 1)])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "explain", "query", "value"),
+    [*((name, attn_lrp, 0.25, 0.5) for name in FAMILIES), *((name, cp_lrp, 0, 1) for name in ("distilled", "EVA"))],
+)
 def test_rules_and_conservation(name, explain, query, value, monkeypatch):
     images = random_images()
     model = transformer(name)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_transformers import FAMILIES, random_images, transformer
+from tiny_transformers import FAMILIES, attention_by_timm, random_images, transformer
 
 from classlens.inference.attention import patch_attention
 
@@ -11,7 +11,7 @@ from classlens.inference.attention import patch_attention
 def test_weights_are_the_models_own(name):
     """timm's unfused attention passes its weights through `attn_drop`; these are to be found again."""
     model, images = transformer(name), random_images()
-    theirs, ours = [], []
+    ours = []
 
     def attend(block, attention):
         assert block == len(ours)
@@ -21,9 +21,7 @@ def test_weights_are_the_models_own(name):
     with torch.no_grad():
         with patch_attention(model, attend):
             caught = model(images)
-        for block in model.blocks:
-            block.attn.fused_attn = False
-            block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: theirs.append(output))
+        theirs = attention_by_timm(model)
         plain = model(images)
     torch.testing.assert_close(caught, plain, rtol=1e-4, atol=1e-5)
     for mine, expected in zip(ours, theirs, strict=True):

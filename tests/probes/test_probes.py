@@ -6,7 +6,6 @@ import pytest
 import torch
 from conftest import GOLDEN
 from safetensors.numpy import load_file, save_file
-from sklearn.linear_model import RidgeClassifier
 from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels
 
 from classlens.csvfile import read_table
@@ -15,7 +14,6 @@ from classlens.inference.activations import capture_activations
 from classlens.inference.network import LoadedModel
 from classlens.measures.linear_probes import linear_probes
 from classlens.models.build import build
-from classlens.models.canonical import save_weights
 from classlens.models.inputs import Normalise
 from classlens.probes import fit as fit_module
 from classlens.probes.features import Features
@@ -99,11 +97,6 @@ def test_groups_and_batches_do_not_change_results(images, fitted, tmp_path, monk
             assert (np.abs(found.astype(float) - wanted) > 1e-6).mean() < 0.005
 
 
-def test_bytes_are_the_same_again(images, fitted, tmp_path):
-    again = run(images, tmp_path)
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in fitted]
-
-
 def test_blocks_apart_have_the_bytes_of_blocks_together(images, fitted, tmp_path):
     """As jobs take them: what a pass does after a block, and for whom else, changes nothing."""
     for probe, expected in zip(GOLDEN_PROBES, fitted, strict=True):
@@ -154,40 +147,6 @@ def test_features_are_those_of_the_whole_forward_pass():
             assert (values.dtype, values.shape) == (torch.float64, (3, 2, 24))
             expected = whole[part.site, part.block][:, [0, 2, 5]].transpose(0, 1).double()
             torch.testing.assert_close(values, expected)
-
-
-def test_a_whole_run_is_scikit_learns_ridge_classifier(tmp_path):
-    """More images than features, and a class that is never trained on."""
-    torch.manual_seed(0)
-    options = {"img_size": 16, "patch_size": 8, "embed_dim": 12, "depth": 2, "num_heads": 2, "num_classes": 6}
-    model = build("vit_tiny_patch16_224", options)
-    with torch.no_grad():
-        # Fresh weights are so small that the penalty would leave nothing but the most frequent class.
-        for parameter in model.parameters():
-            parameter.normal_(std=0.5)
-    save_weights(model, tmp_path / "weights.safetensors", described_as="test")
-    random = np.random.default_rng(0)
-    splits = []
-    for name, count, classes in (("training", 90, [0, 2, 3, 5]), ("evaluation", 40, [0, 1, 2, 3, 5])):
-        labels = random.choice(classes, count)
-        pixels = random.integers(0, 200, (count, 16, 16, 3)) + 10 * labels[:, None, None, None]
-        splits.append((pixels.astype(np.uint8), labels))
-        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
-            file["pixels"], file["class_index"] = splits[-1]
-    files = [tmp_path / "training.h5", tmp_path / "evaluation.h5"]
-    weights = tmp_path / "weights.safetensors"
-    arguments = {"weights": weights, "architecture": "vit_tiny_patch16_224", "options": options}
-    (path,) = run(files, tmp_path, probes=[("attn", 1)], **arguments)
-    accuracy, _ = read(path)
-    features = Features(on_cpu(model))
-    (group,) = plan([("attn", 1)], range(5), 1, 5)
-    (train,), (test,) = (features(pixels, group) for pixels, _ in splits)
-    for token in range(5):
-        classifier = RidgeClassifier(alpha=1.0).fit(train[token].numpy(), splits[0][1])
-        # scikit-learn knows the four classes only; none of their scores is best at less than -1 here.
-        assert classifier.decision_function(test[token].numpy()).max(1).min() > -1
-        assert accuracy[token] == pytest.approx(classifier.score(test[token].numpy(), splits[1][1]), abs=1e-6)
-    assert 0.25 < accuracy.max() < 1
 
 
 def test_memory_running_out_counts_no_image_twice(images, fitted, tmp_path, monkeypatch, caplog):
