@@ -66,10 +66,7 @@ WITHOUT_CLASS_TOKEN = {
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
 
-GOLDEN_NETWORK = {
-    "architecture": "vit_base_patch32_224",
-    "options": {"embed_dim": 48, "depth": 12, "num_heads": 3},
-}
+GOLDEN_NETWORK = {"architecture": "vit_base_patch32_224", "options": {"embed_dim": 48, "depth": 12, "num_heads": 3}}
 RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
 
 

@@ -214,17 +214,6 @@ def test_parts_are_those_of_explicit_loops(name):
         assert abs(expected[part]) > 1e-6
 
 
-@pytest.mark.parametrize("name", ["averages after the norm", "distilled"])
-def test_images_do_not_depend_on_their_batch(name):
-    model, images = of(name)
-    attribute = LogitAttribution(model)
-    whole = attribute(images, CLASSES)
-    for place in range(3):
-        alone = attribute(images[place : place + 1], CLASSES[place : place + 1])
-        for part in ("heads", "attention_bias", "mlp", "embedding", "constant", "logit"):
-            torch.testing.assert_close(getattr(alone, part)[0], getattr(whole, part)[place], rtol=1e-9, atol=1e-12)
-
-
 @pytest.mark.parametrize("name", ["averages", "relative positions"])
 def test_it_holds_under_changed_attention(name):
     """Weights that a context around takes away are not attributed to anyone."""

@@ -3,12 +3,10 @@
 import h5py
 import numpy as np
 import pytest
-import timm
 import torch
 from tiny_transformers import explain_images, random_images, transformer, write_small
 
 from classlens.catalog.methods import METHODS
-from classlens.errors import InputError
 from classlens.explanations.explain import explain
 from classlens.explanations.gradient import gradient
 
@@ -37,8 +35,3 @@ def test_it_is_what_files_hold(tmp_path):
         found = explain(model, image, 1)
         assert found.importance == pytest.approx(file["importance"][1], rel=1e-4, abs=1e-6)
     assert not np.allclose(explain(model, image, 2).importance, found.importance, rtol=1e-3)
-
-
-def test_unsupported_models_are_refused():
-    with pytest.raises(InputError, match="ResNet is not a vision transformer"):
-        explain(timm.create_model("resnet10t"), torch.zeros(3, 32, 32), 0)

@@ -123,11 +123,7 @@ ADAPTED = {
         {"no_embed_class": True},
         lambda: renamed(tiny(name="deit3_small_patch16_224", no_embed_class=True), *GAMMA),
     ),
-    "dinov2": (
-        NAME,
-        {**SCALED, "reg_tokens": 4, "no_embed_class": True},
-        dinov2_with_registers,
-    ),
+    "dinov2": (NAME, {**SCALED, "reg_tokens": 4, "no_embed_class": True}, dinov2_with_registers),
     "beit": (
         "beit_base_patch16_224",
         {},

@@ -275,8 +275,11 @@ def test_a_device_by_its_number(monkeypatch):
     assert claim_device("cuda:1") == "cuda:1"
     assert device_name(torch.device("cuda", 1)) == "cuda:1 (Abacus 1)"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match=r"extraction\.device is cuda:1"):
-        choose_device("cuda:1")
+    for name in ("cuda", "cuda:1"):
+        with pytest.raises(InputError, match=rf"extraction\.device is {name}"):
+            choose_device(name)
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device().type in ("cpu", "mps")
 
 
 # Jobs

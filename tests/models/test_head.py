@@ -94,12 +94,3 @@ def test_a_head_of_another_width_is_refused(tmp_path):
     save_head(tmp_path / "head.npz", WEIGHT[:, :8])
     with pytest.raises(InputError, match=r"weight is \(3, 8\) and should be \(3, 16\)"):
         weights_from(tmp_path, None, "head.npz")
-
-
-def test_another_input_size_is_adapted(tmp_path):
-    """timm resamples position embeddings; the patch embedding and the blocks stay."""
-    small = build(ARCHITECTURE, OPTIONS)
-    save_file(small.state_dict(), tmp_path / "small.safetensors")
-    written = weights_from(tmp_path, "small.safetensors", img_size=64)
-    assert written["pos_embed"].shape == (1, 17, 16)
-    assert torch.equal(written["blocks.0.mlp.fc1.weight"], small.state_dict()["blocks.0.mlp.fc1.weight"])

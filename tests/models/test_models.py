@@ -1,8 +1,8 @@
 """Building, describing, loading and training models."""
 
 import csv
+import multiprocessing
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,8 +18,8 @@ from classlens.config import architecture
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import load_model, save_weights
-from classlens.models.describe import describe
-from classlens.models.device import autocast, choose_device
+from classlens.models.describe import describe, main
+from classlens.models.device import autocast
 from classlens.models.inputs import Normalise
 from classlens.models.train import train
 from classlens.models.weights import fill_from_file, write_weights
@@ -58,18 +58,27 @@ def test_absurd_numbers_are_refused_before_anything_is_built(options, monkeypatc
         build(ARCHITECTURE, options, device="meta")
 
 
+def start_describing(reading, pipe):
+    """Be a parent of a process that waits for requests."""
+    child = os.fork()
+    if child == 0:
+        sys.argv, sys.stdin = ["describe", str(os.getppid())], os.fdopen(reading)
+        main()
+    pipe.send(child)
+    time.sleep(60)
+
+
 def test_describing_ends_with_its_parent():
     """A parent that is killed takes the process along, also while it waits for a request that never comes."""
     reading, writing = os.pipe()
-    script = (
-        "import os, subprocess, sys; command = [sys.executable, '-m', 'classlens.models.describe', str(os.getpid())]; "
-        f"p = subprocess.Popen(command, stdin={reading}); print(p.pid, flush=True); p.wait()"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, pass_fds=[reading])
-    child = int(parent.stdout.readline())
+    here, there = multiprocessing.Pipe()
+    parent = multiprocessing.get_context("fork").Process(target=start_describing, args=(reading, there))
+    parent.start()
+    child = here.recv()
+    assert alive(child)
     parent.kill()
-    parent.wait()
-    for _ in range(600):
+    parent.join()
+    for _ in range(100):
         if not alive(child):
             break
         time.sleep(0.1)
@@ -160,14 +169,6 @@ def test_normalisation():
     pixels = np.array([[[[0, 51, 255]]]], np.uint8)
     inputs = Normalise([0.0, 0.2, 0.5], [1.0, 0.5, 0.25], torch.device("cpu"))(pixels)
     torch.testing.assert_close(inputs, torch.tensor([0.0, 0.0, 2.0]).view(1, 3, 1, 1))
-
-
-def test_devices():
-    assert choose_device("cpu").type == "cpu"
-    assert choose_device().type in ("cpu", "cuda", "mps")
-    if not torch.cuda.is_available():
-        with pytest.raises(InputError, match=r"extraction\.device is cuda"):
-            choose_device("cuda")
 
 
 @pytest.mark.parametrize(

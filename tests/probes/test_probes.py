@@ -6,15 +6,12 @@ import pytest
 import torch
 from conftest import GOLDEN
 from safetensors.numpy import load_file, save_file
-from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels
+from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, loaded_of, transformer
 
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.inference.activations import capture_activations
-from classlens.inference.network import LoadedModel
 from classlens.measures.linear_probes import linear_probes
-from classlens.models.build import build
-from classlens.models.inputs import Normalise
 from classlens.probes import fit as fit_module
 from classlens.probes.features import Features
 from classlens.probes.files import write_probe
@@ -24,7 +21,6 @@ from classlens.probes.plan import bytes_per_token, plan
 from classlens.statistics.resampling import Resampling
 
 GOLDEN_PROBES = [("residual", 11), ("attn", 5), ("mlp", 3)]
-HALF = [0.5] * 3
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +51,6 @@ def run(images, folder, probes=GOLDEN_PROBES, **changes):
 @pytest.fixture(scope="module")
 def fitted(images, tmp_path_factory):
     return run(images, tmp_path_factory.mktemp("probes"))
-
-
-def on_cpu(model):
-    device = torch.device("cpu")
-    return LoadedModel(model, "a model", Normalise(HALF, HALF, device), "float32", device)
 
 
 def read(path):
@@ -115,38 +106,27 @@ def test_only_the_tokens_that_are_asked_for(images, fitted, tmp_path):
     assert np.abs(accuracy[[0, 49]] - of_all[0][[0, 49]]).max() <= 1 / 30 + 1e-6
 
 
-def test_features_are_those_of_the_whole_forward_pass():
+@pytest.mark.parametrize("name", ["distilled", "relative positions"])
+def test_features_are_those_of_the_whole_forward_pass(name):
     """The pass stops after the last block of a group, and the model is whole again afterwards."""
-    torch.set_num_threads(1)
-    for architecture, options in (
-        ("vit_tiny_patch16_224", {"init_values": 0.1}),
-        ("vit_relpos_small_patch16_224", {}),
-        ("beit_base_patch16_224", {}),
-        ("eva02_tiny_patch14_224", {}),
-        ("deit_tiny_distilled_patch16_224", {}),
+    loaded = loaded_of(transformer(name))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    (group,) = plan([("mlp", 0), ("residual", 0)], [0, 2, 5], 1, 6)
+    ran, whole = [], {}
+    loaded.model.blocks[1].register_forward_pre_hook(lambda *_: ran.append(1))
+    found = Features(loaded)(pixels, group)
+    assert not ran
+    with (
+        torch.inference_mode(),
+        capture_activations(loaded.model, lambda b, s, x: whole.update({(s, b): x.clone()}), lambda *_: None),
     ):
-        small = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 7}
-        torch.manual_seed(0)
-        model = build(architecture, {**small, **options})
-        loaded = on_cpu(model)
-        pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-        features = Features(loaded)
-        (group,) = plan([("mlp", 1), ("residual", 0)], [0, 2, 5], 1, 6)
-        ran, whole = [], {}
-        model.blocks[2].register_forward_pre_hook(lambda *_, ran=ran: ran.append(1))
-        found = features(pixels, group)
-        assert not ran
-        with (
-            torch.inference_mode(),
-            capture_activations(model, lambda b, s, x, whole=whole: whole.update({(s, b): x.clone()}), lambda *_: None),
-        ):
-            model(loaded.normalise(pixels))
-        assert ran
-        assert [(part.site, part.block) for part in group] == [("residual", 0), ("mlp", 1)]
-        for part, values in zip(group, found, strict=True):
-            assert (values.dtype, values.shape) == (torch.float64, (3, 2, 24))
-            expected = whole[part.site, part.block][:, [0, 2, 5]].transpose(0, 1).double()
-            torch.testing.assert_close(values, expected)
+        loaded.model(loaded.normalise(pixels))
+    assert ran
+    assert {(part.site, part.block) for part in group} == {("mlp", 0), ("residual", 0)}
+    for part, values in zip(group, found, strict=True):
+        assert (values.dtype, values.shape) == (torch.float64, (3, 2, 24))
+        expected = whole[part.site, part.block][:, [0, 2, 5]].transpose(0, 1).double()
+        torch.testing.assert_close(values, expected)
 
 
 def test_memory_running_out_counts_no_image_twice(images, fitted, tmp_path, monkeypatch, caplog):
