@@ -178,32 +178,7 @@ def by_loops(model, image, index):
     return {"heads": heads, "attention_bias": bias, "mlp": mlp, "embedding": embedding, "constant": constant}
 
 
-LOOPED = [
-    "plain",
-    "LayerScale",
-    "res-post-norm",
-    "norms inside branches",
-    "distilled",
-    "registers",
-    "relative positions",
-    "BEiT",
-    "EVA",
-    "EVA, norm inside attention",
-    "EVA, post-norm",
-    "EVA, averages between two norms",
-    "EVA, two norms",
-    "averages",
-    "averages after the norm",
-    "averages, res-post-norm",
-    "averages, relative positions",
-    "averages, norms inside branches",
-    "averages of all tokens",
-    "RMSNorm, averages after the norm",
-    "norm by standard deviation",
-]
-
-
-@pytest.mark.parametrize("name", LOOPED)
+@pytest.mark.parametrize("name", EVERY)
 def test_parts_are_those_of_explicit_loops(name):
     model, images = of(name)
     found = LogitAttribution(model)(images, CLASSES)

@@ -55,7 +55,7 @@ def test_what_a_summary_keeps_tells_the_same_faults(num_classes):
     assert faults(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2), 1).tolist() == 3 * [[False, False]]
 
 
-@pytest.mark.parametrize("width", [3, 5, 6, 63, 64, 129, 256, 300])
+@pytest.mark.parametrize("width", [3, 5, 6, 24, 63, 64, 127, 128, 129, 256, 300, 320, 400])
 @pytest.mark.parametrize("kind", ["spread", "tied", "nan", "infinite"])
 def test_strongest_keys_are_those_of_topk(width, kind):
     """A faster way stands in for torch.topk, which has the last word where values are equal."""

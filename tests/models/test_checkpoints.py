@@ -382,7 +382,7 @@ def test_archives_that_are_no_checkpoints(tmp_path):
 
 
 def test_the_content_says_the_format_not_the_suffix(tmp_path):
-    save_file(under("", FIRST), tmp_path / "w.pth")
+    save_file(under("module.", FIRST), tmp_path / "w.pth")
     torch.save(under("", FIRST), tmp_path / "w.safetensors")
     assert same(ours(tmp_path / "w.pth"), FIRST)
     with pytest.raises(InputError, match=r"written by torch\.save.*call it \.pth"):
