@@ -38,7 +38,6 @@ class OwnAttention(nn.Module):
         keep_attention(self)
 
 
-@pytest.mark.usefixtures("few_steps")
 @pytest.mark.parametrize(("blocks", "own"), [([0, 1], True), ([1], False)])
 def test_replaced_attention_is_seen_but_neither_changed_nor_explained(blocks, own):
     whole, model, images = transformer("plain"), transformer("plain"), random_images()
