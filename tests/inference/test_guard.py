@@ -249,3 +249,17 @@ def test_hooks_of_ones_own_are_seen_through():
     view = Lens(model)(images)
     assert np.array_equal(view.tokens("mlp", 1), seen[-1].numpy())
     assert float(view.attribution(1).gap().max()) < 1e-4
+
+
+def test_compiled_blocks_are_run_as_they_are():
+    """What was compiled before the hooks came would pass over them."""
+    model, images = transformer("plain"), random_images()
+    expected = Lens(transformer("plain"))(images)
+    for block in model.blocks:
+        block.compile(backend="eager")
+    with torch.no_grad():
+        model(images)
+    view = Lens(model)(images)
+    assert np.array_equal(view.tokens(), expected.tokens())
+    for method in ("gradient", "rollout", "attn_lrp"):
+        assert np.array_equal(view.explain(1, method).importance, expected.explain(1, method).importance)
