@@ -151,6 +151,12 @@ def golden() -> dict[str, Any]:
         return {name: arrays[name] for name in arrays}
 
 
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Integrated gradients in two steps: their number decides how long they take, and how exact they are."""
+    monkeypatch.setattr("classlens.explanations.integrated.STEPS", 2)
+
+
 @pytest.fixture(scope="session")
 def read_json() -> Any:
     return lambda path: json.loads(Path(path).read_text())

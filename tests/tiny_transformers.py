@@ -13,9 +13,11 @@ from conftest import GOLDEN
 from PIL import Image
 from safetensors.torch import save_file
 
+from classlens.errors import InputError
 from classlens.inference.host import HostCopy
 from classlens.inference.network import LoadedModel, load_network
 from classlens.models.build import build
+from classlens.models.describe import describe
 from classlens.models.inputs import Normalise
 from classlens.models.weights import write_weights
 from classlens.passes.base import Part
@@ -64,10 +66,7 @@ WITHOUT_CLASS_TOKEN = {
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
 
-GOLDEN_NETWORK = {
-    "architecture": "vit_base_patch32_224",
-    "options": {"embed_dim": 48, "depth": 12, "num_heads": 3},
-}
+GOLDEN_NETWORK = {"architecture": "vit_base_patch32_224", "options": {"embed_dim": 48, "depth": 12, "num_heads": 3}}
 RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
 
 
@@ -87,6 +86,42 @@ def transformer(name, seed=0):
             else:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
     return model
+
+
+def attention_by_timm(model):
+    """Let timm compute attention unfused; return a list that gets every block's weights (n, H, T, T), with a graph."""
+    weights = []
+    for block in model.blocks:
+        block.attn.fused_attn = False
+        block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: weights.append(output))
+    return weights
+
+
+def restricted(kinds, weights, prefix):
+    """Write restrictions of attention, by their definitions, on weights that are written out; the strongest holds."""
+    images = torch.arange(prefix, weights.shape[-1])
+    if "self_only" in kinds:
+        weights[:, :, prefix:] = 0
+        weights[:, :, images, images] = 1
+    elif "no_cls" in kinds or "no_cls_renormalised" in kinds:
+        weights[:, :, prefix:, 0] = 0
+        if "no_cls_renormalised" in kinds:
+            weights[:, :, prefix:] /= weights[:, :, prefix:].sum(-1, keepdim=True)
+    return weights
+
+
+def describe_here(monkeypatch):
+    """Let facts about architectures come from this process, which has imported timm, instead of one of their own."""
+
+    def described(*request):
+        try:
+            return describe(*request)
+        except InputError as error:
+            return {"error": str(error)}
+
+    monkeypatch.setattr(
+        "classlens.config.architecture._describe", lambda requests: [described(*request) for request in requests]
+    )
 
 
 def random_images(count=3, seed=1):
@@ -112,6 +147,13 @@ def golden_weights():
     path = f"{FOLDER.name}/weights.safetensors"
     write_weights([str(GOLDEN / "model.safetensors")], [], path, **GOLDEN_NETWORK, origin="file")
     return path
+
+
+def run_golden(output, **given):
+    """Run a pass of the golden model over the golden images."""
+    return run_pass(
+        golden_pixels(), golden_weights(), output, **{**GOLDEN_NETWORK, **RUNNING, "batch_size": 7, **given}
+    )
 
 
 def write_small(folder, name, classes, change=None):

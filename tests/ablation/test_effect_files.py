@@ -74,17 +74,6 @@ def contents(path):
         return {name: file[name][:] for name in file}, dict(file.attrs)
 
 
-def test_norms_are_those_of_what_leaves_each_block(study):
-    found = []
-    handles = [block.register_forward_hook(lambda *passed: found.append(passed[2])) for block in study.model.blocks]
-    with torch.inference_mode():
-        study.model(study.images)
-    for handle in handles:
-        handle.remove()
-    norms = np.stack([np.sqrt((tokens.double().numpy() ** 2).sum(-1)) for tokens in found], axis=1)
-    assert study.stacked("residual/norm") == pytest.approx(norms[:, :, study.layout.image_tokens], rel=1e-5)
-
-
 def test_files_of_heads(study, tmp_path):
     study.heads(tmp_path / "heads.h5")
     found, _ = contents(tmp_path / "heads.h5")

@@ -1,34 +1,15 @@
 """The attribution file and its table: golden logits, trained models, the explanation that follows, wrong input."""
 
-from functools import cache
-
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
-import torch
-from sklearn.datasets import load_digits
-from tiny_transformers import (
-    FOLDER,
-    GOLDEN_NETWORK,
-    RUNNING,
-    WITHOUT_CLASS_TOKEN,
-    explain_images,
-    golden_pixels,
-    golden_weights,
-    random_images,
-    transformer,
-    write_small,
-)
+from tiny_transformers import explain_images, run_golden, write_small
 
-from classlens.attribution.decompose import LogitAttribution
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.explanations.direct import direct
-from classlens.explanations.explain import explain
 from classlens.explanations.heatmaps import heatmaps
 from classlens.measures.logit_attribution import logit_attribution
-from classlens.models.train import train
 from classlens.passes import attribution
 from classlens.passes.attribution import AttributeLogits
 from classlens.passes.run import run_pass
@@ -54,7 +35,7 @@ def gap(found):
 
 def test_golden_logits(golden, tmp_path):
     path = tmp_path / "logit.h5"
-    noted = write_parts(golden_pixels(), golden_weights(), path, **GOLDEN_NETWORK, **RUNNING, batch_size=7)
+    noted = run_golden(path, of=AttributeLogits)
     found = read(path)
     # At the last block the projection of [CLS] is the model's output.
     assert found["logit"] == pytest.approx(golden["projection/residual/logit"][-1, :, 0], rel=1e-4, abs=1e-4)
@@ -72,37 +53,7 @@ def test_golden_logits(golden, tmp_path):
             assert data.attrs["description"]
 
 
-DIGITS = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 10}
-POOLS = {"token": {}, "average": {"global_pool": "avg", "class_token": False}}
-
-
-@cache
-def digits():
-    """A pixel file of handwritten digits, 16 pixels wide."""
-    pictures, classes = load_digits(return_X_y=True)
-    grey = (pictures[:400].reshape(-1, 8, 8) / 16 * 255).astype(np.uint8).repeat(2, axis=1).repeat(2, axis=2)
-    path = f"{FOLDER.name}/digits.h5"
-    with h5py.File(path, "w") as file:
-        file["pixels"] = np.stack([grey] * 3, axis=-1)
-        file["class_index"] = classes[:400].astype(np.uint16)
-    return path
-
-
-@pytest.mark.parametrize("pool", POOLS)
-def test_parts_of_a_trained_model_add_up(pool, tmp_path):
-    network = {"architecture": "vit_tiny_patch16_224", "options": {**DIGITS, **POOLS[pool]}}
-    recipe = {"mean": RUNNING["mean"], "std": RUNNING["std"], "seed": 0, "epochs": 16, "batch_size": 25, "threads": 1}
-    recipe |= {"learning_rate": 3e-3, "weight_decay": 0.05, "device": "cpu"}
-    weights, history = str(tmp_path / "w.safetensors"), str(tmp_path / "history.csv")
-    train(digits(), digits(), weights, history, **network, **recipe)
-    assert pd.read_csv(history)["accuracy"].iloc[-1] > 0.3  # it has learnt something
-    write_parts(digits(), weights, tmp_path / "logit.h5", **network, **RUNNING, batch_size=64)
-    found = read(tmp_path / "logit.h5")
-    assert gap(found) < 1e-4
-    assert np.abs(found["heads"]).mean() > 1e-4
-
-
-@pytest.mark.parametrize("name", ["registers", "distilled", "averages", "EVA"])
+@pytest.mark.parametrize("name", ["distilled", "averages"])
 def test_the_explanation_is_the_sum_over_heads(name, tmp_path):
     model, pixels, weights, network = write_small(tmp_path, name, [5, 1, 0])
     write_parts(pixels, weights, tmp_path / "logit.h5", **network)
@@ -112,15 +63,6 @@ def test_the_explanation_is_the_sum_over_heads(name, tmp_path):
         assert file["maps"][:] == pytest.approx(heads, rel=1e-5, abs=1e-7)
         assert file["importance"][:] == pytest.approx(heads.sum((1, 2)), rel=1e-4, abs=1e-6)
         assert file["importance"].shape == (3, model.patch_embed.num_patches)
-
-
-@pytest.mark.parametrize("name", WITHOUT_CLASS_TOKEN)
-def test_models_that_average_are_explained_from_python(name):
-    model, images = transformer(name), random_images(1)
-    found = explain(model, images, 4, "direct")
-    expected = LogitAttribution(model)(images, torch.tensor([4])).heads[0]
-    assert found.maps == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-7)
-    assert found.heatmap().shape == (4, 4)
 
 
 def test_heat_maps_of_a_model_that_averages(tmp_path):

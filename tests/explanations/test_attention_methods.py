@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_transformers import (
-    GOLDEN_NETWORK,
     READS_CLASS_TOKEN,
-    RUNNING,
+    attention_by_timm,
     explain_images,
-    golden_pixels,
-    golden_weights,
     random_images,
+    run_golden,
     transformer,
     write_small,
 )
@@ -21,6 +19,7 @@ from classlens.explanations.chefer import chefer
 from classlens.explanations.random import random_importance, write_random_explanation
 from classlens.explanations.rollout import rollout
 from classlens.inference.modes import frozen_eval_mode
+from classlens.passes.explanation import Explanation
 
 CLASSES = torch.tensor([0, 6, 3])
 METHODS = (chefer, rollout, attention)
@@ -28,8 +27,7 @@ METHODS = (chefer, rollout, attention)
 
 def test_golden(golden, tmp_path):
     output = tmp_path / "chefer.h5"
-    given = {"explain": chefer, **GOLDEN_NETWORK, **RUNNING, "batch_size": 7}
-    explain_images(golden_pixels(), golden_weights(), output, **given)
+    run_golden(output, of=Explanation, explain=chefer, has_maps=False)
     expected = golden["explanation/chefer"]
     with h5py.File(output) as file:
         assert list(file) == ["importance"]
@@ -40,10 +38,7 @@ def test_golden(golden, tmp_path):
 
 def full_matrices(model, images, classes):
     """The three methods with whole matrices, attention and its gradient being read where timm computes them."""
-    weights = []
-    for block in model.blocks:
-        block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: weights.append(output))
+    weights = attention_by_timm(model)
     logits = model(images)
     gradients = torch.autograd.grad(logits[torch.arange(len(classes)), classes].sum(), weights)
     one = torch.eye(weights[0].shape[-1]).expand(len(images), -1, -1)

@@ -5,13 +5,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_transformers import (
-    GOLDEN_NETWORK,
-    RUNNING,
     WITH_CLASS_TOKEN,
+    attention_by_timm,
     explain_images,
-    golden_pixels,
-    golden_weights,
     random_images,
+    run_golden,
     transformer,
     write_small,
 )
@@ -19,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from classlens.errors import InputError
 from classlens.explanations.gradient import gradient, gradient_double_softmax, gradient_logit
+from classlens.passes.explanation import Explanation
 
 CLASSES = torch.tensor([0, 6, 3])
 
@@ -26,8 +25,7 @@ CLASSES = torch.tensor([0, 6, 3])
 @pytest.mark.parametrize(("explain", "sign"), [(gradient_double_softmax, -1), (gradient_logit, 1)])
 def test_golden(explain, sign, golden, tmp_path):
     output = tmp_path / "explanation.h5"
-    keywords = {"explain": explain, **GOLDEN_NETWORK, **RUNNING, "batch_size": 7}
-    assert explain_images(golden_pixels(), golden_weights(), output, has_maps=True, **keywords) == {"device": "cpu"}
+    assert run_golden(output, of=Explanation, explain=explain, has_maps=True) == {"device": "cpu"}
     # The golden arrays hold d loss / d A, and for the logit d logit / d A; files hold minus the gradient of the loss.
     expected = sign * golden[f"explanation/{explain.__name__}"][..., 1:]
     with h5py.File(output) as file:
@@ -46,10 +44,8 @@ def loss_of(explain, logits, classes):
 
 def by_autograd(model, images, classes, explain):
     """Minus d loss / d A of the [CLS] rows, A and the branches' outputs being read where timm computes them."""
-    weights, branches = [], []
+    weights, branches = attention_by_timm(model), []
     for block in model.blocks:
-        block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: weights.append(output))
         block.drop_path1.register_forward_hook(lambda _module, _inputs, output: branches.append(output[:, 0]))
     model(images)
     maps = []
@@ -59,8 +55,11 @@ def by_autograd(model, images, classes, explain):
     return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :]
 
 
-@pytest.mark.parametrize("explain", [gradient, gradient_logit, gradient_double_softmax])
-@pytest.mark.parametrize("name", WITH_CLASS_TOKEN)
+@pytest.mark.parametrize(
+    ("name", "explain"),
+    [(name, gradient) for name in WITH_CLASS_TOKEN]
+    + [(name, explain) for name in ("distilled", "EVA") for explain in (gradient_logit, gradient_double_softmax)],
+)
 def test_closed_form_is_autograd(name, explain):
     model, images = transformer(name), random_images()
     explainer, passes = explain(model), []
@@ -84,13 +83,6 @@ def test_half_precision_of_the_network_only_rounds(tmp_path):
             importance.append(file["importance"][:])
     assert not np.array_equal(*importance)
     assert np.corrcoef(importance[0].ravel(), importance[1].ravel())[0, 1] > 0.99
-
-
-def test_gated_attention_is_refused():
-    model = transformer("plain")
-    model.blocks[1].attn.gate = torch.nn.Linear(24, 24)
-    with pytest.raises(InputError, match="does not apply to this model: its attention is gated"):
-        gradient(model)
 
 
 def test_bad_input(tmp_path):

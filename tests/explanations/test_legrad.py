@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_transformers import FAMILIES, WITH_CLASS_TOKEN, random_images, transformer
+from tiny_transformers import FAMILIES, attention_by_timm, random_images, transformer
 
 from classlens.explanations.legrad import legrad, legrad_cls
 
@@ -11,10 +11,8 @@ CLASSES = torch.tensor([0, 6, 3])
 
 def by_autograd(model, images, classes, pool):
     """Maps by the whole graph: attention weights and residuals are read where timm computes them."""
-    weights, residuals = [], []
+    weights, residuals = attention_by_timm(model), []
     for block in model.blocks:
-        block.attn.fused_attn = False
-        block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: weights.append(output))
         block.register_forward_hook(lambda _module, _inputs, output: residuals.append(output))
     model(images)
     maps = []
@@ -28,7 +26,7 @@ def by_autograd(model, images, classes, pool):
     return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :]
 
 
-CASES = [(legrad, name) for name in FAMILIES] + [(legrad_cls, name) for name in WITH_CLASS_TOKEN]
+CASES = [(legrad, name) for name in FAMILIES] + [(legrad_cls, name) for name in ("distilled", "averages, class token")]
 
 
 @pytest.mark.parametrize(("explain", "name"), CASES)

@@ -1,7 +1,5 @@
 """Which explanation applies to which model, and what computes it."""
 
-from importlib import import_module
-
 import pytest
 
 from classlens.catalog.methods import (
@@ -46,10 +44,3 @@ def test_which_method_applies_to_which_model():
 def test_others_are_refused_with_the_reason(method, facts, message):
     with pytest.raises(InputError, match=message):
         require_method(method, "vit", facts)
-
-
-def test_what_computes_a_method_is_there():
-    for method in METHODS.values():
-        if method.compute:
-            module, function = method.compute.split(":")
-            assert callable(getattr(import_module(module), function))

@@ -74,8 +74,10 @@ def sums(values, patch=8):
     return torch.stack([values[..., r : r + patch, c : c + patch].sum((1, 2, 3)) for r in rows for c in rows], 1)
 
 
-@pytest.mark.parametrize(("explain", "query", "value"), [(attn_lrp, 0.25, 0.5), (cp_lrp, 0, 1)])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "explain", "query", "value"),
+    [*((name, attn_lrp, 0.25, 0.5) for name in FAMILIES), *((name, cp_lrp, 0, 1) for name in ("distilled", "EVA"))],
+)
 def test_rules_and_conservation(name, explain, query, value, monkeypatch):
     images = random_images()
     model = transformer(name)
@@ -135,34 +137,18 @@ def test_the_model_is_left_as_it_was():
         assert [block.attn.fused_attn for block in model.blocks] == fused
 
 
-def gated(model):
-    model.blocks[1].attn.gate = torch.nn.Linear(24, 24)
-
-
-def batch_norm(model):
-    model.blocks[0].norm2 = torch.nn.BatchNorm1d(24)
-
-
-def stem(model):
-    model.patch_embed = torch.nn.Conv2d(3, 24, 8, 8)
-
-
-def other_mlp(model):
-    model.blocks[1].mlp = torch.nn.Linear(24, 24)
-
-
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("place", "name", "module", "message"),
     [
-        (gated, "'attn_lrp' does not apply to this model: its attention is gated"),
-        (batch_norm, r"its blocks\.0\.norm2 is a BatchNorm1d: relevance has rules for"),
-        (stem, "its patches come from Conv2d"),
-        (other_mlp, "its MLP is a Linear"),
+        ("blocks.1.attn", "gate", torch.nn.Linear(24, 24), "'attn_lrp' does not .* this model: its attention is gated"),
+        ("blocks.0", "norm2", torch.nn.BatchNorm1d(24), r"its blocks\.0\.norm2 is a BatchNorm1d: relevance has rules"),
+        ("", "patch_embed", torch.nn.Conv2d(3, 24, 8, 8), "its patches come from Conv2d"),
+        ("blocks.1", "mlp", torch.nn.Linear(24, 24), "its MLP is a Linear"),
     ],
 )
-def test_what_has_no_rule_is_refused(change, message):
+def test_what_has_no_rule_is_refused(place, name, module, message):
     model = transformer("plain")
-    change(model)
+    setattr(model.get_submodule(place), name, module)
     with pytest.raises(InputError, match=message):
         attn_lrp(model)
 

@@ -43,17 +43,6 @@ def test_counting_pixels_is_drawing_maps(seed, ties, grid):
         assert scores == pytest.approx(drawn(of_tokens, mask, grid))
 
 
-def test_a_perfect_explanation_has_perfect_scores():
-    mask = np.zeros((1, 8, 8), np.uint8)
-    mask[:, :4, :4] = 1
-    mask[:, 4:, 4:] = 2
-    importance = np.array([[1.0, 0.0, 0.0, 0.9]])
-    assert score_images(importance, mask, (2, 2))[0].tolist() == [1, 1, 1, 1]
-    worst = score_images(np.array([[0.0, 0.8, 1.0, 0.0]]), mask, (2, 2))[0]
-    # A third of the pixels that count is class; it comes last.
-    assert worst.tolist() == pytest.approx([0, 0, 1 / 3, 0])
-
-
 def test_images_without_the_class_and_edges_that_no_token_sees():
     masks = np.zeros((2, 9, 9), np.uint8)
     masks[1, 0, 0] = 1

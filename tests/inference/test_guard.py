@@ -1,7 +1,6 @@
 """Whatever stands between hooks and what a block does is refused by name, and never passed over in silence."""
 
 import copy
-import re
 
 import numpy as np
 import pytest
@@ -39,8 +38,7 @@ class OwnAttention(nn.Module):
         keep_attention(self)
 
 
-@pytest.mark.parametrize("blocks", [[0, 1], [1]])
-@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("blocks", "own"), [([0, 1], True), ([1], False)])
 def test_replaced_attention_is_seen_but_neither_changed_nor_explained(blocks, own):
     whole, model, images = transformer("plain"), transformer("plain"), random_images()
     for block in blocks:
@@ -53,7 +51,7 @@ def test_replaced_attention_is_seen_but_neither_changed_nor_explained(blocks, ow
     np.testing.assert_allclose(view.output, right.output, rtol=1e-4, atol=1e-5)
     for site in ("residual", "attn", "mlp"):
         np.testing.assert_allclose(view.tokens(site), right.tokens(site), rtol=1e-4, atol=1e-5)
-    message = f"attention of block {blocks[0]} .* was not seen.*(model.blocks.{blocks[0]}..attn.forward)"
+    message = f"attention of block {blocks[0]} .* was not seen.*del model.blocks.{blocks[0]}..attn.forward"
     calls = [lambda method=method: view.explain(1, method) for method in USING_ATTENTION]
     calls += [lambda: view.attribution(1), lambda: lens.heads(images, 0)]
     calls += [lambda: lens.ablate([(0, 0)]), lambda: lens.attention("no_cls"), lambda: TokenModel(model)]
@@ -251,13 +249,6 @@ def test_hooks_of_ones_own_are_seen_through():
     view = Lens(model)(images)
     assert np.array_equal(view.tokens("mlp", 1), seen[-1].numpy())
     assert float(view.attribution(1).gap().max()) < 1e-4
-
-
-def test_the_message_says_what_to_type():
-    model = transformer("plain")
-    keep_attention(model.blocks[1].attn)
-    with pytest.raises(InputError, match=re.escape("(del model.blocks[1].attn.forward)")):
-        Lens(model).attention("self_only")
 
 
 def test_compiled_blocks_are_run_as_they_are():

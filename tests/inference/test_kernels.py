@@ -26,11 +26,7 @@ def assert_same(found, logits, classes, tolerance):
     """Compare with plain logits (n, T, C): the same numbers, and the same ranks and classes but for rounding."""
     target = logits[torch.arange(len(logits)), :, classes]
     top = logits.topk(min(5, logits.shape[-1]), dim=-1)
-    for name, expected in (
-        ("logit", target),
-        ("largest", top.values[..., 0]),
-        ("smallest", logits.amin(-1)),
-    ):
+    for name, expected in (("logit", target), ("largest", top.values[..., 0]), ("smallest", logits.amin(-1))):
         torch.testing.assert_close(found[name], expected, rtol=0, atol=tolerance)
     torch.testing.assert_close(logits.gather(-1, found["top5"].long()), top.values, rtol=0, atol=tolerance)
     assert found["top5"].shape == top.indices.shape

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from tiny_transformers import FAMILIES, READS_CLASS_TOKEN, random_images, transformer
+from tiny_transformers import FAMILIES, random_images, transformer
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -19,6 +19,7 @@ from classlens.inference.probe import behaviour
 from classlens.models.describe import describe
 from classlens.models.pictures import as_inputs
 
+pytestmark = pytest.mark.usefixtures("few_steps")
 COMPUTED = [name for name, method in METHODS.items() if method.compute]
 TYPES = {torch.float16: 1e-2, torch.bfloat16: 8e-2, torch.float64: 5e-6}
 
@@ -28,27 +29,16 @@ class Lora(nn.Module):
 
     def __init__(self, layer, seed=0):
         super().__init__()
-        self.base_layer = layer
-        generator = torch.Generator().manual_seed(seed)
-        self.lora_A, self.lora_B = nn.Linear(layer.in_features, 4, bias=False), nn.Linear(4, layer.out_features, False)
-        for part in (self.lora_A, self.lora_B):
-            part.weight.data = 0.5 * torch.randn(part.weight.shape, generator=generator)
-
-    @property
-    def weight(self):
-        return self.base_layer.weight
-
-    @property
-    def bias(self):
-        return self.base_layer.bias
+        self.base_layer, self.weight, self.bias = layer, layer.weight, layer.bias
+        more = 0.5 * torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("more", more)
 
     def forward(self, x):
-        return self.base_layer(x) + 2 * self.lora_B(self.lora_A(x))
+        return self.base_layer(x) + nn.functional.linear(x, self.more)
 
     def merged(self):
         layer = copy.deepcopy(self.base_layer)
-        with torch.no_grad():
-            layer.weight += 2 * self.lora_B.weight @ self.lora_A.weight
+        layer.weight.data += self.more
         return layer
 
 
@@ -56,7 +46,7 @@ def same(found, expected, tolerance=1e-4):
     assert np.abs(np.asarray(found) - np.asarray(expected)).max() <= tolerance * np.abs(np.asarray(expected)).max()
 
 
-@pytest.mark.parametrize("name", ["plain", "distilled", "averages", "norms inside branches"])
+@pytest.mark.parametrize("name", ["averages", "norms inside branches"])
 def test_adapters_are_part_of_the_layer(name):
     model, merged, images = transformer(name), transformer(name), random_images()
     for place, block in enumerate(model.blocks):
@@ -85,13 +75,12 @@ def test_parametrised_layers_and_layers_that_are_not_linear():
     view = Lens(model)(images)
     with pytest.raises(InputError, match=r"attn\.proj of block 1 is a Sequential that is not linear"):
         view.attribution(1)
-    model.head = nn.Sequential(model.head, nn.Tanh())
-    with pytest.raises(InputError, match=r"head is a Sequential .*not linear"):
-        Lens(model)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("name", ["plain", "LayerScale", "EVA", "rotary", "distilled"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("EVA", torch.float16), ("rotary", torch.bfloat16), ("distilled", torch.float64), ("LayerScale", torch.float16)],
+)
 def test_types(name, dtype):
     """float32 of the same (rounded) numbers is what everything is compared with."""
     images = random_images()
@@ -116,25 +105,24 @@ def test_types(name, dtype):
     view.plot_token(0)
 
 
-def test_double_is_exact():
+def test_double_is_exact(monkeypatch):
     """The gradient of the output, by autograd in float64, against what a double model is said to do."""
     model, images = transformer("plain").double(), random_images().double()
     images.requires_grad_()
     model(images)[:, 1].sum().backward()
+    monkeypatch.undo()  # all steps
     lens = Lens(model)
-    steps = 32
     found = lens(images).explain(1, "integrated_gradients").importance.sum()
     with torch.no_grad():
         expected = model(images[:1])[0, 1] - model(torch.zeros_like(images[:1]))[0, 1]
-    assert found == pytest.approx(float(expected), rel=2e-2), steps
+    assert found == pytest.approx(float(expected), rel=2e-2)
     with torch.no_grad():
         output = model(images).numpy()
     same(lens(images).output, output, 1e-6)
     same(lens(images).attribution(1).logit, output[:, 1], 1e-12)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize(("mode", "inside"), [(torch.no_grad, False), (torch.inference_mode, True)])
 def test_modes_without_gradients(mode, inside):
     expected = {
         method: Lens(transformer("plain"))(random_images()).explain(1, method).importance for method in COMPUTED
@@ -159,37 +147,30 @@ def test_a_model_that_stops_gradients_is_told_so():
     assert np.isfinite(view.explain(1, "gradient").importance).all()
 
 
-def new_head(model):
-    model.head = nn.Linear(24, 5)
+def fresh_norm():
+    norm = nn.LayerNorm(24)
+    nn.init.normal_(norm.weight)
+    return norm
 
 
-def pool(model):
-    model.global_pool = "avg"
-
-
-def norm(model):
-    model.norm = nn.LayerNorm(24)
-    nn.init.normal_(model.norm.weight)
-
-
-def fc_norm(model):
-    model.fc_norm = nn.LayerNorm(24)
-    nn.init.normal_(model.fc_norm.weight)
-
-
-def no_norm(model):
-    model.norm = nn.Identity()
-
-
-@pytest.mark.parametrize("change", [new_head, pool, norm, fc_norm, no_norm])
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("head", lambda: nn.Linear(24, 5)),
+        ("global_pool", lambda: "avg"),
+        ("norm", fresh_norm),
+        ("fc_norm", fresh_norm),
+        ("norm", nn.Identity),
+    ],
+)
 @pytest.mark.parametrize("before", [False, True])
-def test_a_model_that_was_changed(change, before):
+def test_a_model_that_was_changed(name, made, before):
     """A change after the lens was made is a change; what was seen before it is not mixed with it."""
     model, images = transformer("plain"), random_images()
     lens = None if before else Lens(model)
     old = None if before else lens(images)
     torch.manual_seed(0)
-    change(model)
+    setattr(model, name, made())
     lens = lens or Lens(model)
     view = lens(images)
     with torch.no_grad():
@@ -201,7 +182,7 @@ def test_a_model_that_was_changed(change, before):
     assert view.rank().shape[1:] == (3, 17)
     assert view.predictions(output.shape[1]).shape == output.shape
     same(view.logit("residual", 3, -1), logits[..., 3])
-    if change is not pool:
+    if name != "global_pool":
         same(view.logit("residual", 3, -1)[:, 0], output[:, 3])
     assert float(view.attribution(3).gap().max()) < 1e-4
     assert np.isfinite(view.explain(3).importance).all()
@@ -243,14 +224,6 @@ def test_norms_of_another_type_than_the_rest():
     model.blocks[-1].register_forward_hook(lambda _module, _inputs, output: output.double())
     view = Lens(model)(images)
     same(view.logit("residual", 3, -1)[:, 0], torch.from_numpy(view.output[:, 3]))
-
-
-def test_names_no_longer_fit_another_head():
-    model = transformer("plain")
-    lens = Lens(model, class_names=list("abcdefg"))
-    model.head = nn.Linear(24, 5)
-    with pytest.raises(InputError, match="7 names, but the model 5 classes"):
-        lens(random_images())
 
 
 def test_unpooled_outputs_and_other_readouts():
@@ -344,14 +317,8 @@ def test_classes_as_numbers_of_any_kind():
     model, images = transformer("plain"), random_images()
     view = Lens(model)(images)
     expected = view.logit(class_index=2)
-    for one in (
-        torch.tensor(2),
-        np.int64(2),
-        np.array(2),
-        torch.tensor([2]),
-        [torch.tensor(2)] * 3,
-        np.full(3, 2, "u1"),
-    ):
+    two = torch.tensor(2)
+    for one in (two, np.int64(2), np.array(2), torch.tensor([2]), [two] * 3, np.full(3, 2, "u1")):
         assert np.array_equal(view.logit(class_index=one), expected)
     assert np.array_equal(view.logit(class_index=torch.tensor([0, 1, 2]))[:, 2], expected[:, 2])
     for one in (torch.tensor(2), np.int64(2)):
@@ -370,7 +337,7 @@ def test_the_random_explanation_of_an_image_is_its_own():
     assert not np.array_equal(every[0].importance, every[3].importance)
 
 
-@pytest.mark.parametrize("name", READS_CLASS_TOKEN)
+@pytest.mark.parametrize("name", ["distilled", "EVA"])
 def test_a_lens_takes_one_forward_pass_to_be_made(name):
     model, passes = transformer(name), []
     model.patch_embed.register_forward_hook(lambda *_: passes.append(1))

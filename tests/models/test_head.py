@@ -18,8 +18,7 @@ WEIGHT = np.random.default_rng(0).normal(size=(3, 16)).astype(np.float32)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
-@pytest.mark.parametrize("bias", [None, np.array([1.0, 2.0, 3.0])])
-@pytest.mark.parametrize("names", [None, ["cat", "dog", "größe"]])
+@pytest.mark.parametrize(("bias", "names"), [(None, None), (np.array([1.0, 2.0, 3.0]), ["cat", "dog", "größe"])])
 def test_what_is_saved_is_read(tmp_path, suffix, bias, names):
     path = tmp_path / f"head.{suffix}"
     save_head(path, WEIGHT, bias, names)
@@ -38,6 +37,7 @@ def test_what_is_saved_is_read(tmp_path, suffix, bias, names):
         ({"weight": WEIGHT, "bias": np.zeros(4)}, r"`bias` is \(4,\) and should be \(3,\)"),
         ({"weight": WEIGHT, "class_names": np.array(["a"])}, "1 class names for 3 classes"),
         ({"weight": WEIGHT * np.nan}, "weight hold NaN"),
+        ({"weight": np.array([object()], dtype=object)}, "cannot be read as a head"),
     ],
 )
 def test_heads_whose_parts_do_not_fit_are_refused(tmp_path, arrays, message):
@@ -69,11 +69,14 @@ def test_an_array_that_no_file_of_this_size_holds_is_refused_before_it_is_read(t
         head_shape(path)
 
 
-def test_pickled_arrays_are_refused(tmp_path):
-    path = tmp_path / "head.npz"
-    np.savez(path, weight=np.array([object()], dtype=object))
-    with pytest.raises(InputError, match="cannot be read as a head"):
-        read_head(path)
+def weights_from(folder, trunk, head=None, **options):
+    """Return the tensors that are written of a file, or fresh ones, and a head."""
+    sources, heads = [[folder / name] if name else [] for name in (trunk, head)]
+    write_weights(
+        sources, heads, folder / "out.safetensors",
+        architecture=ARCHITECTURE, options={**OPTIONS, **options}, origin="file" if trunk else "random",
+    )  # fmt: skip
+    return load_file(folder / "out.safetensors")
 
 
 def test_a_head_takes_the_place_of_the_models(tmp_path):
@@ -81,11 +84,7 @@ def test_a_head_takes_the_place_of_the_models(tmp_path):
     state = {name: tensor for name, tensor in trunk.state_dict().items() if not name.startswith("head.")}
     save_file(state, tmp_path / "trunk.safetensors")
     save_head(tmp_path / "head.npz", WEIGHT)
-    write_weights(
-        [tmp_path / "trunk.safetensors"], [tmp_path / "head.npz"], tmp_path / "out.safetensors",
-        architecture=ARCHITECTURE, options=OPTIONS, origin="file",
-    )  # fmt: skip
-    written = load_file(tmp_path / "out.safetensors")
+    written = weights_from(tmp_path, "trunk.safetensors", "head.npz")
     assert np.array_equal(written["head.weight"], WEIGHT)
     assert not written["head.bias"].any()
     assert all(torch.equal(written[name], tensor) for name, tensor in state.items())
@@ -94,20 +93,4 @@ def test_a_head_takes_the_place_of_the_models(tmp_path):
 def test_a_head_of_another_width_is_refused(tmp_path):
     save_head(tmp_path / "head.npz", WEIGHT[:, :8])
     with pytest.raises(InputError, match=r"weight is \(3, 8\) and should be \(3, 16\)"):
-        write_weights(
-            [], [tmp_path / "head.npz"], tmp_path / "out.safetensors",
-            architecture=ARCHITECTURE, options=OPTIONS, origin="random",
-        )  # fmt: skip
-
-
-def test_another_input_size_is_adapted(tmp_path):
-    """timm resamples position embeddings; the patch embedding and the blocks stay."""
-    small = build(ARCHITECTURE, OPTIONS)
-    save_file(small.state_dict(), tmp_path / "small.safetensors")
-    write_weights(
-        [tmp_path / "small.safetensors"], [], tmp_path / "out.safetensors",
-        architecture=ARCHITECTURE, options={**OPTIONS, "img_size": 64}, origin="file",
-    )  # fmt: skip
-    written = load_file(tmp_path / "out.safetensors")
-    assert written["pos_embed"].shape == (1, 17, 16)
-    assert torch.equal(written["blocks.0.mlp.fc1.weight"], small.state_dict()["blocks.0.mlp.fc1.weight"])
+        weights_from(tmp_path, None, "head.npz")

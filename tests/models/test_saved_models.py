@@ -10,6 +10,7 @@ import timm
 import torch
 from declared_jobs import described as job_params
 from timm.models import save_for_hf
+from tiny_transformers import describe_here
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
@@ -17,7 +18,6 @@ from classlens.check import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
-from classlens.models.describe import describe
 from classlens.models.head import save_head
 from classlens.models.published import published_note
 from classlens.models.weights import assemble, write_weights
@@ -31,18 +31,11 @@ MODEL = {"model": "m"}
 @pytest.fixture
 def working(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(architecture, "_describe", lambda requests: [described(*request) for request in requests])
+    describe_here(monkeypatch)
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", **OPTIONS).eval()
     save_for_hf(model, "saved", model_config={"label_names": list("abcdefghij")}, model_args=OPTIONS)
     return model
-
-
-def described(*request):
-    try:
-        return describe(*request)
-    except InputError as error:
-        return {"error": str(error)}
 
 
 def on_hub(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from tiny_transformers import describe_here
 
 from classlens.catalog.configs import load_config
 from classlens.config.architecture import model_options, with_architectures
@@ -18,10 +19,11 @@ from classlens.models.weights import write_weights
 OPTIONS = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 ONE = {**OPTIONS, "num_classes": 1}
 TWO = {**OPTIONS, "num_classes": 2}
+PLAIN = "vit_tiny_patch16_224"
 IMAGES = torch.randn(3, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
-def timms(name="vit_tiny_patch16_224"):
+def timms(name=PLAIN):
     torch.manual_seed(3)
     model = timm.create_model(name, **ONE).eval()
     with torch.no_grad():
@@ -30,23 +32,24 @@ def timms(name="vit_tiny_patch16_224"):
     return model
 
 
-def require_two_classes(weights, model, options, name="vit_tiny_patch16_224"):
+def write(folder, sources, name=PLAIN, heads=(), origin="file", **given):
+    paths = [folder / source for source in sources]
+    write_weights(paths, heads, folder / "out.safetensors", architecture=name, origin=origin, **given)
+
+
+def require_two_classes(weights, model, options, name=PLAIN):
     with torch.no_grad():
         z = model(IMAGES)
         found = load_model(weights, name, options)(IMAGES)
     torch.testing.assert_close(found, torch.cat([-z, z], 1) / 2, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224"])
-@pytest.mark.parametrize("options", [ONE, TWO], ids=["num_classes 1", "two classes of the data set"])
+@pytest.mark.parametrize(("name", "options"), [(PLAIN, ONE), ("deit_tiny_distilled_patch16_224", TWO)])
 def test_a_checkpoint_with_one_row(tmp_path, caplog, name, options):
     model = timms(name)
     save_file(model.state_dict(), tmp_path / "one.safetensors")
     with caplog.at_level(logging.INFO):
-        write_weights(
-            [tmp_path / "one.safetensors"], [], tmp_path / "out.safetensors",
-            architecture=name, options=options, origin="file",
-        )  # fmt: skip
+        write(tmp_path, ["one.safetensors"], name, options=options)
     assert "two classes" in caplog.text
     written = load_file(tmp_path / "out.safetensors")
     assert written["head.weight"].shape == (2, 16)
@@ -58,19 +61,13 @@ def test_a_checkpoint_with_one_row(tmp_path, caplog, name, options):
 def test_three_classes_do_not_come_of_one_row(tmp_path):
     save_file(timms().state_dict(), tmp_path / "one.safetensors")
     with pytest.raises(InputError, match=r"head\.weight is \(1, 16\) and should be \(3, 16\)"):
-        write_weights(
-            [tmp_path / "one.safetensors"], [], tmp_path / "out.safetensors",
-            architecture="vit_tiny_patch16_224", options={**OPTIONS, "num_classes": 3}, origin="file",
-        )  # fmt: skip
+        write(tmp_path, ["one.safetensors"], options={**OPTIONS, "num_classes": 3})
 
 
 def test_fresh_weights(tmp_path):
-    write_weights(
-        [], [], tmp_path / "out.safetensors",
-        architecture="vit_tiny_patch16_224", options=ONE, origin="random", seed=4,
-    )  # fmt: skip
+    write(tmp_path, [], options=ONE, origin="random", seed=4)
     torch.manual_seed(4)
-    model = timm.create_model("vit_tiny_patch16_224", **ONE).eval()
+    model = timm.create_model(PLAIN, **ONE).eval()
     require_two_classes(tmp_path / "out.safetensors", model, ONE)
 
 
@@ -82,10 +79,7 @@ def test_a_head_file_with_one_row(tmp_path, suffix):
     assert head_shape(path) == (2, 16)
     assert read_head(path).class_names == ("cat", "dog")
     save_file({k: v for k, v in model.state_dict().items() if "head" not in k}, tmp_path / "trunk.safetensors")
-    write_weights(
-        [tmp_path / "trunk.safetensors"], [path], tmp_path / "out.safetensors",
-        architecture="vit_tiny_patch16_224", options=TWO, origin="file",
-    )  # fmt: skip
+    write(tmp_path, ["trunk.safetensors"], heads=[path], options=TWO)
     require_two_classes(tmp_path / "out.safetensors", model, TWO)
     with pytest.raises(InputError, match="1 class names for 2 classes, the negative one first, as one row is read"):
         save_head(path, weight, bias, ["dog"])
@@ -99,7 +93,8 @@ def save(path, weight):
 
 def configured(tmp_path, monkeypatch, **model):
     monkeypatch.chdir(tmp_path)
-    entry = {"dataset": "d", "architecture": "vit_tiny_patch16_224", "options": ONE, "weights": "random", **model}
+    describe_here(monkeypatch)
+    entry = {"dataset": "d", "architecture": PLAIN, "options": ONE, "weights": "random", **model}
     entry["transform"] = {"size": 16}
     return load_config({"datasets": {"d": {"kind": "digits"}}, "models": {"m": entry}})
 
