@@ -31,24 +31,24 @@ def enlarged(importance, grid=4, side=32):
     return result
 
 
-@pytest.mark.parametrize("name", ["plain", "averages", "EVA"])
+@pytest.mark.parametrize("name", ["distilled", "averages"])
 @torch.inference_mode()
 def test_every_step_is_the_model_on_painted_images(name):
-    model, images = transformer(name), random_images(4)
+    model, images = transformer(name), random_images(2)
     predicted = model(images).argmax(-1)
-    classes = torch.where(torch.tensor([True, True, False, True]), predicted, (predicted + 1) % 7)
-    importance = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32))
+    classes = torch.where(torch.tensor([True, False]), predicted, (predicted + 1) % 7)
+    importance = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32))
     seen = []
     model.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output.argmax(-1) == classes)))
     right = PixelRemoval(model, BLACK)(images, classes, importance)
-    assert right.shape == (2, 4, 10)
+    assert right.shape == (2, 2, 10)
     assert len(seen) == 1 + 2 * 9  # the intact images once
     assert torch.equal(seen[0][0], images)
-    assert torch.equal(right[..., 0], seen[0][1].expand(2, 4))
+    assert torch.equal(right[..., 0], seen[0][1].expand(2, 2))
     for index, (painted, correct) in enumerate(seen[1:]):
         step, direction = 1 + index // 2, index % 2
         assert torch.equal(right[direction, :, step], correct)
-        for image in range(4):
+        for image in range(2):
             black = (painted[image] == BLACK[0]).all(0)
             assert black.sum() == 1024 * step // 10
             assert torch.equal(painted[image][:, ~black], images[image][:, ~black])
