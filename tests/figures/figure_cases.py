@@ -92,7 +92,7 @@ def increment(labels, blocks=12):
 
 
 def building(label, blocks=12, groups=BOTH):
-    shown = {"attention, [CLS]": "cls" in groups}
+    shown = {"attention, [CLS]": "cls" in groups and blocks > 1}
     return Case("class_building", {"table": tables.building_table(blocks, groups)}, {"label": label}, [label], shown)
 
 

@@ -74,7 +74,7 @@ CASES = {
     },
     "maps: one image": figures.maps("ViT", 1, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
     "maps: long": figures.maps(LONG[5], 2, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
-    "maps: peculiar": figures.maps(PECULIAR[0], 4, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
+    "maps: peculiar": figures.maps(PECULIAR[0], 3, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
 }
 TYPICAL = [
     "evolution: seven models",

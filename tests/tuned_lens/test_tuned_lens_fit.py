@@ -202,22 +202,6 @@ def test_steps_lower_the_divergence(plain):
     assert facts["held_out_kl_kl_steps"] < facts["held_out_kl_ridge"] < facts["held_out_kl_logit_lens"]
 
 
-def test_steps_from_nothing_go_downhill(plain):
-    loaded = plain.load()
-    images, _ = images_of(plain, plain.training)
-    residuals = outputs(loaded.model, images)
-    last = logits_of(loaded.model, residuals[-1])
-    scale = Scale(residuals[:1].mean((1, 2)), residuals[:1].std((1, 2)), 1.0)
-    loaded.model.requires_grad_(False)
-    descent = Descent(loaded, torch.zeros(1, 24, 24).double(), torch.zeros(1, 24).double(), scale, 0.01)
-    with h5py.File(plain.training) as file:
-        descent.run(file["pixels"], [np.arange(40)] * 30, 16)
-    (weight,), (bias,) = descent.found()
-    h = residuals[0]
-    before, after = (kl_of(last, logits_of(loaded.model, x)).mean() for x in (h, h + h @ weight.T + bias))
-    assert after < 0.7 * before
-
-
 def test_gradients_are_those_of_the_mean_divergence(plain):
     loaded = plain.load()
     loaded.model.requires_grad_(False)
