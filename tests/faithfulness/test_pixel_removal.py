@@ -9,7 +9,6 @@ from tiny_transformers import FAMILIES, random_images, transformer, write_small
 
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
-from classlens.measures.removal_steps import pixel_area
 from classlens.passes.pixel_removal import PixelRemoval, RemovePixels
 from classlens.passes.removal_curves import join_pixel_curves
 from classlens.passes.run import run_pass
@@ -94,11 +93,6 @@ def test_random_orders(tmp_path):
     assert (table["accuracy"] <= table["accuracy_high"]).all()
     with pytest.raises(InputError, match="either an explanation or the seeds"):
         run_pass(pixels, weights, **given, seeds=[])
-
-
-def test_the_area_of_a_curve_that_never_falls():
-    assert pixel_area(np.ones(10)) == pytest.approx(90)
-    assert pixel_area(np.linspace(1, 0.1, 10)) == pytest.approx(49.5)
 
 
 def test_every_family_has_a_grid_to_enlarge():

@@ -116,6 +116,8 @@ def test_counts(tokens):
 
 def test_equal_importance_keeps_the_first():
     assert importance_order(np.array([[0.0, 2.0, 0.0, 2.0]])).tolist() == [[1, 3, 0, 2]]
+    many = np.arange(200) % 2
+    assert importance_order(many).tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
 
 
 def test_random_orders(tmp_path):
