@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,30 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium, e.g
 
 
 @contextmanager
-def opened(page_file: Path, heard: list[str] | None = None, **context: Any) -> Iterator[Any]:
+def launched() -> Iterator[Any]:
+    """Start Chromium and yield it, for tests that open many pages."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextmanager
+def opened(page_file: Path, heard: list[str] | None = None, browser: Any = None, **context: Any) -> Iterator[Any]:
     """Open a file in Chromium and yield the page.
 
     Args:
         page_file: the file.
         heard: takes every dialog, error and request for anything but the file itself.
+        browser: one that is launched; without it, one of its own.
         context: of the browser, e.g. viewport or color_scheme.
     """
-    from playwright.sync_api import sync_playwright
-
     notes = [] if heard is None else heard
     address = page_file.resolve().as_uri()
 
@@ -36,12 +50,10 @@ def opened(page_file: Path, heard: list[str] | None = None, **context: Any) -> I
         if asked.url.partition("#")[0] != address and not asked.url.startswith(("data:", "blob:")):
             notes.append(f"request: {asked.url}")
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+    with launched() if browser is None else nullcontext(browser) as chromium:
+        own = chromium.new_context(**context)
         try:
-            page = browser.new_context(**context).new_page()
+            page = own.new_page()
             page.on("dialog", dialog)
             page.on("pageerror", lambda error: notes.append(f"error: {error}"))
             page.on("console", lambda said: notes.append(f"console: {said.text}") if said.type == "error" else None)
@@ -49,4 +61,4 @@ def opened(page_file: Path, heard: list[str] | None = None, **context: Any) -> I
             page.goto(address)
             yield page
         finally:
-            browser.close()
+            own.close()

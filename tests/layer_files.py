@@ -15,6 +15,14 @@ from classlens.extraction.files import layer_attributes, layer_columns, output_c
 from classlens.hdf5 import Column, RowWriter
 from classlens.terms import SITES, block_name
 
+MODELS = (
+    {"prefix": 1, "has_cls": True, "images": 5},
+    {"prefix": 2, "has_cls": True, "images": 1},
+    {"prefix": 3, "has_cls": False, "images": 7},
+    {"prefix": 0, "has_cls": False, "images": 6},
+)
+"""What `extracted` makes of models with a class token alone, with distillation token, registers, and neither."""
+
 
 @dataclass
 class Extracted:

@@ -60,16 +60,15 @@ def _draw(inputs, outputs, config, local):
     draw_figure(**outputs, draw=logit_increment.draw, settings=models, table=inputs["source"])
 
 
-@pytest.fixture(params=["extraction", "gathering", "a figure"])
-def real_job(request, project, shard, tmp_path):
+def real_job(kind, project, shard, folder):
     """A job of the workflow, what computes it, and how much it writes at least, in kB."""
-    table = written(increment_table(MODELS), tmp_path / "table.csv")
+    table = written(increment_table(MODELS), folder / "table.csv")
     layers = [f"results/layers/{block:02d}.h5" for block in range(12)]
     source, outputs, work, size = {
         "extraction": ("source.txt", {"rows": "results/0.h5"}, _extract, 200),
         "gathering": (str(shard), {"layers": layers, "output": "results/output.h5"}, _gather, 200),
         "a figure": (table, {"svg": "results/a.svg", "png": "results/a.png"}, _draw, 20),
-    }[request.param]
+    }[kind]
     return replace(job_of(project, source=source), outputs=outputs), work, size
 
 
@@ -77,9 +76,12 @@ def digests():
     return [digest_file(path) for path in sorted(Path("results").rglob("*")) if path.is_file()]
 
 
-@pytest.mark.parametrize("place", ["the store", "results"])
-def test_a_disk_that_fills_up(real_job, disk, place, tmp_path):
-    job, work, size = real_job
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [("extraction", "the store"), ("gathering", "the store"), ("gathering", "results"), ("a figure", "the store")],
+)
+def test_a_disk_that_fills_up(kind, place, project, shard, disk, tmp_path):
+    job, work, size = real_job(kind, project, shard, tmp_path)
     folder, resize = disk
     if place == "the store":
         store = Store(folder / "store")

@@ -1,4 +1,4 @@
-"""Every architecture of the paper at full size, with random weights, through the real extraction."""
+"""Every architecture of the paper at full width, with random weights, through the real extraction."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def test_the_config_names_the_seven_models():
     assert all(CONFIG.twin(name) for name in MODELS)
 
 
+@pytest.mark.parametrize("depth", [{"depth": 1}, pytest.param({}, marks=pytest.mark.release)], ids=["one block", "all"])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_few_images_at_full_size(name, tmp_path):
+def test_a_few_images_at_full_width(name, depth, tmp_path):
     entry = CONFIG.models[name]
     classes = 100 if entry["dataset"] == "cifar" else 1000
-    architecture, options = entry["architecture"].split(".")[0], {**entry["options"], "num_classes": classes}
+    architecture, options = entry["architecture"].split(".")[0], {**entry["options"], "num_classes": classes, **depth}
     card = describe(architecture, options)
     rng = np.random.default_rng(0)
     with h5py.File(tmp_path / "pixels.h5", "w") as file:

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classlens.measures.faithfulness_auc import area, area_as_published, faithfulness_auc
@@ -14,6 +14,7 @@ RESAMPLING = Resampling(199, 0.9, 0)
 ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=60)
 
 
+@settings(max_examples=20, deadline=None)
 @given(ACCURACIES)
 def test_area_is_the_mean_of_the_steps_trapezoids(accuracies):
     values = np.array(accuracies)
@@ -28,6 +29,7 @@ def test_area_of_known_curves():
     assert area([0], np.array([0.4])) == 0.4
 
 
+@settings(max_examples=20, deadline=None)
 @given(ACCURACIES)
 def test_published_area(accuracies):
     """The sum over kept tokens as the published code writes it; a curve starts with all P tokens."""

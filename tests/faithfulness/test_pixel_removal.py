@@ -9,7 +9,6 @@ from tiny_transformers import FAMILIES, random_images, transformer, write_small
 
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
-from classlens.measures.removal_steps import pixel_area
 from classlens.passes.pixel_removal import PixelRemoval, RemovePixels
 from classlens.passes.removal_curves import join_pixel_curves
 from classlens.passes.run import run_pass
@@ -31,24 +30,24 @@ def enlarged(importance, grid=4, side=32):
     return result
 
 
-@pytest.mark.parametrize("name", ["plain", "averages", "EVA"])
+@pytest.mark.parametrize("name", ["distilled", "averages"])
 @torch.inference_mode()
 def test_every_step_is_the_model_on_painted_images(name):
-    model, images = transformer(name), random_images(4)
+    model, images = transformer(name), random_images(2)
     predicted = model(images).argmax(-1)
-    classes = torch.where(torch.tensor([True, True, False, True]), predicted, (predicted + 1) % 7)
-    importance = torch.from_numpy(np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32))
+    classes = torch.where(torch.tensor([True, False]), predicted, (predicted + 1) % 7)
+    importance = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 16)).astype(np.float32))
     seen = []
     model.register_forward_hook(lambda _module, inputs, output: seen.append((inputs[0], output.argmax(-1) == classes)))
     right = PixelRemoval(model, BLACK)(images, classes, importance)
-    assert right.shape == (2, 4, 10)
+    assert right.shape == (2, 2, 10)
     assert len(seen) == 1 + 2 * 9  # the intact images once
     assert torch.equal(seen[0][0], images)
-    assert torch.equal(right[..., 0], seen[0][1].expand(2, 4))
+    assert torch.equal(right[..., 0], seen[0][1].expand(2, 2))
     for index, (painted, correct) in enumerate(seen[1:]):
         step, direction = 1 + index // 2, index % 2
         assert torch.equal(right[direction, :, step], correct)
-        for image in range(4):
+        for image in range(2):
             black = (painted[image] == BLACK[0]).all(0)
             assert black.sum() == 1024 * step // 10
             assert torch.equal(painted[image][:, ~black], images[image][:, ~black])
@@ -94,11 +93,6 @@ def test_random_orders(tmp_path):
     assert (table["accuracy"] <= table["accuracy_high"]).all()
     with pytest.raises(InputError, match="either an explanation or the seeds"):
         run_pass(pixels, weights, **given, seeds=[])
-
-
-def test_the_area_of_a_curve_that_never_falls():
-    assert pixel_area(np.ones(10)) == pytest.approx(90)
-    assert pixel_area(np.linspace(1, 0.1, 10)) == pytest.approx(49.5)
 
 
 def test_every_family_has_a_grid_to_enlarge():

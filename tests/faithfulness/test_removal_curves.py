@@ -5,10 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tiny_transformers import (
-    FAMILIES,
     GOLDEN_NETWORK,
     RUNNING,
     golden_pixels,
@@ -38,26 +35,26 @@ def removal_curves(pixels, weights, explanation, curves, correct_per_image, *, c
     run_pass(pixels, weights, explanation=explanation, correct_per_image=correct_per_image, **given, **network)
 
 
-@pytest.mark.parametrize("method", ["gradient_double_softmax", "chefer"])
-def test_golden(method, golden, tmp_path):
+def test_golden(golden, tmp_path):
     # Importance that falls along the golden order.
     importance = np.empty((30, 49), np.float32)
-    np.put_along_axis(importance, golden[f"faithfulness/{method}/order"] - 1, np.arange(49, 0, -1.0)[None], axis=1)
-    explanation = [write_importance(tmp_path / "importance.h5", importance)]
-    files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    removal_curves(golden_pixels(), golden_weights(), explanation, *files, **GOLDEN_NETWORK, **RUNNING, batch_size=13)
+    np.put_along_axis(importance, golden["faithfulness/chefer/order"] - 1, np.arange(49, 0, -1.0)[None], axis=1)
+    explanation, counts = [write_importance(tmp_path / "importance.h5", importance)], [1, 2, 20, 48, 49]
+    files, given = (tmp_path / "curves.csv", tmp_path / "right.h5"), {**GOLDEN_NETWORK, **RUNNING, "batch_size": 13}
+    removal_curves(golden_pixels(), golden_weights(), explanation, *files, counts=counts, **given)
     table = pd.read_csv(files[0])
     assert list(table.columns) == ["direction", "n_removed", "accuracy"]
     with h5py.File(files[1]) as file:
-        assert file.attrs["n_removed"].tolist() == list(range(49))
+        assert file.attrs["n_removed"].tolist() == [0, 1, 29, 47, 48]
         assert file.attrs["image_tokens"] == 49
         for direction in ("negative", "positive"):
             rows = table[table["direction"] == direction]
-            assert rows["n_removed"].tolist() == list(range(49))
-            expected = golden[f"faithfulness/{method}/{direction}_accuracy"]
+            assert rows["n_removed"].tolist() == [0, 1, 29, 47, 48]
+            # From one token on; the last that is kept is the whole image.
+            expected = golden[f"faithfulness/chefer/{direction}_accuracy"][[count - 1 for count in counts[:-1]]]
             assert np.abs(rows["accuracy"].to_numpy()[:0:-1] - expected).max() < 1e-5
             assert rows["accuracy"].iloc[0] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
-            assert file[direction].shape == (30, 49)
+            assert file[direction].shape == (30, 5)
             assert file[direction][:].mean(0) == pytest.approx(rows["accuracy"].to_numpy(), abs=1e-5)
             assert np.array_equal(file[direction][:, 0], golden["projection/correct"])
 
@@ -67,7 +64,7 @@ def orders_of(count, tokens=16, several=2):
     return torch.from_numpy(importance_order(random.random((several, count, tokens))))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["distilled", "averages, relative positions"])
 @torch.inference_mode()
 def test_every_step_is_the_model_on_that_many_tokens(name):
     model, images = transformer(name), random_images(5)
@@ -106,7 +103,7 @@ def test_a_step_with_n_tokens_costs_n_tokens():
     assert len(embeddings) == 1
 
 
-@given(st.integers(1, 5000))
+@pytest.mark.parametrize("tokens", [1, 2, 64, 65, 100, 196, 4096])
 def test_counts(tokens):
     counts = removal_counts(tokens)
     assert counts == sorted(set(counts))
@@ -119,20 +116,21 @@ def test_counts(tokens):
 
 def test_equal_importance_keeps_the_first():
     assert importance_order(np.array([[0.0, 2.0, 0.0, 2.0]])).tolist() == [[1, 3, 0, 2]]
+    many = np.arange(200) % 2
+    assert importance_order(many).tolist() == [*range(1, 200, 2), *range(0, 200, 2)]
 
 
 def test_random_orders(tmp_path):
     model, pixels, weights, network = write_small(tmp_path, "averages", [0, 1, 2, 3, 4])
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    removal_curves(pixels, weights, [], *files, counts=[1, 8, 16], seeds=[5, 6, 7], **network)
+    removal_curves(pixels, weights, [], *files, seeds=[5, 6], **network)
     table = pd.read_csv(files[0])
-    assert table["n_removed"].tolist() == [0, 8, 15] * 2
+    assert table["n_removed"].tolist() == [*range(16)] * 2
     by_seed = []
-    for seed in (5, 6, 7):
+    for seed in (5, 6):
         explanation = [write_importance(tmp_path / f"{seed}.h5", random_importance(seed, 0, 5, 16))]
-        removal_curves(
-            pixels, weights, explanation, tmp_path / "one.csv", tmp_path / "one.h5", counts=[16, 1, 8], **network
-        )
+        one, counts = (tmp_path / "one.csv", tmp_path / "one.h5"), [*range(16, 0, -1)]
+        removal_curves(pixels, weights, explanation, *one, counts=counts, **network)
         by_seed.append(pd.read_csv(tmp_path / "one.csv")["accuracy"].to_numpy())
     assert table["accuracy"].to_numpy() == pytest.approx(np.mean(by_seed, axis=0), abs=1e-5)
     assert table["accuracy_low"].to_numpy() == pytest.approx(np.min(by_seed, axis=0), abs=1e-5)

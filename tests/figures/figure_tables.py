@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from classlens.columns import BOX_COLUMNS, PARTS
+from classlens.catalog.methods import METHODS
+from classlens.columns import BOX_COLUMNS, MODEL, PARTS, SCORES, TOKEN_SETS, TWIN
 from classlens.csvfile import write_table
 from classlens.statistics.correction import with_correction
 from classlens.statistics.depth import depth_positions
@@ -83,17 +84,129 @@ def building_table(blocks: int, groups=BOTH) -> pd.DataFrame:
     return table.assign(**interval(table["percent"].to_numpy(dtype=float)))
 
 
-def context_table(blocks: int, tested=True) -> pd.DataFrame:
-    """With `tested` False: no image has class and context tokens, so that there is nothing but the rows."""
+def context_table(blocks: int, compared=True) -> pd.DataFrame:
+    """With `compared` False: no image has class and context tokens, so that there is nothing but the rows."""
     generator = np.random.default_rng(3)
-    columns = {"block": np.arange(blocks), "images": 30 if tested else 0}
+    columns = {"block": np.arange(blocks), "images": 30 if compared else 0}
     for name in ("context", "class"):
         columns |= {f"{name}_mean": 0.6, **boxes(generator, blocks, f"{name}_")}
     table = pd.DataFrame(columns)
-    if not tested:
+    if not compared:
         table[[name for name in table if name not in ("block", "images")]] = np.nan
-    p_values = np.where(np.arange(blocks) % 2, 0.9, 1e-5) if tested else np.nan
+    p_values = np.where(np.arange(blocks) % 2, 0.9, 1e-5) if compared else np.nan
     return with_correction(table.assign(difference=0.1, p_value=p_values), "holm", 0.95)
+
+
+def around(name: str, values: np.ndarray, missing=False) -> dict[str, np.ndarray]:
+    """Columns of a mean and its interval, which one image alone does not have."""
+    low, high = (np.full(len(values), np.nan),) * 2 if missing else (values - 0.1, values + 0.1)
+    return {name: values, f"{name}_ci_low": low, f"{name}_ci_high": high}
+
+
+def tested(parts: list[pd.DataFrame], p_values) -> pd.DataFrame:
+    table = pd.concat(parts, ignore_index=True)
+    return with_correction(table.assign(p_value=p_values(len(table))), "holm", 0.95)
+
+
+def head_tables(blocks=6, heads=4, twin=True, one_image=False) -> tuple[pd.DataFrame, pd.DataFrame]:
+    generator, parts, correlations = np.random.default_rng(4), [], []
+    block, head = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
+    for of in (MODEL, TWIN)[: 1 + twin]:
+        columns = {"of": of, "block": block, "head": head, "images": 1 if one_image else 30}
+        direct = generator.normal(size=blocks * heads)
+        for name, values in {"direct": direct, "effect": direct + generator.normal(size=len(direct))}.items():
+            columns |= around(name, values, one_image)
+        parts.append(pd.DataFrame(columns))
+        low, high = (np.nan, np.nan) if one_image else (0.12, 0.45)
+        correlations.append({"of": of, "heads": blocks * heads, "spearman": 0.3, "ci_low": low, "ci_high": high})
+    return tested(parts, lambda rows: np.full(rows, 0.5)), pd.DataFrame(correlations)
+
+
+def token_table(blocks=6, masks=True, outliers=True, twin=True) -> pd.DataFrame:
+    generator, parts = np.random.default_rng(5), []
+    for of in (MODEL, TWIN)[: 1 + twin]:
+        for name in TOKEN_SETS:
+            if masks or name not in ("class", "context"):
+                there = outliers or "outliers" not in name
+                values = generator.normal(size=blocks) if there else np.full(blocks, np.nan)
+                columns = {"of": of, "set": name, "block": np.arange(blocks), "images": 30 if there else 0}
+                parts.append(pd.DataFrame({**columns, **around("effect", values)}))
+    return tested(parts, lambda rows: generator.choice([1e-9, 0.9], rows))
+
+
+def outlier_table(models, blocks=6, none=False) -> pd.DataFrame:
+    generator, parts = np.random.default_rng(6), []
+    for name in models:
+        share = np.zeros(blocks) if none else generator.uniform(0, 0.05, blocks)
+        columns = {"model": name, "block": np.arange(blocks), **around("share", share)}
+        for who in ("outliers_mean", "others_mean"):
+            columns[who] = np.full(blocks, np.nan) if none else generator.uniform(0.4, 1, blocks)
+        parts.append(pd.DataFrame(columns))
+    return tested(parts, lambda rows: np.full(rows, np.nan) if none else generator.choice([1e-9, 0.9], rows))
+
+
+def attribution_table(blocks=6, heads=4, one_image=False) -> pd.DataFrame:
+    rows = [(branch, block, None) for branch in BRANCHES for block in range(blocks)]
+    rows += [(part, None, None) for part in ("embedding", "constant", "logit")]
+    rows += [("head", block, head) for block in range(blocks) for head in range(heads)]
+    numbers = pd.DataFrame(rows, columns=["part", "block", "head"]).astype({"block": "Int64", "head": "Int64"})
+    found = around("mean", np.random.default_rng(0).normal(size=len(rows)), one_image)
+    return numbers.assign(images=30, **{name.replace("mean_", ""): values for name, values in found.items()})
+
+
+FEW = ("gradient", "chefer", "random")
+
+
+def quality_table(methods=FEW, segmented=True, blocks=(1, 2, 3), one_image=False) -> pd.DataFrame:
+    parts = [(kind, part, None) for kind in ("tokens", "pixels") for part in ("negative", "positive", "gap")]
+    parts += [("segmentation", score, None) for score in SCORES] if segmented else []
+    rows = [(method, *part) for method in methods for part in parts]
+    steps = [("cascade", block) for block in blocks] + [("control", None)] if blocks else []
+    run = [method for method in methods if method != "random"]
+    rows += [(method, "randomisation", part, block) for method in run for part, block in steps]
+    numbers = pd.DataFrame(rows, columns=["method", "measure", "part", "blocks_reset"])
+    found = around("value", np.random.default_rng(0).uniform(0.1, 0.9, len(rows)), one_image)
+    numbers = numbers.astype({"blocks_reset": "Int64"}).assign(images=30)
+    return numbers.assign(**{name.replace("value_", ""): values for name, values in found.items()})
+
+
+METHOD_LABELS = {name: method.label for name, method in METHODS.items()}
+
+
+def tuned_table(depths: dict[str, int], groups=BOTH, one_image=False) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    rows = [
+        (model, quantity, group, block)
+        for model, blocks in depths.items()
+        for quantity in ("kl", "identifiability")
+        for group in groups
+        for block in range(blocks)
+    ]
+    numbers = pd.DataFrame(rows, columns=["model", "quantity", "group", "block"]).assign(images=30, map="kl_steps")
+    for name in ("logit_lens", "tuned_lens"):
+        numbers = numbers.assign(**around(name, generator.uniform(0.1, 0.9, len(rows)), one_image))
+    unsaid = [np.nan] if one_image else [1e-5, 0.9, np.nan]
+    return tested([numbers], lambda count: generator.choice(unsaid, count))
+
+
+def image_table(blocks: int, *, cls=True, patches=6) -> pd.DataFrame:
+    generator = np.random.default_rng(1)
+    groups = ["cls"] * cls + ["image"] * patches
+    columns = {"image": 4, "class_index": 1, "block": np.repeat(range(blocks), len(groups)), "group": groups * blocks}
+    columns |= {"token": list(range(len(groups))) * blocks, "rank": generator.integers(0, 4, blocks * len(groups))}
+    top = generator.integers(0, 4, blocks * len(groups))
+    return pd.DataFrame(columns).assign(identifiability=lambda one: 1 - one["rank"] / 4, top_class=top)
+
+
+def heatmap_table(images: int) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    keys = pd.MultiIndex.from_product(
+        [range(images), ("true", "second"), ("all", "one"), range(4), range(4)],
+        names=["image", "role", "map", "row", "column"],
+    )
+    table = keys.to_frame(index=False)
+    table["class_index"] = table["image"] % 3 + (table["role"] == "second")
+    return table.assign(importance=generator.normal(size=len(table)) * (table["image"] > 0))
 
 
 def written(table: pd.DataFrame, path) -> str:

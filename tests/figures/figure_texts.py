@@ -38,7 +38,10 @@ def drawn(draw: Callable[[], Figure], dpi: float = 100) -> tuple[Figure, list[Te
 
 
 def misplaced(figure: Figure, texts: list[Text]) -> list[str]:
-    """Tell which texts leave the figure, cover each other or a panel, and which panels are squeezed."""
+    """Tell which texts leave the figure, cover each other or a panel, and which panels are squeezed.
+
+    Names of what a panel shows lie on it, and may cover each other; a colour bar is thin.
+    """
     places = [(text.get_text(), text.get_window_extent()) for text in texts]
     panels = [axes.get_window_extent() for axes in figure.axes]
     legends = [
@@ -46,10 +49,15 @@ def misplaced(figure: Figure, texts: list[Text]) -> list[str]:
     ]
     found = [f"{text!r} is clipped" for text, place in places if not inside(place, figure.bbox)]
     found += ["a legend is clipped" for legend in legends if not inside(legend, figure.bbox)]
-    found += [f"{a!r} covers {b!r}" for (a, one), (b, other) in combinations(places, 2) if overlap(one, other)]
-    found += [f"{text!r} covers a panel" for text, place in places for panel in panels if overlap(place, panel)]
+    named = {text.get_text() for axes in figure.axes for text in axes.texts}
+    pairs = [pair for pair in combinations(places, 2) if not {text for text, _ in pair} <= named]
+    found += [f"{a!r} covers {b!r}" for (a, one), (b, other) in pairs if overlap(one, other)]
+    outside = [(text, place) for text, place in places if text not in named]
+    found += [f"{text!r} covers a panel" for text, place in outside for panel in panels if overlap(place, panel)]
     smallest = SMALLEST_PANEL * figure.dpi
-    found += [f"panel of {panel.size} pixels" for panel in panels if panel.size.min() < smallest]
+    bars = [axes.get_label() == "<colorbar>" for axes in figure.axes]
+    sizes = [panel.size for panel, bar in zip(panels, bars, strict=True) if not bar]
+    found += [f"panel of {size} pixels" for size in sizes if size.min() < smallest]
     return found
 
 

@@ -28,7 +28,7 @@ def drawn_width(text, dpi):
 letters = st.text(st.sampled_from("iWm@ -_/$<&.ab9"), max_size=70)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(letters, st.sampled_from([0.6, 1.4, 3.0]))
 def test_fitted_texts_fit_and_lose_nothing(text, inches):
     found = fitted(text, inches)
@@ -51,7 +51,7 @@ def test_a_text_that_fits_nowhere_is_left_as_it_is():
     assert fitted("WW", 0.01) == "WW"
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 1), st.integers(1, 14))
 def test_block_numbers(count, first, most):
     figure = Figure()

@@ -1,149 +1,80 @@
-"""Every figure, drawn from small tables: texts have room, bytes are the same each time, the numbers are the table's."""
+"""Every figure, drawn from small tables: texts have room, and bytes are the same each time."""
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
 
+import figure_cases as figures
 import matplotlib
-import numpy as np
-import pandas as pd
 import pytest
-from figure_tables import (
-    BOTH,
-    LONG,
-    PECULIAR,
-    WIDE,
-    building_table,
-    comparison_table,
-    context_table,
-    evolution_table,
-    increment_table,
-    written,
-)
+from figure_tables import LONG, PECULIAR, WIDE
 from figure_texts import drawn, misplaced
-from matplotlib.colors import to_rgba
-from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
 from PIL import Image
 
-from classlens.columns import BOX_COLUMNS
-from classlens.csvfile import read_table
-from classlens.figures import (
-    class_building,
-    class_vs_context,
-    identifiability_comparison,
-    identifiability_evolution,
-    logit_increment,
-)
+from classlens.catalog.methods import METHODS
 from classlens.figures.layout import legend_below, panels
 from classlens.figures.run import draw_figure
-from classlens.figures.style import CHANCE, GROUP_COLOURS, PAGE_WIDTH, model_style, settings
-from classlens.terms import chance
+from classlens.figures.style import PAGE_WIDTH, model_style, settings
 
-IMAGE = ("image",)
-TWIN = "random twin of all"
-CHANCE_LEVEL = 0.55
-"""(C + 1) / 2C with ten classes."""
-
-
-@dataclass
-class Case:
-    """One figure of one table."""
-
-    module: Any
-    table: pd.DataFrame
-    arguments: dict[str, Any]
-    labels: list[str]
-
-    def file(self, folder: Path) -> str:
-        return written(self.table, folder / "table.csv")
-
-    def draw(self, folder: Path) -> Callable[[], Figure]:
-        return partial(self.module.draw, read_table(self.file(folder)), **self.arguments)
-
-    def save(self, folder: Path) -> tuple[Path, Path]:
-        svg, png = folder / "figure.svg", folder / "figure.png"
-        draw_figure(str(svg), str(png), self.module.draw, self.arguments, table=self.file(folder))
-        return svg, png
-
-
-def named(labels):
-    """Names that look like numbers, which tables must not take for such."""
-    return [[f"{place}e5", label] for place, label in enumerate(labels)]
-
-
-def depths(models, blocks):
-    """Blocks of each model by name: one number for all, or several in turn."""
-    each = [blocks] if isinstance(blocks, int) else blocks
-    return {name: each[place % len(each)] for place, (name, _) in enumerate(models)}
-
-
-def evolution(labels, blocks=12, groups=BOTH, twin=True):
-    models = named(labels)
-    table = evolution_table(depths(models, blocks), groups, twin)
-    return Case(
-        identifiability_evolution,
-        table,
-        {"models": models, "chances": dict.fromkeys(depths(models, 1), CHANCE_LEVEL)},
-        labels,
-    )
-
-
-def comparison(labels, blocks=12, groups=BOTH, twin=True):
-    models, twins = named(labels), [TWIN] if twin else []
-    table = comparison_table(depths(models, blocks) | dict.fromkeys(twins, 6), groups)
-    arguments = {"models": models, "chances": dict.fromkeys(depths(models, 1), CHANCE_LEVEL), "twins": twins}
-    return Case(identifiability_comparison, table, arguments, labels)
-
-
-def increment(labels, blocks=12):
-    models = named(labels)
-    return Case(logit_increment, increment_table(depths(models, blocks)), {"models": models}, labels)
-
-
-def building(label, blocks=12, groups=BOTH):
-    return Case(class_building, building_table(blocks, groups), {"label": label}, [label])
-
-
-def context(label, blocks=12, tested=True):
-    arguments = {"label": label, "chance": CHANCE_LEVEL}
-    return Case(class_vs_context, context_table(blocks, tested), arguments, [label])
-
-
-SHARED = {
-    "one model": {"labels": LONG[:1]},
-    "two models": {"labels": ["A", LONG[5]]},
+OF_MODELS = {
+    "one model of one block": {"labels": LONG[:1], "blocks": 1},
+    "two models of two blocks": {"labels": ["A", LONG[5]], "blocks": 2},
     "seven models": {"labels": LONG},
-    "seven models of 24 blocks": {"labels": LONG, "blocks": 24},
     "depths from 24 to 1": {"labels": LONG, "blocks": [24, 12, 6, 2, 1]},
     "peculiar labels": {"labels": PECULIAR},
     "wide labels": {"labels": WIDE, "blocks": 6},
-    "many models": {"labels": [f"model {place}" for place in range(9)], "blocks": 3},
-    "one block": {"labels": LONG[:1], "blocks": 1},
-    "two blocks": {"labels": LONG[:2], "blocks": 2},
 }
+MANY = {"many models": {"labels": [f"model {place}" for place in range(9)], "blocks": 3}}
 GROUPED = {
-    **SHARED,
-    "no class token": {"labels": LONG, "groups": IMAGE},
-    "one model, no class token, no twin": {"labels": LONG[:1], "groups": IMAGE, "twin": False},
+    **OF_MODELS,
+    "no class token": {"labels": LONG, "groups": figures.IMAGE},
+    "one model, no class token, no twin": {"labels": LONG[:1], "groups": figures.IMAGE, "twin": False},
     "no twin": {"labels": LONG[:3], "twin": False},
 }
 OWN_LABELS = {"short": LONG[0], "long": LONG[5], "no spaces": LONG[6], "peculiar": PECULIAR[0], "wide": WIDE[0] * 2}
-DEPTHS = (1, 2, 3, 6, 7, 12, 24)
+DEPTHS = {"short": 1, "long": 24, "no spaces": 2, "peculiar": 12, "wide": 6}
 CASES = {
-    **{f"evolution: {name}": evolution(**case) for name, case in GROUPED.items()},
-    **{f"comparison: {name}": comparison(**case) for name, case in GROUPED.items()},
-    **{f"increment: {name}": increment(**case) for name, case in SHARED.items()},
-    **{f"building: {name}": building(label) for name, label in OWN_LABELS.items()},
-    **{f"building: {blocks} block(s)": building("A", blocks) for blocks in DEPTHS},
-    "building: no class token": building(LONG[5], groups=IMAGE),
-    **{f"context: {name}": context(label, 6) for name, label in OWN_LABELS.items()},
-    **{f"context: {name}, few blocks": context(label, 3) for name, label in OWN_LABELS.items()},
-    **{f"context: {blocks} block(s)": context(LONG[5], blocks) for blocks in DEPTHS},
-    "context: nothing to compare": context("A", 7, tested=False),
+    **{f"evolution: {name}": figures.evolution(**case) for name, case in {**GROUPED, **MANY}.items()},
+    **{f"comparison: {name}": figures.comparison(**case) for name, case in {**GROUPED, **MANY}.items()},
+    **{f"increment: {name}": figures.increment(**case) for name, case in {**OF_MODELS, **MANY}.items()},
+    **{f"building: {name}": figures.building(label, DEPTHS[name]) for name, label in OWN_LABELS.items()},
+    "building: no class token": figures.building(LONG[5], 3, groups=figures.IMAGE),
+    **{f"context: {name}": figures.context(label, DEPTHS[name]) for name, label in OWN_LABELS.items()},
+    "context: long, three blocks": figures.context(LONG[5], 3),
+    "context: wide, seven blocks": figures.context(WIDE[0] * 2, 7),
+    "context: nothing to compare": figures.context("A", 7, compared=False),
+    "heads: no twin": figures.heads(LONG[5], twin=False),
+    "heads: no spaces": figures.heads(LONG[6]),
+    "heads: peculiar, one image": figures.heads(PECULIAR[0], one_image=True),
+    "heads: wide, one block": figures.heads(WIDE[0], blocks=1, heads=2),
+    "heads: many": figures.heads("ViT-L/16", blocks=24, heads=16),
+    "tokens: no masks": figures.tokens(LONG[5], masks=False),
+    "tokens: no outliers": figures.tokens(PECULIAR[1], outliers=False),
+    "tokens: neither": figures.tokens("ViT", masks=False, outliers=False, twin=False),
+    "tokens: many blocks": figures.tokens(LONG[6], blocks=24),
+    "outliers: long": figures.outliers(LONG),
+    "outliers: peculiar": figures.outliers(PECULIAR, twin=False),
+    "outliers: none": figures.outliers(["ViT"], none=True),
+    "outliers: many blocks": figures.outliers(WIDE[:1], blocks=48),
+    "attribution: long": figures.attribution(LONG[5]),
+    "attribution: no spaces, one image": figures.attribution(LONG[6], one_image=True),
+    "attribution: peculiar, one block": figures.attribution(PECULIAR[0], blocks=1, heads=1),
+    "attribution: wide": figures.attribution(WIDE[0] * 2, blocks=12, heads=12),
+    "attribution: very many": figures.attribution("ViT", blocks=48, heads=25),
+    "quality: every method": figures.quality(LONG[5], methods=tuple(METHODS), blocks=(2, 4, 6, 8, 10, 12)),
+    "quality: no masks": figures.quality(LONG[6], methods=tuple(METHODS), segmented=False),
+    "quality: no twin": figures.quality(PECULIAR[0], blocks=()),
+    "quality: neither": figures.quality(WIDE[0] * 2, segmented=False, blocks=()),
+    "quality: random alone": figures.quality("ViT", methods=("random",), blocks=()),
+    "quality: one block, one image": figures.quality("ViT", blocks=(1,), one_image=True),
+    **{f"tuned: {name}": figures.tuned(**case) for name, case in GROUPED.items()},
+    "tuned: one image": figures.tuned(["ViT"], 4, twin=False, one_image=True),
+    "tuned: many blocks": figures.tuned(LONG[:4], [1, 2, 24, 48], twin=False),
+    **{
+        f"image: {blocks} blocks, {text}": figures.image(text, dict.fromkeys(range(4), text), blocks)
+        for blocks, text in ((1, WIDE[2]), (6, LONG[-1]), (6, WIDE[2]), (24, LONG[-1]), (24, PECULIAR[2]))
+    },
+    "maps: one image": figures.maps("ViT", 1, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
+    "maps: long": figures.maps(LONG[5], 2, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
+    "maps: peculiar": figures.maps(PECULIAR[0], 3, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
 }
 TYPICAL = [
     "evolution: seven models",
@@ -158,11 +89,13 @@ RESOLUTIONS = [*((name, 100) for name in CASES), *((name, settings()["savefig.dp
 
 @pytest.mark.parametrize(("name", "dpi"), RESOLUTIONS)
 def test_texts_have_room(tmp_path, name, dpi):
-    figure, texts = drawn(CASES[name].draw(tmp_path), dpi)
+    case = CASES[name]
+    figure, texts = drawn(case.draw(tmp_path), dpi)
     assert misplaced(figure, texts) == []
     shown = squeezed("".join(text.get_text() for text in texts))
-    for label in CASES[name].labels:
+    for label in case.labels:
         assert squeezed(label) in shown
+    assert {text: squeezed(text) in shown for text in case.shown} == case.shown
 
 
 def squeezed(text):
@@ -174,14 +107,14 @@ def squeezed(text):
 def test_files(tmp_path, name):
     case = CASES[name]
     before = dict(matplotlib.rcParams)
-    svg, png = case.save(tmp_path)
+    svg, png = save(case, tmp_path)
     assert dict(matplotlib.rcParams) == before
     texts = [element.text or "" for element in ElementTree.parse(svg).iter("{http://www.w3.org/2000/svg}text")]
     for label in case.labels:
         assert squeezed(label) in squeezed("".join(texts))
-    with Image.open(png) as image:
-        width, height = image.size
-        assert len(image.convert("L").getcolors()) > 10
+    with Image.open(png) as picture:
+        width, height = picture.size
+        assert len(picture.convert("L").getcolors()) > 10
     dots = settings()["savefig.dpi"]
     assert PAGE_WIDTH / 2 - 0.01 <= width / dots <= PAGE_WIDTH + 0.01
     assert 1.5 <= height / dots <= 11
@@ -190,168 +123,15 @@ def test_files(tmp_path, name):
     # Again, after other figures and under other settings of the user's.
     (tmp_path / "again").mkdir()
     with matplotlib.rc_context({"axes.titleweight": "bold", "lines.solid_capstyle": "round", "svg.id": "user"}):
-        again = case.save(tmp_path / "again")
+        again = save(case, tmp_path / "again")
     assert again[0].read_bytes() == svg.read_bytes()
     assert again[1].read_bytes() == png.read_bytes()
 
 
-def boxes_of(axes):
-    """Boxes of a panel: (left, bottom, right, top, colour) each, from left to right."""
-    patches = [patch for patch in axes.patches if isinstance(patch, PathPatch)]
-    places = [(*patch.get_path().get_extents().extents, to_rgba(patch.get_facecolor())) for patch in patches]
-    return sorted(places)
-
-
-def stars_of(axes):
-    return [(x, line.get_color()) for line in axes.lines if line.get_marker() == "*" for x in line.get_xdata()]
-
-
-def chance_lines(axes):
-    """The heights at which chance is drawn across a panel."""
-    dashed = [line for line in axes.lines if line.get_color() == CHANCE["color"] and len(line.get_xdata()) == 2]
-    return [line.get_ydata()[0] for line in dashed if list(line.get_xdata()) == [0, 1]]
-
-
-def test_chance_is_drawn_at_the_mean_of_random_rankings(tmp_path):
-    """Ranks 0 .. C - 1 are equally likely: (C + 1) / 2C, not a half. Models may differ in C."""
-    assert chance(10) == CHANCE_LEVEL
-    assert chance(10) == pytest.approx(np.mean(1 - np.arange(10) / 10))
-    levels = {"0e5": chance(10), "1e5": chance(3), "2e5": chance(10), TWIN: chance(2)}
-    for case, expected in (
-        (evolution(["A", "B", "C"]), [[0.55], [2 / 3], [0.55]]),
-        (comparison(["A", "B", "C"]), [[0.55, 2 / 3]] * 2),
-    ):
-        case.arguments["chances"] = levels
-        figure, _ = drawn(case.draw(tmp_path))
-        assert [chance_lines(axes) for axes in figure.axes] == expected
-    figure, _ = drawn(context("A", blocks=5).draw(tmp_path))
-    assert [chance_lines(axes) for axes in figure.axes] == [[0.55]] * 5
-
-
-def tick_texts(axis):
-    return [tick.get_text() for tick in axis.get_ticklabels()]
-
-
-def test_evolution_shows_the_table(tmp_path):
-    case = evolution(["one", "two"], blocks=[4, 3])
-    case.table.loc[case.table["block"] == 1, "significant"] = False
-    figure, _ = drawn(case.draw(tmp_path))
-    for axes, (name, label) in zip(figure.axes, case.arguments["models"], strict=True):
-        assert axes.get_title() == label
-        rows = case.table[case.table["model"] == name]
-        found = boxes_of(axes)
-        blocks = rows["block"].nunique()
-        assert len(found) == len(rows) == 2 * blocks
-        for group, side in (("cls", -1), ("image", 1)):
-            colour = to_rgba(GROUP_COLOURS[group])
-            own = [box for box in found if box[4] == colour]
-            table = rows[rows["group"] == group]
-            assert [box[1] for box in own] == pytest.approx(table["q1"].to_list(), rel=1e-5)
-            assert [box[3] for box in own] == pytest.approx(table["q3"].to_list(), rel=1e-5)
-            centres = np.array([(box[0] + box[2]) / 2 for box in own])
-            assert (np.sign(centres - np.arange(1, blocks + 1)) == side).all()
-        assert len(stars_of(axes)) == rows["significant"].sum() == 2 * (blocks - 1)
-        assert {round(x) for x, _ in stars_of(axes)} == set(range(1, blocks + 1)) - {2}
-    assert tick_texts(figure.axes[0].xaxis) == ["1", "2", "3", "4"]
-
-
-def test_evolution_without_a_twin_or_class_token(tmp_path):
-    case = evolution(["one"], groups=IMAGE, twin=False)
-    figure, texts = drawn(case.draw(tmp_path))
-    shown = [text.get_text() for text in texts]
-    assert "above random twin" not in shown
-    assert "[CLS]" not in shown
-    assert stars_of(figure.axes[0]) == []
-    # Alone, boxes stand in the middle of their blocks.
-    centres = [(box[0] + box[2]) / 2 for box in boxes_of(figure.axes[0])]
-    assert centres == pytest.approx(range(1, 13))
-
-
-def test_comparison_shows_the_table(tmp_path):
-    case = comparison(["one", "two"], blocks=[12, 6])
-    figure, texts = drawn(case.draw(tmp_path))
-    assert [axes.get_title() for axes in figure.axes] == ["[CLS]", "image tokens"]
-    for axes, group in zip(figure.axes, BOTH, strict=True):
-        curves = {line.get_color(): line for line in axes.lines if len(line.get_xdata()) > 2}
-        for place, (name, _) in enumerate(case.arguments["models"]):
-            rows = case.table[(case.table["model"] == name) & (case.table["group"] == group)]
-            line = curves[model_style(place)["color"]]
-            assert line.get_xdata().tolist() == rows["position"].tolist()
-            assert line.get_ydata() == pytest.approx(rows["mean"].to_numpy(), rel=1e-5)
-        assert len(curves) == 3
-        assert len(axes.collections) == 2  # a band per model, none for the twin
-    legend = ["one", "two", "random twins", "chance"]
-    assert [text.get_text() for text in texts if text.get_text() in legend] == legend
-
-
-def test_comparison_leaves_out_what_is_not_there(tmp_path):
-    figure, texts = drawn(comparison(["one"], groups=IMAGE, twin=False).draw(tmp_path))
-    assert [axes.get_title() for axes in figure.axes] == ["image tokens"]
-    assert "random twins" not in [text.get_text() for text in texts]
-
-
-def test_increment_shows_the_table(tmp_path):
-    case = increment(["one", "two"], blocks=[24, 1])
-    figure, _ = drawn(case.draw(tmp_path))
-    rows = case.table[case.table["model"] == "0e5"]
-    curves = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]
-    assert curves[0].get_xdata().tolist() == list(range(2, 25))
-    assert curves[0].get_ydata() == pytest.approx(rows["rate_percent"].to_numpy(), rel=1e-5)
-    assert len(figure.axes[1].collections) == 0
-    # At most eight numbers, which count from 1.
-    assert tick_texts(figure.axes[0].xaxis) == ["3", "6", "9", "12", "15", "18", "21", "24"]
-
-
-@pytest.mark.parametrize("groups", [BOTH, IMAGE])
-def test_building_shows_the_table(tmp_path, groups):
-    case = building("A", blocks=5, groups=groups)
-    figure, texts = drawn(case.draw(tmp_path))
-    left, right = figure.axes
-    change = case.table[case.table["measure"] == "change"]
-    curves = [line for line in left.lines if len(line.get_xdata()) > 2]
-    keys = [(branch, group) for branch in ("attn", "mlp") for group in groups]
-    assert len(curves) == len(keys)
-    for line, (branch, group) in zip(curves, keys, strict=True):
-        rows = change[(change["part"] == branch) & (change["group"] == group)]
-        assert line.get_xdata().tolist() == [2, 3, 4, 5]
-        assert line.get_ydata() == pytest.approx(rows["percent"].to_numpy(), rel=1e-5)
-        assert line.get_linestyle() == {"cls": "-", "image": "--"}[group]
-    bars = pd.DataFrame([(bar.get_x() + 0.4, bar.get_y(), bar.get_height()) for bar in right.patches]).round(6)
-    assert len(bars) == 5 * 4
-    assert bars.groupby(0)[2].sum().tolist() == pytest.approx([100] * 4, abs=1e-3)
-    # Each part stands on the ones below.
-    for _, column in bars.groupby(0):
-        assert column[1].to_numpy() == pytest.approx(np.cumsum([0, *column[2]])[:-1], abs=1e-3)
-    shown = [text.get_text() for text in texts]
-    assert ("attention, [CLS]" in shown) == ("cls" in groups)
-
-
-def test_context_shows_the_table(tmp_path):
-    case = context("A", blocks=5)
-    figure, texts = drawn(case.draw(tmp_path))
-    assert [axes.get_title() for axes in figure.axes] == [f"block {number}" for number in range(1, 6)]
-    for axes, row in zip(figure.axes, case.table.to_dict("records"), strict=True):
-        found = boxes_of(axes)
-        expected = [(row[f"{name}_q1"], row[f"{name}_q3"]) for name in ("context", "class")]
-        assert [(box[1], box[3]) for box in found] == [pytest.approx(pair, rel=1e-5) for pair in expected]
-        assert len(stars_of(axes)) == row["significant"]
-    assert "class and context differ" in [text.get_text() for text in texts]
-
-
-def test_context_without_images_to_compare_has_empty_panels(tmp_path):
-    figure, texts = drawn(context("A", blocks=5, tested=False).draw(tmp_path))
-    assert len(figure.axes) == 5
-    assert all(boxes_of(axes) == [] for axes in figure.axes)
-    assert "class and context differ" not in [text.get_text() for text in texts]
-
-
-def test_whiskers_and_medians_are_the_tables(tmp_path):
-    case = evolution(["one"], blocks=1, groups=IMAGE)
-    figure, _ = drawn(case.draw(tmp_path))
-    heights = sorted({round(float(y), 4) for line in figure.axes[0].lines[1:] for y in line.get_ydata()})
-    row = case.table.iloc[0]
-    # Lines are whiskers, caps, the median and a star; the box itself is a patch.
-    assert heights == pytest.approx(sorted([*(row[name] for name in BOX_COLUMNS), 1.07]), abs=1e-4)
+def save(case, folder):
+    svg, png = folder / "figure.svg", folder / "figure.png"
+    draw_figure(str(svg), str(png), case.code, case.arguments, **case.files(folder))
+    return svg, png
 
 
 def test_a_legend_needs_entries():

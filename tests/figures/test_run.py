@@ -1,4 +1,4 @@
-"""The job of figures, which alone reads and saves, so that a notebook calls `draw` with tables; heat maps."""
+"""The job of figures, which alone reads and saves, so that a notebook calls `draw` with tables."""
 
 import re
 
@@ -8,11 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CHECKOUT
-from figure_tables import LONG, PECULIAR, increment_table, written
-from figure_texts import drawn, misplaced
+from figure_tables import increment_table, written
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
-from classlens.figures import heatmaps
 from classlens.figures.layout import new_figure
 from classlens.figures.run import draw_figure
 from classlens.figures.style import FONT_SIZE
@@ -47,39 +45,6 @@ def test_figures_read_no_files(name):
     module = ANALYSES[name].figure.draw.partition(":")[0]
     assert module == f"classlens.figures.{name}"
     assert not {"classlens.csvfile", "classlens.h5", "classlens.hdf5"} & {*reached([module], CHECKOUT)[0]}
-
-
-def heatmap_table(images):
-    generator = np.random.default_rng(0)
-    keys = pd.MultiIndex.from_product(
-        [range(images), ("true", "second"), ("all", "one"), range(4), range(4)],
-        names=["image", "role", "map", "row", "column"],
-    )
-    table = keys.to_frame(index=False)
-    table["class_index"] = table["image"] % 3 + (table["role"] == "second")
-    return table.assign(importance=generator.normal(size=len(table)) * (table["image"] > 0))
-
-
-@pytest.mark.parametrize(("images", "label"), [(1, "ViT"), (4, LONG[5]), (5, PECULIAR[0])])
-def test_heat_maps(images, label):
-    photos = np.random.default_rng(1).integers(0, 256, (images, 32, 32, 3), np.uint8)
-    names = pd.DataFrame({"class_index": [0, 1, 2], "class_name": ["007", "tiger shark", PECULIAR[1]]})
-    table = heatmap_table(images)
-    figure, texts = drawn(lambda: heatmaps.draw(table, {"pixels": photos}, names, label, block=3, head=1))
-    # The colour bar is thin, and a map's name lies where a photo would.
-    found = misplaced(figure, texts)
-    assert [one for one in found if not one.startswith(("panel of", r"'block 4, head 2' covers a panel"))] == []
-    shown = ["".join(text.get_text().split()) for text in texts]
-    assert "".join(label.split()) in shown
-    assert "007" in shown
-    assert shown.count("block4,head2") == images
-    assert ("class3" in shown) == (images > 2)  # which has no images, and so no name
-    overlays = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
-    assert len(overlays) == 4 * images
-    first = table[(table["image"] == images - 1) & (table["role"] == "true") & (table["map"] == "all")]
-    values = first["importance"].to_numpy().reshape(4, 4)
-    shares = values / np.abs(values).max() if images > 1 else values
-    assert any(np.allclose(np.asarray(one.get_array()), shares) for one in overlays)
 
 
 def test_the_page_redraws_a_figure_from_its_table(tmp_path, monkeypatch):

@@ -1,10 +1,8 @@
 """Box statistics from counts agree with those of the tokens themselves."""
 
-from collections import Counter
-
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from layer_files import box_of
 
@@ -20,6 +18,7 @@ def histograms(draw):
     return np.array(draw(st.lists(st.lists(count, min_size=classes, max_size=classes), min_size=1, max_size=4)))
 
 
+@settings(max_examples=40, deadline=None)
 @given(histograms())
 def test_as_matplotlib_draws_the_tokens(histogram):
     found = box_statistics(histogram)
@@ -58,8 +57,6 @@ def test_more_tokens_than_could_be_listed():
     assert found["q3"] == 1.0
 
 
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=40), st.sampled_from([np.uint16, np.int32]))
-def test_count_ranks(ranks, dtype):
-    counts = count_ranks(np.array(ranks, dtype)[:, None], 7)
-    assert counts.shape == (7,)
-    assert {rank: count for rank, count in enumerate(counts) if count} == dict(Counter(ranks))
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_count_ranks(dtype):
+    assert count_ranks(np.array([[3], [0], [3], [6], [3]], dtype), 7).tolist() == [1, 0, 0, 3, 0, 0, 1]

@@ -2,25 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from layer_files import extracted, mean, tabled
+from layer_files import MODELS, extracted, mean, tabled
 
 from classlens.measures.class_building import class_building
 from classlens.measures.logit_increment import logit_increment
 from classlens.statistics.resampling import Resampling, bootstrap_interval
 
 RESAMPLING = Resampling(100, confidence=0.95, seed=2)
-LAYOUTS = [(1, True), (2, True), (2, False), (0, False)]
-QUICK = settings(max_examples=15, deadline=None)
-models = given(seed=st.integers(0, 10**6), layout=st.sampled_from(LAYOUTS), images=st.integers(2, 5))
-
-
-def small(folder, seed, layout, images=5, blocks=3):
-    prefix, has_cls = layout
-    return extracted(
-        folder, seed=seed, blocks=blocks, images=images, patches=4, classes=4, prefix=prefix, has_cls=has_cls
-    )
+SEVERAL = [made for made in MODELS if made["images"] > 1]
 
 
 def measure(function, model, folder):
@@ -34,32 +23,28 @@ def agrees(row, percent):
     assert [*found, row["ci_low"], row["ci_high"]] == pytest.approx([mean(percent), low[0], high[0]], rel=2e-5)
 
 
-@QUICK
-@models
-def test_logit_increment(tmp_path_factory, seed, layout, images):
-    folder = tmp_path_factory.mktemp("increment")
-    model = small(folder, seed, layout, images)
-    table = measure(logit_increment, model, folder)
+@pytest.mark.parametrize("made", SEVERAL)
+def test_logit_increment(tmp_path, made):
+    model = extracted(tmp_path, classes=4, **made)
+    table = measure(logit_increment, model, tmp_path)
     assert table["block"].tolist() == [1, 2]
-    assert (table["images"] == images).all()
+    assert (table["images"] == model.images).all()
     logit = model.logit["residual"]
     for row in table.to_dict("records"):
         block = row["block"]
         percent = [
             100 * mean(logit[block, image, t] > logit[block - 1, image, t] for t in range(model.prefix, model.tokens))
-            for image in range(images)
+            for image in range(model.images)
         ]
         agrees(row, percent)
 
 
-@QUICK
-@models
-def test_class_building(tmp_path_factory, seed, layout, images):
-    folder = tmp_path_factory.mktemp("building")
-    model = small(folder, seed, layout, images)
-    table = measure(class_building, model, folder)
+@pytest.mark.parametrize("made", SEVERAL)
+def test_class_building(tmp_path, made):
+    model = extracted(tmp_path, classes=4, **made)
+    table = measure(class_building, model, tmp_path)
     groups = {"image": range(model.prefix, model.tokens), "all": range(model.tokens)}
-    if layout[1]:
+    if made["has_cls"]:
         groups["cls"] = range(1)
     rows = {(r["measure"], r["part"], r["group"], r["block"]): r for r in table.to_dict("records")}
     assert len(rows) == len(table)
@@ -72,7 +57,7 @@ def test_class_building(tmp_path_factory, seed, layout, images):
     for (measured, part, group, block), row in rows.items():
         percent = [
             100 * mean(HOLDS[measured](model, part, block, image, token) for token in groups[group])
-            for image in range(images)
+            for image in range(model.images)
         ]
         agrees(row, percent)
 
@@ -104,6 +89,6 @@ HOLDS = {"change": changes, "match": matches, "partition": is_part}
 
 @pytest.mark.parametrize("function", [logit_increment, class_building])
 def test_a_model_of_one_block_has_no_rows(tmp_path, function):
-    table = measure(function, small(tmp_path, 0, (1, True), blocks=1), tmp_path)
+    table = measure(function, extracted(tmp_path, blocks=1), tmp_path)
     assert table.empty
     assert {"block", "ci_low", "ci_high"} <= set(table)

@@ -6,8 +6,6 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from layer_files import box_of, extracted, mean, tabled
 
 from classlens.columns import BOX_COLUMNS
@@ -21,17 +19,8 @@ from classlens.statistics.depth import depth_positions
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 RESAMPLING = Resampling(200, confidence=0.9, seed=4)
-LAYOUTS = {
-    "class token": {"prefix": 1, "has_cls": True},
-    "class and distillation token": {"prefix": 2, "has_cls": True},
-    "registers and no class token": {"prefix": 3, "has_cls": False},
-    "average pooling": {"prefix": 0, "has_cls": False},
-}
-
-
-@pytest.fixture(params=LAYOUTS, ids=str)
-def layout(request):
-    return LAYOUTS[request.param]
+LAYOUTS = [{"prefix": 2, "has_cls": True}, {"prefix": 0, "has_cls": False}]
+layouts = pytest.mark.parametrize("layout", LAYOUTS)
 
 
 def groups_of(layout, tokens):
@@ -56,6 +45,7 @@ def image_means(model, tokens):
     )
 
 
+@layouts
 def test_identifiability_file(tmp_path, layout):
     model = extracted(tmp_path, blocks=2, images=5, **layout)
     path = measured(model, tmp_path / "identifiability.h5")
@@ -81,23 +71,17 @@ def test_identifiability_file(tmp_path, layout):
         assert file["histogram/image"].attrs["unit"] == "tokens"
 
 
-@given(
-    st.lists(st.lists(st.tuples(st.integers(0, 9), st.booleans()), min_size=3, max_size=3), min_size=1, max_size=5),
-    st.sampled_from([np.uint16, np.float32]),
-)
-def test_token_mean(rows, dtype):
-    values = np.array([[value for value, _ in row] for row in rows], dtype)
-    chosen = np.array([[taken for _, taken in row] for row in rows])
-    found = token_mean(values, chosen)
-    for row, result in zip(rows, found, strict=True):
-        taken = [value for value, is_taken in row if is_taken]
-        assert result == pytest.approx(mean(taken) if taken else math.nan, nan_ok=True)
+def test_token_mean():
+    values, chosen = np.array([[1, 2, 9], [4, 4, 4], [5, 6, 7]]), np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], bool)
+    for dtype in (np.uint16, np.float32):
+        np.testing.assert_allclose(token_mean(values.astype(dtype), chosen), [5, np.nan, 6])
 
 
 def evolution(measures, twin, folder):
     return tabled(identifiability_evolution, folder, measures=measures, twin=twin, resampling=RESAMPLING)
 
 
+@layouts
 def test_evolution(tmp_path, layout):
     model = extracted(tmp_path / "model", images=8, better=2, **layout)
     twin = extracted(tmp_path / "twin", seed=1, images=8, **layout)
@@ -157,7 +141,7 @@ def test_a_twin_of_another_shape_is_refused(tmp_path, other, message):
             evolution(first, [second], tmp_path)
 
 
-@given(st.integers(1, 100))
+@pytest.mark.parametrize("blocks", [1, 5, 12, 24, 100])
 def test_depth_positions(blocks):
     expected = [math.ceil(round(12 * (block + 1) / blocks, 9)) for block in range(blocks)]
     assert depth_positions(blocks).tolist() == expected
@@ -165,9 +149,9 @@ def test_depth_positions(blocks):
     assert depth_positions(5).tolist() == [3, 5, 8, 10, 12]
 
 
-@pytest.mark.parametrize("blocks", [1, 6, 12, 16, 24])
+@pytest.mark.parametrize("blocks", [1, 6, 16])
 def test_comparison(tmp_path, blocks):
-    layout = LAYOUTS["average pooling" if blocks == 6 else "class token"]
+    layout = LAYOUTS[blocks == 6]
     model = extracted(tmp_path, blocks=blocks, images=6, classes=9, **layout)
     path = measured(model, tmp_path / "identifiability.h5")
     table = tabled(identifiability_comparison, tmp_path, measures=path, resampling=RESAMPLING)
@@ -186,13 +170,11 @@ def test_comparison(tmp_path, blocks):
         close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, RESAMPLING))
 
 
-@settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 1000), prefix=st.integers(1, 3), images=st.integers(2, 6))
-def test_rates(tmp_path_factory, seed, prefix, images):
-    folder = tmp_path_factory.mktemp("rates")
-    model = extracted(folder, seed=seed, prefix=prefix, images=images, classes=4, patches=3)
-    path = measured(model, folder / "file.h5")
-    (row,) = tabled(identifiability_rates, folder, measures=path, resampling=RESAMPLING).to_dict("records")
+@pytest.mark.parametrize(("prefix", "images"), [(1, 6), (3, 2)])
+def test_rates(tmp_path, prefix, images):
+    model = extracted(tmp_path, prefix=prefix, images=images, classes=4, patches=3)
+    path = measured(model, tmp_path / "file.h5")
+    (row,) = tabled(identifiability_rates, tmp_path, measures=path, resampling=RESAMPLING).to_dict("records")
     identifiable = [
         [model.rank["residual"][-1, image, token] == 0 for token in range(prefix, model.tokens)]
         for image in range(images)

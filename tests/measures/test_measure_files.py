@@ -16,7 +16,7 @@ from classlens.measures.identifiability_rates import identifiability_rates
 from classlens.measures.logit_increment import logit_increment
 from classlens.statistics.resampling import Resampling
 
-IMAGES = 23
+IMAGES = 17
 UNSEEDED = {"identifiability.h5"}
 
 
@@ -50,11 +50,9 @@ def expected(inputs, tmp_path_factory):
     return measure_all(inputs, tmp_path_factory.mktemp("measures") / "expected")
 
 
-@pytest.mark.parametrize("rows", [1, 4, IMAGES - 1, IMAGES])
-def test_results_do_not_depend_on_the_read_batch_size(inputs, expected, tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(iterate_rows, "__defaults__", (rows,))
-    sizes = {len(batch["label"]) for batch in iterate_rows(inputs[1], ["label"])}
-    assert max(sizes) == rows
+def test_results_do_not_depend_on_the_read_batch_size(inputs, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(iterate_rows, "__defaults__", (4,))
+    assert [len(batch["label"]) for batch in iterate_rows(inputs[1], ["label"])] == [4, 4, 4, 4, 1]
     assert measure_all(inputs, tmp_path / "again") == expected
 
 

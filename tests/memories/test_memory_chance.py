@@ -7,11 +7,11 @@ from classlens.measures.block_memories import random_classes, share_any
 from classlens.measures.memory_chance import largest_cosine, shared_memory
 
 
-@pytest.mark.parametrize(("width", "memories"), [(2, 3), (3, 1), (8, 40), (48, 192), (64, 500)])
+@pytest.mark.parametrize(("width", "memories"), [(2, 3), (3, 1), (8, 40), (48, 192)])
 def test_largest_cosine(width, memories):
     """A fixed direction against random ones: by symmetry the first axis will do."""
     random = np.random.default_rng(0)
-    draws = 2_000_000 // (width * memories) + 200
+    draws = 400_000 // (width * memories) + 200
     directions = random.standard_normal((draws, memories, width))
     largest = (directions[..., 0] / np.linalg.norm(directions, axis=-1)).max(1)
     error = largest.std() / np.sqrt(draws)
@@ -28,7 +28,7 @@ def test_largest_cosine_where_it_is_known():
 def test_shared_memory():
     random = np.random.default_rng(0)
     for memories, keys, strongest in ((10, 5, 5), (48, 5, 5), (192, 5, 5), (6, 2, 3)):
-        draws = 20_000
+        draws = 5_000
         orders = random.random((2, draws, memories)).argsort(-1)
         rate = share_any(orders[0][:, :keys], orders[1][:, :strongest]).mean()
         expected = shared_memory(memories, keys, strongest)

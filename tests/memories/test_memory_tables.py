@@ -230,9 +230,8 @@ def test_the_interval_is_the_one_that_resamples_images():
     random = np.random.default_rng(0)
     right, wrong = random.random((60, 2)) < (0.3, 0.5), random.random((30, 2)) < (0.3, 0.8)
     low, high = difference_interval(right, wrong, Resampling(20_000, 0.9, seed=1))
-    drawn = [
-        right[random.integers(0, 60, 60)].mean(0) - wrong[random.integers(0, 30, 30)].mean(0) for _ in range(20_000)
-    ]
+    rates = [group[random.integers(0, len(group), (20_000, len(group)))].mean(1) for group in (right, wrong)]
+    drawn = rates[0] - rates[1]
     expected = np.quantile(drawn, (0.05, 0.95), axis=0)
     # Rates are multiples of 1/60 and 1/30; quantiles of two sets of draws may be one such step apart.
     assert np.abs(np.stack([low, high]) - expected).max() <= 1 / 60 + 1e-9

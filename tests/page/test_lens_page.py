@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from browser import needs_browser, opened
+from browser import launched, needs_browser, opened
 from lens_files import SOURCES, made
 
 from classlens.errors import InputError
@@ -21,24 +21,32 @@ READY = "html[data-ready]"
 pytestmark = needs_browser
 
 
-@contextmanager
-def shown(page_file, fragment="", heard=None, **context):
-    """Open a page with a fragment, wait for its first view, and assert that nothing went wrong in it."""
-    notes = [] if heard is None else heard
-    with opened(page_file, notes, **context) as page:
-        page.goto("about:blank")
-        page.goto(page_file.resolve().as_uri() + fragment)
-        page.wait_for_selector(READY, state="attached")
-        yield page
-    if heard is None:
-        assert notes == []
+@pytest.fixture(scope="module")
+def shown():
+    """Opens a page with a fragment, waits for its first view, and asserts that nothing went wrong in it."""
+    with launched() as browser:
+
+        @contextmanager
+        def show(page_file, fragment="", heard=None):
+            notes = [] if heard is None else heard
+            with opened(page_file, notes, browser) as page:
+                page.goto("about:blank")
+                page.goto(page_file.resolve().as_uri() + fragment)
+                page.wait_for_selector(READY, state="attached")
+                yield page
+            if heard is None:
+                assert notes == []
+
+        yield show
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lens")
-    files = made(folder / "files")
-    return SimpleNamespace(files=files, page=files.write(folder / "vit.html"))
+    files = made(folder / "files", tuned=True, others=[{"model": "plain", "label": "Without"}])
+    plain = made(folder / "plain", others=[{"model": "vit", "label": "With"}])
+    pages = {"page": files.write(folder / "vit.html"), "plain": plain.write(folder / "plain.html")}
+    return SimpleNamespace(files=files, without=plain, **pages)
 
 
 def until(page, expression):
@@ -54,6 +62,11 @@ def texts(page, selector):
     return [" ".join(text.split()) for text in page.locator(selector).all_inner_texts()]
 
 
+def marked(classes, correct):
+    """How a list of classes is shown."""
+    return [f"class {index}" + (" ✓ correct" if index == correct else "") for index in classes]
+
+
 def view(page):
     return dict(re.findall(r"(\w+)=([^&]*)", page.url.partition("#")[2]))
 
@@ -62,19 +75,22 @@ def token(page, number):
     return page.locator(f"[data-token='{number}']")
 
 
-def test_every_number_of_every_image(tmp_path, monkeypatch):
+def test_every_number_of_every_image(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "BATCH", 3)
-    files = made(tmp_path / "files", classes=70_000, prefix=("[CLS]", "register 1"))
-    page_file = files.write(tmp_path / "vit.html", images=7)
-    with shown(page_file) as page:
+    files = made(tmp_path / "files", classes=70_000, prefix=("[CLS]", "register 1"), tuned=True)
+    with shown(files.write(tmp_path / "vit.html", images=7)) as page:
+        assert page.inner_text("#sample") == "7 of 8 evaluation images, chosen evenly over 4 classes (seed 0)."
+        assert page.locator(".thumbnail").count() == 7
         found = page.evaluate(
             """async () => Promise.all(ABOUT.images.map(async ({image}) => {
                  const values = await valuesOf(image);
-                 const each = (read) => ABOUT.sites.map((_, site) => Array.from({length: ABOUT.blocks}, (_, block) =>
-                   Array.from({length: TOKENS}, (_, token) => read(site, block, token))));
+                 const of = (site, read) => Array.from({length: ABOUT.blocks}, (_, block) =>
+                   Array.from({length: TOKENS}, (_, token) => read(site, block, token)));
+                 const each = (read) => ABOUT.sites.map((_, site) => of(site, read));
+                 const [rank, top] = [values.rankAt.bind(values), values.classes.bind(values)];
                  return {
-                   image, rank: each(values.rankAt.bind(values)), logit: each(values.logitAt.bind(values)),
-                   top: each(values.classes.bind(values)),
+                   image, rank: each(rank), logit: each(values.logitAt.bind(values)), top: each(top),
+                   tuned: {rank: of(TUNED_SITE, rank), top5: of(TUNED_SITE, top)},
                    importance: ABOUT.methods.map((_, method) => values.importanceShares(method)),
                    label: Array.from({length: TOKENS}, (_, token) => values.labelOf(token)),
                  };
@@ -89,6 +105,8 @@ def test_every_number_of_every_image(tmp_path, monkeypatch):
             logit = files.logit[site][:, image]
             step = np.abs(logit).max(1, keepdims=True) / 2000
             assert (np.abs(np.array(one["logit"][place]) - logit) <= 0.51 * step).all()
+        for name, seen in one["tuned"].items():
+            assert np.array_equal(seen, files.tuned[name][:, image])
         for place, importance in enumerate(files.importance.values()):
             share = importance[image] / np.abs(importance[image]).max()
             assert np.allclose(one["importance"][place], share, atol=1 / 2000)
@@ -98,6 +116,10 @@ def test_every_number_of_every_image(tmp_path, monkeypatch):
 def test_the_same_numbers_give_the_same_bytes(study, tmp_path):
     assert study.files.write(tmp_path / "again.html").read_bytes() == study.page.read_bytes()
     assert study.files.write(tmp_path / "other.html", images=5).read_bytes() != study.page.read_bytes()
+    # What a page without the tuned lens leaves out is the tuned lens alone.
+    without, *again = (study.files.write(tmp_path / f"{place}.html", tuned=()) for place in range(2))
+    assert without.stat().st_size < study.page.stat().st_size < 1.5 * without.stat().st_size
+    assert again[0].read_bytes() == without.read_bytes()
 
 
 def test_a_map_that_is_not_finite_is_refused(tmp_path):
@@ -108,7 +130,7 @@ def test_a_map_that_is_not_finite_is_refused(tmp_path):
         files.write(tmp_path / "vit.html")
 
 
-def test_opening_from_disk(study):
+def test_opening_from_disk(shown, study):
     with shown(study.page) as page:
         assert page.title() == "A model: look through the model"
         assert view(page) == {}
@@ -118,11 +140,13 @@ def test_opening_from_disk(study):
         assert "All 8 evaluation images" in page.inner_text("#sample")
         assert page.inner_text("#block-name") == "4 of 4"
         assert page.locator("#photo").evaluate("photo => photo.naturalWidth") == 24
+        about = json.loads(page.locator("#about").text_content())
+        assert [one["image"] for one in about["images"]] == list(range(8))
         policy = page.locator("meta[http-equiv]").get_attribute("content")
         assert policy.startswith("default-src 'none'; script-src 'sha256-")
 
 
-def test_the_policy_stops_other_scripts(study, tmp_path):
+def test_the_policy_stops_other_scripts(shown, study, tmp_path):
     page_file = tmp_path / "vit.html"
     page_file.write_text(study.page.read_text().replace("<header>", "<header><script>window.bad = 1</script>"))
     heard = []
@@ -131,37 +155,34 @@ def test_the_policy_stops_other_scripts(study, tmp_path):
     assert "Content Security Policy" in heard[0]
 
 
-def test_a_sample_is_said(study, tmp_path):
-    with shown(study.files.write(tmp_path / "vit.html", images=5)) as page:
-        assert page.inner_text("#sample") == "5 of 8 evaluation images, chosen evenly over 4 classes (seed 0)."
-        assert page.locator(".thumbnail").count() == 5
-
-
-@pytest.mark.parametrize("number", [0, 7])
-def test_hovering_shows_the_classes_in_order(study, number):
-    site, block, image = "attn", 1, 3
-    with shown(study.page, f"#image={image}&site={site}&block={block}") as page:
-        token(page, number).hover()
-        files = study.files
-        rank = files.rank[site][block, image, number]
-        correct = files.class_index[image]
-        marks = {correct: " ✓ correct"}
-        top = [f"class {index}{marks.get(index, '')}" for index in files.top[site][block, image, number]]
-        assert texts(page, "#top li") == top
-        facts = texts(page, "#facts div")
-        assert f"identifiability {1 - rank / 7:.3f}" in facts
-        assert f"place of the correct class {rank + 1} of 7" in facts
-        mask = {1: "class token", 0: "context token", -1: "ignored"}
-        assert any(mask[files.label[image, number - 1]] in fact for fact in facts) == (number > 0)
-        where = "[CLS]" if number == 0 else "row 2, column 3"
-        assert page.inner_text("#token-name").lower() == f"{where} · attention branch, block 2".lower()
+def test_hovering_shows_the_classes_in_order(shown, study):
+    files, block, image = study.files, 1, 3
+    correct = files.class_index[image]
+    with shown(study.page, f"#image={image}&site=attn&block={block}") as page:
+        for number, where in ((0, "[CLS]"), (7, "row 2, column 3")):
+            token(page, number).hover()
+            until(
+                page, f"document.querySelector('#token-name').textContent.toLowerCase().startsWith('{where.lower()}')"
+            )
+            assert page.inner_text("#token-name").lower() == f"{where} · attention branch, block 2".lower()
+            rank, top = files.rank["attn"][block, image, number], files.top["attn"][block, image, number]
+            assert texts(page, "#top li") == marked(top, correct)
+            facts = texts(page, "#facts div")
+            assert f"identifiability {1 - rank / 7:.3f}" in facts
+            assert f"place of the correct class {rank + 1} of 7" in facts
+            mask = {1: "class token", 0: "context token", -1: "ignored"}
+            assert any(mask[files.label[image, number - 1]] in fact for fact in facts) == (number > 0)
 
 
 def colours(page):
     return page.locator("#grid .token").evaluate_all("cells => cells.map(cell => cell.style.backgroundColor)")
 
 
-def test_colours(study):
+def is_blue(page):
+    return [colour == "rgba(0, 114, 178, 0.7)" for colour in colours(page)]
+
+
+def test_colours(shown, study):
     files, image, block = study.files, 2, 3
     with shown(study.page, f"#image={image}&block={block}&colour=identifiability") as page:
         found = colours(page)
@@ -172,8 +193,7 @@ def test_colours(study):
         top = files.top["residual"][block, image, 1:, 0]
         until(page, "document.querySelector('#legend').textContent.includes('correct')")
         assert len(set(zip(colours(page), top, strict=True))) == len(set(top)) == len(set(colours(page)))
-        blue = [colour == "rgba(0, 114, 178, 0.7)" for colour in colours(page)]
-        assert blue == (top == files.class_index[image]).tolist()
+        assert is_blue(page) == (top == files.class_index[image]).tolist()
         page.select_option("#colour", "chefer")
         until(page, "document.querySelector('#legend').textContent.includes('importance')")
         importance = files.importance["chefer"][image]
@@ -185,7 +205,7 @@ def test_colours(study):
         assert "nothing" in token(page, 0).get_attribute("class")
 
 
-def test_keys_and_slider_run_through_the_blocks(study):
+def test_keys_and_slider_run_through_the_blocks(shown, study):
     with shown(study.page, "#image=1&block=2") as page:
         page.keyboard.press("ArrowLeft")
         until(page, "location.hash.includes('block=1')")
@@ -203,7 +223,7 @@ def test_keys_and_slider_run_through_the_blocks(study):
         assert f"identifiability {expected:.3f}" in texts(page, "#facts div")
 
 
-def test_a_click_pins_and_leaves_arrows_to_the_blocks(study):
+def test_a_click_pins_and_leaves_arrows_to_the_blocks(shown, study):
     with shown(study.page, "#image=1&block=2&site=mlp") as page:
         assert page.inner_text("#path-name") == "Click a token to draw its path over depth"
         token(page, 5).click()
@@ -229,7 +249,7 @@ def test_a_click_pins_and_leaves_arrows_to_the_blocks(study):
         until(page, "!location.hash.includes('token')")
 
 
-def test_by_keyboard_alone(study):
+def test_by_keyboard_alone(shown, study):
     with shown(study.page) as page:
         stops = []
         for _ in range(14):
@@ -256,7 +276,7 @@ def test_by_keyboard_alone(study):
         until(page, "document.activeElement.getAttribute('aria-selected') === 'true'")
 
 
-def test_by_class_and_verdict(study):
+def test_by_class_and_verdict(shown, study):
     files = study.files
     with shown(study.page) as page:
         page.select_option("#class-filter", "2")
@@ -274,7 +294,7 @@ def test_by_class_and_verdict(study):
         assert page.inner_text("#image-count") == "no such image"
 
 
-def test_a_link_shows_the_same(study):
+def test_a_link_shows_the_same(shown, study):
     fragment = "#image=5&site=mlp&block=1&colour=gradient&token=9&cover=40"
     with shown(study.page, fragment) as page:
         parts = [page.inner_text("#caption"), texts(page, "#details"), colours(page)]
@@ -291,7 +311,7 @@ def test_a_link_shows_the_same(study):
         assert "Image 6" in page.inner_text("#caption")
 
 
-def test_a_link_to_what_is_not_there(study):
+def test_a_link_to_what_is_not_there(shown, study):
     fragment = "#image=99&site=__proto__&block=77&token=-1&colour=legrad&cover=1000&beside=..%2Fx"
     with shown(study.page, fragment) as page:
         assert page.inner_text("#trouble") == (
@@ -305,7 +325,7 @@ def test_a_link_to_what_is_not_there(study):
         assert page.locator("#trouble").is_hidden()
 
 
-def test_texts_are_shown_as_typed(tmp_path):
+def test_texts_are_shown_as_typed(shown, tmp_path):
     escaped = MARKUP.replace("{", "{{").replace("}", "}}")
     files = made(
         tmp_path / "files",
@@ -334,7 +354,7 @@ def test_texts_are_shown_as_typed(tmp_path):
     assert [note for note in heard if "other.html" not in note and "ERR_FILE" not in note] == []
 
 
-def test_a_model_without_cls_masks_and_explanations(tmp_path):
+def test_a_model_without_cls_masks_and_explanations(shown, tmp_path):
     notes = ["No explanations.", "No masks."]
     files = made(tmp_path / "files", prefix=(), masks=False, methods=(), notes=notes)
     with shown(files.write(tmp_path / "vit.html"), "#token=0") as page:
@@ -346,22 +366,27 @@ def test_a_model_without_cls_masks_and_explanations(tmp_path):
         assert page.locator("#beside-choice").is_hidden()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_contrast(study, scheme):
-    with shown(study.page, color_scheme=scheme) as page:
-        names = ("back", "card", "text", "quiet", "accent", "right", "wrong", "now")
-        found = page.evaluate(
-            "names => { const style = getComputedStyle(document.documentElement);"
-            "return names.map(name => style.getPropertyValue(`--${name}`).trim()); }",
-            names,
-        )
-    colour = dict(zip(names, map(luminance, found), strict=True))
-    assert (colour["back"] > 0.5) == (scheme == "light")
-    for back in ("back", "card"):
-        assert all(
-            contrast(colour[back], colour[name]) >= 4.5 for name in ("text", "quiet", "accent", "right", "wrong")
-        )
-    assert all(contrast(colour["now"], colour[name]) >= 4.5 for name in ("text", "right"))
+def test_contrast(shown, study):
+    names = ("back", "card", "text", "quiet", "accent", "right", "wrong", "now")
+    with shown(study.page) as page:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate(
+                "names => { const style = getComputedStyle(document.documentElement);"
+                "return names.map(name => style.getPropertyValue(`--${name}`).trim()); }",
+                names,
+            )
+            colour = dict(zip(names, map(luminance, found), strict=True))
+            assert (colour["back"] > 0.5) == (scheme == "light")
+            for back, front in (
+                *(
+                    (back, front)
+                    for back in ("back", "card")
+                    for front in ("text", "quiet", "accent", "right", "wrong")
+                ),
+                *(("now", front) for front in ("text", "right")),
+            ):
+                assert contrast(colour[back], colour[front]) >= 4.5, (scheme, back, front)
 
 
 def luminance(colour):
@@ -385,7 +410,7 @@ def pair(tmp_path_factory):
     return folder / "vit.html"
 
 
-def test_two_models_side_by_side(pair):
+def test_two_models_side_by_side(shown, pair):
     heard = []
     with shown(pair, "#image=3&block=3&token=1&beside=gap", heard) as page:
         other = page.frame_locator("#other iframe")
@@ -420,14 +445,14 @@ def test_two_models_side_by_side(pair):
     assert [note.partition("#")[0] for note in heard] == [f"request: {(pair.parent / 'gap.html').as_uri()}"]
 
 
-def test_a_page_that_is_not_there_is_told(pair):
+def test_a_page_that_is_not_there_is_told(shown, pair):
     with shown(pair, "#beside=missing", []) as page:
         page.wait_for_selector("#other-trouble:visible")
         told = page.inner_text("#other-trouble")
         assert told == "The page of Not made is not beside this one. Make it with: snakemake results/lens/missing.html"
 
 
-def test_what_other_windows_say_is_not_heard(study):
+def test_what_other_windows_say_is_not_heard(shown, study):
     with shown(study.page, "#block=1") as page:
         page.evaluate("window.postMessage({classlens: 1, say: 'view', image: 5, depth: 0}, '*')")
         page.wait_for_timeout(200)
@@ -441,6 +466,80 @@ def test_sources_hold_no_end_of_script():
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", path.read_text())
 
 
-def test_what_is_embedded_is_data(study):
-    about = re.search(r'id="about">(.*?)</script>', study.page.read_text(), re.DOTALL)[1]
-    assert [one["image"] for one in json.loads(about)["images"]] == list(range(8))
+def test_the_switch_shows_either_lens(shown, study):
+    files, image, block, number = study.files, 3, 1, 7
+    correct = files.class_index[image]
+
+    def says(rank, top):
+        assert f"identifiability {1 - rank[block, image, number] / 7:.3f}" in texts(page, "#facts div")
+        assert f"place of the correct class {rank[block, image, number] + 1} of 7" in texts(page, "#facts div")
+        assert texts(page, "#top li") == marked(top[block, image, number], correct)
+        brightest = [colour == "rgba(253, 231, 37, 0.7)" for colour in colours(page)]
+        assert brightest == (rank[block, image, 1:] == 0).tolist()
+        rows = [row.split()[1:4] for row in texts(page, "#path-table tbody tr")]
+        shares, tops = 1 - rank[:, image, number] / 7, top[:, image, number, 0]
+        assert rows == [[f"{share:.3f}", "class", str(best)] for share, best in zip(shares, tops, strict=True)]
+
+    with shown(study.page, f"#image={image}&block={block}&token={number}") as page:
+        assert page.locator("#lenses").is_visible()
+        assert texts(page, "#lenses label") == ["logit lens", "tuned lens"]
+        says(files.rank["residual"], files.top["residual"])
+        assert "logit of the correct class" in page.inner_text("#facts")
+        strip = "[...document.querySelectorAll('#strip canvas')].map(canvas => canvas.toDataURL())"
+        before = page.evaluate(strip)
+        # By keyboard: the arrows change the lens, not the block.
+        page.locator("#lenses [value=logit]").focus()
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('lens=tuned')")
+        assert page.evaluate("document.activeElement.value") == "tuned"
+        page.wait_for_timeout(50)
+        assert all(one != other for one, other in zip(before, page.evaluate(strip), strict=True))
+        assert "residual stream, tuned lens, block 2" in page.inner_text("#token-name").lower()
+        says(files.tuned["rank"], files.tuned["top5"])
+        assert "logit of the correct class" not in page.inner_text("#facts")
+        # The legend's classes are those on the maps.
+        page.select_option("#colour", "class")
+        until(page, "document.querySelector('#legend').textContent.includes('correct')")
+        assert is_blue(page) == (files.tuned["top5"][block, image, 1:, 0] == correct).tolist()
+        page.locator("#lenses [value=logit]").check()
+        until(page, "!location.hash.includes('lens')")
+        assert is_blue(page) == (files.top["residual"][block, image, 1:, 0] == correct).tolist()
+
+
+def test_branches_have_no_tuned_lens(shown, study):
+    files = study.files
+    with shown(study.page, "#image=1&site=mlp&block=2&token=4&lens=tuned") as page:
+        assert page.locator("#lenses input").first.is_disabled()
+        expected = 1 - files.rank["mlp"][2, 1, 4] / 7
+        assert f"identifiability {expected:.3f}" in texts(page, "#facts div")
+        assert "tuned" not in page.inner_text("#token-name").lower()
+        page.locator("#sites [value=residual]").check()
+        until(page, "location.hash.includes('site=residual')")
+        assert view(page)["lens"] == "tuned"
+        expected = 1 - files.tuned["rank"][2, 1, 4] / 7
+        assert f"identifiability {expected:.3f}" in texts(page, "#facts div")
+
+
+def test_without_files_there_is_no_switch(shown, study):
+    with shown(study.plain, "#image=1&lens=tuned&block=0") as page:
+        assert page.locator("#lenses").is_hidden()
+        assert page.inner_text("#trouble") == "This page has no tuned lens of this model; the logit lens is shown."
+        token(page, 3).hover()
+        expected = 1 - study.without.rank["residual"][0, 1, 3] / 7
+        assert f"identifiability {expected:.3f}" in texts(page, "#facts div")
+        page.keyboard.press("ArrowRight")
+        until(page, "location.hash.includes('block=1')")
+        assert "lens" not in view(page)
+    text = study.plain.read_text()
+    assert '"tuned_rank"' not in text.partition('id="about">')[2].partition("</script>")[0]
+
+
+def test_a_page_beside_follows_as_far_as_it_can(shown, study):
+    heard = []
+    with shown(study.page, "#image=3&block=1&token=2&beside=plain", heard) as page:
+        other = page.frame_locator("#other iframe")
+        other.locator("#caption:has-text('Image 3')").wait_for()
+        page.locator("#lenses [value=tuned]").check()
+        other.locator("#trouble:has-text('no tuned lens')").wait_for()
+        page.locator("#lenses [value=logit]").check()
+        other.locator("#trouble").wait_for(state="hidden")

@@ -29,9 +29,9 @@ from classlens.passes.sums import add_sums, read_sums, write_sums
 from classlens.passes.token_perturbation import PerturbTokens
 from classlens.terms import block_name
 
-CLASSES = [5, 1, 0, 6, 2, 3, 4]
+CLASSES = [5, 1, 0, 6, 2]
 IMAGES, FAMILY = len(CLASSES), "distilled"
-SHARDS = ((0, 3), (3, 4), (4, 7))
+SHARDS = ((0, 2), (2, 3), (3, 5))
 
 
 class Case:
@@ -101,7 +101,7 @@ def study(tmp_path_factory):
         Case("perturb_tokens", {"kind": "no_context"}, {"labels": labels}),
         Case("explanation", {"explain": gradient, "has_maps": True}, {}),
         Case("remove_tokens", {"counts": [1, 8, 16], "seeds": []}, {"explanation": [explanation]}),
-        Case("remove_pixels", {"seeds": [3, 4]}, {"explanation": []}),
+        Case("remove_pixels", {"seeds": [3]}, {"explanation": []}),
     ]
     return Study(folder, files, network, load_small(str(weights), network), {case.name: case for case in cases})
 
@@ -132,43 +132,35 @@ def alone(of, most=IMAGES):
 
 
 def test_batches_shards_and_memory_leave_no_trace(study, case, tmp_path, caplog):
-    whole = study.rows(case, tmp_path / "whole.h5", batch_size=1).read_bytes()
-    for size in (3, IMAGES):
-        assert study.rows(case, tmp_path / f"{size}.h5", alone(case.of), batch_size=size).read_bytes() == whole
-    assert study.rows(case, tmp_path / "halved.h5", alone(case.of, 3), batch_size=IMAGES).read_bytes() == whole
-    assert "batches of 3" in caplog.text
+    whole = study.rows(case, tmp_path / "whole.h5", batch_size=1)
+    for size, most in ((3, 3), (IMAGES, IMAGES), (IMAGES, 2)):
+        found = study.rows(case, tmp_path / f"{size}_{most}.h5", alone(case.of, most), batch_size=size)
+        assert found.read_bytes() == whole.read_bytes()
+    assert "batches of 2" in caplog.text
     shards = [
         str(study.rows(case, tmp_path / f"shard_{start}.h5", batch_size=1, start=start, stop=stop))
         for start, stop in SHARDS
     ]
     join(shards, str(tmp_path / "joined.h5"))
-    assert (tmp_path / "joined.h5").read_bytes() == whole
+    assert (tmp_path / "joined.h5").read_bytes() == whole.read_bytes()
 
 
-def test_batches_of_the_model_itself_change_rounding_alone(study, case, tmp_path):
+def test_columns_are_known_without_weights_and_batches_change_rounding_alone(study, case, tmp_path):
+    architecture, options = FAMILIES[FAMILY]
+    columns = case.of.columns(build(architecture, options, device="meta"), **case.settings)
     one, other = (study.rows(case, tmp_path / f"{size}.h5", batch_size=size) for size in (1, 3))
     with h5py.File(one) as expected, h5py.File(other) as found:
+        written = []
+        expected.visititems(lambda name, item: written.append(name) if isinstance(item, h5py.Dataset) else None)
+        assert sorted(written) == sorted(columns)
         assert dict(found.attrs).keys() == dict(expected.attrs).keys()
-        for name in case.of.columns(study.loaded.model, **case.settings):
+        for name, column in columns.items():
             values = found[name][:]
+            assert (values.shape, values.dtype) == ((IMAGES, *column.shape), np.dtype(column.dtype)), name
             if values.dtype.kind == "f":
                 assert values == pytest.approx(expected[name][:], rel=1e-3, abs=1e-4, nan_ok=True), name
             else:
                 assert np.array_equal(values, expected[name]), name
-
-
-def test_columns_are_known_without_weights(study, case, tmp_path):
-    architecture, options = FAMILIES[FAMILY]
-    columns = case.of.columns(build(architecture, options, device="meta"), **case.settings)
-    found = {}
-
-    def note(name, item):
-        if isinstance(item, h5py.Dataset):
-            found[name] = (item.shape, item.dtype)
-
-    with h5py.File(study.rows(case, tmp_path / "rows.h5")) as file:
-        file.visititems(note)
-    assert found == {name: ((IMAGES, *one.shape), np.dtype(one.dtype)) for name, one in columns.items()}
 
 
 @pytest.mark.parametrize("name", [name for name, one in PASSES.items() if one.sums])
@@ -221,7 +213,7 @@ def test_an_unreadable_image_ends_the_job(study, tmp_path):
     with h5py.File(study.files[0]) as good, h5py.File(pixels, "w") as bad:
         bad["class_index"] = good["class_index"][:]
         bad.create_dataset("pixels", data=good["pixels"][:], chunks=(1, *good["pixels"].shape[1:]), compression="gzip")
-        bad["pixels"].id.write_direct_chunk((5, 0, 0, 0), b"no deflate stream")
+        bad["pixels"].id.write_direct_chunk((3, 0, 0, 0), b"no deflate stream")
     with pytest.raises(OSError, match="read"):
         run_pass(pixels, study.files[1], str(tmp_path / "rows.h5"), of=Extraction, **study.network)
 
@@ -238,7 +230,7 @@ def test_an_input_that_does_not_fit_is_named(study, tmp_path, shape):
 
 def test_a_label_that_is_no_class_is_named(study, tmp_path):
     with h5py.File(study.files[0]) as good, h5py.File(tmp_path / "wrong.h5", "w") as bad:
-        bad["pixels"], bad["class_index"] = good["pixels"][:], np.array([0, 7, 0, 0, 0, 0, 0])
+        bad["pixels"], bad["class_index"] = good["pixels"][:], np.array([0, 7, 0, 0, 0])
     given = {"of": Extraction, **study.network}
     with pytest.raises(InputError, match=r"wrong\.h5: class 7 is none of the model's classes 0\.\.6"):
         run_pass(str(tmp_path / "wrong.h5"), study.files[1], str(tmp_path / "rows.h5"), **given)

@@ -20,8 +20,8 @@ def values(seed=0, images=20, quantities=3):
     return np.random.default_rng(seed).normal(0.3, 1, (images, quantities))
 
 
-@pytest.mark.parametrize("confidence", [0.9, 0.95])
-def test_bootstrap_is_a_plain_loop(confidence):
+def test_bootstrap_is_a_plain_loop():
+    confidence = 0.9
     table = values(2).astype(np.float32)
     generator = np.random.default_rng(3)
     means = []
@@ -70,7 +70,7 @@ def exact_p(differences, alternative):
     return {"greater": greater, "less": less, "two-sided": min(1.0, 2 * min(greater, less))}[alternative]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(st.lists(st.integers(-3, 3), min_size=2, max_size=2), min_size=2, max_size=6),
     st.sampled_from(ALTERNATIVES),

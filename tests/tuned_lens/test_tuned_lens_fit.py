@@ -98,8 +98,7 @@ def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     assert not found["bias"].any()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("family", "precision"), [("distilled", "float32"), ("averages, class token", "bfloat16")])
 def test_without_a_map_it_is_the_logit_lens(tmp_path, family, precision):
     study = made(tmp_path, family, training=1)
     paths = study.fit(precision=precision)
@@ -170,18 +169,15 @@ def test_ridge_is_least_squares():
     of_h, shift = scale.of_residual(weight, bias)
     z = (torch.from_numpy(h[0]) - scale.mean[0]) / scale.std[0]
     assert torch.allclose(torch.from_numpy(h[0]) @ of_h[0].T + shift[0], z @ weight[0].T + bias[0])
-
-
-def test_an_affine_last_block_is_found():
-    draw = np.random.default_rng(1)
-    h = torch.from_numpy(draw.normal(size=(8, 10, 4)))
-    matrix, shift = torch.from_numpy(draw.normal(size=(4, 4))), torch.from_numpy(draw.normal(size=4))
-    sums = AffineSums(1, 4, torch.device("cpu"))
-    sums.add([h, h + h @ matrix.T + shift])
+    # An affine last block is found.
+    matrix, offset = (torch.from_numpy(draw.normal(size=shape)) for shape in ((width, width), (width,)))
+    sums = AffineSums(1, width, torch.device("cpu"))
+    residual = torch.from_numpy(h[:1].reshape(9, 10, width))
+    sums.add([residual, residual + residual @ matrix.T + offset])
     weight, bias, scale = sums.solve(1e-12)
-    found, offset = scale.of_residual(weight, bias)
-    assert torch.allclose(found[0], matrix, atol=1e-8)
-    assert torch.allclose(offset[0], shift, atol=1e-8)
+    found, shift = scale.of_residual(weight, bias)
+    assert torch.allclose(found[0], matrix, atol=1e-6)
+    assert torch.allclose(shift[0], offset, atol=1e-6)
 
 
 def test_divergence_is_scipys():
@@ -204,22 +200,6 @@ def test_steps_lower_the_divergence(plain):
     assert none["held_out_kl_ridge"] == facts["held_out_kl_ridge"]
     assert facts["chosen"] == STEPS
     assert facts["held_out_kl_kl_steps"] < facts["held_out_kl_ridge"] < facts["held_out_kl_logit_lens"]
-
-
-def test_steps_from_nothing_go_downhill(plain):
-    loaded = plain.load()
-    images, _ = images_of(plain, plain.training)
-    residuals = outputs(loaded.model, images)
-    last = logits_of(loaded.model, residuals[-1])
-    scale = Scale(residuals[:1].mean((1, 2)), residuals[:1].std((1, 2)), 1.0)
-    loaded.model.requires_grad_(False)
-    descent = Descent(loaded, torch.zeros(1, 24, 24).double(), torch.zeros(1, 24).double(), scale, 0.01)
-    with h5py.File(plain.training) as file:
-        descent.run(file["pixels"], [np.arange(40)] * 30, 16)
-    (weight,), (bias,) = descent.found()
-    h = residuals[0]
-    before, after = (kl_of(last, logits_of(loaded.model, x)).mean() for x in (h, h + h @ weight.T + bias))
-    assert after < 0.7 * before
 
 
 def test_gradients_are_those_of_the_mean_divergence(plain):
@@ -251,12 +231,11 @@ def test_gradients_are_those_of_the_mean_divergence(plain):
 
 def test_batches_do_not_change_what_is_seen(plain):
     one = [read(path)[0] for path in plain.fit("batch_40", batch_size=40)]
-    for batch_size in (1, 3):
-        for expected, path in zip(one, plain.fit(f"batch_{batch_size}", batch_size=batch_size), strict=True):
-            found, _ = read(path)
-            assert found["weight"] == pytest.approx(expected["weight"], abs=2e-3)
-            assert found["kl"] == pytest.approx(expected["kl"], abs=2e-3)
-            assert found["kl_logit_lens"] == pytest.approx(expected["kl_logit_lens"], abs=1e-5)
+    for expected, path in zip(one, plain.fit("batch_3", batch_size=3), strict=True):
+        found, _ = read(path)
+        assert found["weight"] == pytest.approx(expected["weight"], abs=2e-3)
+        assert found["kl"] == pytest.approx(expected["kl"], abs=2e-3)
+        assert found["kl_logit_lens"] == pytest.approx(expected["kl_logit_lens"], abs=1e-5)
 
 
 def test_the_same_gives_the_same_bytes_and_another_seed_does_not(plain):
@@ -266,17 +245,24 @@ def test_the_same_gives_the_same_bytes_and_another_seed_does_not(plain):
     )
     assert first == again
     assert first[0] != other[0]
+    # Evaluation images choose nothing.
+    evaluation = write_images(plain.folder / "nine.h5", 9, seed=8)
+    for own, path in zip(plain.fit("own"), plain.fit("nine", evaluation=evaluation), strict=True):
+        (found, facts), (other, same) = read(own), read(path)
+        assert (len(found["rank"]), len(other["rank"])) == (5, 9)
+        assert np.array_equal(found["weight"], other["weight"])
+        assert np.array_equal(found["bias"], other["bias"])
+        assert facts == same
 
 
-@pytest.mark.parametrize("images", [5, 130])
-def test_shards_of_evaluation_images_leave_no_trace(plain, images):
+@pytest.mark.parametrize(("images", "size"), [(5, 2), (130, 64)])
+def test_shards_of_evaluation_images_leave_no_trace(plain, images, size):
     """Of files that fill less than a chunk, and more than one."""
     evaluation = write_images(plain.folder / f"of_{images}.h5", images, seed=9)
-    given = {"evaluation": evaluation, "batch_size": 1}
+    given = {"evaluation": evaluation, "batch_size": 1, "steps": 2}
     whole = plain.fit(f"whole_{images}", **given)
-    for size in (2, 64):
-        shards = plain.fit(f"shards_{images}_{size}", seen=size, **given)
-        assert [Path(path).read_bytes() for path in shards] == [Path(path).read_bytes() for path in whole]
+    shards = plain.fit(f"shards_{images}", seen=size, **given)
+    assert [Path(path).read_bytes() for path in shards] == [Path(path).read_bytes() for path in whole]
 
 
 def test_sums_of_shards_make_the_same_maps(plain):
@@ -288,17 +274,6 @@ def test_sums_of_shards_make_the_same_maps(plain):
         assert found[1]["chosen"] == expected[1]["chosen"]
         for name in ("weight", "bias", "kl"):
             assert found[0][name] == pytest.approx(expected[0][name], abs=1e-4), name
-
-
-def test_evaluation_images_choose_nothing(plain):
-    other = write_images(plain.folder / "other.h5", 9, seed=8)
-    for one, two in zip(plain.fit("own"), plain.fit("others", evaluation=other), strict=True):
-        (own, facts), (found, same) = read(one), read(two)
-        assert len(own["rank"]) == 5
-        assert len(found["rank"]) == 9
-        assert np.array_equal(own["weight"], found["weight"])
-        assert np.array_equal(own["bias"], found["bias"])
-        assert facts == same
 
 
 def test_held_out_images_and_labels_fit_nothing(plain):

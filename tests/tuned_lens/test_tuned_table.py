@@ -30,7 +30,7 @@ def table_of(study, folder, maps):
 
 @pytest.mark.parametrize(
     ("family", "groups", "prefix"),
-    [("plain", ["cls", "image"], 1), ("averages", ["image"], 0), ("registers", ["cls", "image"], 4)],
+    [("averages", ["image"], 0), ("registers", ["cls", "image"], 4)],
 )
 def test_numbers_are_means_over_images(tmp_path, family, groups, prefix):
     study = made(tmp_path, family)

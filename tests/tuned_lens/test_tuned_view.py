@@ -12,8 +12,6 @@ from tuned_files import made, read
 from classlens import Lens
 from classlens.errors import InputError
 
-TRIED = ("plain", "averages", "averages, class token", "registers", "distilled", "LayerScale", "EVA, post-norm")
-
 
 def looked(study, **tuned):
     loaded = study.load()
@@ -22,11 +20,11 @@ def looked(study, **tuned):
     return Lens(loaded.model, **tuned)(images), classes
 
 
-@pytest.mark.parametrize("family", TRIED)
+@pytest.mark.parametrize("family", ["distilled", "averages"])
 def test_what_it_sees_is_what_files_say(tmp_path, family):
     study = made(tmp_path, family)
     paths = study.fit()
-    for tuned in (tmp_path / "maps", str(tmp_path / "maps"), paths):
+    for tuned in (str(tmp_path / "maps"), paths):
         view, classes = looked(study, tuned=tuned)
         for block, path in enumerate(paths):
             found, _ = read(path)

@@ -1,0 +1,311 @@
+"""Every figure, drawn from small tables: what it shows is the table's numbers."""
+
+import figure_cases as figures
+import numpy as np
+import pandas as pd
+import pytest
+from figure_tables import FEW, METHOD_LABELS
+from figure_texts import drawn
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.patches import PathPatch
+
+from classlens.columns import BOX_COLUMNS, MODEL, SCORES, TWIN
+from classlens.figures import token_causes
+from classlens.figures.style import BLUE, CHANCE, GROUP_COLOURS, ORANGE, model_style
+from classlens.terms import chance
+
+
+def axes_of(case, folder):
+    return drawn(case.draw(folder))[0].axes
+
+
+def boxes_of(axes):
+    """Boxes of a panel: (left, bottom, right, top, colour) each, from left to right."""
+    patches = [patch for patch in axes.patches if isinstance(patch, PathPatch)]
+    places = [(*patch.get_path().get_extents().extents, to_rgba(patch.get_facecolor())) for patch in patches]
+    return sorted(places)
+
+
+def centres(boxes):
+    return np.array([(box[0] + box[2]) / 2 for box in boxes])
+
+
+def stars_of(axes, colour=None):
+    """Where stars stand, those of a colour alone if one is given."""
+    lines = [line for line in axes.lines if line.get_marker() == "*" and colour in (None, line.get_color())]
+    return [x for line in lines for x in line.get_xdata()]
+
+
+def chance_lines(axes):
+    """The heights at which chance is drawn across a panel."""
+    dashed = [line for line in axes.lines if line.get_color() == CHANCE["color"] and len(line.get_xdata()) == 2]
+    return [line.get_ydata()[0] for line in dashed if list(line.get_xdata()) == [0, 1]]
+
+
+def tick_texts(axis):
+    return [tick.get_text() for tick in axis.get_ticklabels()]
+
+
+def test_chance_is_drawn_at_the_mean_of_random_rankings(tmp_path):
+    """Ranks 0 .. C - 1 are equally likely: (C + 1) / 2C, not a half. Models may differ in C."""
+    assert chance(10) == pytest.approx(np.mean(1 - np.arange(10) / 10))
+    levels = {"0e5": chance(10), "1e5": chance(3), "2e5": chance(10), figures.TWIN: chance(2)}
+    for case, expected in (
+        (figures.evolution(["A", "B", "C"], 3), [[0.55], [2 / 3], [0.55]]),
+        (figures.comparison(["A", "B", "C"], 3), [[0.55, 2 / 3]] * 2),
+    ):
+        case.arguments["chances"] = levels
+        assert [chance_lines(axes) for axes in axes_of(case, tmp_path)] == expected
+    assert [chance_lines(axes) for axes in axes_of(figures.context("A", blocks=5), tmp_path)] == [[0.55]] * 5
+
+
+def test_evolution(tmp_path):
+    case = figures.evolution(["one", "two"], blocks=[4, 3])
+    case.table.loc[case.table["block"] == 1, "significant"] = False
+    panels = axes_of(case, tmp_path)
+    for axes, (name, label) in zip(panels, case.arguments["models"], strict=True):
+        assert axes.get_title() == label
+        rows = case.table[case.table["model"] == name]
+        found = boxes_of(axes)
+        blocks = rows["block"].nunique()
+        assert len(found) == len(rows) == 2 * blocks
+        for group, side in (("cls", -1), ("image", 1)):
+            colour = to_rgba(GROUP_COLOURS[group])
+            own = [box for box in found if box[4] == colour]
+            table = rows[rows["group"] == group]
+            assert [box[1] for box in own] == pytest.approx(table["q1"].to_list(), rel=1e-5)
+            assert [box[3] for box in own] == pytest.approx(table["q3"].to_list(), rel=1e-5)
+            assert (np.sign(centres(own) - np.arange(1, blocks + 1)) == side).all()
+        assert len(stars_of(axes)) == rows["significant"].sum() == 2 * (blocks - 1)
+        assert {round(x) for x in stars_of(axes)} == set(range(1, blocks + 1)) - {2}
+    assert tick_texts(panels[0].xaxis) == ["1", "2", "3", "4"]
+
+
+def test_evolution_without_a_twin_or_class_token(tmp_path):
+    [axes] = axes_of(figures.evolution(["one"], groups=figures.IMAGE, twin=False), tmp_path)
+    assert stars_of(axes) == []
+    # Alone, boxes stand in the middle of their blocks.
+    assert centres(boxes_of(axes)) == pytest.approx(range(1, 13))
+
+
+def test_whiskers_and_medians(tmp_path):
+    case = figures.evolution(["one"], blocks=1, groups=figures.IMAGE)
+    [axes] = axes_of(case, tmp_path)
+    heights = sorted({round(float(y), 4) for line in axes.lines[1:] for y in line.get_ydata()})
+    row = case.table.iloc[0]
+    # Lines are whiskers, caps, the median and a star; the box itself is a patch.
+    assert heights == pytest.approx(sorted([*(row[name] for name in BOX_COLUMNS), 1.07]), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("groups", "titles"), [(figures.BOTH, ["[CLS]", "image tokens"]), (figures.IMAGE, ["image tokens"])]
+)
+def test_comparison(tmp_path, groups, titles):
+    case = figures.comparison(["one", "two"], blocks=[12, 6], groups=groups)
+    figure, texts = drawn(case.draw(tmp_path))
+    assert [axes.get_title() for axes in figure.axes] == titles
+    for axes, group in zip(figure.axes, groups, strict=True):
+        curves = {line.get_color(): line for line in axes.lines if len(line.get_xdata()) > 2}
+        for place, (name, _) in enumerate(case.arguments["models"]):
+            rows = case.table[(case.table["model"] == name) & (case.table["group"] == group)]
+            line = curves[model_style(place)["color"]]
+            assert line.get_xdata().tolist() == rows["position"].tolist()
+            assert line.get_ydata() == pytest.approx(rows["mean"].to_numpy(), rel=1e-5)
+        assert len(curves) == 3
+        assert len(axes.collections) == 2  # a band per model, none for the twin
+    legend = ["one", "two", "random twins", "chance"]
+    assert [text.get_text() for text in texts if text.get_text() in legend] == legend
+
+
+def test_increment(tmp_path):
+    case = figures.increment(["one", "two"], blocks=[24, 1])
+    left, right = axes_of(case, tmp_path)
+    rows = case.table[case.table["model"] == "0e5"]
+    curves = [line for line in left.lines if len(line.get_xdata()) > 2]
+    assert curves[0].get_xdata().tolist() == list(range(2, 25))
+    assert curves[0].get_ydata() == pytest.approx(rows["rate_percent"].to_numpy(), rel=1e-5)
+    assert len(right.collections) == 0
+    # At most eight numbers, which count from 1.
+    assert tick_texts(left.xaxis) == ["3", "6", "9", "12", "15", "18", "21", "24"]
+
+
+@pytest.mark.parametrize("groups", [figures.BOTH, figures.IMAGE])
+def test_building(tmp_path, groups):
+    case = figures.building("A", blocks=5, groups=groups)
+    left, right = axes_of(case, tmp_path)
+    change = case.table[case.table["measure"] == "change"]
+    curves = [line for line in left.lines if len(line.get_xdata()) > 2]
+    keys = [(branch, group) for branch in ("attn", "mlp") for group in groups]
+    assert len(curves) == len(keys)
+    for line, (branch, group) in zip(curves, keys, strict=True):
+        rows = change[(change["part"] == branch) & (change["group"] == group)]
+        assert line.get_xdata().tolist() == [2, 3, 4, 5]
+        assert line.get_ydata() == pytest.approx(rows["percent"].to_numpy(), rel=1e-5)
+        assert line.get_linestyle() == {"cls": "-", "image": "--"}[group]
+    bars = pd.DataFrame([(bar.get_x() + 0.4, bar.get_y(), bar.get_height()) for bar in right.patches]).round(6)
+    assert len(bars) == 5 * 4
+    assert bars.groupby(0)[2].sum().tolist() == pytest.approx([100] * 4, abs=1e-3)
+    # Each part stands on the ones below.
+    for _, column in bars.groupby(0):
+        assert column[1].to_numpy() == pytest.approx(np.cumsum([0, *column[2]])[:-1], abs=1e-3)
+
+
+@pytest.mark.parametrize("compared", [True, False])
+def test_context(tmp_path, compared):
+    case = figures.context("A", blocks=5, compared=compared)
+    panels = axes_of(case, tmp_path)
+    assert [axes.get_title() for axes in panels] == [f"block {number}" for number in range(1, 6)]
+    for axes, row in zip(panels, case.table.to_dict("records"), strict=True):
+        expected = [(row[f"{name}_q1"], row[f"{name}_q3"]) for name in ("context", "class")] if compared else []
+        assert [(box[1], box[3]) for box in boxes_of(axes)] == [pytest.approx(pair, rel=1e-5) for pair in expected]
+        assert len(stars_of(axes)) == row["significant"]
+
+
+def test_heads(tmp_path):
+    case = figures.heads("ViT", blocks=3, heads=2)
+    for axes, of in zip(axes_of(case, tmp_path), (MODEL, TWIN), strict=False):
+        rows = case.table[case.table["of"] == of]
+        dots = axes.collections[-1]
+        assert np.asarray(dots.get_offsets()) == pytest.approx(rows[["direct", "effect"]].to_numpy(), rel=1e-4)
+        assert np.asarray(dots.get_array()).tolist() == (rows["block"] + 1).tolist()
+        assert "Spearman 0.30 [0.12, 0.45]" in axes.get_title().replace("\n", " ")
+        # The four furthest from the diagonal are named, from 1.
+        off = (rows["effect"] - rows["direct"]).abs().nlargest(4).index
+        expected = {f"{rows.loc[row, 'block'] + 1}.{rows.loc[row, 'head'] + 1}" for row in off}
+        assert {text.get_text() for text in axes.texts} == expected
+
+
+def test_tokens(tmp_path):
+    case = figures.tokens("ViT", blocks=4)
+    panels = axes_of(case, tmp_path)
+    assert len(panels) == 3
+    for axes, sets in zip(panels, token_causes.PANELS.values(), strict=True):
+        for name, colour in sets.items():
+            rows = case.table[(case.table["of"] == MODEL) & (case.table["set"] == name)]
+            [line] = [line for line in axes.lines if line.get_color() == colour and line.get_marker() == "o"]
+            assert line.get_xdata().tolist() == [1, 2, 3, 4]
+            assert line.get_ydata() == pytest.approx(rows["effect"].to_numpy(), rel=1e-4)
+            assert stars_of(axes, colour) == (rows.loc[rows["significant"], "block"] + 1).tolist()
+
+
+def test_outliers(tmp_path):
+    case = figures.outliers(["A", "B"], blocks=4)
+    del case.arguments["twin_of"]["1e5"]
+    twins = case.arguments["twin_of"]
+    pairs = np.reshape(axes_of(case, tmp_path), (2, 2))
+    for (left, right), (name, label) in zip(pairs, case.arguments["models"], strict=True):
+        rows = case.table[case.table["model"] == name]
+        shares = [line.get_ydata() for line in left.lines]
+        assert shares[0] == pytest.approx(100 * rows["share"].to_numpy(), rel=1e-4)
+        if name in twins:
+            twin = case.table[case.table["model"] == twins[name]]
+            assert shares[1] == pytest.approx(100 * twin["share"].to_numpy(), rel=1e-4)
+        drawn_lines = [list(np.ravel(line.get_ydata())) for line in right.lines]
+        for column in ("outliers_mean", "others_mean"):
+            assert any(line == pytest.approx(rows[column].tolist(), rel=1e-4) for line in drawn_lines)
+        assert left.get_title() == right.get_title() == label
+
+
+def test_attribution(tmp_path):
+    case = figures.attribution("ViT", blocks=3, heads=2)
+    left, right, _bar = axes_of(case, tmp_path)
+    bars = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in left.patches]
+    expected = case.table.set_index("part")["mean"]
+    # Attention stands to the left of a block's number, the MLP to the right.
+    for branch, shift, places in (("attn", -0.2, bars[:3]), ("mlp", 0.2, bars[3:6])):
+        assert [x for x, _ in places] == pytest.approx([block + shift for block in (1, 2, 3)])
+        assert [height for _, height in places] == pytest.approx(expected[branch].tolist(), rel=1e-4)
+    assert [bars[-2][1], bars[-1][1]] == pytest.approx([expected["embedding"], expected["constant"]], rel=1e-4)
+    assert f"{expected['logit']:.3g}" in left.get_title()
+    [picture] = right.images
+    of_heads = case.table[case.table["part"] == "head"]
+    values = of_heads.pivot_table("mean", index="head", columns="block").to_numpy(float)
+    assert np.asarray(picture.get_array()) == pytest.approx(values, rel=1e-4)
+    assert picture.norm.vmin == -picture.norm.vmax == pytest.approx(-np.abs(values).max(), rel=1e-4)
+    # Both panels count from 1.
+    assert tick_texts(left.xaxis) == ["1", "2", "3"]
+    assert tuple(picture.get_extent()) == (0.5, 3.5, 0.5, 2.5)
+
+
+def test_quality(tmp_path):
+    case = figures.quality("ViT")
+    tokens_panel, pixels, scores, curves = axes_of(case, tmp_path)
+    values = case.table.set_index(["method", "measure", "part"])["value"]
+    gaps = values[:, "tokens", "gap"].sort_values(ascending=False)
+    assert tick_texts(tokens_panel.yaxis) == [METHOD_LABELS[method] for method in gaps.index]
+    for panel, measure in ((tokens_panel, "tokens"), (pixels, "pixels")):
+        dots = sorted((line.get_ydata()[0], line.get_xdata()[0]) for line in panel.lines if line.get_marker() == "o")
+        expected = [values[method, measure, "gap"] for method in gaps.index]
+        assert [value for _, value in dots] == pytest.approx(expected, abs=1e-5)
+    assert sum(line.get_marker() in ("o", "s", "^", "D") for line in scores.lines) == len(FEW) * len(SCORES)
+    lines = [line for line in curves.lines if len(line.get_xdata()) == 5]
+    assert len(lines) == 2  # not of random
+    for line, method in zip(lines, FEW, strict=False):
+        cascade = case.table[(case.table["method"] == method) & (case.table["part"] == "cascade")]["value"]
+        assert list(line.get_xdata()) == [0, 1, 2, 3, 4]
+        expected = [1, *cascade, values[method, "randomisation", "control"]]
+        assert list(line.get_ydata()) == pytest.approx(expected, abs=1e-5)
+
+
+def test_tuned_lens(tmp_path):
+    case = figures.tuned(["A", "B"], [4, 3])
+    del case.arguments["twin_of"]["1e5"]
+    pairs = np.reshape(axes_of(case, tmp_path), (2, 2))
+    for panels, (name, _) in zip(pairs, case.arguments["models"], strict=True):
+        for panel, quantity in zip(panels, ("kl", "identifiability"), strict=True):
+            of_quantity = case.table[case.table["quantity"] == quantity]
+            rows = of_quantity[of_quantity["model"] == name]
+            for lens, colour in (("logit_lens", BLUE), ("tuned_lens", ORANGE)):
+                lines = [one for one in panel.lines if to_hex(one.get_color()) == colour and one.get_marker() == "o"]
+                for group, dashes in (("cls", "-"), ("image", "--")):
+                    [line] = [one for one in lines if one.get_linestyle() == dashes]
+                    own = rows[rows["group"] == group]
+                    assert line.get_xdata().tolist() == (own["block"] + 1).tolist()
+                    assert line.get_ydata() == pytest.approx(own[lens].to_numpy(), rel=1e-4)
+            expected = rows[rows["significant"]] if quantity == "identifiability" else rows[:0]
+            assert sorted(stars_of(panel)) == sorted(expected["block"] + 1)
+            of_twin = [one for one in panel.lines if one.get_linewidth() == 0.8 and len(one.get_xdata())]
+            twin = of_quantity[(of_quantity["model"] == f"{name}-random") & (of_quantity["group"] == "image")]
+            assert [one.get_ydata().tolist() for one in of_twin] == (
+                [pytest.approx(twin["tuned_lens"].tolist(), rel=1e-4)] if name == "0e5" else []
+            )
+
+
+@pytest.mark.parametrize("cls", [True, False])
+def test_one_image(tmp_path, cls):
+    names = {0: "ape", 1: "bear", 2: "cat"}
+    case = figures.image("Tiny", names, 3, cls)
+    figure, _ = drawn(case.draw(tmp_path))
+    assert figure.get_suptitle() == "Tiny: where image 4 shows its class, bear, block by block"
+    said = [f", [CLS] says {names.get(top, f'class {top}')}" for top in case.table.query("group == 'cls'")["top_class"]]
+    titles = [axes.get_title() for axes in figure.axes[:4]]
+    assert titles == ["image", *(f"block {block + 1}{said[block] if cls else ''}" for block in range(3))]
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), figures.PHOTO / 255)
+    for block, axes in enumerate(figure.axes[1:4]):
+        own = case.table[(case.table["block"] == block) & (case.table["group"] == "image")]
+        np.testing.assert_allclose(
+            axes.images[-1].get_array(), own["identifiability"].to_numpy().reshape(3, 2), rtol=1e-5
+        )
+        dots = [(x, y) for line in axes.lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
+        places = [(index % 2 * 4 + 1.5, index // 2 * 4 + 1.5) for index in np.flatnonzero(own["rank"] == 0)]
+        assert dots == places
+
+
+@pytest.mark.parametrize(("blocks", "panels"), [(1, 2), (9, 8)])
+def test_one_image_shows_seven_blocks_at_most(tmp_path, blocks, panels):
+    assert len(axes_of(figures.image("Tiny", {1: "bear"}, blocks), tmp_path)) == panels + 1  # and the bar
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_heat_maps(tmp_path, images):
+    case = figures.maps("ViT", images, {0: "007", 1: "tiger shark", 2: "bear"})
+    figure, texts = drawn(case.draw(tmp_path))
+    assert [text.get_text() for text in texts].count("block 4, head 2") == images
+    overlays = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+    assert len(overlays) == 4 * images
+    # Both maps of both classes; those of image 0 are zero.
+    shown = [np.asarray(one.get_array()) for one in overlays]
+    for (number, _role, _map), rows in case.table.groupby(["image", "role", "map"]):
+        values = rows["importance"].to_numpy().reshape(4, 4)
+        shares = values / (np.abs(values).max() or 1)
+        assert sum(np.allclose(one, shares, atol=1e-5) for one in shown) == (1 if number else 4)
