@@ -260,11 +260,7 @@ def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tm
     monkeypatch.chdir(tmp_path)
     runner("check", "working/config.yaml", "--quick", "--directory", "working", "--store", "other")
     config = working / "config.yaml"
-    assert seen == [
-        *((config, False), None),
-        *((config, False), "mine"),
-        *((config, True), str(tmp_path / "other")),
-    ]
+    assert seen == [*((config, False), None), *((config, False), "mine"), *((config, True), str(tmp_path / "other"))]
 
 
 def test_check_tells_all_problems(runner, working, monkeypatch):

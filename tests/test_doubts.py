@@ -88,8 +88,7 @@ def test_wnids_have_imagenets_indices_where_models_know_them(models):
 
 
 @pytest.mark.parametrize(
-    ("model", "folders"),
-    [(tiny(weights={"train": {}}), list(WNIDS)), (tiny(3), list(WNIDS)), (tiny(), list(WNIDS))],
+    ("model", "folders"), [(tiny(weights={"train": {}}), list(WNIDS)), (tiny(3), list(WNIDS)), (tiny(), list(WNIDS))]
 )
 def test_wnids_count_by_position_for_other_models(model, folders):
     lay(*folders)

@@ -9,10 +9,7 @@ import pytest
 from classlens.hdf5 import Column, RowWriter
 from classlens.joining import join
 
-PACKED = {
-    "rank": Column((5,), np.uint16, "ranks", "classes"),
-    "group/right": Column((), np.bool_, "right or wrong"),
-}
+PACKED = {"rank": Column((5,), np.uint16, "ranks", "classes"), "group/right": Column((), np.bool_, "right or wrong")}
 COLUMNS = {**PACKED, "maps": Column((2, 3), np.float32, "maps", "logit", compress=False)}
 ATTRIBUTES = {"sets": ["a", "bc"], "steps": np.arange(3, dtype=np.int32), "num_classes": 7, "has_class_token": True}
 ATTRIBUTES |= {"chosen": "ridge", "penalty": 0.5}

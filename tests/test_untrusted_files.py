@@ -121,10 +121,7 @@ def write_bombs(folder):
     """Files of 1 MB and less that are well formed and hold 512 MB each."""
     zeros = 2**27
     packed = {"compression": zipfile.ZIP_DEFLATED, "compresslevel": 1}
-    with (
-        zipfile.ZipFile(folder / "bomb.npz", "w", **packed) as archive,
-        archive.open("head.weight.npy", "w") as out,
-    ):
+    with zipfile.ZipFile(folder / "bomb.npz", "w", **packed) as archive, archive.open("head.weight.npy", "w") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "<f4", "fortran_order": False, "shape": (zeros,)})
         for _ in range(4 * zeros // 2**20):
             out.write(bytes(2**20))

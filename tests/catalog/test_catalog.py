@@ -58,13 +58,7 @@ def config_of(**keys):
 CONFIG = config_of()
 IN_SHARDS = config_of(extraction={"shard_size": 4})
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
-WILDCARDS |= {
-    "part": "0",
-    "kind": "self_only",
-    "method": "gradient",
-    "block": "00",
-    "comparison": next(iter(STACKED)),
-}
+WILDCARDS |= {"part": "0", "kind": "self_only", "method": "gradient", "block": "00", "comparison": next(iter(STACKED))}
 
 
 EXPLICIT = explicit_rules()

@@ -89,8 +89,7 @@ def test_analyses_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    ("need", "reason"),
-    [(MASKS, "the data set d of m has no masks"), (CLASS_TOKEN, r"\[CLS\], which m does not have")],
+    ("need", "reason"), [(MASKS, "the data set d of m has no masks"), (CLASS_TOKEN, r"\[CLS\], which m does not have")]
 )
 def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
     config = load_config(changed("datasets", "d", value={"kind": "cifar100", "root": "nowhere"}))
