@@ -117,8 +117,9 @@ def test_the_stages_of_a_run_are_estimated(checked):
     assert estimate.UNKNOWN in findings.notes[-2]
 
 
-def test_all_stages_of_a_model_that_runs_everything(working):
-    text = config()
+@pytest.mark.parametrize("methods", [["chefer", "probe"], pytest.param(None, marks=pytest.mark.release)])
+def test_all_stages_of_a_model_that_runs_everything(working, methods):
+    text = config() | {"explanations": {"methods": methods}}
     text["models"]["m"]["analyses"] = None
     complete = with_architectures(load_config(text))
     notes, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
