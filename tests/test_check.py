@@ -50,7 +50,7 @@ def config(weights="random", **dataset):
     model = {**TINY_MODEL, "dataset": "photos", **({"weights": weights} if weights else {})}
     if not weights:
         model.pop("weights")
-    return {"datasets": {"photos": photos}, "models": {"m": model}, "statistics": {"resamples": 99}}
+    return {"datasets": {"photos": photos}, "models": {"m": model}, "extraction": {"threads": 1}}
 
 
 def look(config, quick=True):
