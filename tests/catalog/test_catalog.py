@@ -14,7 +14,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from pinned import pinned
 
-from classlens.catalog import applicable, files, settings
+from classlens.catalog import applicable, files, planning, settings
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, JOBS, PARTS, PASSES, SECTIONS, STACKED, numbered
 from classlens.catalog.configs import load_config
 from classlens.catalog.methods import METHODS
@@ -45,6 +45,16 @@ def config_of(**keys):
     }
     config = load_config(raw | keys)
     return replace(config, architectures=dict.fromkeys(config.models, FACTS))
+
+
+AVERAGES = FACTS | {"has_class_token": False, "class_token_pooling": False}
+AVERAGES |= {"lacks": {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""}}
+
+
+def averaging(probes=None, **explanations):
+    """The same of models without class token."""
+    config = config_of(explanations=explanations, probes=probes or {})
+    return replace(config, architectures=dict.fromkeys(config.models, AVERAGES))
 
 
 CONFIG = config_of()
@@ -260,11 +270,9 @@ def test_pages_of_a_run():
 
 
 def test_what_a_page_shows_of_its_model():
-    facts = {**FACTS, "has_class_token": False, "class_token_pooling": False, "num_prefix_tokens": 2}
-    facts["lacks"] = {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""}
     model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "analyses": ["identifiability"]}
     config = config_of(models={"plain": model, "other": model})
-    config = replace(config, architectures=dict.fromkeys(config.models, facts))
+    config = replace(config, architectures=dict.fromkeys(config.models, AVERAGES | {"num_prefix_tokens": 2}))
     shown = describe(EXPLICIT["lens_page"][0], config, {"model": "plain"}, CHECKOUT)["config"]
     assert shown["methods"] == []
     assert shown["facts"]["prefix"] == ["register 1", "register 2"]
@@ -277,3 +285,33 @@ def test_what_a_page_shows_of_its_model():
     assert [name for name, _ in own["methods"]] == applicable.methods(CONFIG, "a_")
     assert own["facts"]["prefix"] == ["[CLS]"]
     assert own["facts"]["notes"] == []
+
+
+# Heat maps show an explanation that applies to the model, or say which one does
+
+
+def test_heat_maps_of_models_without_class_token():
+    assert planning.applies(averaging(heatmap_method="legrad"), "a_", "heatmaps")
+    assert not planning.applies(averaging(), "a_", "heatmaps")
+    told = "heatmaps shows the explanation gradient, which does not apply to a_; take legrad"
+    with pytest.raises(InputError, match=told):
+        applicable.require(averaging(), "a_", "what the explanation of heat maps needs", "heatmaps")
+
+
+def test_models_with_reset_blocks_explain_what_runs_a_model():
+    config = averaging(methods=["random", "attn_lrp", "legrad_cls", "probe"])
+    assert applicable.methods(config, "a_") == ["random", "attn_lrp", "probe"]
+    assert applicable.randomised_methods(config, "a_") == ["attn_lrp"]
+    assert applicable.randomised_methods(config, "a_-random") == []  # a twin has none
+
+
+@pytest.mark.parametrize(
+    ("methods", "sites", "probed"),
+    [
+        (["random"], ["mlp", "attn"], ["attn", "mlp"]),
+        (["random"], ["mlp", "residual"], ["residual", "mlp"]),
+        (["random", "probe"], ["attn"], ["residual", "attn"]),
+    ],
+)
+def test_probes_read_what_the_explanation_by_probes_needs(methods, sites, probed):
+    assert planning.probed_sites(averaging({"sites": sites}, methods=methods)) == probed
