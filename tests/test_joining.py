@@ -55,6 +55,7 @@ def whole(tmp_path_factory):
         ([0, 128, 256, 300], True),
         ([0, 64, 256, 300], False),
         ([0, 100, 200, 300], False),
+        ([0, 100, 164, 300], True),  # a chunk that is whole, after rows that are not
         *(([0, 1, 7, 299, 300], packed) for packed in (True, False)),
     ],
 )
