@@ -301,7 +301,7 @@ def test_snakemake_gets_the_time_it_takes_to_stop(working):
 
 
 def test_what_cannot_be_read_is_named(said, runner, store, monkeypatch):
-    for command in (["store", "list"], ["check"]):
+    for command in (["store", "list"], ["store", "list", "--store", store.root], ["check"]):
         assert runner(*command, "--directory", "nowhere", ok=False) == "error: there is no directory nowhere\n"
     actions = store.own.path / "actions"
     with monkeypatch.context() as patched:

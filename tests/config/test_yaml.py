@@ -155,6 +155,7 @@ def test_keys_given_twice_are_refused_with_both_lines(both, tmp_path, text, keys
         ("seed: !!int twelve", "'twelve' is no int"),
         ("a: 1\n---\nb: 2", "expected a single document"),
         ("datasets: [", "config file {}: while parsing"),
+        ('{\n\t"datasets": [', "config file {}: while "),
         ("[" * 1000, "nested too deep"),
         ("- a\n- b", "give at least the sections datasets and models"),
         ("", "give at least the sections datasets and models"),
