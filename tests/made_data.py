@@ -33,25 +33,37 @@ def write_cifar(folder, classes=NAMES, per_class=4):
     return folder
 
 
+def choice(**changes):
+    """Return what the config says of which images are taken."""
+    return {"per_class": 1, "train_per_class": 1, "exclude_classes": [], "too_few": "error", **changes}
+
+
+def files(chosen, split):
+    return [item.file for item in chosen if item.split == split]
+
+
 def chosen(source, selection, **place):
     """Return the digest of what a selection chooses."""
     return digest_of_choice(select(source(**place), selection))
 
 
+def image_bytes(image, kind="png", **options):
+    """Return the file of an image, or of an array."""
+    file = io.BytesIO()
+    (Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(file, kind, **options)
+    return file.getvalue()
+
+
 def png(size=(6, 5), rng=RNG):
     """Return the bytes of a picture of noise."""
-    file = io.BytesIO()
-    Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), np.uint8)).save(file, "png")
-    return file.getvalue()
+    return image_bytes(rng.integers(0, 256, (*size[::-1], 3), np.uint8))
 
 
 def left_half(size=(6, 5)):
     """Return the bytes of a mask whose left half is class."""
     shown = np.zeros(size[::-1], np.uint8)
     shown[:, : size[0] // 2] = 1
-    file = io.BytesIO()
-    Image.fromarray(shown).save(file, "png")
-    return file.getvalue()
+    return image_bytes(shown)
 
 
 def write_tar(path, members):

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,25 +40,27 @@ def working(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # In a process of its own it takes seconds.
     monkeypatch.setattr(architecture, "_describe", lambda requests: [describe(*request) for request in requests])
+    monkeypatch.setattr(timing, "ENOUGH", 0.0)  # an image at a time is enough to see which stages there are
     folder(tmp_path / "photos", "cat", "dog")
     return tmp_path
 
 
 def config(weights="random", **dataset):
     photos = {"kind": "image_folder", "root": "photos", "per_class": 2, "train_per_class": 3, **dataset}
-    model = {**TINY_MODEL, "dataset": "photos", "weights": weights}
-    if weights is None:
+    model = {**TINY_MODEL, "dataset": "photos", **({"weights": weights} if weights else {})}
+    if not weights:
         model.pop("weights")
-    return {"datasets": {"photos": photos}, "models": {"m": model}, "statistics": {"resamples": 99}}
+    return {"datasets": {"photos": photos}, "models": {"m": model}, "extraction": {"threads": 1}}
+
+
+def look(config, quick=True):
+    Path("my.yaml").write_text(yaml.safe_dump(config))
+    return check("my.yaml", quick=quick)
 
 
 @pytest.fixture
 def checked(working):
-    def look(quick=True, **changes):
-        (working / "my.yaml").write_text(yaml.safe_dump(config(**changes)))
-        return check("my.yaml", quick=quick)
-
-    return look
+    return lambda quick=True, **changes: look(config(**changes), quick)
 
 
 NOTHING_LEFT = (
@@ -87,13 +90,9 @@ def test_fewer_training_images_than_asked_for_are_doubted(checked):
     assert doubt.startswith("datasets.photos: 2 of 2 classes have fewer training images than train_per_class = 3")
     assert "cat (2), dog (2); to get more, lower per_class" in doubt
     assert not any(doubt.startswith("datasets") for doubt in checked().doubts)
-
-
-def test_fewer_training_images_than_the_default_are_said(working):
     text = config(per_class=4)
     del text["datasets"]["photos"]["train_per_class"]
-    (working / "my.yaml").write_text(yaml.safe_dump(text))
-    findings = check("my.yaml", quick=True)
+    findings = look(text)
     assert not any(doubt.startswith("datasets") for doubt in findings.doubts)
     assert any("fewer training images than train_per_class = 10" in note for note in findings.notes)
 
@@ -118,18 +117,19 @@ def test_the_stages_of_a_run_are_estimated(checked):
     assert estimate.UNKNOWN in findings.notes[-2]
 
 
-def test_all_stages_of_a_model_that_runs_everything(working):
-    text = config()
+@pytest.mark.parametrize("methods", [["chefer", "probe"], pytest.param(None, marks=pytest.mark.release)])
+def test_all_stages_of_a_model_that_runs_everything(working, methods):
+    text = config() | {"explanations": {"methods": methods}}
     text["models"]["m"]["analyses"] = None
     complete = with_architectures(load_config(text))
     notes, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == []
-    stages = [note.partition(":")[0] for note in notes]
-    expected = ["data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"]
-    expected += ["replacing tokens", "looking through the tuned lens", "perturbing attention", "explaining"]
-    expected += ["removing tokens", "removing pixels", "sums of the tuned lens", "tuning the lens"]
-    expected += ["choosing the tuned lens", "linear probes", "together"]
-    assert stages == expected
+    assert [note.partition(":")[0] for note in notes] == [
+        *("data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"),
+        *("replacing tokens", "looking through the tuned lens", "perturbing attention", "explaining"),
+        *("removing tokens", "removing pixels", "sums of the tuned lens", "tuning the lens"),
+        *("choosing the tuned lens", "linear probes", "together"),
+    ]
 
 
 def test_a_trial_that_fails_is_named(working, monkeypatch):
@@ -179,15 +179,13 @@ def test_weights_in_the_cache_are_found_there(tmp_path, monkeypatch):
     assert "will be downloaded" in published.published_note("vit_tiny_patch16_224", {})
 
 
-def test_missing_training_images_of_a_published_data_set_are_a_note(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_missing_training_images_of_a_published_data_set_are_a_note(working):
     shutil.copytree(GOLDEN / "imagenet_s", "data")
     shutil.rmtree("data/ImageNetS919/test")
-    (tmp_path / "data/ImageNetS919/test_stim_info.csv").unlink()
+    (working / "data/ImageNetS919/test_stim_info.csv").unlink()
     model = {**TINY_MODEL, "dataset": "golden", "options": {**TINY_MODEL["options"], "num_classes": 1000}}
     dataset = {**GOLDEN_DATASET, "root": "data"}
-    (tmp_path / "my.yaml").write_text(yaml.safe_dump({"datasets": {"golden": dataset}, "models": {"m": model}}))
-    findings = check("my.yaml", quick=True)
+    findings = look({"datasets": {"golden": dataset}, "models": {"m": model}})
     assert findings.problems == []
     assert any("data/ImageNetS919/test (training images" in note for note in findings.notes)
 
@@ -212,8 +210,7 @@ def test_broken_images_of_shards_take_one_line(checked, working, kind):
 def test_names_of_tensors_are_compared_without_reading_them(working):
     options = {**TINY_MODEL["options"], "num_classes": 2}
     torch.save(timm.create_model(TINY_MODEL["architecture"], **options, init_values=0.1).state_dict(), "w.pth")
-    (working / "my.yaml").write_text(yaml.safe_dump(config(weights="w.pth")))
-    [problem] = check("my.yaml", quick=True).problems
+    [problem] = look(config(weights="w.pth")).problems
     assert "ls1.gamma" in problem
     assert "set options.init_values" in problem
 
@@ -223,8 +220,7 @@ def test_a_saved_models_class_names_are_compared_with_the_data_set(working):
     for names, wrong in ((["cat", "dog"], False), (["dog", "cat"], True), (["Katze", "Hund"], True)):
         save_for_hf(model, "saved", model_config={"label_names": names}, model_args=TINY_MODEL["options"])
         own = {**config(weights="pretrained")["models"]["m"], "architecture": "local-dir:saved", "options": {}}
-        (working / "my.yaml").write_text(yaml.safe_dump({**config(), "models": {"m": own}}))
-        found = check("my.yaml", quick=True)
+        found = look({**config(), "models": {"m": own}})
         assert not found.problems
         named = [doubt for doubt in found.doubts if "calls class" in doubt]
         assert [f"class 0 {names[0]!r}, datasets.photos 'cat'" in doubt for doubt in named] == [True] * wrong
@@ -238,21 +234,6 @@ def test_classes_that_are_skipped_are_named(checked, working):
     assert any("rare (1)" in problem for problem in checked(per_class=2).problems)
     notes = checked(per_class=2, too_few="skip").notes
     assert "datasets.photos: 1 classes left out (too_few: skip): rare" in notes
-
-
-@pytest.fixture
-def lefts(working):
-    """Give what tells doubts and notes on what is left out of a config."""
-
-    def look(model=None, **sections):
-        text = config()
-        text["models"]["m"] |= {"random_twin": True, **(model or {})}
-        (working / "my.yaml").write_text(yaml.safe_dump(text | sections))
-        findings = check("my.yaml", quick=True)
-        assert findings.problems == []
-        return findings.doubts, [note for note in findings.notes if "left out" in note or "no random twin" in note]
-
-    return look
 
 
 GAP = {"options": {**TINY_MODEL["options"], "global_pool": "avg", "class_token": False}, "analyses": None}
@@ -283,8 +264,13 @@ GAP = {"options": {**TINY_MODEL["options"], "global_pool": "avg", "class_token":
          ["figures: removal_curves is left out, for no model runs faithfulness"], []),
     ],
 )  # fmt: skip
-def test_what_is_left_out_is_doubted_where_it_was_asked_for_and_said_elsewhere(lefts, model, sections, doubts, notes):
-    found = lefts(model, **sections)
+def test_what_is_left_out_is_doubted_where_it_was_asked_for_and_said_elsewhere(working, model, sections, doubts, notes):
+    text = config()
+    text["models"]["m"] |= {"random_twin": True, **model}
+    findings = look(text | sections)
+    assert findings.problems == []
+    left = [note for note in findings.notes if "left out" in note or "no random twin" in note]
+    found = (findings.doubts, left)
     for lines, wanted in zip(found, (doubts, notes), strict=True):
         assert len(lines) == len(wanted), lines
         assert all(any(text in line for line in lines) for text in wanted), lines
@@ -295,8 +281,7 @@ def test_a_list_of_explanations_is_for_all_models(working):
     text["models"] = {"m": {**text["models"]["m"], "analyses": ["faithfulness"]}}
     text["models"]["gap"] = {**text["models"]["m"], "options": GAP["options"]}
     text["explanations"] = {"methods": ["chefer", "random"]}
-    (working / "my.yaml").write_text(yaml.safe_dump(text))
-    findings = check("my.yaml", quick=True)
+    findings = look(text)
     assert findings.doubts == []
     assert any(note.startswith("models.gap: explanations left out: chefer") for note in findings.notes)
 

@@ -45,10 +45,8 @@ def test_a_file_of_noise_is_as_large_as_said(tmp_path, name, rows):
     with RowWriter(tmp_path / "file.h5", rows, columns, chunk_rows=chunk) as writer:
         values = {}
         for key, column in columns.items():
-            shape = (rows, *column.shape)
-            drawn = (
-                RNG.integers(0, below or 2, shape) if np.dtype(column.dtype).kind in "ui" else RNG.normal(size=shape)
-            )
+            shape, whole = (rows, *column.shape), np.dtype(column.dtype).kind in "ui"
+            drawn = RNG.integers(0, below or 2, shape) if whole else RNG.normal(size=shape)
             values[key] = drawn.astype(column.dtype)
         writer.append(values)
     assert disk._rows(columns, rows, chunk) == pytest.approx((tmp_path / "file.h5").stat().st_size, rel=0.15)
@@ -56,14 +54,9 @@ def test_a_file_of_noise_is_as_large_as_said(tmp_path, name, rows):
 
 def test_maps_attribution_and_all_else_of_an_image_are_counted():
     """Of ViT-B/16, by hand: bytes of maps (float32, of every block, head and image token) and of attribution."""
-    config = with_architectures(
-        load_config(
-            {
-                "datasets": {"digits": {"kind": "digits", "per_class": 16}},
-                "models": {"b": {"dataset": "digits", "architecture": "vit_base_patch16_224", "random_twin": False}},
-            }
-        )
-    )
+    model = {"dataset": "digits", "architecture": "vit_base_patch16_224", "random_twin": False}
+    data = {"digits": {"kind": "digits", "per_class": 16}}
+    config = with_architectures(load_config({"datasets": data, "models": {"b": model}}))
     sizes, images = disk.file_sizes(config), config.images("digits")
     assert images == 160
     filled = 192  # in chunks of 64 images that are not packed

@@ -30,12 +30,3 @@ def test_a_missing_library_is_named():
     program = "import sys; sys.modules['hdf5plugin'] = None\nimport classlens.results"
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=CHECKOUT)
     assert ran.stderr.splitlines()[-1].endswith("hdf5plugin is missing; run pip install hdf5plugin")
-
-
-def test_planning_does_without():
-    program = (
-        "import sys, classlens, classlens.catalog.plan, classlens.catalog.run, classlens.config\n"
-        "print(*{'h5py', 'hdf5plugin', 'numcodecs'} & set(sys.modules))"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=CHECKOUT)
-    assert ran.stdout.split() == []

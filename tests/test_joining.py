@@ -1,6 +1,7 @@
 """Joining: files of rows that were written apart have the bytes of one that was written at once."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,10 +10,7 @@ import pytest
 from classlens.hdf5 import Column, RowWriter
 from classlens.joining import join
 
-PACKED = {
-    "rank": Column((5,), np.uint16, "ranks", "classes"),
-    "group/right": Column((), np.bool_, "right or wrong"),
-}
+PACKED = {"rank": Column((5,), np.uint16, "ranks", "classes"), "group/right": Column((), np.bool_, "right or wrong")}
 COLUMNS = {**PACKED, "maps": Column((2, 3), np.float32, "maps", "logit", compress=False)}
 ATTRIBUTES = {"sets": ["a", "bc"], "steps": np.arange(3, dtype=np.int32), "num_classes": 7, "has_class_token": True}
 ATTRIBUTES |= {"chosen": "ridge", "penalty": 0.5}
@@ -39,17 +37,31 @@ def shards(folder, bounds, columns):
     return [write(folder / f"{start}.h5", columns, start, stop) for start, stop in pairwise(bounds)]
 
 
-@pytest.mark.parametrize("columns", [PACKED, COLUMNS], ids=["packed", "some not packed"])
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The bytes of files that were written at once, by whether all columns are packed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return {
+        packed: Path(write(folder / f"{packed}.h5", PACKED if packed else COLUMNS)).read_bytes()
+        for packed in (True, False)
+    }
+
+
 @pytest.mark.parametrize(
-    "bounds",
+    ("bounds", "packed"),
     # All at once; at the ends of chunks of 64 rows; elsewhere; with a single row, and fewer than a chunk has.
-    [[0, 300], [0, 128, 256, 300], [0, 64, 256, 300], [0, 100, 200, 300], [0, 1, 7, 299, 300]],
+    [
+        *(([0, 300], packed) for packed in (True, False)),
+        ([0, 128, 256, 300], True),
+        ([0, 64, 256, 300], False),
+        ([0, 100, 200, 300], False),
+        ([0, 100, 164, 300], True),  # a chunk that is whole, after rows that are not
+        *(([0, 1, 7, 299, 300], packed) for packed in (True, False)),
+    ],
 )
-def test_bytes_do_not_depend_on_shards(tmp_path, columns, bounds):
-    whole = write(tmp_path / "whole.h5", columns)
-    join(shards(tmp_path, bounds, columns), str(tmp_path / "joined.h5"))
-    with open(whole, "rb") as expected:
-        assert (tmp_path / "joined.h5").read_bytes() == expected.read()
+def test_bytes_do_not_depend_on_shards(tmp_path, whole, bounds, packed):
+    join(shards(tmp_path, bounds, PACKED if packed else COLUMNS), str(tmp_path / "joined.h5"))
+    assert (tmp_path / "joined.h5").read_bytes() == whole[packed]
 
 
 def test_chunks_that_line_up_are_not_packed_again(tmp_path, monkeypatch):
@@ -64,7 +76,7 @@ def test_chunks_that_line_up_are_not_packed_again(tmp_path, monkeypatch):
         assert np.array_equal(file["rank"], rows(PACKED)["rank"])
 
 
-def test_shards_that_are_packed_otherwise_are_packed_anew(tmp_path):
+def test_shards_that_are_packed_otherwise_are_packed_anew(tmp_path, whole):
     parts = shards(tmp_path, [0, 128, 300], PACKED)
     with h5py.File(parts[0]) as ours, h5py.File(tmp_path / "other.h5", "w") as other:
         other.attrs.update(ours.attrs)
@@ -72,8 +84,7 @@ def test_shards_that_are_packed_otherwise_are_packed_anew(tmp_path):
             made = other.create_dataset(name, data=ours[name][:], chunks=ours[name].chunks, compression="gzip")
             made.attrs.update(ours[name].attrs)
     join([str(tmp_path / "other.h5"), parts[1]], str(tmp_path / "joined.h5"))
-    with open(write(tmp_path / "whole.h5", PACKED), "rb") as expected:
-        assert (tmp_path / "joined.h5").read_bytes() == expected.read()
+    assert (tmp_path / "joined.h5").read_bytes() == whole[True]
 
 
 @pytest.mark.parametrize(

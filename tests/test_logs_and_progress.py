@@ -67,29 +67,25 @@ def test_an_uncaught_error_is_logged_with_its_traceback_and_goes_on(tmp_path, ro
     assert re.search(f"\nKeyError: 'a key'\n{STAMP} INFO classlens: ended\n$", text)
 
 
-def test_leaving_by_exit_is_no_failure(tmp_path, root_logger):
+def test_warnings_are_logged_and_leaving_by_exit_is_no_failure(tmp_path, root_logger):
     path = tmp_path / "job.log"
 
     def leave():
         with job_log(path) as log:
+            warnings.warn("be careful", stacklevel=1)
             log.error("told already")
             sys.exit(1)
 
     with pytest.raises(SystemExit):
         leave()
-    assert len(path.read_text().splitlines()) == 3  # beginning, what was told, end
-
-
-def test_warnings_are_logged(tmp_path, root_logger):
-    path = tmp_path / "job.log"
-    with job_log(path):
-        warnings.warn("be careful", stacklevel=1)
     with pytest.warns(UserWarning, match="later"):
         warnings.warn("later", stacklevel=1)
-    text = path.read_text()
-    assert re.search(f"\n{STAMP} WARNING py.warnings: ", text)
-    assert "UserWarning: be careful" in text
-    assert "later" not in text
+    begin, warning, *_, told, end = path.read_text().splitlines()
+    assert "started by process" in begin
+    assert re.match(f"{STAMP} WARNING py.warnings: .*UserWarning: be careful", warning)
+    assert told.endswith(" ERROR classlens: told already")
+    assert re.fullmatch(f"{STAMP} INFO classlens: ended", end)
+    assert not re.search("later|the job failed", path.read_text())
 
 
 # Progress
@@ -126,21 +122,21 @@ def test_progress_is_logged_every_ten_seconds_and_at_the_end(clock, told):
     assert told()[2:] == ["extracting: 300 of 300 images, 10.7/s"]
 
 
-def test_progress_of_short_work_is_one_line(clock, told):
+def test_progress_of_short_work_is_one_line_and_slow_work_has_a_rate(clock, told):
     with Progress(2, "reading", unit="file") as done:
         clock.now += 0.5
         done.advance()
         done.advance()
     with Progress(0, "nothing"):
         pass
-    assert told() == ["reading: 2 of 2 files, 4.0/s", "nothing: 0 of 0 images, 0.0/s"]
-
-
-def test_slow_work_has_a_rate(clock, told):
     with Progress(10, "training", "step") as done:
         clock.now += 30
         done.advance()
-    assert told()[0] == "training: 1 of 10 steps, 0.033/s"
+        assert told() == [
+            "reading: 2 of 2 files, 4.0/s",
+            "nothing: 0 of 0 images, 0.0/s",
+            "training: 1 of 10 steps, 0.033/s",
+        ]
 
 
 def test_progress_of_work_that_fails_tells_how_far_it_came(clock, told):
@@ -175,11 +171,18 @@ FUNCTIONS = {job.function for job in (*JOBS.values(), *map(job_of_analysis, ANAL
 FUNCTIONS |= {one.code for one in PASSES.values()} | {RUN, "classlens.joining:join"}
 
 
-@pytest.mark.parametrize("function", sorted(FUNCTIONS))
-def test_no_job_but_those_of_figures_imports_a_plotting_library(function):
+def test_no_job_but_those_of_figures_imports_a_plotting_library():
     """It would cost each of thousands of jobs a second; of libraries that a library imports, `make bench` tells."""
-    _, libraries = reached([function.partition(":")[0]], CHECKOUT)
-    assert not libraries & PLOTTING
+    for function in FUNCTIONS:
+        _, libraries = reached([function.partition(":")[0]], CHECKOUT)
+        assert not libraries & PLOTTING, function
+
+
+def lay_package(folder, *beside):
+    """Write a package that says the folder's name, and modules beside it."""
+    for path in ("classlens/__init__.py", *beside):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(f"name = {folder.name!r}\n")
 
 
 def lies_in(folder, monkeypatch, workflow="."):
@@ -203,9 +206,7 @@ def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkey
     monkeypatch.setenv(PYTHON_PATH, "")
     monkeypatch.chdir(tmp_path)
     for name in ("old", "new"):
-        (tmp_path / name / "classlens").mkdir(parents=True)
-        (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
-        (tmp_path / name / "beside.py").touch()
+        lay_package(tmp_path / name, "beside.py")
         lies_in(tmp_path / name, monkeypatch, "classlens/_workflow")
         set_python_path()
     first = os.environ[PYTHON_PATH].split(":")[0]
@@ -218,10 +219,7 @@ def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkey
 def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatch):
     monkeypatch.setenv(PYTHON_PATH, "")
     for name in ("first", "second"):
-        (tmp_path / name / "classlens").mkdir(parents=True)
-        (tmp_path / name / "classlens" / "__init__.py").write_text(f"name = {name!r}\n")
-        (tmp_path / name / "workflow" / "scripts").mkdir(parents=True)
-        (tmp_path / name / "workflow" / "scripts" / "beside.py").touch()
+        lay_package(tmp_path / name, "workflow/scripts/beside.py")
         lies_in(tmp_path / name, monkeypatch)
         set_python_path()
     program = "import classlens, beside; print(classlens.name, beside.__file__)"

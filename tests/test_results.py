@@ -47,14 +47,10 @@ def results(tmp_path):
     return Results(folder)
 
 
-def test_names(results):
-    assert results.models == ["m"]
-    assert results.datasets == ["d"]
+def test_layers_by_site_and_block(results):
+    assert (results.models, results.datasets) == (["m"], ["d"])
     assert (results.depth("m"), results.num_classes("m"), results.num_prefix_tokens("m")) == (B, C, PREFIX)
     assert results.has_class_token("m")
-
-
-def test_layers_by_site_and_block(results):
     assert np.array_equal(results.rank("m", "mlp", 1), (RANKS[1] + 2) % C)
     assert np.array_equal(results.rank("m", block=-1), RANKS[-1])
     assert np.array_equal(results.logit("m"), LOGITS)
@@ -66,15 +62,8 @@ def test_layers_by_site_and_block(results):
 
 def test_what_belongs_to_memories_perturbations_explanations_and_probes(results):
     model = results.folder / "m"
-    for folder in (
-        "memories/mlp",
-        "probes/attn",
-        "tuned_lens",
-        "perturbation",
-        "explanation",
-        "causes",
-        "faithfulness",
-    ):
+    folders = ("memories/mlp", "probes/attn", "tuned_lens", "perturbation", "explanation", "causes", "faithfulness")
+    for folder in folders:
         (model / folder).mkdir(parents=True)
     for block in range(B):
         with h5py.File(model / f"memories/mlp/{block_name(block)}.h5", "w") as file:

@@ -44,7 +44,7 @@ def run(tmp_path):
         [sys.executable, "-c", STARTING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     )
     folder = Path(main.stdout.readline().strip())
-    until(lambda: (folder / "1").exists())
+    until(lambda: listens(folder / "1"))
 
     def start(text, **variables):
         script = tmp_path / "script.py"
@@ -58,6 +58,12 @@ def run(tmp_path):
     main.stdin.close()
     main.wait(30)
     main.stdout.close()
+
+
+def listens(path):
+    """Whether a server is to be reached, not only its socket there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+        return path.exists() and not client.connect_ex(str(path))
 
 
 def until(holds, seconds=20):

@@ -3,7 +3,6 @@
 import io
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -140,19 +139,11 @@ with job_log(sys.argv[1]) as log:
 """
 
 
-@pytest.fixture
-def running(logs):
-    """A job in a process of its own."""
+def test_a_killed_job_is_told(logs):
     with subprocess.Popen([sys.executable, "-c", JOB, logs / "extract/vit/0.log"], stdout=subprocess.PIPE) as job:
         assert job.stdout.readline() == b"begun\n"
-        yield job
+        assert Watch(logs).lines()[0].startswith("extract vit 0  begins")
         job.kill()
-
-
-def test_a_killed_job_is_told(logs, running):
-    assert Watch(logs).lines()[0].startswith("extract vit 0  begins")
-    running.send_signal(signal.SIGKILL)
-    running.wait()
     assert Watch(logs).lines() == ["no job runs", "killed before their end: extract vit 0"]
 
 
@@ -206,33 +197,31 @@ def owned_by(process, monkeypatch):
     note_run()
 
 
-def test_no_lock_no_notice(locked):
-    (LOCKS / "0.input.lock").unlink()
-    assert lock_notice(locked) is None
-
-
 def test_a_run_under_way_is_not_to_be_unlocked(locked):
     notice = lock_notice(locked)
     assert f"(process {os.getpid()} on {this_process().host}, started " in notice
     assert "is under way" in notice
     assert "--unlock" not in notice
+    (LOCKS / "0.input.lock").unlink()
+    assert lock_notice(locked) is None
 
 
-def test_a_run_that_is_gone(locked, monkeypatch):
+@pytest.fixture
+def gone(locked, monkeypatch):
+    """The run is gone, and this process has its number."""
     mine = this_process()
     owned_by(Process(mine.number, mine.born - 1, mine.host), monkeypatch)
+    return mine
+
+
+def test_a_run_that_is_gone(locked, gone):
     notice = lock_notice(locked)
-    assert f"locked {locked} (process {mine.number}" in notice
+    assert f"locked {locked} (process {gone.number}" in notice
     assert notice.endswith(
         "is gone, and none of its jobs runs here; type the same command with --unlock, then again without it"
     )
-
-
-def test_a_run_that_is_gone_while_its_jobs_still_run(locked, monkeypatch):
-    mine = this_process()
-    owned_by(Process(mine.number, mine.born - 1, mine.host), monkeypatch)
     write_log(locked / "logs/extract/vit/0.log")
-    assert f"still run: extract vit 0 (process {mine.number}); wait for them" in lock_notice(locked)
+    assert f"still run: extract vit 0 (process {gone.number}); wait for them" in lock_notice(locked)
 
 
 def test_a_run_of_another_machine(locked, monkeypatch):

@@ -14,7 +14,7 @@ from docutils import nodes
 from docutils.core import publish_doctree
 from pinned import pinned
 
-from classlens.catalog import applicable, files, settings
+from classlens.catalog import applicable, files, planning, settings
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, JOBS, PARTS, PASSES, SECTIONS, STACKED, numbered
 from classlens.catalog.configs import load_config
 from classlens.catalog.methods import METHODS
@@ -33,16 +33,8 @@ from classlens.passes.run import run_pass
 from classlens.store.code import reached
 from classlens.store.key import DISTRIBUTIONS
 
-FACTS = {
-    "depth": 2,
-    "num_classes": 10,
-    "grid": [4, 4],
-    "patch": [8, 8],
-    "has_class_token": True,
-    "class_token_pooling": True,
-    "lacks": {},
-}
-FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False}
+FACTS = {"depth": 2, "heads": 2, "width": 16, "num_classes": 10, "grid": [4, 4], "patch": [8, 8], "tokens": 17}
+FACTS |= {"has_class_token": True, "class_token_pooling": True, "num_prefix_tokens": 1, "distilled": False, "lacks": {}}
 
 
 def config_of(**keys):
@@ -55,16 +47,20 @@ def config_of(**keys):
     return replace(config, architectures=dict.fromkeys(config.models, FACTS))
 
 
+AVERAGES = FACTS | {"has_class_token": False, "class_token_pooling": False}
+AVERAGES |= {"lacks": {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""}}
+
+
+def averaging(probes=None, **explanations):
+    """The same of models without class token."""
+    config = config_of(explanations=explanations, probes=probes or {})
+    return replace(config, architectures=dict.fromkeys(config.models, AVERAGES))
+
+
 CONFIG = config_of()
 IN_SHARDS = config_of(extraction={"shard_size": 4})
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
-WILDCARDS |= {
-    "part": "0",
-    "kind": "self_only",
-    "method": "gradient",
-    "block": "00",
-    "comparison": next(iter(STACKED)),
-}
+WILDCARDS |= {"part": "0", "kind": "self_only", "method": "gradient", "block": "00", "comparison": next(iter(STACKED))}
 
 
 EXPLICIT = explicit_rules()
@@ -178,8 +174,10 @@ def test_environments_hold_what_their_jobs_import():
 
 def test_planning_is_light():
     program = (
-        "import sys, classlens.catalog.rules, classlens.catalog.plan, classlens.catalog.run, classlens.configfile\n"
-        "print(*{'torch', 'timm', 'pandas', 'matplotlib', 'scipy', 'sklearn'} & set(sys.modules))"
+        "import sys, classlens, classlens.config, classlens.configfile\n"
+        "import classlens.catalog.rules, classlens.catalog.plan, classlens.catalog.run\n"
+        "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'scipy', 'sklearn', 'h5py', 'hdf5plugin', 'numcodecs'}\n"
+        "print(*heavy & set(sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=CHECKOUT)
     assert ran.stdout.split() == []
@@ -217,21 +215,17 @@ def test_captions_are_shown_as_typed(caption):
     [paragraph] = publish_doctree(job.caption, settings_overrides={"report_level": 1}).children
     assert isinstance(paragraph, nodes.paragraph)
     assert all(isinstance(part, nodes.Text) for part in paragraph.children)
-    majority = "at least half of their pixels lie in the mask"
-    assert (
-        paragraph.astext()
-        == job["caption"]
-        == caption.format(
-            model="a_",
-            correction="Holm",
-            class_tokens=majority,
-            heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
-            randomised=CONFIG.explanations["randomised_images"],
-            heatmap_images=4,
-            outlier_rule="the median of its block's image tokens + 6 median absolute deviations",
-            registers="",
-        )
+    expected = caption.format(
+        model="a_",
+        correction="Holm",
+        class_tokens="at least half of their pixels lie in the mask",
+        heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
+        randomised=CONFIG.explanations["randomised_images"],
+        heatmap_images=4,
+        outlier_rule="the median of its block's image tokens + 6 median absolute deviations",
+        registers="",
     )
+    assert paragraph.astext() == job["caption"] == expected
 
 
 def test_captions_say_what_was_measured():
@@ -243,13 +237,9 @@ def test_captions_say_what_was_measured():
     assert "10 training images of d" in said["linear_probes"]
     assert said["class_value_agreement"] == " 9,999 resamples, 95 % intervals."
     assert said["heatmaps"] == said["value_vectors"] == said["one_image"] == ""
-    assert all(
-        name in ("heatmaps", "value_vectors", "one_image") or "resamples" in text or "images" in text
-        for name, text in said.items()
-    )
-
-
-def test_captions_say_where_registers_are_left_out():
+    silent = {name for name, text in said.items() if "resamples" not in text and "images" not in text}
+    assert silent == {"heatmaps", "value_vectors", "one_image"}
+    # And where registers are left out:
     analysis = ANALYSES["identifiability_comparison"]
     assert "Registers" not in report_caption(analysis.figure.caption, CONFIG, {}, analysis)
     with_registers = replace(CONFIG, architectures=dict.fromkeys(CONFIG.models, FACTS | {"num_prefix_tokens": 5}))
@@ -280,11 +270,9 @@ def test_pages_of_a_run():
 
 
 def test_what_a_page_shows_of_its_model():
-    facts = {**FACTS, "has_class_token": False, "class_token_pooling": False, "num_prefix_tokens": 2}
-    facts["lacks"] = {CLASS_TOKEN: "", CLASS_TOKEN_POOLING: ""}
     model = {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "analyses": ["identifiability"]}
     config = config_of(models={"plain": model, "other": model})
-    config = replace(config, architectures=dict.fromkeys(config.models, facts))
+    config = replace(config, architectures=dict.fromkeys(config.models, AVERAGES | {"num_prefix_tokens": 2}))
     shown = describe(EXPLICIT["lens_page"][0], config, {"model": "plain"}, CHECKOUT)["config"]
     assert shown["methods"] == []
     assert shown["facts"]["prefix"] == ["register 1", "register 2"]
@@ -297,3 +285,33 @@ def test_what_a_page_shows_of_its_model():
     assert [name for name, _ in own["methods"]] == applicable.methods(CONFIG, "a_")
     assert own["facts"]["prefix"] == ["[CLS]"]
     assert own["facts"]["notes"] == []
+
+
+# Heat maps show an explanation that applies to the model, or say which one does
+
+
+def test_heat_maps_of_models_without_class_token():
+    assert planning.applies(averaging(heatmap_method="legrad"), "a_", "heatmaps")
+    assert not planning.applies(averaging(), "a_", "heatmaps")
+    told = "heatmaps shows the explanation gradient, which does not apply to a_; take legrad"
+    with pytest.raises(InputError, match=told):
+        applicable.require(averaging(), "a_", "what the explanation of heat maps needs", "heatmaps")
+
+
+def test_models_with_reset_blocks_explain_what_runs_a_model():
+    config = averaging(methods=["random", "attn_lrp", "legrad_cls", "probe"])
+    assert applicable.methods(config, "a_") == ["random", "attn_lrp", "probe"]
+    assert applicable.randomised_methods(config, "a_") == ["attn_lrp"]
+    assert applicable.randomised_methods(config, "a_-random") == []  # a twin has none
+
+
+@pytest.mark.parametrize(
+    ("methods", "sites", "probed"),
+    [
+        (["random"], ["mlp", "attn"], ["attn", "mlp"]),
+        (["random"], ["mlp", "residual"], ["residual", "mlp"]),
+        (["random", "probe"], ["attn"], ["residual", "attn"]),
+    ],
+)
+def test_probes_read_what_the_explanation_by_probes_needs(methods, sites, probed):
+    assert planning.probed_sites(averaging({"sites": sites}, methods=methods)) == probed

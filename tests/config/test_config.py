@@ -66,15 +66,12 @@ def test_twins_follow_their_models():
     assert planning.compared_models(config, ANALYSES["logit_increment"]) == ["a", "b"]
 
 
-def test_a_twin_of_ones_own_stays_as_it_is():
+def test_a_twin_of_ones_own_stays_as_it_is_and_a_model_may_have_none():
     own = {**MINIMAL["models"]["m"], "weights": "fresh.pt", "random_twin": False}
     config = load_config({**MINIMAL, "models": {"m": MINIMAL["models"]["m"], "m-random": own}})
     assert list(config.models) == ["m", "m-random"]
     assert config.models["m-random"]["weights"] == "fresh.pt"
     assert config.is_twin("m-random")
-
-
-def test_a_model_without_twin():
     config = load_config(changed("models", "m", "random_twin", value=False))
     assert list(config.models) == ["m"]
     assert config.twin("m") is None
@@ -89,8 +86,7 @@ def test_analyses_can_be_chosen():
 
 
 @pytest.mark.parametrize(
-    ("need", "reason"),
-    [(MASKS, "the data set d of m has no masks"), (CLASS_TOKEN, r"\[CLS\], which m does not have")],
+    ("need", "reason"), [(MASKS, "the data set d of m has no masks"), (CLASS_TOKEN, r"\[CLS\], which m does not have")]
 )
 def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
     config = load_config(changed("datasets", "d", value={"kind": "cifar100", "root": "nowhere"}))
@@ -105,10 +101,10 @@ def test_what_a_model_lacks_is_told_where_it_is_needed(need, reason):
                 planning.compared_models(config, analysis)
 
 
-@pytest.mark.parametrize("group", ["linear_probes", "tuned_lens"])
-def test_what_is_fitted_needs_training_images(group):
-    for count in (0, 1):
-        config = load_config(changed("datasets", "d", "train_per_class", value=count))
+@pytest.mark.parametrize("count", [0, 1])
+def test_what_is_fitted_needs_training_images(count):
+    config = load_config(changed("datasets", "d", "train_per_class", value=count))
+    for group in ("linear_probes", "tuned_lens"):
         assert planning.runs(config, group) == ["m"] * count
 
 
@@ -161,38 +157,13 @@ def test_refusals_name_the_key(config, message):
         load_config(config)
 
 
-def test_all_that_is_wrong_is_told_at_once():
-    config = changed("models", "m", "labl", value="x")
-    config["seed"] = "zero"
-    with pytest.raises(InputError, match=r"(?s)labl.*seed|seed.*labl"):
-        load_config(config)
-
-
-def test_a_fault_of_several_models_is_told_once():
+def test_all_that_is_wrong_is_told_at_once_and_a_fault_of_several_models_once():
     models = {name: {**MINIMAL["models"]["m"], "analyses": ["memory"]} for name in ("a", "b")}
     with pytest.raises(InputError) as error:
-        load_config({**MINIMAL, "models": models})
+        load_config({**MINIMAL, "models": models, "seed": "zero"})
     assert str(error.value).count("is not one of") == 1
     assert "models.a.analyses.0, models.b.analyses.0: 'memory' is not one of" in str(error.value)
-
-
-def test_a_fault_of_the_syntax_names_the_file(tmp_path):
-    path = tmp_path / "my.yaml"
-    for content in (b"datasets: [", b"models: \xff"):
-        path.write_bytes(content)
-        with pytest.raises(InputError) as error:
-            read_config(path)
-        assert str(error.value).startswith(f"config file {path}: ")
-        assert "string>" not in str(error.value)
-
-
-@pytest.mark.parametrize("text", ["- a list", "datasets: [", "", None])
-def test_files_that_are_no_config_or_absent(tmp_path, text):
-    path = tmp_path / "config.yaml"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(InputError, match=re.escape(str(path))):
-        read_config(path)
+    assert "seed" in str(error.value)
 
 
 def test_the_default_config_is_valid():
@@ -225,25 +196,20 @@ def keys_of(part, path=""):
         yield from keys_of(part["additionalProperties"], f"{path}NAME.")
 
 
-def test_every_key_has_a_description_and_the_optional_ones_a_default():
-    without_default = {"extends", "datasets", "models", "models.NAME.label"}
+def test_every_key_is_described_and_in_the_references_and_the_optional_ones_have_a_default():
+    without_default, text = {"extends", "datasets", "models", "models.NAME.label"}, reference()
     for path, sub in keys_of(schema()):
         assert sub.get("description"), path
+        assert f"| `{path}` |" in text
         parent = path.rpartition(".")[2]
         if path not in without_default and parent not in ("kind", "dataset", "architecture"):
             assert "default" in sub or path.endswith(".train"), path
+    assert readme().endswith(text.partition("\n| key |")[2])
 
 
 @pytest.mark.parametrize("name", MADE_FILES)
 def test_what_is_made_from_the_schema_is_up_to_date(name):
     assert (CHECKOUT / name).read_text(encoding="utf-8") == MADE_FILES[name](), "run `make docs`"
-
-
-def test_the_references_have_every_key():
-    for path, _ in keys_of(schema()):
-        assert f"| `{path}` |" in reference()
-    rows = reference().partition("\n| key |")[2]
-    assert readme().endswith(rows)
 
 
 SHIPPED = [*CHECKOUT.glob("config/*.yaml"), *CHECKOUT.glob("classlens/study/*.yaml")]
@@ -265,10 +231,10 @@ def test_the_schema_for_editors_takes_what_a_run_takes_and_variants():
     assert "\\Z" not in editor_schema()  # which JavaScript takes for a Z
 
 
-@pytest.mark.parametrize("path", sorted(CHECKOUT.glob("config/*.yaml")), ids=lambda path: path.name)
-def test_a_shipped_config_names_the_schema_beside_it(path):
-    assert path.read_text().startswith(SCHEMA.format("schema.json"))
-    assert (path.parent / "schema.json").is_file()
+def test_a_shipped_config_names_the_schema_beside_it():
+    for path in CHECKOUT.glob("config/*.yaml"):
+        assert path.read_text().startswith(SCHEMA.format("schema.json"))
+        assert (path.parent / "schema.json").is_file()
 
 
 def requirement(line):
@@ -291,13 +257,12 @@ def test_environments_project_and_lock_agree():
             assert lock[name] == version, f"{path}: {name}"
 
 
-@pytest.mark.parametrize("tokens", [1, 2, 49, 196])
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50, 500])
-def test_as_many_numbers_of_kept_tokens_as_are_asked_for(tokens, count):
+def test_as_many_numbers_of_kept_tokens_as_are_asked_for(count):
     config = load_config(changed("faithfulness", "counts", value=count))
-    facts = {"grid": [1, tokens]}
-    counts = applicable.removal_counts(replace(config, architectures={"m": facts}), "m")
-    assert len(set(counts)) == len(counts) == min(count, tokens)
-    assert counts == sorted(counts)
-    if len(counts) > 1:
-        assert (counts[0], counts[-1]) == (1, tokens)
+    for tokens in (1, 2, 49, 196):
+        counts = applicable.removal_counts(replace(config, architectures={"m": {"grid": [1, tokens]}}), "m")
+        assert len(set(counts)) == len(counts) == min(count, tokens)
+        assert counts == sorted(counts)
+        if len(counts) > 1:
+            assert (counts[0], counts[-1]) == (1, tokens)

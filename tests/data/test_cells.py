@@ -26,7 +26,7 @@ def seen_by_timm(size, patch):
     return model, torch.stack(moves).numpy()
 
 
-@pytest.mark.parametrize(("size", "patch"), [(50, 16), (63, 16), (31, 16), (48, 16), (23, 7)])
+@pytest.mark.parametrize(("size", "patch"), [(31, 16), (32, 16), (23, 7)])
 def test_pixels_of_tokens_are_those_that_move_them(size, patch):
     model, moves = seen_by_timm(size, patch)
     facts = describe("vit_tiny_patch16_224", {"img_size": size, "patch_size": patch, **TINY})

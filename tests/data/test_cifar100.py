@@ -4,23 +4,24 @@ import pickle
 
 import numpy as np
 import pytest
-from made_data import write_cifar
+from made_data import choice, write_cifar
 
 from classlens.data.cifar100 import Cifar100
 from classlens.data.select import select
 from classlens.errors import InputError
 
-CHOICE = {"per_class": 2, "train_per_class": 1, "exclude_classes": [], "too_few": "error"}
+CHOICE = choice(per_class=2)
 
 
 @pytest.fixture
-def root(tmp_path):
-    return write_cifar(tmp_path)
+def path(tmp_path):
+    """The file of evaluation images."""
+    return write_cifar(tmp_path) / "cifar-100-python/test"
 
 
 @pytest.fixture
-def cifar(root):
-    return Cifar100(str(root), None, "c")
+def cifar(path):
+    return Cifar100(str(path.parents[1]), None, "c")
 
 
 def test_evaluation_is_the_test_file_and_training_the_other(cifar):
@@ -34,8 +35,8 @@ def test_evaluation_is_the_test_file_and_training_the_other(cifar):
             ask()
 
 
-def test_images_are_planes_of_red_green_and_blue(root, cifar):
-    content = pickle.loads((root / "cifar-100-python/test").read_bytes())
+def test_images_are_planes_of_red_green_and_blue(path, cifar):
+    content = pickle.loads(path.read_bytes())
     image = np.asarray(cifar.image("test#5", cifar.digest("test#5")))
     assert np.array_equal(image[7, 11], content["data"][5].reshape(3, 32, 32)[:, 7, 11])
     assert cifar.digest("test#5") != cifar.digest("train#5")
@@ -43,9 +44,8 @@ def test_images_are_planes_of_red_green_and_blue(root, cifar):
         cifar.image("test#5", cifar.digest("test#4"))
 
 
-def test_pickles_of_python_2_are_read(root, cifar):
+def test_pickles_of_python_2_are_read(path, cifar):
     """The published files were written by Python 2: text is bytes, and numpy's modules had other names."""
-    path = root / "cifar-100-python/test"
     content = pickle.loads(path.read_bytes())
     old = pickle.dumps(content, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     assert b"numpy.core.multiarray" in old
@@ -65,27 +65,20 @@ class Harmful:
         ({"labels": [0]}, "it has no fine_labels"),
         ([0], "it has no fine_labels"),
         ({"fine_labels": [5]}, "image 0 has the class 5 of 3"),
+        (b"\x80\x02}q\x00X", "cifar-100-python/test is not a file of CIFAR-100"),
+        (None, r"datasets\.c\.root: .*cifar-100-python/test is missing; unpack"),
     ],
 )
-def test_other_files_are_refused(root, cifar, content, message, capsys):
-    (root / "cifar-100-python/test").write_bytes(pickle.dumps(content))
+def test_other_files_are_refused(path, cifar, content, message, capsys):
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else pickle.dumps(content))
     with pytest.raises(InputError, match=message):
         select(cifar, CHOICE)
     assert "run" not in capsys.readouterr().out
 
 
-def test_cut_off_and_missing_files_are_named(root, cifar):
-    path = root / "cifar-100-python/test"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="cifar-100-python/test is not a file of CIFAR-100"):
-        select(cifar, CHOICE)
-    path.unlink()
-    with pytest.raises(InputError, match=r"datasets\.c\.root: .*cifar-100-python/test is missing; unpack"):
-        select(cifar, CHOICE)
-
-
-def test_images_of_another_size_are_refused(root, cifar):
-    path = root / "cifar-100-python/test"
+def test_images_of_another_size_are_refused(path, cifar):
     content = pickle.loads(path.read_bytes())
     path.write_bytes(pickle.dumps({**content, "data": content["data"][:, :100]}))
     with pytest.raises(InputError, match="images of 32 x 32 pixels"):

@@ -8,57 +8,55 @@ import pytest
 from classlens.data.classes import doubtful_ids, read_classes
 from classlens.errors import InputError
 
-
-def read(tmp_path, text, *folders):
-    (tmp_path / "classes.txt").write_bytes(text.encode())
-    return list(read_classes(tmp_path / "classes.txt", folders).items())
-
-
-SHARK, PIG = ("great white shark", "guinea pig")
+SHARK, PIG = FOLDERS = ("great white shark", "guinea pig")
 PLAIN = [(SHARK, SHARK), (PIG, PIG)]
+NAMED = [(SHARK, "shark"), (PIG, "Cavia porcellus")]
+DIGITS = ("0", "1", "2")
+NFC, NFD = (unicodedata.normalize(form, "Grüße café") for form in ("NFC", "NFD"))
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("text", "folders", "expected"),
     [
-        (f"{SHARK}\n{PIG}\n", PLAIN),
-        (f"{SHARK}\r\n{PIG}\r\n", PLAIN),
-        (f"\ufeff{SHARK}\n\n{PIG}", PLAIN),
-        (f"{SHARK}\tshark\n{PIG}\tCavia porcellus\n", [(SHARK, "shark"), (PIG, "Cavia porcellus")]),
-        (f"{SHARK},shark\n{PIG}, Cavia porcellus", [(SHARK, "shark"), (PIG, "Cavia porcellus")]),
-        (f'"{SHARK}","shark, a fish"\n"{PIG}",pig\n', [(SHARK, "shark, a fish"), (PIG, "pig")]),
-        (f"{SHARK} (fish)\n{PIG} the pig", [(SHARK, "(fish)"), (PIG, "the pig")]),
-        (f"0\t{SHARK}\n1\t{PIG}", PLAIN),
-        (f"1 {PIG}\n0 {SHARK}", PLAIN),
-        (f"1,{PIG}\n0,{SHARK}", PLAIN),
-        (f"1\t{PIG}\tpig\n0\t{SHARK}\tshark", [(SHARK, "shark"), (PIG, "pig")]),
-        (f"ant\n{SHARK}\nbig bee\n{PIG}", [("ant", "ant"), PLAIN[0], ("big", "bee"), PLAIN[1]]),
+        (f"{SHARK}\n{PIG}\n", FOLDERS, PLAIN),
+        (f"{SHARK}\r\n{PIG}\r\n", FOLDERS, PLAIN),
+        (f"\ufeff{SHARK}\n\n{PIG}", FOLDERS, PLAIN),
+        (f"{SHARK}\tshark\n{PIG}\tCavia porcellus\n", FOLDERS, NAMED),
+        (f"{SHARK},shark\n{PIG}, Cavia porcellus", FOLDERS, NAMED),
+        (f'"{SHARK}","shark, a fish"\n"{PIG}",pig\n', FOLDERS, [(SHARK, "shark, a fish"), (PIG, "pig")]),
+        (f"{SHARK} (fish)\n{PIG} the pig", FOLDERS, [(SHARK, "(fish)"), (PIG, "the pig")]),
+        (f"0\t{SHARK}\n1\t{PIG}", FOLDERS, PLAIN),
+        (f"1 {PIG}\n0 {SHARK}", FOLDERS, PLAIN),
+        (f"1,{PIG}\n0,{SHARK}", FOLDERS, PLAIN),
+        (f"1\t{PIG}\tCavia porcellus\n0\t{SHARK}\tshark", FOLDERS, NAMED),
+        (f"ant\n{SHARK}\nbig bee\n{PIG}", FOLDERS, [("ant", "ant"), PLAIN[0], ("big", "bee"), PLAIN[1]]),
         # Classes without folders may begin alike.
         (
-            f"great grey owl\ngreat auk\n{SHARK}\n{PIG}",
+            f"great grey owl\ngreat auk\n{SHARK}\n{PIG}", FOLDERS,
             [("great grey owl", "great grey owl"), ("great auk", "great auk"), *PLAIN],
         ),
+        # A line is read as the folders allow.
+        ("cat dog\ncat\n", ("cat", "cat dog"), [("cat dog", "cat dog"), ("cat", "cat")]),
+        ("cat the cat\ncat dog x\n", ("cat", "cat dog"), [("cat", "the cat"), ("cat dog", "x")]),
+        ("0 zero\n1 one\n2 two", DIGITS, [("0", "zero"), ("1", "one"), ("2", "two")]),
+        ("2\n0\n1", DIGITS, [("2", "2"), ("0", "0"), ("1", "1")]),
+        ("# 1\nb", ("# 1", "b"), [("# 1", "# 1"), ("b", "b")]),
+        # A tab settles what can be read in two ways.
+        ("cat\tdog\nx", ("cat",), [("cat", "dog"), ("x", "x")]),
+        ("great\ngreat white\tshark", ("great",), [("great", "great"), ("great white", "shark")]),
+        # Both forms of Unicode are one name.
+        *((f"{text}\thello\n", (folder,), [(folder, "hello")]) for folder in (NFC, NFD) for text in (NFC, NFD)),
+        # Without folders ids are first words, and numbers indices.
+        ("n1 tench, Tinca tinca\nn2 goldfish", (), [("n1", "tench, Tinca tinca"), ("n2", "goldfish")]),
+        ("2 bird\n0 ant\n1 bee", (), [("0", "ant"), ("1", "bee"), ("2", "bird")]),
+        ("0 ant\n1 bee", (), [("0", "ant"), ("1", "bee")]),
+        ("ant\tthe ant\nbig bee\tthe bee", (), [("ant", "the ant"), ("big bee", "the bee")]),
+        ("0,ant\n1,bee", (), [("0", "ant"), ("1", "bee")]),
     ],
-)
-def test_folders_with_spaces_are_found_in_every_form(tmp_path, text, expected):
-    assert read(tmp_path, text, SHARK, PIG) == expected
-
-
-def test_a_line_is_read_as_the_folders_allow(tmp_path):
-    assert read(tmp_path, "cat dog\ncat\n", "cat", "cat dog") == [("cat dog", "cat dog"), ("cat", "cat")]
-    assert read(tmp_path, "cat the cat\ncat dog x\n", "cat", "cat dog") == [("cat", "the cat"), ("cat dog", "x")]
-    digits = [str(digit) for digit in range(3)]
-    assert read(tmp_path, "0 zero\n1 one\n2 two", *digits) == [("0", "zero"), ("1", "one"), ("2", "two")]
-    assert [one for one, _ in read(tmp_path, "2\n0\n1", *digits)] == ["2", "0", "1"]
-    assert [one for one, _ in read(tmp_path, "# 1\nb", "# 1", "b")] == ["# 1", "b"]
-
-
-@pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_both_forms_of_unicode_are_one_name(tmp_path, form):
-    folder = unicodedata.normalize(form, "Grüße café")
-    for other in ("NFC", "NFD"):
-        text = unicodedata.normalize(other, "Grüße café\thello\n")
-        assert read(tmp_path, text, folder) == [(folder, "hello")]
+)  # fmt: skip
+def test_ids_and_names_are_found_in_every_form(tmp_path, text, folders, expected):
+    (tmp_path / "classes.txt").write_bytes(text.encode())
+    assert list(read_classes(tmp_path / "classes.txt", folders).items()) == expected
 
 
 @pytest.mark.parametrize(
@@ -77,27 +75,9 @@ def test_both_forms_of_unicode_are_one_name(tmp_path, form):
     ],
 )
 def test_what_remains_doubtful_is_refused_by_its_line(tmp_path, text, folders, message):
+    (tmp_path / "classes.txt").write_text(text)
     with pytest.raises(InputError, match=rf"classes\.txt:? .*{message}"):
-        read(tmp_path, text, *folders)
-
-
-def test_a_tab_settles_what_can_be_read_in_two_ways(tmp_path):
-    assert read(tmp_path, "cat\tdog\nx", "cat") == [("cat", "dog"), ("x", "x")]
-    assert read(tmp_path, "great\ngreat white\tshark", "great") == [("great", "great"), ("great white", "shark")]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("n01440764 tench, Tinca tinca\nn01443537 goldfish", ["tench, Tinca tinca", "goldfish"]),
-        ("2 bird\n0 ant\n1 bee", ["ant", "bee", "bird"]),
-        ("0 ant\n1 bee", ["ant", "bee"]),
-        ("ant\tthe ant\nbig bee\tthe bee", ["the ant", "the bee"]),
-        ("0,ant\n1,bee", ["ant", "bee"]),
-    ],
-)
-def test_without_folders_ids_are_first_words_and_numbers_indices(tmp_path, text, expected):
-    assert [name for _, name in read(tmp_path, text)] == expected
+        read_classes(tmp_path / "classes.txt", folders)
 
 
 @pytest.mark.parametrize(

@@ -11,61 +11,42 @@ from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
 
 DIGITS = Digits(None)
-
-
-@pytest.fixture(scope="module")
-def original():
-    return load_digits()
-
-
-@pytest.fixture(scope="module")
-def listed():
-    return DIGITS.stimuli({})
+LISTED = DIGITS.stimuli({})
+ORIGINAL = load_digits()
 
 
 def row(item):
     return int(item.file.rpartition("#")[2])
 
 
-def test_every_digit_is_listed_once_with_its_class(listed, original):
-    assert len(listed) == 1797
-    assert {row(item): item.class_index for item in listed} == dict(enumerate(original.target))
-    assert {(item.class_index, item.class_id) for item in listed} == {(i, str(i)) for i in range(DIGITS.class_count())}
-    assert {item.class_name for item in listed if item.class_index == 7} == {"seven"}
-    assert [item.class_index for item in listed] == sorted(original.target)
-
-
-def test_every_fifth_digit_of_a_class_is_held_out(listed, original):
-    held_out = {row(item) for item in listed if item.split == "evaluation"}
+def test_every_digit_is_listed_once_with_its_class_and_every_fifth_of_a_class_held_out():
+    assert len(LISTED) == 1797
+    assert {row(item): item.class_index for item in LISTED} == dict(enumerate(ORIGINAL.target))
+    assert {(item.class_index, item.class_id) for item in LISTED} == {(i, str(i)) for i in range(DIGITS.class_count())}
+    assert {item.class_name for item in LISTED if item.class_index == 7} == {"seven"}
+    assert [item.class_index for item in LISTED] == sorted(ORIGINAL.target)
+    held_out = {row(item) for item in LISTED if item.split == "evaluation"}
     for index in range(10):
-        rows = np.flatnonzero(original.target == index)
+        rows = np.flatnonzero(ORIGINAL.target == index)
         assert held_out & set(rows) == set(rows[::5])
-    assert {row(item) for item in listed if item.split == "training"} == set(range(1797)) - held_out
+    assert {row(item) for item in LISTED if item.split == "training"} == set(range(1797)) - held_out
 
 
-def test_images_are_bright_ink_on_black(listed, original):
-    for item in listed[::97]:
+def test_images_are_bright_ink_on_black_and_ink_is_the_mask():
+    assert DIGITS.has_masks
+    for item in LISTED[::50]:
+        values = ORIGINAL.images[row(item)]
         pixels = np.asarray(DIGITS.image(item.file, DIGITS.digest(item.file)))
         assert pixels.shape == (8, 8, 3)
-        assert np.array_equal(pixels[..., 0], np.round(original.images[row(item)] / 16 * 255))
+        assert np.array_equal(pixels[..., 0], np.round(values / 16 * 255))
         assert (pixels == pixels[..., :1]).all()
+        assert np.array_equal(DIGITS.mask(item.file, item.class_id), np.where(values >= 8, CLASS, CONTEXT))
 
 
-def test_ink_is_the_mask(listed, original):
-    assert DIGITS.has_masks
-    for item in listed:
-        expected = np.where(original.images[row(item)] >= 8, CLASS, CONTEXT)
-        assert np.array_equal(DIGITS.mask(item.file, item.class_id), expected)
-        assert {CONTEXT, CLASS} == set(expected.flat)
-
-
-def test_digests_tell_digits_apart(listed):
-    assert len({DIGITS.digest(item.file) for item in listed[:300]}) == 300
+def test_all_come_from_one_file_and_digests_tell_them_apart():
+    assert len({DIGITS.digest(item.file) for item in LISTED[:300]}) == 300
     with pytest.raises(InputError, match=r"digits\.csv\.gz#0 changed"):
         DIGITS.image("digits.csv.gz#0", DIGITS.digest("digits.csv.gz#1"))
-
-
-def test_all_digits_come_from_one_file(listed):
-    assert DIGITS.image_files(listed) == DIGITS.mask_files(listed)
-    (path,) = DIGITS.image_files(listed)
+    assert DIGITS.image_files(LISTED) == DIGITS.mask_files(LISTED)
+    (path,) = DIGITS.image_files(LISTED)
     assert Path(path).is_file()

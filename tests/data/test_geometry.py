@@ -49,22 +49,15 @@ def test_every_filter_is_compared():
     assert set(models["transform"]["properties"]["interpolation"]["enum"]) == set(MODES)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 @given(geometry=geometries, width=SIDES, height=SIDES)
-def test_images_agree_with_torchvision(geometry, width, height):
-    image = noise(width, height)
-    found = geometry.image(image)
-    assert found.size == (geometry.size, geometry.size)
-    assert np.array_equal(found, expected(image, geometry, geometry.interpolation))
-
-
-@settings(deadline=None, max_examples=100)
-@given(geometry=geometries, width=SIDES, height=SIDES)
-def test_masks_take_the_nearest_pixel_of_the_same_geometry(geometry, width, height):
-    mask = noise(width, height, channels=1, values=3)
+def test_images_and_masks_agree_with_torchvision(geometry, width, height):
+    """Masks take the nearest pixel."""
+    image, mask = noise(width, height), noise(width, height, channels=1, values=3)
+    assert np.array_equal(geometry.image(image), expected(image, geometry, geometry.interpolation))
     found = np.asarray(geometry.mask(mask))
+    assert found.shape == (geometry.size, geometry.size)
     assert np.array_equal(found, expected(mask, geometry, "nearest"))
-    assert set(found.flat) <= set(np.asarray(mask).flat)
 
 
 @pytest.mark.parametrize(("crop", "side"), [(1.0, 224), (0.875, 256), (0.9, 248), (0.95, 235), (224 / 248, 248)])
@@ -88,6 +81,7 @@ def test_names(geometry, name):
     assert geometry.name == name
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     size=st.integers(1, 2000),
     resize=st.sampled_from(RESIZES),

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import logging
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import GOLDEN
+from made_data import choice, files
 from PIL import Image
 
 from classlens.data.imagenet_s import ImageNetS
@@ -39,13 +39,17 @@ def bare(root):
     return root
 
 
+@pytest.fixture(params=["root", "bare"])
+def either(request):
+    return request.getfixturevalue(request.param)
+
+
 def opened(root):
     return ImageNetS(str(root), None, "mine")
 
 
 def select_all(root, **changes):
-    choice = {"per_class": 2, "train_per_class": 3, "exclude_classes": [], "too_few": "error"}
-    return select(opened(root), {**choice, **changes})
+    return select(opened(root), choice(**{"per_class": 2, "train_per_class": 3, **changes}))
 
 
 def chosen(root, split="evaluation", **changes):
@@ -77,12 +81,14 @@ def test_the_golden_images(golden):
 
 
 def test_stim_info_fixes_images_and_their_order(root):
+    before = select_all(root)
+    (root / STIM_INFO).write_text("\ufeff" + (root / STIM_INFO).read_text())  # a byte order mark
+    assert select_all(root) == before
     rows = [(BITTERN, 133, 3), (BITTERN, 133, 0), (STORK, 128, 4), (STORK, 128, 2), (STORK, 128, 1)]
     stim_info(root, *(f'{class_id},{index},"a, b",{photo(class_id, n)},{n}' for class_id, index, n in rows))
-    assert [item.file for item in chosen(root, per_class=None)] == [f"validation/{c}/{photo(c, n)}" for c, _, n in rows]
-    assert [item.file for item in chosen(root, too_few="skip")] == [
-        f"validation/{c}/{photo(c, n)}" for c, _, n in rows[:4]
-    ]
+    expected = [f"validation/{c}/{photo(c, n)}" for c, _, n in rows]
+    assert files(chosen(root, per_class=None), "evaluation") == expected
+    assert files(chosen(root, too_few="skip"), "evaluation") == expected[:4]
 
 
 def test_stim_info_of_one_split_leaves_the_other_alone(root):
@@ -95,13 +101,6 @@ def test_stim_info_of_one_split_leaves_the_other_alone(root):
     assert chosen(root) == before
 
 
-def test_stim_info_may_start_with_a_byte_order_mark(root):
-    path = root / STIM_INFO
-    before = chosen(root)
-    path.write_text("\ufeff" + path.read_text())
-    assert chosen(root) == before
-
-
 def test_without_stim_info_the_first_images_in_sorted_order(bare):
     folder = bare / "ImageNetS919/validation" / STORK
     (folder / photo(STORK, 0)).rename(folder / "Z.JPEG")
@@ -109,34 +108,26 @@ def test_without_stim_info_the_first_images_in_sorted_order(bare):
     (folder / "A.png").write_bytes(b"")
     assert [item.file for item in chosen(bare)][:2] == [f"validation/{STORK}/{n}" for n in ("A.JPEG", photo(STORK, 1))]
     assert [item.class_id for item in chosen(bare)][::2] == opened(bare).categories()
+    before = chosen(bare)
+    shutil.rmtree(bare / "ImageNetS919/test")  # training images need not be there
+    assert select_all(bare) == before
 
 
-@pytest.mark.parametrize("layout", ["root", "bare"])
-def test_training_images_are_never_evaluation_images(layout, request):
-    root = request.getfixturevalue(layout)
-    evaluation, training = chosen(root, per_class=5), chosen(root, "training", train_per_class=None)
+def test_training_images_are_never_evaluation_images(either):
+    evaluation, training = chosen(either, per_class=5), chosen(either, "training", train_per_class=None)
     assert (len(evaluation), len(training)) == (30, 60)
     assert {item.file.split("/")[0] for item in evaluation} == {"validation"}
     assert {item.file.split("/")[0] for item in training} == {"test"}
-    raw = opened(root)
+    raw = opened(either)
     assert not {raw.digest(item.file) for item in evaluation} & {raw.digest(item.file) for item in training}
 
 
-def test_training_images_need_not_be_there(bare):
-    before = chosen(bare)
-    shutil.rmtree(bare / "ImageNetS919/test")
-    assert chosen(bare) == before
-    assert not chosen(bare, "training")
-
-
-@pytest.mark.parametrize("layout", ["root", "bare"])
-def test_excluded_classes_need_not_be_there(layout, request):
-    root = request.getfixturevalue(layout)
+def test_excluded_classes_need_not_be_there(either):
     for part in ("validation", "test", "validation-segmentation"):
-        shutil.rmtree(root / "ImageNetS919" / part / LAST)
-    left = select_all(root, exclude_classes=[LAST])
-    assert {item.class_id for item in left} == set(opened(root).categories()) - {LAST}
-    assert len(opened(root).mask_files(left)) == 5 * 2
+        shutil.rmtree(either / "ImageNetS919" / part / LAST)
+    left = select_all(either, exclude_classes=[LAST])
+    assert {item.class_id for item in left} == set(opened(either).categories()) - {LAST}
+    assert len(opened(either).mask_files(left)) == 5 * 2
 
 
 @pytest.mark.parametrize(
@@ -169,17 +160,14 @@ def test_a_class_with_too_few_images_can_be_skipped(bare, caplog, images_left):
     if images_left is None:
         shutil.rmtree(bare / "ImageNetS919/test" / LAST)
         folder.rmdir()
-    with caplog.at_level(logging.WARNING):
-        selected = select_all(bare, too_few="skip")
+    selected = select_all(bare, too_few="skip")
     assert {item.class_id for item in selected} == set(opened(bare).categories()) - {LAST}
     assert any("datasets.mine: skipped" in line and LAST in line for line in caplog.messages)
 
 
-@pytest.mark.parametrize("kind", ["root", "bare"])
-def test_a_class_with_too_few_images_is_an_error(kind, request):
-    root = request.getfixturevalue(kind)
+def test_a_class_with_too_few_images_is_an_error(either):
     with pytest.raises(InputError, match=rf"per_class = 6 .*{STORK} \(5\)"):
-        chosen(root, per_class=6)
+        chosen(either, per_class=6)
 
 
 @pytest.mark.parametrize(
@@ -203,39 +191,34 @@ def test_stim_info_cannot_point_elsewhere(root, class_id, image):
 
 
 @pytest.mark.parametrize(
-    ("row", "message"),
+    ("row", "header", "message"),
     [
-        (f"{STORK},128,x,absent.JPEG,0", r"there is no image .*absent\.JPEG"),
-        (f"{STORK},129,x,{photo(STORK, 0)},0", rf"{STORK} has the index 129, but line 128"),
-        (f"{STORK},first,x,{photo(STORK, 0)},0", "index .a whole number. .* needed"),
-        (f"{STORK},,x,{photo(STORK, 0)},0", "index .a whole number. .* needed"),
-        (f"{STORK},128", "img_name .* needed"),
+        (f"{STORK},128,x,absent.JPEG,0", HEADER, r"there is no image .*absent\.JPEG"),
+        (f"{STORK},129,x,{photo(STORK, 0)},0", HEADER, rf"{STORK} has the index 129, but line 128"),
+        (f"{STORK},first,x,{photo(STORK, 0)},0", HEADER, "index .a whole number. .* needed"),
+        (f"{STORK},,x,{photo(STORK, 0)},0", HEADER, "index .a whole number. .* needed"),
+        (f"{STORK},128", HEADER, "img_name .* needed"),
+        *(
+            (f"{STORK},128,x,{photo(STORK, 0)},0", HEADER.replace(column, "other"), column)
+            for column in ("imagenet_id", "index", "img_name")
+        ),
     ],
 )
-def test_a_wrong_row_of_stim_info_is_named(root, row, message):
-    stim_info(root, row)
+def test_a_wrong_row_of_stim_info_is_named(root, row, header, message):
+    stim_info(root, row, header=header)
     with pytest.raises(InputError, match=rf"validation_stim_info\.csv, line 2: .*{message}"):
         chosen(root)
 
 
-@pytest.mark.parametrize("column", ["imagenet_id", "index", "img_name"])
-def test_a_missing_column_of_stim_info_is_named(root, column):
-    stim_info(root, f"{STORK},128,x,{photo(STORK, 0)},0", header=HEADER.replace(column, "other"))
-    with pytest.raises(InputError, match=rf"validation_stim_info\.csv, line 2: .*{column}"):
-        chosen(root)
-
-
-@pytest.mark.parametrize("layout", ["root", "bare"])
-def test_folders_and_images_may_be_links(layout, request, tmp_path):
-    root = request.getfixturevalue(layout)
-    before = chosen(root)
-    folder = root / "ImageNetS919/validation" / STORK
+def test_folders_and_images_may_be_links(either, tmp_path):
+    before = chosen(either)
+    folder = either / "ImageNetS919/validation" / STORK
     folder.rename(tmp_path / "shared")
     folder.symlink_to(tmp_path / "shared")
-    image = root / "ImageNetS919/validation" / BITTERN / photo(BITTERN, 0)
+    image = either / "ImageNetS919/validation" / BITTERN / photo(BITTERN, 0)
     image.rename(tmp_path / "shared.JPEG")
     image.symlink_to(tmp_path / "shared.JPEG")
-    assert chosen(root) == before
+    assert chosen(either) == before
 
 
 def test_masks_are_asked_for_of_chosen_images_alone(root):
@@ -282,9 +265,8 @@ def test_images_are_read_as_they_were_listed(root):
         source.image(file, digest)
 
 
-@pytest.mark.parametrize(("layout", "name"), [("bare", SYNSETS), ("bare", CATEGORIES), ("root", STIM_INFO)])
-def test_text_in_another_encoding_is_refused_by_name(layout, name, request):
-    root = request.getfixturevalue(layout)
-    (root / name).write_bytes("n02002724 é\n".encode("latin-1"))
+@pytest.mark.parametrize("name", [SYNSETS, CATEGORIES, STIM_INFO])
+def test_text_in_another_encoding_is_refused_by_name(bare, name):
+    (bare / name).write_bytes("n02002724 é\n".encode("latin-1"))
     with pytest.raises(InputError, match=rf"{Path(name).name} is not UTF-8 text \(byte 10\); save it as UTF-8"):
-        chosen(root)
+        chosen(bare)

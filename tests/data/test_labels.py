@@ -9,7 +9,7 @@ from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_data import chosen
+from made_data import choice, chosen
 
 from classlens.data.geometry import Geometry
 from classlens.data.imagenet_s import ImageNetS
@@ -20,7 +20,6 @@ from classlens.data.pixels import write_masks
 from classlens.data.stimulus import Listed, Stimulus, write_mask_digests, write_stimuli
 
 VALUES = st.integers(0, 2)
-CHOICE = {"per_class": 5, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
 
 
 @st.composite
@@ -31,7 +30,7 @@ def masks_and_grid(draw):
 
 
 def naive(mask, grid):
-    """Count pixel by pixel; return label and share of each token."""
+    """Count pixel by pixel; return label and share of each token. Ties go to the class and against ignoring."""
     height, width = len(mask) // grid[0], len(mask[0]) // grid[1]
     labels, shares = [], []
     for row in range(grid[0]):
@@ -50,10 +49,11 @@ def naive(mask, grid):
     return labels, shares
 
 
-@settings(deadline=None, max_examples=200)
-@given(masks_and_grid())
-def test_majority_agrees_with_a_count_pixel_by_pixel(case):
-    masks, grid = case
+def every_mask_of_four_pixels():
+    return np.stack(np.meshgrid(*[np.arange(3, dtype=np.uint8)] * 4), -1).reshape(-1, 2, 2)
+
+
+def require_majority(masks, grid):
     label, fraction = majority(masks, grid)
     assert (label.dtype, fraction.dtype) == (np.int8, np.float32)
     for i, mask in enumerate(masks):
@@ -62,23 +62,17 @@ def test_majority_agrees_with_a_count_pixel_by_pixel(case):
         assert fraction[i] == pytest.approx(shares)
 
 
-@pytest.mark.parametrize(
-    ("pixels", "label", "share"),
-    [
-        ([1, 1, 0, 0], 1, 0.5),
-        ([1, 0, 0, 0], 0, 0.25),
-        ([1, 1, 2, 2], 1, 0.5),
-        ([2, 2, 0, 0], 0, 0.0),
-        ([2, 2, 1, 0], 0, 0.25),
-        ([2, 2, 2, 1], -1, 0.25),
-        ([2, 2, 2, 2], -1, 0.0),
-    ],
-)
-def test_ties_go_to_the_class_and_against_the_ignore_label(pixels, label, share):
-    found, fraction = majority(np.array(pixels, np.uint8).reshape(1, 2, 2), (1, 1))
-    assert (found.tolist(), fraction.tolist()) == ([[label]], [[share]])
+@settings(deadline=None, max_examples=60)
+@given(masks_and_grid())
+def test_majority_agrees_with_a_count_pixel_by_pixel(case):
+    require_majority(*case)
 
 
+def test_every_tie_of_four_pixels_is_as_counted():
+    require_majority(every_mask_of_four_pixels(), (1, 1))
+
+
+@settings(deadline=None, max_examples=50)
 @given(
     mask=st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda s: arrays(np.uint8, s, elements=VALUES)),
     grid=st.tuples(st.integers(1, 9), st.integers(1, 9)),
@@ -100,37 +94,32 @@ def golden_files(tmp_path_factory):
     """Arguments of `write_token_labels` for the golden images."""
     folder = tmp_path_factory.mktemp("masks")
     place = {"source": ImageNetS, "root": str(GOLDEN / "imagenet_s"), "mask_root": None}
-    stimuli, digests, masks = (str(folder / name) for name in ("stimuli.csv", "masks.csv", "masks.h5"))
-    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **place)}
-    list_stimuli(raw=[], table=stimuli, threads=2, **choice, **place)
-    list_masks(stimuli=stimuli, raw=[], table=digests, threads=2, **place)
-    listed = {"stimuli": stimuli, "digests": digests, "masks": masks}
+    listed = {name: str(folder / name) for name in ("stimuli", "digests", "masks")}
+    wanted = choice(per_class=5, train_per_class=0)
+    selection = {"selection": wanted, "chosen": chosen(selection=wanted, **place)}
+    list_stimuli(raw=[], table=listed["stimuli"], threads=2, **selection, **place)
+    list_masks(stimuli=listed["stimuli"], raw=[], table=listed["digests"], threads=2, **place)
     write_masks(**listed, geometry=Geometry(224, "squash", 1.0, "bilinear"), threads=2, **place)
     return {**listed, "grid": [7, 7], **place}
 
 
-def test_golden_corner_labels(golden_files, golden, tmp_path):
-    write_token_labels(**golden_files, labels=str(tmp_path / "labels.h5"), mode="corner")
-    with h5py.File(tmp_path / "labels.h5") as file, h5py.File(golden_files["masks"]) as masks:
-        assert np.array_equal(file["label"], golden["token_label/corner"])
-        # The share of class pixels is that of the moved mask in both modes.
-        assert np.array_equal(file["class_fraction"], majority(masks["mask"][:], (7, 7))[1])
-
-
-def test_files_follow_the_contract(golden_files, tmp_path):
-    for name in ("one.h5", "two.h5"):
-        write_token_labels(**golden_files, labels=str(tmp_path / name), mode="majority")
-    assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "two.h5").read_bytes()
-    with h5py.File(tmp_path / "one.h5") as file, h5py.File(golden_files["masks"]) as masks:
-        assert set(file) == {"label", "class_fraction"}
-        label, fraction = file["label"], file["class_fraction"]
-        assert (label.shape, label.dtype) == ((30, 49), np.int8)
-        assert (fraction.shape, fraction.dtype) == ((30, 49), np.float32)
-        assert dict(label.attrs) == {"description": "1 class, 0 context, -1 ignore", "unit": "label"}
-        assert dict(fraction.attrs) == {"description": "share of class pixels among the token's pixels", "unit": "1"}
-        expected = majority(masks["mask"][:], (7, 7))
-        assert np.array_equal(label, expected[0])
-        assert np.array_equal(fraction, expected[1])
+def test_files_of_golden_images_follow_the_contract(golden_files, golden, tmp_path):
+    for name, mode in (("one", "majority"), ("two", "majority"), ("corner", "corner")):
+        write_token_labels(**golden_files, labels=str(tmp_path / name), mode=mode)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    with h5py.File(golden_files["masks"]) as masks:
+        expected, shares = majority(masks["mask"][:], (7, 7))
+    for name, labels in (("one", expected), ("corner", golden["token_label/corner"])):
+        with h5py.File(tmp_path / name) as file:
+            assert set(file) == {"label", "class_fraction"}
+            label, fraction = file["label"], file["class_fraction"]
+            assert (label.shape, label.dtype) == ((30, 49), np.int8)
+            assert (fraction.shape, fraction.dtype) == ((30, 49), np.float32)
+            assert dict(label.attrs) == {"description": "1 class, 0 context, -1 ignore", "unit": "label"}
+            said = {"description": "share of class pixels among the token's pixels", "unit": "1"}
+            assert dict(fraction.attrs) == said
+            assert np.array_equal(label, labels)
+            assert np.array_equal(fraction, shares)  # of the moved mask in both modes
 
 
 class Bits:
@@ -146,16 +135,13 @@ class Bits:
 
 @pytest.mark.parametrize("count", [1, 512, 1100])
 def test_masks_are_those_of_their_images(tmp_path, count):
-    stimuli, digests, masks, labels = (str(tmp_path / name) for name in ("s.csv", "m.csv", "m.h5", "l.h5"))
+    paths = {name: str(tmp_path / name) for name in ("stimuli", "digests", "masks", "labels")}
     files = [str(i) for i in range(count)]
-    write_stimuli([Stimulus("evaluation", 0, "a", "a", file) for file in files], files, stimuli)
+    write_stimuli([Stimulus("evaluation", 0, "a", "a", file) for file in files], files, paths["stimuli"])
     listed = [Listed("evaluation", 0, "a", file, "") for file in files]
-    write_mask_digests(listed, [f"digest {file}" for file in files], digests)
-    with h5py.File(masks, "w") as file:
+    write_mask_digests(listed, [f"digest {file}" for file in files], paths["digests"])
+    with h5py.File(paths["masks"], "w") as file:
         file["mask"] = np.zeros((count, 3, 4), np.uint8)
-    place = {"source": Bits, "root": None, "mask_root": None}
-    write_token_labels(
-        masks=masks, stimuli=stimuli, digests=digests, labels=labels, grid=[3, 4], mode="corner", **place
-    )
-    with h5py.File(labels) as file:
+    write_token_labels(**paths, grid=[3, 4], mode="corner", source=Bits, root=None, mask_root=None)
+    with h5py.File(paths["labels"]) as file:
         assert (file["label"][:] @ (1 << np.arange(12))).tolist() == list(range(count))

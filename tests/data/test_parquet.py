@@ -1,6 +1,5 @@
-"""Images in Parquet files: what is chosen and read, the same as of folders, and what is refused by shard and row."""
+"""Images in Parquet files: columns, names of classes, order of reading; what all shards share is in test_webdataset."""
 
-import os
 import struct
 import sys
 
@@ -8,19 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_data import left_half, png, write_parquet
-from PIL import Image
-from test_image_folder import choose as choose_of_folder
+from made_data import choice, png, write_parquet
 
-from classlens.data import parquet as kind
 from classlens.data import parquet_rows
-from classlens.data.mask import CLASS, CONTEXT
 from classlens.data.parquet import Parquet
 from classlens.data.select import select
 from classlens.data.threads import in_order
 from classlens.errors import InputError
 
-CHOICE = {"per_class": 1, "train_per_class": 1, "exclude_classes": [], "too_few": "error"}
 HALVES = ("validation-00000-of-00001.parquet", "train-00000-of-00001.parquet")
 
 
@@ -34,7 +28,7 @@ def opened(root):
 
 
 def choose(root, **changes):
-    return select(opened(root), {**CHOICE, **changes})
+    return select(opened(root), choice(**changes))
 
 
 def images(count):
@@ -61,17 +55,6 @@ def test_names_tell_the_splits_and_notes_the_classes(root):
     assert opened(root).class_count() == 2
 
 
-def test_files_of_one_kind_are_split_by_number(tmp_path):
-    for shard in range(2):
-        write_parquet(tmp_path / f"data/train-{shard}.parquet", images(2), [0, 1])
-    assert [(item.split, item.file) for item in choose(tmp_path / "data")] == [
-        ("evaluation", "train-0.parquet#0"),
-        ("evaluation", "train-0.parquet#1"),
-        ("training", "train-1.parquet#0"),
-        ("training", "train-1.parquet#1"),
-    ]
-
-
 def test_all_files_have_the_same_names_of_classes(root):
     write_parquet(root / HALVES[1], images(1), [0], names=["crane"])
     with pytest.raises(InputError, match=rf"{HALVES[1]} has other names of classes than the first shard"):
@@ -80,23 +63,7 @@ def test_all_files_have_the_same_names_of_classes(root):
     assert [item.class_id for item in choose(root)] == ["n1", "n2", "n1"]
 
 
-def test_folders_of_the_same_images_give_the_same(tmp_path):
-    folder, contents = tmp_path / "photos", images(6)
-    for number, content in enumerate(contents):
-        (folder / ("cat", "dog")[number // 3]).mkdir(parents=True, exist_ok=True)
-        (folder / ("cat", "dog")[number // 3] / f"{number}.png").write_bytes(content)
-    write_parquet(tmp_path / "data/x.parquet", contents, [0, 0, 0, 1, 1, 1], plain=True)
-    (tmp_path / "data/classes.txt").write_text("cat\ndog\n")
-    ours, theirs = choose(tmp_path / "data", per_class=2), choose_of_folder(folder, per_class=2)
-    assert [(i.split, i.class_index, i.class_id, i.class_name) for i in ours] == [
-        (i.split, i.class_index, i.class_id, i.class_name) for i in theirs
-    ]
-    for one, other in zip(ours, theirs, strict=True):
-        assert opened(tmp_path / "data").content(one.file) == (folder / other.file).read_bytes()
-
-
-@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(("compression", "plain"), [("none", True), ("snappy", False), ("zstd", True)])
 def test_rows_are_read_in_any_order(tmp_path, compression, plain, monkeypatch):
     monkeypatch.setattr(parquet_rows, "ROWS", 3)
     monkeypatch.setattr(parquet_rows, "KEPT", 2)
@@ -109,15 +76,17 @@ def test_rows_are_read_in_any_order(tmp_path, compression, plain, monkeypatch):
         assert all(source.content(f"x.parquet#{row:02}") == contents[row] for row in order)
 
 
-def test_reading_forward_unpacks_everything_once(tmp_path, monkeypatch):
+def test_reading_forward_unpacks_everything_once_and_far_ahead_begins_at_the_group(tmp_path, monkeypatch):
     """Threads ask, each a little ahead of another."""
     path = write_parquet(tmp_path / "data/x.parquet", images(400), [0] * 400, row_group_size=90)
-    begun = []
+    begun, unpacked = [], []
     batches = pq.ParquetFile.iter_batches
 
     def counted(self, *arguments, **options):
         begun.append(options.get("row_groups"))
-        return batches(self, *arguments, **options)
+        for batch in batches(self, *arguments, **options):
+            unpacked.append(len(batch))
+            yield batch
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", counted)
     source = opened(path.parent)
@@ -126,32 +95,13 @@ def test_reading_forward_unpacks_everything_once(tmp_path, monkeypatch):
     for _ in in_order(lambda row: source.content(f"x.parquet#{row:03}"), range(400), 8, "reading"):
         pass
     assert begun == [None, [0, 1, 2, 3, 4]]  # the labels, and then the images
-
-
-def test_a_row_far_ahead_is_begun_at_its_group(tmp_path, monkeypatch):
-    path = write_parquet(tmp_path / "data/x.parquet", images(400), [0] * 400, row_group_size=90)
-    rows, stepped = parquet_rows.ParquetRows(path, "image.bytes", [90] * 4 + [40]), []
-    step = parquet_rows.ParquetRows._step
-    monkeypatch.setattr(parquet_rows.ParquetRows, "_step", lambda self, row: stepped.append(row) or step(self, row))
-    for row, steps in ((0, 1), (7, 0), (8, 1), (350, 11), (271, 1), (399, 5)):
-        rows.value(row)
-        assert len(stepped) == steps
-        stepped.clear()
-
-
-def test_masks_are_a_column(tmp_path):
-    write_parquet(tmp_path / "data/x.parquet", images(2), [0, 0])
-    assert not opened(tmp_path / "data").has_masks
-    with pytest.raises(InputError, match=r"datasets\.mine: there are no masks; add a column mask"):
-        opened(tmp_path / "data").mask_files(choose(tmp_path / "data"))
-    write_parquet(tmp_path / "data/x.parquet", images(2), [0, 0], masks=[left_half(), None])
-    source = opened(tmp_path / "data")
-    assert source.mask_files(choose(tmp_path / "data")) == [str(tmp_path / "data/x.parquet")]
-    expected = np.full((5, 6), CONTEXT)
-    expected[:, :3] = CLASS
-    assert np.array_equal(source.mask("x.parquet#0", "0"), expected)
-    with pytest.raises(InputError, match=r"x\.parquet: 1 has no bytes in the column mask"):
-        source.mask("x.parquet#1", "0")
+    source = opened(path.parent)
+    source.content("x.parquet#000")
+    unpacked.clear()
+    for row, count in ((7, 0), (8, 1), (350, 11), (271, 1), (399, 5)):
+        source.content(f"x.parquet#{row:03}")
+        assert len(unpacked) == count
+        unpacked.clear()
 
 
 def table(path, **columns):
@@ -203,16 +153,14 @@ def test_wrong_notes_are_named(tmp_path, notes, message):
         choose(tmp_path / "data")
 
 
-def cut(content):
-    return content[:-50]
-
-
 def overlong(content):
     """Declare a footer that is longer than the file."""
     return content[:-8] + struct.pack("<I", 2**31 - 1) + content[-4:]
 
 
-@pytest.mark.parametrize("damage", [cut, overlong, lambda _: b"", lambda _: b"PAR1", lambda _: png()])
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-50], overlong, lambda _: b"", lambda _: b"PAR1", lambda _: png()]
+)
 def test_a_damaged_file_is_named(root, damage):
     path = root / HALVES[0]
     path.write_bytes(damage(path.read_bytes()))
@@ -231,35 +179,10 @@ def test_damage_before_the_footer_is_named_by_row(tmp_path):
         source.content("x.parquet#00")
 
 
-def test_pipes_are_not_waited_for(root):
-    os.mkfifo(root / "validation-1.parquet")
-    with pytest.raises(InputError, match=r"validation-1\.parquet is not a regular file"):
-        choose(root)
-
-
-@pytest.mark.parametrize("content", [b"", b"no image", png()[:60]])
-def test_what_is_no_image_inside_is_named(tmp_path, content):
-    write_parquet(tmp_path / "data/x.parquet", [png(), content], [0, 1])
-    with pytest.raises(InputError, match=r"data/x\.parquet: 1 cannot be read as an image"):
-        opened(tmp_path / "data").image("x.parquet#1")
-
-
-def test_an_image_of_too_many_pixels_is_named(root, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
-    with pytest.raises(InputError, match=rf"data/{HALVES[0]}: 0 has too many pixels"):
-        opened(root).image(f"{HALVES[0]}#0")
-
-
 def test_an_image_without_bytes_is_named(tmp_path):
     write_parquet(tmp_path / "data/x.parquet", [png(), None], [0, 1])
     with pytest.raises(InputError, match=r"x\.parquet: 1 has no bytes in the column image; put the file itself there"):
         opened(tmp_path / "data").image("x.parquet#1")
-
-
-def test_a_large_value_is_not_taken_for_an_image(root, monkeypatch):
-    monkeypatch.setattr(kind, "MOST_BYTES", 20)
-    with pytest.raises(InputError, match=r"validation.*: 0 has .* bytes; no image has"):
-        opened(root).image(f"{HALVES[0]}#0")
 
 
 def test_known_files_are_planned_without_the_library(root, monkeypatch):

@@ -1,4 +1,4 @@
-"""Pixel and mask files: what is in them, the same bytes from any number of threads, and broken images."""
+"""Pixel and mask files: what is in them, the same bytes from any threads, parts and kinds, and broken images."""
 
 import re
 import shutil
@@ -10,33 +10,31 @@ import h5py
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from made_data import chosen
+from made_data import choice, chosen, png, write_parquet, write_tar
 from PIL import Image
 
 from classlens.data.digits import Digits
 from classlens.data.geometry import Geometry
+from classlens.data.image_folder import ImageFolder
 from classlens.data.imagenet_s import ImageNetS
+from classlens.data.join import join_pixels
 from classlens.data.listing import list_masks, list_stimuli
+from classlens.data.parquet import Parquet
 from classlens.data.pixels import CHUNK_BYTES, write_masks, write_pixels
 from classlens.data.stimulus import Stimulus, read_stimuli, write_stimuli
 from classlens.data.threads import in_order
+from classlens.data.webdataset import WebDataset
 from classlens.errors import InputError
 
-CHOICE = {"per_class": 3, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
 SMALL = Geometry(28, "shortest", 0.875, "bicubic")
 DIGIT = Geometry(12, "squash", 1.0, "bilinear")
-
-
-@pytest.fixture
-def root(tmp_path):
-    """The golden data set, free to be changed."""
-    return shutil.copytree(GOLDEN / "imagenet_s", tmp_path / "images")
 
 
 class Made:
     """Writes the files of one data set."""
 
     def __init__(self, folder, source, root=None):
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.place = {"source": source, "root": root and str(root), "mask_root": None}
         self.opened = source(self.place["root"])
@@ -46,12 +44,18 @@ class Made:
     def listed(self):
         return read_stimuli(self.stimuli, "evaluation")
 
+    def list(self, **changes):
+        wanted = {"selection": choice(**changes), "chosen": chosen(selection=choice(**changes), **self.place)}
+        list_stimuli(raw=[], table=self.stimuli, threads=2, **wanted, **self.place)
+        return self
+
     def list_masks(self):
         list_masks(stimuli=self.stimuli, raw=[], table=self.digests, threads=2, **self.place)
 
-    def pixels(self, geometry=DIGIT, threads=1, split="evaluation"):
+    def pixels(self, geometry=DIGIT, threads=1, split="evaluation", name=None, **part):
+        self.out = str(self.folder / name) if name else self.out
         write_pixels(
-            stimuli=self.stimuli, pixels=self.out, geometry=geometry, split=split, threads=threads, **self.place
+            stimuli=self.stimuli, pixels=self.out, geometry=geometry, split=split, threads=threads, **part, **self.place
         )
         return h5py.File(self.out)
 
@@ -76,24 +80,27 @@ def digits(tmp_path):
     return made
 
 
-def photographed(folder, root):
-    made = Made(folder, ImageNetS, root)
-    choice = {"selection": CHOICE, "chosen": chosen(selection=CHOICE, **made.place)}
-    list_stimuli(raw=[], table=made.stimuli, threads=2, **choice, **made.place)
-    return made
-
-
 @pytest.fixture
-def photos(root, tmp_path):
-    return photographed(tmp_path, root)
+def photos(tmp_path):
+    """The golden data set, free to be changed, and nothing listed yet."""
+    return Made(tmp_path, ImageNetS, shutil.copytree(GOLDEN / "imagenet_s", tmp_path / "images"))
 
 
-def test_pixels_are_the_transformed_images_in_order(photos):
+def test_pixels_and_masks_are_transformed_in_order(photos):
+    photos.list(per_class=3, train_per_class=0)
     with photos.pixels(SMALL, threads=2) as file:
         assert set(file) == {"pixels", "class_index"}
         assert file["class_index"][:].tolist() == [item.class_index for item in photos.listed]
         for item, pixels in zip(photos.listed, file["pixels"], strict=True):
             assert np.array_equal(pixels, SMALL.image(photos.opened.image(item.file)))
+    geometry = Geometry(112, "squash", 1.0, "bicubic")
+    with photos.masks(geometry, threads=2) as file:
+        masks = file["mask"]
+        assert (masks.shape, masks.dtype) == ((18, 112, 112), np.uint8)
+        assert dict(masks.attrs) == {"description": "0 context, 1 class, 2 ignore", "unit": "label"}
+        for item, mask in zip(photos.listed, masks, strict=True):
+            assert np.array_equal(mask, geometry.mask(Image.fromarray(photos.opened.mask(item.file, item.class_id))))
+        assert set(np.unique(masks)) == {0, 1, 2}
 
 
 def test_pixel_files_say_what_they_hold(digits):
@@ -124,39 +131,101 @@ def test_class_indices_that_need_more_than_sixteen_bits(digits, highest, dtype):
 
 @pytest.mark.parametrize("write", [Made.pixels, Made.masks])
 def test_bytes_do_not_depend_on_threads(digits, write):
-    made, contents = digits(200), set()
+    made, contents = digits(100), set()
     for threads in (1, 2, 7):
         write(made, threads=threads).close()
         contents.add(Path(made.out).read_bytes())
     assert len(contents) == 1
 
 
-def test_masks_move_like_their_images(photos):
-    geometry = Geometry(112, "squash", 1.0, "bicubic")
-    with photos.masks(geometry, threads=2) as file:
-        masks = file["mask"]
-        assert (masks.shape, masks.dtype) == ((18, 112, 112), np.uint8)
-        assert dict(masks.attrs) == {"description": "0 context, 1 class, 2 ignore", "unit": "label"}
-        for item, mask in zip(photos.listed, masks, strict=True):
-            assert np.array_equal(mask, geometry.mask(Image.fromarray(photos.opened.mask(item.file, item.class_id))))
-        assert set(np.unique(masks)) == {0, 1, 2}
+# The same from packed images, and in parts
+
+CLASSES, IMAGES = 3, 25
+MANY = {"per_class": 20, "train_per_class": 3}
+LARGE = Geometry(64, "shortest", 0.875, "bicubic")
+"""Large enough that chunks of the file end within parts."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The same images three times; the packed ones lie across classes."""
+    folder, rng = tmp_path_factory.mktemp("packed"), np.random.default_rng(1)
+    contents = [[png((40, 48), rng) for _ in range(IMAGES)] for _ in range(CLASSES)]
+    for label, images in enumerate(contents):
+        (folder / f"ImageFolder/{label}").mkdir(parents=True)
+        for number, content in enumerate(images):
+            (folder / f"ImageFolder/{label}/{number:03}.png").write_bytes(content)
+    every = [(number, label, contents[label][number]) for number in range(IMAGES) for label in range(CLASSES)]
+    for shard in range(3):
+        samples = every[shard * IMAGES : (shard + 1) * IMAGES]
+        members = [
+            member
+            for number, label, content in samples
+            for member in ((f"{number:03}_{label}.png", content), (f"{number:03}_{label}.cls", b"%d" % label))
+        ]
+        write_tar(folder / f"WebDataset/{shard}.tar", members)
+        values, labels = [content for *_, content in samples], [label for _, label, _ in samples]
+        write_parquet(folder / f"Parquet/{shard}.parquet", values, labels, row_group_size=7)
+    return folder
+
+
+@pytest.fixture
+def made_of(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda kind, **changes: Made(tmp_path / kind.__name__, kind, data / kind.__name__).list(**MANY | changes)
+
+
+def test_the_bytes_are_those_of_one_pass_and_of_folders(made_of, tmp_path):
+    folders = made_of(ImageFolder)
+    expected = {}
+    for split in ("evaluation", "training"):
+        folders.pixels(LARGE, split=split).close()
+        expected[split] = Path(folders.out).read_bytes()
+    for kind in (WebDataset, Parquet):
+        made = made_of(kind)
+        for split, count in (("evaluation", 60), ("training", 9)):
+            assert [(item.class_index, item.class_id, item.sha256) for item in read_stimuli(made.stimuli, split)] == [
+                (item.class_index, item.class_id, item.sha256) for item in read_stimuli(folders.stimuli, split)
+            ]
+            for size in (count, count // 2, 4):
+                parts = []
+                for first in range(0, count, size):
+                    part = [first, min(first + size, count)]
+                    made.pixels(LARGE, 3, split, f"{first}.h5", part=part).close()
+                    parts.append(made.out)
+                joined = tmp_path / "joined.h5"
+                join_pixels(parts=parts, stimuli=made.stimuli, pixels=str(joined), split=split)
+                assert joined.read_bytes() == expected[split]
+        made.pixels(LARGE, 3).close()
+        assert Path(made.out).read_bytes() == expected["evaluation"]
+
+
+def test_parts_and_images_that_are_missing_are_told(made_of):
+    made = made_of(WebDataset, train_per_class=0)
+    made.pixels(LARGE, part=[0, 10]).close()
+    joined = {"stimuli": made.stimuli, "pixels": "joined.h5"}
+    with pytest.raises(ValueError, match="10 images instead of 60"):
+        join_pixels(parts=[made.out], split="evaluation", **joined)
+    Path("joined.h5").unlink(missing_ok=True)
+    with pytest.raises(InputError, match="there are no training images"):
+        join_pixels(parts=[], split="training", **joined)
+    with pytest.raises(InputError, match="train_per_class"):
+        made.pixels(split="training", name="none.h5")
+    assert not Path("joined.h5").exists()
+    assert not Path(made.out).exists()
+
+
+# What is broken
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("kept", [0, 2000])
 @pytest.mark.parametrize("write", [Made.pixels, Made.masks])
-def test_a_broken_image_is_an_error_that_names_it(root, tmp_path, write, kept, threads):
-    path = sorted(root.glob("ImageNetS919/validation/*/*.JPEG"))[1]
+def test_a_broken_image_is_an_error_that_names_it(photos, write, kept, threads):
+    path = sorted(photos.opened.root.glob("ImageNetS919/validation/*/*.JPEG"))[1]
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match=rf"{path.name} cannot be read as an image"):
-        write(photographed(tmp_path, root), SMALL, threads)
-
-
-def test_an_image_that_changed_is_an_error(photos):
-    path = photos.opened.folder / photos.listed[4].file
-    path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(InputError, match=rf"{path.name} changed after it was listed"):
-        photos.pixels()
+        write(photos.list(per_class=2, train_per_class=0), SMALL, threads)
 
 
 def replace_mask(path):
@@ -176,7 +245,7 @@ def append_space(path):
     ],
 )
 def test_a_wrong_mask_is_an_error(photos, damage, before, message):
-    file = photos.listed[4].file
+    file = photos.list(per_class=1, train_per_class=0).listed[4].file
     if not before:
         photos.list_masks()
     damage(photos.opened.mask_path(file))
@@ -184,11 +253,14 @@ def test_a_wrong_mask_is_an_error(photos, damage, before, message):
         photos.masks()
 
 
-def test_a_split_without_images_is_refused_by_its_key(digits):
-    made = digits(2)
-    with pytest.raises(InputError, match="train_per_class"):
-        made.pixels(split="training")
-    assert not Path(made.out).exists()
+def test_an_image_that_changed_is_an_error(photos):
+    path = photos.opened.folder / photos.list().listed[4].file
+    append_space(path)
+    with pytest.raises(InputError, match=rf"{path.name} changed after it was listed"):
+        photos.pixels()
+
+
+# Threads
 
 
 def test_results_come_in_order_however_long_they_take():

@@ -1,6 +1,5 @@
 """Types of values: which are black and white follows from the file's type, from value_range, or is asked for."""
 
-import io
 import re
 import struct
 from fractions import Fraction
@@ -8,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import TINY_MODEL
-from made_data import write_parquet
+from made_data import choice, image_bytes, write_parquet
 from PIL import Image
 
 from classlens.catalog.configs import load_config
@@ -43,12 +42,6 @@ def tiff(values, white_is_zero=False, order="<"):
     return start + struct.pack(f"{order}I", 8 + len(data)) + data + table + bytes(4)
 
 
-def png(values):
-    file = io.BytesIO()
-    Image.fromarray(values).save(file, "PNG")
-    return file.getvalue()
-
-
 def grey(content, value_range=None, name="photo.tif"):
     pixels = np.asarray(open_image(content, name, value_range))
     assert (pixels == pixels[..., :1]).all()
@@ -66,19 +59,21 @@ UNIT = np.array([[0, 0.1, 0.25], [0.6, 0.999, 1]], np.float32)
 CT = np.array([[-1024, -1, 0], [1023, 2047, 3071]])
 
 
-@pytest.mark.parametrize("content", [png(DEEP), tiff(DEEP), tiff(DEEP, order=">")])
+@pytest.mark.parametrize("content", [image_bytes(DEEP), tiff(DEEP), tiff(DEEP, order=">")])
 def test_16_bits_are_divided_by_65535(content):
     assert grey(content) == shares(DEEP, 0, 65535)
     assert grey(content, [0, 4095]) == shares(DEEP, 0, 4095)
 
 
-def test_where_white_is_zero_values_are_turned():
+def test_other_types_have_a_range_too():
     assert grey(tiff(DEEP, white_is_zero=True)) == [255 - share for share in shares(DEEP, 0, 65535)]
-
-
-def test_floats_from_0_to_1_are_scaled():
     assert grey(tiff(UNIT)) == shares(UNIT, 0, 1)
     assert grey(tiff(UNIT * 2 - 1), [-1, 1]) == shares(UNIT * 2 - 1, -1, 1)
+    assert grey(tiff(DEEP.astype(np.uint32) * 65537), [0, 2**32 - 1]) == shares(DEEP, 0, 65535)
+    labels = np.array([[0, 3, 9]], np.uint8)
+    assert grey(image_bytes(labels), [0, 9]) == [0, 85, 255]
+    colour = np.dstack([labels] * 3 + [np.full_like(labels, 255)])  # opacity is left alone
+    assert grey(image_bytes(colour), [0, 9]) == [0, 85, 255]
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -105,18 +100,6 @@ def test_other_values_need_a_range(kind, order):
 def test_what_does_not_tell_its_range_is_refused(values, what):
     with pytest.raises(InputError, match=rf"photo\.tif .*{what}"):
         grey(tiff(values))
-
-
-def test_unsigned_32_bits_do_not_wrap():
-    values = DEEP.astype(np.uint32) * 65537
-    assert grey(tiff(values), [0, 2**32 - 1]) == shares(DEEP, 0, 65535)
-
-
-def test_a_range_holds_for_8_bits_and_leaves_opacity():
-    labels = np.array([[0, 3, 9]], np.uint8)
-    assert grey(png(labels), [0, 9]) == [0, 85, 255]
-    colour = np.dstack([labels] * 3 + [np.full_like(labels, 255)])
-    assert np.asarray(open_image(png(colour), "a.png", [0, 9]))[..., 0].tolist() == [[0, 85, 255]]
 
 
 def test_a_picture_of_unknown_range_is_refused_in_python():
@@ -176,15 +159,9 @@ TWELVE = RNG.integers(0, 4096, (9, 8), np.uint16)
 def test_data_that_was_misread_is_doubted(tmp_path, monkeypatch, values, value_range, doubt, caplog):
     monkeypatch.chdir(tmp_path)
     photos(tmp_path / "photos", values, values)
-    found = Findings()
-    source = ImageFolder("photos", None, "d", value_range)
-    looked = source.stimuli({"per_class": 2})
-    assert _check_images(source, looked, found)
-    written(tmp_path, value_range)
-    logged = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert logged == found.doubts
-    assert len(found.doubts) == (doubt is not None)
-    assert doubt is None or re.search(doubt, found.doubts[0])
+    found = doubts_of_check_and_jobs(tmp_path, caplog, value_range)
+    assert len(found) == (doubt is not None)
+    assert doubt is None or re.search(doubt, found[0])
 
 
 @pytest.mark.parametrize(("value_range", "dark"), [(None, "2 images of 16 bits"), ([0, 4095], "2 images of 8 bits")])
@@ -192,7 +169,7 @@ def test_each_type_of_values_is_doubted_by_itself(value_range, dark):
     """One scanner writes 12 bits in 16, the other 8: bright images do not hide the dark ones."""
     contrast = Contrast()
     for values in (TWELVE, (TWELVE // 16).astype(np.uint8)) * 2:
-        contrast.add(seen(open_image(png(values), "x.png", value_range)))
+        contrast.add(seen(open_image(image_bytes(values), "x.png", value_range)))
     [doubt] = contrast.doubts("d")
     assert re.search(f"datasets.d: no value of {dark} is above 1[56] of 255.*convert all images to one type", doubt)
 
@@ -210,21 +187,26 @@ def test_masks_that_tell_nothing_apart_are_doubted(tmp_path, monkeypatch, caplog
     for number, mask in enumerate(masks):
         for folder, values in (("photos/a", [[0, 255]]), ("masks/a", [mask])):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-            (tmp_path / folder / f"{number}.png").write_bytes(png(np.array(values, np.uint8)))
-    found, source = Findings(), ImageFolder("photos", "masks", "d")
+            (tmp_path / folder / f"{number}.png").write_bytes(image_bytes(np.array(values, np.uint8)))
+    found = doubts_of_check_and_jobs(tmp_path, caplog, None, "masks")
+    assert [doubt in one for one in found] == [True] * (doubt is not None)
+
+
+def doubts_of_check_and_jobs(folder, caplog, value_range, mask_root=None):
+    """Return what `check` doubts of all images, and the jobs' logs, too."""
+    found, source = Findings(), ImageFolder("photos", mask_root, "d", value_range)
     assert _check_images(source, source.stimuli({"per_class": None}), found)
-    written(tmp_path, None, mask_root="masks")
-    logged = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert logged == found.doubts
-    assert [doubt in one for one in found.doubts] == [True] * (doubt is not None)
+    written(folder, value_range, mask_root)
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == found.doubts
+    return found.doubts
 
 
 def written(folder, value_range, mask_root=None):
     """Write stimuli, pixels and masks as their jobs do."""
     place = {"source": ImageFolder, "root": "photos", "mask_root": mask_root, "name": "d"}
-    choice = {"per_class": None if mask_root else 2, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
+    wanted = choice(per_class=None if mask_root else 2, train_per_class=0)
     table, pixels = str(folder / "stimuli.csv"), str(folder / "pixels.h5")
-    list_stimuli(raw=[], table=table, selection=choice, threads=1, **place)
+    list_stimuli(raw=[], table=table, selection=wanted, threads=1, **place)
     geometry = Geometry(8, "squash", 1.0, "nearest")
     write_pixels(
         stimuli=table, pixels=pixels, geometry=geometry, split="evaluation", threads=1, value_range=value_range, **place

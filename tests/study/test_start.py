@@ -34,7 +34,9 @@ def init(tmp_path):
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_every_config_lacks_nothing_but_the_users_files(template, init, tmp_path, monkeypatch):
+def test_every_config_lacks_nothing_but_the_users_files_and_names_its_schema_in_the_first_line(
+    template, init, tmp_path, monkeypatch
+):
     init(*OPTIONS[template])
     folder = tmp_path / "a study"
     config = read_config(folder / "config.yaml")
@@ -43,12 +45,7 @@ def test_every_config_lacks_nothing_but_the_users_files(template, init, tmp_path
     own = [f"datasets.{name}" for name in config.datasets]
     own += [f"models.{name}.weights: missing" for name, entry in config.models.items() if ".p" in str(entry["weights"])]
     assert {next((start for start in own if problem.startswith(start)), problem) for problem in problems} == set(own)
-
-
-@pytest.mark.parametrize("template", TEMPLATES)
-def test_a_new_config_names_its_schema_in_the_first_line_alone(template, init, tmp_path):
-    init(*OPTIONS[template])
-    first, *lines = (tmp_path / "a study/config.yaml").read_text().splitlines()
+    first, *lines = (folder / "config.yaml").read_text().splitlines()
     [url] = re.fullmatch(r"# yaml-language-server: \$schema=(file:///\S+)", first).groups()
     schema = json.loads(Path(url2pathname(urlparse(url).path)).read_text())
     assert schema["properties"]["datasets"]["description"]

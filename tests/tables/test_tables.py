@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from classlens.csvfile import read_table, write_table
@@ -108,6 +108,7 @@ def test_table_bytes(tmp_path):
 numbers = st.one_of(st.floats(0, 1), st.just(np.nan))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(numbers, st.integers(0, 99), st.sampled_from(NAMES)), min_size=1, max_size=8))
 def test_a_table_that_was_read_is_written_as_it_was(tmp_path_factory, rows):
     first, second = (str(tmp_path_factory.mktemp("round") / "table.csv") for _ in range(2))
