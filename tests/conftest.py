@@ -54,6 +54,7 @@ def tiny_config(**models: dict[str, Any]) -> dict[str, Any]:
     return {
         "datasets": {"digits": {"kind": "digits", "per_class": 2, "train_per_class": 2}},
         "models": models or {"vit": {**TINY_MODEL, "random_twin": True}},
+        "extraction": {"threads": 1},  # small models gain more from two jobs at a time
         "statistics": {"resamples": 99},
         "lens_page": {"images": 0},
     }
@@ -185,7 +186,6 @@ def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callabl
     """Return a folder that the first test process that needs it has made, for all of them."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
-    if "DEVRUNS" in os.environ: folder = Path(os.environ["DEVRUNS"]) / name
     made = folder / ".made"
     with FileLock(f"{folder}.lock"):
         if not made.exists():

@@ -39,7 +39,7 @@ GOLDEN_CONFIG = {
         },
     },
     # Two shards, and batches that do not divide them.
-    "extraction": {"shard_size": 17, "batch_size": 7},
+    "extraction": {"shard_size": 17, "batch_size": 7, "threads": 1},
     "statistics": {"resamples": 199},
     "explanations": {
         "methods": ["gradient_double_softmax", "gradient_logit", "chefer", "random"],
@@ -128,6 +128,7 @@ def study_config():
             **{kind: {**TINY_MODEL, "dataset": kind, "analyses": ["class_vs_context"]} for kind in PACKED},
             **trained["models"],
         },
+        "extraction": {"threads": 1},
         "statistics": {"resamples": 99},
         "tuned_lens": {"steps": 5, "images_per_step": 4},
         "lens_page": {"images": 3},

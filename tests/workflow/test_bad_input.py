@@ -16,6 +16,7 @@ pytestmark = pytest.mark.workflow
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2}
 MODEL = {**TINY_MODEL, "dataset": "images", "options": OPTIONS, "transform": {"size": 32}}
 WNID = "n02002724"
+GOLDEN_IMAGES = str(GOLDEN / "imagenet_s")
 
 
 def write_images(root):
@@ -43,32 +44,29 @@ def test_what_jobs_find_is_named_by_each_and_made_after_it_was_mended(tmp_path):
     truncated, _ = write_images(tmp_path / "truncated")
     kept = truncated.read_bytes()
     truncated.write_bytes(kept[:2000])
-    _, missing_mask = write_images(tmp_path / "unmasked")
-    missing_mask.unlink()
     weights(tmp_path / "wide.safetensors", {"embed_dim": 32})
     weights(tmp_path / "nan.safetensors", **{"norm.weight": torch.full((16,), torch.nan)})
     config = tiny_config(
         truncated={**MODEL, "dataset": "truncated"},
-        unmasked={**MODEL, "dataset": "unmasked"},
-        wide={**MODEL, "dataset": "unmasked", "weights": "wide.safetensors"},
-        nan={**MODEL, "dataset": "unmasked", "weights": "nan.safetensors"},
+        good=MODEL,
+        wide={**MODEL, "weights": "wide.safetensors"},
+        nan={**MODEL, "weights": "nan.safetensors"},
     )
-    config["datasets"] = {name: images(name) for name in ("truncated", "unmasked")}
+    config["datasets"] = {"truncated": images("truncated"), "images": images(GOLDEN_IMAGES)}
     workflow = Workflow(tmp_path, config)
     printed = workflow.run("--keep-going", "all", ok=False)
     for said in (
         f"{truncated.relative_to(tmp_path)}",
         "replace it",
-        f"{missing_mask.relative_to(tmp_path)}",
         "wide.safetensors does not fit the model",
         "set options.embed_dim: 32",
         "norm.weight hold NaN or infinity",
     ):
         assert said in printed
-    for absent in ("truncated/output.h5", "unmasked/token_labels.h5", "wide/weights.safetensors", "nan/output.h5"):
+    for absent in ("truncated/output.h5", "wide/weights.safetensors", "nan/output.h5"):
         assert not workflow.result(absent).exists()
     assert not list(workflow.result("datasets/truncated").glob("*/evaluation.h5"))
-    assert workflow.result("unmasked/layers/block_00.h5").exists()
+    assert workflow.result("good/layers/block_00.h5").exists()
     assert not list(tmp_path.glob("results/**/.placing-*"))
     assert not list((tmp_path / ".classlens/work").glob("*"))
     truncated.write_bytes(kept)
@@ -84,21 +82,25 @@ def test_what_jobs_find_is_named_by_each_and_made_after_it_was_mended(tmp_path):
         ({"transform": {"size": 48}}, ["models.m.transform.size is 48", "takes 32 pixels"]),
         ({"weights": "absent.pt"}, ["absent.pt"]),
         ({"dataset": "nowhere"}, ["datasets.nowhere.root: there is no folder nowhere"]),
+        ({"dataset": "unmasked"}, [f"unmasked/ImageNetS919/validation-segmentation/{WNID}/"]),
     ],
 )
 def test_what_planning_finds_is_named_and_nothing_runs(tmp_path, change, said):
     config = tiny_config(m={**MODEL, **change})
-    config["datasets"] = {"images": images(str(GOLDEN / "imagenet_s")), "nowhere": images("nowhere")}
+    name = config["models"]["m"]["dataset"]
+    config["datasets"] = {name: images(GOLDEN_IMAGES if name == "images" else name)}
+    _, mask = write_images(tmp_path / "unmasked")
+    mask.unlink()
     workflow = Workflow(tmp_path, config)
     printed = workflow.run("all", ok=False)
     assert all(part in printed for part in said), printed
-    assert "Traceback" not in printed
+    assert "Traceback (most recent" not in printed
     assert not workflow.result("").exists()
 
 
 def test_a_perturbation_that_does_not_apply(tmp_path):
     config = tiny_config(m={**MODEL, "options": {**OPTIONS, "class_token": False, "global_pool": "avg"}})
-    config["datasets"] = {"images": images(str(GOLDEN / "imagenet_s"))}
+    config["datasets"] = {"images": images(GOLDEN_IMAGES)}
     printed = Workflow(tmp_path, config).run("-n", "results/m/perturbation/attention_no_cls.h5", ok=False)
     assert "'no_cls' does not apply to m" in printed
     assert "take self_only" in printed

@@ -256,7 +256,7 @@ def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
 
 FILES_OF_PASSES = {"extract": 1, "attribute_logits": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 3}
 FILES_OF_PASSES |= {"remove_tokens": 4, "remove_pixels": 4, "head_effects": 1, "token_effects": 1}
-FILES_OF_PASSES |= {"head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 1, "look_through_tuned_lens": 1}
+FILES_OF_PASSES |= {"head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 2, "look_through_tuned_lens": 1}
 """How many files each pass over images makes of the model `golden`."""
 
 

@@ -41,8 +41,10 @@ def test_it_opens_with_one_image_and_what_was_run(folder, report):
     assert places == sorted(places)
     captions = report.locator("figcaption").all_inner_texts()
     assert "One image through the lens" in captions[0]
-    assert all(f"{row['images']} evaluation images of digits; 99 resamples" in caption for caption in captions[1:])
-    assert report.locator("a", has_text="vit").first.get_attribute("href") == "results/lens/vit.html"
+    for caption in captions[1:]:
+        assert f"{row['images']} evaluation images of digits" in caption
+        assert "; 99 resamples" in caption
+    assert report.locator("a", has_text=re.compile("^vit$")).first.get_attribute("href") == "results/lens/vit.html"
     titles = [title for title in report.locator("nav, ul").first.inner_text().splitlines() if title[:1].isdigit()]
     assert titles[:2] == ["1 At a glance", "2 Identifiability"]
 
