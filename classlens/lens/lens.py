@@ -43,6 +43,8 @@ from classlens.models.one_output import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.passes.attention_perturbation import restrict
+from classlens.sources.find import load
+from classlens.sources.live import brought
 from classlens.terms import SITES
 from classlens.tuned_lens.maps import read_maps
 
@@ -101,9 +103,35 @@ class Lens:
         if self._has_one_output and one_output is None and len(self._names or ()) != 2:
             warnings.warn(one_output_warning(), stacklevel=2)
 
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        img_size: int | None = None,
+        class_names: Names | None = None,
+        **options: Any,
+    ) -> Lens:
+        """Return a lens on a model that lies somewhere, also one of transformers, torchvision or open_clip.
+
+            Lens.load("facebook-dinov2-folder")
+            Lens.load("torchvision:vit_b_16")
+
+        Args:
+            source: a name of timm's; `hf-hub:OWNER/NAME`; a folder as `save_pretrained` or a Trainer leave it, also of
+                LoRA; `torchvision:vit_b_16` or a state dict under torchvision's names; `open_clip:ViT-B-16/TAG` (or a
+                file in place of the tag). See docs/models.md.
+            img_size: pixels of its images; None: its preprocessor's, else its config's.
+            class_names: see `Lens`; None: the source's own (id2label).
+            options: further arguments of `Lens`.
+
+        Raises:
+            InputError: there is no such model, or it cannot be looked into.
+        """
+        return cls(load(source, img_size), class_names, **options)
+
     def _now(self) -> Behaviour:
         """Open the model as it is now, which may have been changed since the last time, and return what it does."""
-        opened = open_model(self._given, self._one_output)
+        opened = open_model(brought(self._given), self._one_output)
         self.model: Any = opened.model
         self._name, self._has_one_output = model_name(self.model), opened.one_output
         require_supported(self.model, self._name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from classlens.sources.source import Source, Tensors
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PREFIXES = re.compile(
-    r"(?:vit|deit|beit|data2vec_vision|dinov2|dinov2_with_registers|dinov3_vit|vision_model|timm_model|base_model)\."
+    r"\A(?:(?:vit|deit|beit|data2vec_vision|dinov2|dinov2_with_registers|dinov3_vit|vision_model|timm_model)\.)+"
 )
 """Names of inner models; transformers leaves them out of some files."""
 UNNAMED = re.compile(r"LABEL_\d+")
 """What transformers calls a class without a name."""
 
+Adapt = Callable[[Tensors, Callable[[Tensors], Tensors]], Tensors]
 Size = int | tuple[int, int] | list[int] | None
 
 
@@ -99,12 +100,19 @@ def from_parts(
     name: str,
     preprocessor: Mapping[str, Any] | None = None,
     img_size: Size = None,
+    adapt: Adapt | None = None,
 ) -> Source:
-    """Return the model that a config and its tensors are of, as `from_folder` does."""
+    """Return the model that a config and its tensors are of, as `from_folder` does.
+
+    Args:
+        config, given, preprocessor: what the folder's files hold.
+        name, img_size: see `from_folder`.
+        adapt: called with tensors under timm's names, and with what brings others under these; returns other tensors.
+    """
     kind = str(config.get("model_type"))
     of = str((config.get("architectures") or [""])[0])
     if kind == "timm_wrapper":
-        return _of_timm(config, given, name, preprocessor, img_size)
+        return _of_timm(config, given, name, preprocessor, img_size, adapt)
     family = FAMILIES.get(kind)
     if family is None:
         reason = REFUSED.get(kind, "it is none of " + ", ".join(FAMILIES))
@@ -113,8 +121,12 @@ def from_parts(
     own = {key: one for key, one in (vision if isinstance(vision, dict) else config).items() if one is not None}
     full = {**families.DEFAULTS, **dict(family.defaults), **own}
     ignored = (*IGNORED, *(UNREAD.get(kind, ()) if of.endswith("ForImageClassification") else ()))
-    stripped = {_stripped(key): tensor for key, tensor in given.items()}
-    tensors, left = renamed(stripped, (*family.names, *SHARED), ignored, f"{name} ({kind})")
+
+    def rename(some: Mapping[str, torch.Tensor]) -> tuple[Tensors, Tensors]:
+        return renamed(_stripped(some), (*family.names, *SHARED), ignored, f"{name} ({kind})")
+
+    tensors, left = rename(given)
+    tensors = adapt(tensors, lambda more: rename(more)[0]) if adapt else tensors
     transform = transform_of(preprocessor or {}, family.transform, f"{name}: preprocessor_config.json")
     size = _pair(img_size or (transform["size"] if preprocessor else full["image_size"]))
     try:
@@ -144,10 +156,8 @@ def from_parts(
     )
 
 
-def _stripped(name: str) -> str:
-    while match := PREFIXES.match(name):
-        name = name[match.end() :]
-    return name
+def _stripped(given: Mapping[str, torch.Tensor]) -> Tensors:
+    return {PREFIXES.sub("", name): tensor for name, tensor in given.items()}
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -198,9 +208,11 @@ def _of_timm(
     name: str,
     preprocessor: Mapping[str, Any] | None,
     img_size: Size,
+    adapt: Adapt | None,
 ) -> Source:
     """Return a model of timm that was saved inside transformers."""
-    tensors = {_stripped(key): tensor for key, tensor in given.items()}
+    tensors = _stripped(given)
+    tensors = adapt(tensors, _stripped) if adapt else tensors
     own = {**(config.get("pretrained_cfg") or {}), **((preprocessor or {}).get("pretrained_cfg") or {})}
     head = tensors.get("head.weight")
     classes = 0 if head is None else len(head)
