@@ -76,7 +76,7 @@ def _in_folder(place: Path, name: str, img_size: int | None) -> Source | str:
         if file is None:
             raise InputError(f"{name} has an {openclip.CONFIG} but no {openclip.FILES[0]}; copy or download it again")
         return openclip.from_tensors(
-            described["model_cfg"], _tensors(file), name, img_size, described.get("preprocess_cfg")
+            described["model_cfg"], tensors_in(file), name, img_size, described.get("preprocess_cfg")
         )
     if "model_type" in config:
         return huggingface.from_folder(place, name, img_size)
@@ -86,7 +86,7 @@ def _in_folder(place: Path, name: str, img_size: int | None) -> Source | str:
 
 
 def _in_file(place: Path, name: str, img_size: int | None) -> Source:
-    tensors = _tensors(place)
+    tensors = tensors_in(place)
     if torch_vision.is_torchvisions(tensors):
         return torch_vision.from_tensors(tensors, name, img_size)
     if openclip.is_openclips(tensors):
@@ -103,7 +103,7 @@ def _openclip(name: str, img_size: int | None) -> Source:
     if not tag:
         raise InputError(f"{name} names no weights: {name}/TAG (see open_clip.list_pretrained()) or {name}/FILE")
     if Path(tag).is_file():
-        return openclip.from_tensors(config, _tensors(Path(tag)), name, img_size)
+        return openclip.from_tensors(config, tensors_in(Path(tag)), name, img_size)
     try:
         import open_clip
     except ModuleNotFoundError:
@@ -115,19 +115,11 @@ def _openclip(name: str, img_size: int | None) -> Source:
         file = open_clip.download_pretrained(published)
     except Exception as error:  # of the network or of the hub's client
         raise InputError(f"{name} cannot be downloaded: {str(error).splitlines()[0]}") from error
-    return openclip.from_tensors(config, _tensors(Path(file)), name, img_size, published)
+    return openclip.from_tensors(config, tensors_in(Path(file)), name, img_size, published)
 
 
 def _adapted(place: Path, adapter: dict[str, Any], name: str, img_size: int | None) -> Source:
-    base = str(adapter.get("base_model_name_or_path") or "")
-    own = "model_type" in config_of(place)
-    inner = place if own else Path(base)
-    if not inner.is_dir():
-        if Path(base).is_absolute():
-            raise InputError(
-                f"{name} adapts the model in {base}, which is not there; put its files beside the adapter's"
-            )
-        inner = _fetched(base)
+    inner = _adapted_folder(place, adapter, name)
     config, of = config_of(inner), (adapter.get("auto_mapping") or {}).get("base_model_class")
     config = {**config, "architectures": [of]} if of else config
     pictures = huggingface.preprocessor_of(place) or huggingface.preprocessor_of(inner)
@@ -135,6 +127,23 @@ def _adapted(place: Path, adapter: dict[str, Any], name: str, img_size: int | No
     return huggingface.from_parts(
         config, huggingface.tensors_of(inner), name, pictures, img_size, lambda base, rename: merge(base, rename=rename)
     )
+
+
+def _adapted_folder(place: Path, adapter: dict[str, Any], name: str) -> Path:
+    base = str(adapter.get("base_model_name_or_path") or "")
+    inner = place if "model_type" in config_of(place) else Path(base)
+    if inner.is_dir():
+        return inner
+    if Path(base).is_absolute():
+        raise InputError(f"{name} adapts the model in {base}, which is not there; put its files beside the adapter's")
+    return _fetched(base)
+
+
+def folders_of(name: str) -> tuple[Path, Path]:
+    """Return the folder that a source names, and that of the model which an adapter in it adapts (else the same)."""
+    place = _fetched(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name).expanduser()
+    adapter = adapters.adapter_config(place)
+    return place, place if adapter is None else _adapted_folder(place, adapter, name)
 
 
 def _fetched(name: str) -> Path:
@@ -145,14 +154,16 @@ def _fetched(name: str) -> Path:
     fetch = partial(snapshot_download, repository, revision=revision or None, allow_patterns=WANTED)
     try:
         try:
-            return Path(fetch(local_files_only=True))
-        except OSError:  # not all of it is here
-            return Path(fetch())
+            place = Path(fetch(local_files_only=True))
+        except OSError:  # it is not here
+            place = Path(fetch())
+        return place if [*place.glob("*.safetensors")] else Path(fetch(allow_patterns=[*WANTED, "*.bin"]))
     except Exception as error:  # of the network, of the hub's client
         raise InputError(f"{HUB}{name} cannot be fetched: {str(error).splitlines()[0]}") from error
 
 
-def _tensors(file: Path) -> Tensors:
+def tensors_in(file: Path) -> Tensors:
+    """Return all tensors of a checkpoint."""
     found: Tensors = {}
     for table in read_tables(file):
         found |= {key.removeprefix("module."): one for key, one in table.tensors.items()}

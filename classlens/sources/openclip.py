@@ -1,12 +1,9 @@
-"""Image towers of open_clip, by its configs of models; the library itself is needed for published weights alone."""
+"""Image towers of open_clip, by the configs that the library has of them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,14 +51,13 @@ def config_named(name: str) -> dict[str, Any]:
     Raises:
         InputError: open_clip is not installed, or has no such model.
     """
-    found = find_spec("open_clip")
-    if found is None or not found.submodule_search_locations:
-        raise InputError(f"{PREFIX}{name}: open_clip is not installed; run pip install 'classlens[sources]'")
-    folder = Path(found.submodule_search_locations[0], "model_configs")
-    file = folder / f"{name.replace('/', '-')}.json"
-    if not file.is_file():
+    try:
+        import open_clip
+    except ModuleNotFoundError:
+        raise InputError(f"{PREFIX}{name}: open_clip is not installed; run pip install 'classlens[sources]'") from None
+    config: dict[str, Any] | None = open_clip.get_model_config(name)
+    if config is None:
         raise InputError(f"{PREFIX}{name}: open_clip has no such model; see open_clip.list_models()")
-    config: dict[str, Any] = json.loads(file.read_text())
     return config
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 import torchvision
 from torch import nn
 from torchvision.models import VisionTransformer, WeightsEnum, get_model_weights, list_models
+from torchvision.models.vision_transformer import interpolate_embeddings
 
 from classlens.errors import InputError
 from classlens.sources.names import Table, ratio, renamed, resampled
@@ -153,6 +155,26 @@ def from_module(model: VisionTransformer, name: str) -> Source:
     """Return what a live model of torchvision is."""
     block: Any = model.encoder.layers[0]
     return from_tensors(model.state_dict(), name, heads=block.self_attention.num_heads, eps=block.ln_1.eps)
+
+
+def whole_model(source: Source, given: Mapping[str, torch.Tensor]) -> VisionTransformer:
+    """Return torchvision's own model of a state dict, at the size of its source."""
+    options = source.options
+    model = VisionTransformer(
+        image_size=options["img_size"][0],
+        patch_size=options["patch_size"],
+        num_layers=options["depth"],
+        num_heads=options["num_heads"],
+        hidden_dim=options["embed_dim"],
+        mlp_dim=int(options["mlp_ratio"] * options["embed_dim"]),
+        num_classes=options["num_classes"],
+    )
+    resized = interpolate_embeddings(options["img_size"][0], options["patch_size"], OrderedDict(given))
+    old = {".mlp.linear_1.": ".mlp.0.", ".mlp.linear_2.": ".mlp.3."}
+    for before, after in old.items():
+        resized = OrderedDict((name.replace(before, after), one) for name, one in resized.items())
+    model.load_state_dict(resized)
+    return model.eval()
 
 
 VERSION = torchvision.__version__
