@@ -38,7 +38,7 @@ from classlens.lens.arguments import (
 )
 from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
-from classlens.models.build import require_supported
+from classlens.models.build import has_head, require_supported
 from classlens.models.one_output import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
@@ -66,7 +66,9 @@ class Lens:
     the model itself is never changed.
 
     Args:
-        model: a vision transformer of timm that classlens supports, on any device. Wrappers (DataParallel,
+        model: a vision transformer of timm that classlens supports, on any device; or one of transformers, torchvision
+            or open_clip, which is brought to timm (docs/models.md). Without a head it has no classes: tokens, output,
+            heads and interventions are there, methods that need classes say how to get some. Wrappers (DataParallel,
             torch.compile, AveragedModel, ModelEma, PEFT) are taken off: `lens.model` is the model that is looked into,
             with adapters merged into copies of their layers. The head may be any that is linear in evaluation mode.
         class_names: names of the model's C classes, in their order, or as a mapping by index (id2label) or by name
@@ -134,9 +136,10 @@ class Lens:
         opened = open_model(brought(self._given), self._one_output)
         self.model: Any = opened.model
         self._name, self._has_one_output = model_name(self.model), opened.one_output
-        require_supported(self.model, self._name)
+        require_supported(self.model, self._name, headless=True)
         facts, self._depth = behaviour(self.model), len(self.model.blocks)
-        self.classes = Classes(self.model, self._names, one_output=opened.one_output and self._one_output != SCORE)
+        one_output = opened.one_output and self._one_output != SCORE
+        self.classes = Classes(self.model, self._names, one_output=one_output, exist=has_head(self.model))
         shape = (self._depth, facts.width, facts.classes)
         if self._maps_for != shape:
             self._maps = None if self._tuned is None else read_maps(self._tuned, *shape)

@@ -45,7 +45,7 @@ class View:
     are not finite or all equal.
 
     Attributes:
-        output: the model's own logits (N, C).
+        output: the model's own logits (N, C); of one without a head what it puts out in their place (N, D).
     """
 
     def __init__(
@@ -112,6 +112,7 @@ class View:
 
     def token_logits(self, token: int, image: int = 0, site: str = "residual") -> Array:
         """Return the logits of all classes at one token, block by block (B, C)."""
+        self._classes.require("logits")
         place, only = require_place(token, self._tokens["residual"].shape[2], "token"), self._only(image)
         return only._reduced(site, None, lambda logits, _part: {"logits": logits[:, place]})["logits"][:, 0]
 
@@ -274,6 +275,7 @@ class View:
         return self._classes.count == 1
 
     def _require_classes(self, what: str) -> None:
+        self._classes.require(what)
         if self._is_score:
             raise InputError(
                 f"a score has no {what}, which compare classes; take logit, token_logits, attribution or explain, or "

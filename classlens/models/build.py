@@ -87,8 +87,24 @@ def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
             )
 
 
-def require_supported(model: torch.nn.Module, architecture: str) -> None:
+def has_head(model: Any) -> bool:
+    """Tell whether a model of a supported family has a classification head that changes something.
+
+    Raises:
+        InputError: its head is not linear.
+    """
+    head = getattr(model, "head", None)
+    there = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
+    return there and not _is_identity(linear_map(head, int(model.embed_dim), "head").weight)
+
+
+def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:
     """Check that a model has the sites that are read (docs/method.md, supported models).
+
+    Args:
+        model: to be looked into.
+        architecture: for messages.
+        headless: it need not have a head.
 
     Raises:
         InputError: naming the architecture and the reason.
@@ -103,9 +119,7 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse("it pools by attention, so its head reads no single token")
     if isinstance(model, ClassAndMean):
         raise refuse("its head reads [CLS] and the mean of the image tokens at once, so no single token")
-    head = getattr(model, "head", None)
-    has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
+    if not headless and not has_head(model):
         raise refuse(
             "it has no linear classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"

@@ -198,14 +198,12 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
 
 
 def set_head(model: Any, path: Path) -> None:
-    """Give a model the user's own head, in the place of another one for as many classes, or of none.
+    """Give a model the user's own head in the place of another one for as many classes.
 
     Raises:
-        InputError: the head is of another width, or for other classes than the model's head.
+        InputError: the head is of another width, or for another number of classes.
     """
     head = read_head(path)
-    if isinstance(model.head, torch.nn.Identity):
-        model.reset_classifier(len(head.weight))
     if head.weight.shape != tuple(model.head.weight.shape):
         raise InputError(f"{path}: weight is {head.weight.shape} and should be {tuple(model.head.weight.shape)}")
     with torch.no_grad():

@@ -14,6 +14,7 @@ from classlens.data.source import Source as Images
 from classlens.data.stimulus import read_stimuli
 from classlens.models.build import create
 from classlens.models.canonical import save_weights
+from classlens.models.head import head_shape
 from classlens.models.one_output import as_two_classes
 from classlens.models.weights import set_head
 from classlens.sources.certificate import certify
@@ -61,6 +62,7 @@ def write_brought(
     shown = [images.image(file, digests[file]) for file in spread(list(digests))]
     found, model, told = certified(brought, shown, transform)
     if head:
+        model.reset_classifier(head_shape(head[0])[0])
         set_head(model, Path(head[0]))
     save_weights(as_two_classes(model), weights, described_as=brought)
     Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")

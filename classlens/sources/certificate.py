@@ -69,7 +69,7 @@ def certify(
     difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
     if not difference <= TOLERANCE * largest:
         raise InputError(
-            f"{name}: timm's model differs from {source.library}'s own by {difference:.2g} of {largest:.3g}, more than "
+            f"{name}: timm's model differs from {_own(source)} by {difference:.2g} of {largest:.3g}, more than "
             f"{TOLERANCE:g} of it; {WAY_OUT}"
         )
     classes = 0 if theirs.hidden else int(source.options["num_classes"])
@@ -77,7 +77,7 @@ def certify(
     start = RANDOM_INPUTS
     end_to_end = expected[start + len(ours) :] if own else expected[start : start + len(ours)]
     agree = int((found[start : start + count].argmax(-1) == end_to_end[:count].argmax(-1)).sum()) if count else 0
-    predictions = f", {agree} of {count} predictions agree" if count else ""
+    predictions = f", {agree} of {count} predictions" if count else ""
     share = difference / largest if largest else 0.0
     return {
         "certified": True,
@@ -90,11 +90,15 @@ def certify(
         "largest": largest,
         "images": count,
         "agree": agree,
-        "text": f"outputs equal those of {source.library} itself to {share:.0e} of the largest{predictions}",
+        "text": f"outputs equal {_own(source)}{f' to {share:.0e}' if share else ''}{predictions}",
     }
 
 
 WAY_OUT = "take a version of the library that this one was tried with (requirements.lock), or report the model"
+
+
+def _own(source: Source) -> str:
+    return f"{source.library}'{'' if source.library.endswith('s') else 's'} own"
 
 
 def _prepared(image: Image.Image, transform: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:

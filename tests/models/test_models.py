@@ -70,7 +70,7 @@ def test_describing_ends_with_its_parent():
     """A parent that is killed takes the process along, also while it waits for a request that never comes."""
     reading, writing = os.pipe()
     script = (
-        "import os, subprocess, sys; command = [sys.executable, '-m', 'classlens.models.describe', str(os.getpid())]; "
+        "import os, subprocess, sys; command = [sys.executable, '-m', 'classlens.sources.describe', str(os.getpid())]; "
         f"p = subprocess.Popen(command, stdin={reading}); print(p.pid, flush=True); p.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, pass_fds=[reading])
