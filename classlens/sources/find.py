@@ -33,7 +33,10 @@ def load(source: str | Path, img_size: int | None = None) -> nn.Module:
     """
     found = find(source, img_size)
     if isinstance(found, Source):
-        return timm_model(found)
+        model = timm_model(found)
+        for parameter in model.parameters():  # in place of what is mapped from files, which may be written anew
+            parameter.data = parameter.data.clone()
+        return model
     return create(found, {} if img_size is None else {"img_size": img_size}, pretrained=True)
 
 
