@@ -34,6 +34,10 @@ Chosen = Class | Sequence[Class] | Array | torch.Tensor | None
 """A class, or one per image, by index or name; None: the model's own prediction for each image."""
 
 
+CLASS_FREE = ("attention", "rollout", "random")
+"""Explanations that ask for no class, so that models without a head have them, too."""
+
+
 class View:
     """N images as seen by a model of B blocks, T tokens (prefix tokens first, P image tokens last) and C classes.
 
@@ -154,7 +158,8 @@ class View:
             InputError: the method does not apply; or the view was taken under interventions.
         """
         self._require_intact("explanations", "explain")
-        classes = self._indices(class_index)
+        free = class_index is None and method in CLASS_FREE
+        classes = np.zeros(len(self), np.int64) if free else self._indices(class_index)
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
         found = explain_inputs(

@@ -51,7 +51,7 @@ def renamed(given: Mapping[str, torch.Tensor], table: Table, ignored: Table, who
     if unknown:
         raise InputError(
             f"{whose} holds {some(unknown)}, whose part in the output is not known; save it without them if they have "
-            f"none, or bring your weights under timm's names in Python (docs/faq.md)"
+            f"none, see docs/models.md"
         )
     return found, left
 

@@ -73,7 +73,7 @@ def timm_model(source: Source) -> nn.Module:
         ]
         raise InputError(
             f"{source.name} is no {source.kind} of {source.library} as its config says: {'; '.join(reasons)}; save the "
-            f"model again, or bring your weights under timm's names in Python (docs/faq.md)"
+            f"model again, see docs/models.md"
         )
     unlike = [name for name, tensor in tensors.items() if not tensor.is_floating_point() or tensor.element_size() < 2]
     if unlike:

@@ -45,6 +45,7 @@ def test_a_model_without_a_head_shows_tokens_and_says_what_needs_classes(tmp_pat
     assert lens.heads(IMAGES, 0).shape == (2, 3, 17, 8)
     with lens.ablate(tokens=[3], block=0):
         assert np.abs(lens(IMAGES).output - view.output).max() > 1e-3
+    assert view.explain(method="attention").importance.shape == (16,)
     for ask in (view.rank, view.logit, view.top, view.explain, view.attribution, lambda: view.logit(class_index=0)):
         with pytest.raises(InputError, match=r"the model has no head, so it has no classes .*model.head"):
             ask()
