@@ -15,7 +15,7 @@ from PIL import Image
 
 from classlens.catalog.applicable import require_training_images
 from classlens.catalog.configs import load_config
-from classlens.catalog.files import checkpoint
+from classlens.catalog.files import checkpoint, is_brought
 from classlens.classes import check_classes
 from classlens.config import Config
 from classlens.config.architecture import built_as, with_architectures
@@ -31,6 +31,7 @@ from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.left_out import left_out
 from classlens.models.saved import local_folder
+from classlens.sources.place import named, spread
 from classlens.units import written_size
 
 THREADS = os.cpu_count() or 1
@@ -98,6 +99,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
             findings.attempt(config.raw_masks, name)
     for model, entry in config.models.items():
         findings.problems += _missing_weights(model, entry)
+        if is_brought(config, model):
+            continue
         if entry["weights"] == "pretrained" and not local_folder(entry["architecture"]):
             published = None if quick else findings.attempt(_published, entry)
             findings.notes.append(
@@ -240,6 +243,8 @@ def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     from classlens.models.weights import assemble, look_at_file
 
     entry = config.models[model]
+    if is_brought(config, model):
+        return _check_source(config, model, quick)
     if config.trained(model) or _missing_weights(model, entry) or not (files := checkpoint(config, {"model": model})):
         return None
     file, (architecture, options) = Path(files[0]), built_as(config, model)
@@ -249,6 +254,23 @@ def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     if not quick:
         require_finite(assemble(file, origin="file", **given), str(file))
     return f"of {file} {taken}" if taken else None
+
+
+def _check_source(config: Config, model: str, quick: bool) -> str:
+    """Bring a model of another library to timm, compare the two on images and say how equal they are."""
+    from classlens.sources.bring import certified
+
+    entry, told = config.models[model], config.architecture(model).get("source")
+    name = named(entry["architecture"])
+    if told is None:
+        return f"{name} is a model of timm"
+    what = f"{name} is a {told['kind']} of {told['library']}, brought to timm's {built_as(config, model)[0]}"
+    if quick:
+        return what
+    source, dataset = config.source(entry["dataset"]), config.stimuli(entry["dataset"])
+    files = [item.file for item in dataset if item.split == "evaluation"]
+    certificate = certified(name, [source.image(file) for file in spread(files)], config.transform(model))[2]
+    return f"{what}: {certificate['text']}"
 
 
 def _disk(config: Config) -> str:

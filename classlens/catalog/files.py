@@ -9,11 +9,13 @@ from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
 from classlens.config.config import Config
 from classlens.models.saved import local_folder, saved_weights
+from classlens.sources.place import files_of, is_source
 from classlens.terms import block_name
 
 ManyFiles = Callable[[Config, Wildcards], list[str]]
 
 WEIGHTS = "results/{model}/weights.safetensors"
+CERTIFICATE = "results/{model}/certificate.json"
 HISTORY = "results/{model}/training.csv"
 OUTPUT = "results/{model}/output.h5"
 TOKEN_LABELS = "results/{model}/token_labels.h5"
@@ -160,9 +162,22 @@ def probes(config: Config, wildcards: Wildcards) -> list[str]:
 def checkpoint(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the user's checkpoint of a model, nothing where timm, a hub or a seed gives the weights."""
     entry = config.models[wildcards["model"]]
+    if is_brought(config, wildcards["model"]):
+        return files_of(entry["architecture"])
     if entry["weights"] == "pretrained" and local_folder(entry["architecture"]):
         return [str(saved_weights(entry["architecture"]))]
     return [] if entry["weights"] in ("pretrained", "random") else [entry["weights"]]
+
+
+def is_brought(config: Config, model: str) -> bool:
+    """Tell whether a model's weights come from a SOURCE, see docs/models.md."""
+    entry = config.models[model]
+    return is_source(entry["architecture"]) and entry["weights"] == "pretrained"
+
+
+def certificate(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the certificate of a model of another library, nothing of others."""
+    return [CERTIFICATE.format(**wildcards)] if is_brought(config, wildcards["model"]) else []
 
 
 def head(config: Config, wildcards: Wildcards) -> list[str]:

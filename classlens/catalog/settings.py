@@ -22,6 +22,7 @@ from classlens.data.kinds import KINDS
 from classlens.errors import InputError
 from classlens.models.saved import is_saved, local_folder
 from classlens.shipped import WEIGHTS
+from classlens.sources.place import named, path_of
 from classlens.terms import chance
 
 Slice = dict[str, Any]
@@ -143,17 +144,30 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
     return {"origin": found, **{key: value for key, value in more.items() if value is not None}}
 
 
+def source_place(config: Config, wildcards: Wildcards) -> Slice:
+    """Where a model of another library lies: its files' contents are part of the key, so their place is not."""
+    return {"brought": named(config.models[wildcards["model"]]["architecture"])}
+
+
+def source_name(config: Config, wildcards: Wildcards) -> Slice:
+    """What a library or a hub calls a model, and how it takes pictures."""
+    name = config.models[wildcards["model"]]["architecture"]
+    return {"published": None if path_of(name) else named(name), "transform": config.transform(wildcards["model"])}
+
+
 def _facts(config: Config, model: str) -> Slice:
     """What an overview says of a model: what it is, what it looks at, and how large it is."""
     entry, architecture = config.models[model], config.architecture(model)
     weights = "trained" if config.trained(model) else entry["weights"]
-    if weights not in ("trained", *ORIGINS):
+    if "source" in architecture and weights == "pretrained":
+        weights = architecture["source"]["library"]
+    elif weights not in ("trained", *ORIGINS):
         weights = "shipped" if Path(weights).parent == WEIGHTS else "file"
     prefix = architecture["num_prefix_tokens"]
     return {
         "model": model,
         "label": entry["label"],
-        "architecture": entry["architecture"],
+        "architecture": architecture["source"]["kind"] if "source" in architecture else entry["architecture"],
         "weights": weights,
         "dataset": entry["dataset"],
         "model_classes": architecture["num_classes"],

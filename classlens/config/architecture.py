@@ -19,13 +19,14 @@ from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.models.saved import config_file, is_saved
 from classlens.shipped import ARCHITECTURES, PACKAGE
+from classlens.sources import place
 
 if TYPE_CHECKING:
     from classlens.config import Config
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "saved.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py")
 """Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
@@ -74,7 +75,8 @@ def with_architectures(config: Config) -> Config:
             not fit it.
     """
     requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
-    maker = [*(digest_file(HERE / name) for name in MAKERS), _version("timm"), _version("torch")]
+    makers = [*(HERE / name for name in MAKERS), *sorted((PACKAGE / "sources").glob("*.py"))]
+    maker = [*map(digest_file, makers), _version("timm"), _version("torch")]
     files = {name: FOLDER / f"{digest_json(_identity(request, maker))}.json" for name, request in requests.items()}
     shipped = _shipped()
     known = {
@@ -110,7 +112,13 @@ def with_architectures(config: Config) -> Config:
 
 
 def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
-    """Return what facts follow from: of a saved model also the content of its description."""
+    """Return what facts follow from: of a saved model also the content of its description, of a source its files."""
+    if place.is_source(request[0]):
+        files = list(map(Path, place.files_of(request[0])))
+        told = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+        descriptions = [digest_file(file) for file in files if file.name in place.DESCRIPTIONS]
+        libraries = [_version(name) for name in ("torchvision", "open_clip_torch")]
+        return [*request, maker, told, descriptions, libraries]
     if not is_saved(request[0]):
         return [*request, maker]
     file = config_file(request[0])
@@ -154,7 +162,7 @@ def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, A
         )
     try:
         run = subprocess.run(
-            [sys.executable, "-m", "classlens.models.describe", str(os.getpid())],
+            [sys.executable, "-m", "classlens.sources.describe", str(os.getpid())],
             input=json.dumps(requests),
             capture_output=True,
             text=True,
@@ -192,8 +200,8 @@ def _misfits(config: Config, model: str) -> list[str]:
     size, expected = config.transform(model)["size"], facts["image_size"]
     if size != expected:
         found.append(
-            f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
-            f"set options.img_size or transform.size"
+            f"config: models.{model}.transform.size is {size}, but {place.named(entry['architecture'])} takes "
+            f"{expected} pixels; set options.img_size or transform.size"
         )
     if not entry["head"]:
         wanted = entry["options"].get("num_classes")
@@ -209,6 +217,6 @@ def _misfits(config: Config, model: str) -> list[str]:
     elif (shape := head_shape(entry["head"]))[1] != facts["width"]:
         found.append(
             f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {facts['width']} "
-            f"wide; make the head for {entry['architecture']}"
+            f"wide; make the head for {place.named(entry['architecture'])}"
         )
     return found

@@ -43,6 +43,7 @@ class ArchitectureInfo(TypedDict):
     transform: dict[str, Any]
     built_as: NotRequired[tuple[str, dict[str, Any]]]
     class_names: NotRequired[list[str] | None]
+    source: NotRequired[dict[str, str]]
 
 
 def _yaml(number: int | None) -> str:

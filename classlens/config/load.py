@@ -22,6 +22,7 @@ from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
 from classlens.models.saved import local_folder
 from classlens.shipped import SHIPPED, shipped_weights
+from classlens.sources.place import PREFIX
 from classlens.terms import BRANCHES, SITES
 
 MOST_SHOWN = 100
@@ -194,12 +195,24 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
+    shipped = isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED)
     if model["one_output"] == "score":
         raise InputError(
             f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
             f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
         )
-    if isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED):
+    if model["architecture"] is None:
+        if not isinstance(model["weights"], str) or model["weights"] in ("random", "pretrained") or shipped:
+            raise InputError(
+                f"config: models.{name}.architecture is missing: give a name of timm's; it may be left out where "
+                f"`weights` says which model it is (docs/models.md)"
+            )
+        if other := sorted(model["options"].keys() - {"img_size"}):
+            raise InputError(
+                f"config: models.{name}.options.{other[0]}: {model['weights']} says it itself; remove the key"
+            )
+        model |= {"architecture": PREFIX + model["weights"], "weights": "pretrained"}
+    if shipped:
         try:
             model["weights"] = str(shipped_weights(model["weights"]))
         except InputError as error:

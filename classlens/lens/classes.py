@@ -32,14 +32,19 @@ class Classes:
             are C; or timm's, of a model with as many classes as its pretrained weights for ImageNet have; else there
             are none.
         one_output: the model had one output. Then one name is that of the positive class.
+        exist: the model has a head; without one its outputs are no classes.
 
     Raises:
         InputError: there are not C names, or a mapping does not give each class one.
     """
 
-    def __init__(self, model: Any, names: Names | None = None, *, one_output: bool = False) -> None:
-        self.count = behaviour(model).classes
-        found = _known_names(model, self.count, one_output) if names is None else in_order(names)
+    def __init__(self, model: Any, names: Names | None = None, *, one_output: bool = False, exist: bool = True) -> None:
+        self.count, self._exist = behaviour(model).classes, exist
+        if names is None:
+            found = _known_names(model, self.count, one_output) if exist else None
+        else:
+            self.require("names of classes")
+            found = in_order(names)
         if one_output and self.count == 2:
             if found is None:
                 found = [NEGATIVE, POSITIVE]
@@ -48,6 +53,18 @@ class Classes:
         self._names = found
         if self._names is not None and len(self._names) != self.count:
             raise InputError(f"class_names has {len(self._names)} names, but the model {self.count} classes")
+
+    def require(self, what: str) -> None:
+        """Refuse what needs classes of a model without a head.
+
+        Raises:
+            InputError: naming the ways to a head.
+        """
+        if not self._exist:
+            raise InputError(
+                f"the model has no head, so it has no classes and there are no {what}: set model.head to a linear "
+                f"layer (classes x width), take weights with a head, or in a config the key `head` (docs/heads.md)"
+            )
 
     def indices(self, chosen: Class | Sequence[Class] | Array | torch.Tensor, images: int) -> Array:
         """Return the class index of each image (N) int64.
@@ -60,6 +77,7 @@ class Classes:
             InputError: a class is none of the model's, its name is unknown or that of several, or there are neither
                 one nor N.
         """
+        self.require("classes to choose from")
         if isinstance(chosen, torch.Tensor):
             chosen = chosen.detach().cpu().numpy()
         if isinstance(chosen, np.ndarray):

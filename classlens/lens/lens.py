@@ -38,11 +38,13 @@ from classlens.lens.arguments import (
 )
 from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
-from classlens.models.build import require_supported
+from classlens.models.build import has_head, require_supported
 from classlens.models.one_output import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.passes.attention_perturbation import restrict
+from classlens.sources.find import load
+from classlens.sources.live import brought
 from classlens.terms import SITES
 from classlens.tuned_lens.maps import read_maps
 
@@ -64,7 +66,9 @@ class Lens:
     the model itself is never changed.
 
     Args:
-        model: a vision transformer of timm that classlens supports, on any device. Wrappers (DataParallel,
+        model: a vision transformer of timm that classlens supports, on any device; or one of transformers, torchvision
+            or open_clip, which is brought to timm (docs/models.md). Without a head it has no classes: tokens, output,
+            heads and interventions are there, methods that need classes say how to get some. Wrappers (DataParallel,
             torch.compile, AveragedModel, ModelEma, PEFT) are taken off: `lens.model` is the model that is looked into,
             with adapters merged into copies of their layers. The head may be any that is linear in evaluation mode.
         class_names: names of the model's C classes, in their order, or as a mapping by index (id2label) or by name
@@ -101,14 +105,41 @@ class Lens:
         if self._has_one_output and one_output is None and len(self._names or ()) != 2:
             warnings.warn(one_output_warning(), stacklevel=2)
 
+    @classmethod
+    def load(
+        cls,
+        source: str | Path,
+        img_size: int | None = None,
+        class_names: Names | None = None,
+        **options: Any,
+    ) -> Lens:
+        """Return a lens on a model that lies somewhere, also one of transformers, torchvision or open_clip.
+
+            Lens.load("facebook-dinov2-folder")
+            Lens.load("torchvision:vit_b_16")
+
+        Args:
+            source: a name of timm's; `hf-hub:OWNER/NAME`; a folder as `save_pretrained` or a Trainer leave it, also of
+                LoRA; `torchvision:vit_b_16` or a state dict under torchvision's names; `open_clip:ViT-B-16/TAG` (or a
+                file in place of the tag). See docs/models.md.
+            img_size: pixels of its images; None: its preprocessor's, else its config's.
+            class_names: see `Lens`; None: the source's own (id2label).
+            options: further arguments of `Lens`.
+
+        Raises:
+            InputError: there is no such model, or it cannot be looked into.
+        """
+        return cls(load(source, img_size), class_names, **options)
+
     def _now(self) -> Behaviour:
         """Open the model as it is now, which may have been changed since the last time, and return what it does."""
-        opened = open_model(self._given, self._one_output)
+        opened = open_model(brought(self._given), self._one_output)
         self.model: Any = opened.model
         self._name, self._has_one_output = model_name(self.model), opened.one_output
-        require_supported(self.model, self._name)
+        require_supported(self.model, self._name, headless=True)
         facts, self._depth = behaviour(self.model), len(self.model.blocks)
-        self.classes = Classes(self.model, self._names, one_output=opened.one_output and self._one_output != SCORE)
+        one_output = opened.one_output and self._one_output != SCORE
+        self.classes = Classes(self.model, self._names, one_output=one_output, exist=has_head(self.model))
         shape = (self._depth, facts.width, facts.classes)
         if self._maps_for != shape:
             self._maps = None if self._tuned is None else read_maps(self._tuned, *shape)

@@ -34,6 +34,10 @@ Chosen = Class | Sequence[Class] | Array | torch.Tensor | None
 """A class, or one per image, by index or name; None: the model's own prediction for each image."""
 
 
+CLASS_FREE = ("attention", "rollout", "random")
+"""Explanations that ask for no class, so that models without a head have them, too."""
+
+
 class View:
     """N images as seen by a model of B blocks, T tokens (prefix tokens first, P image tokens last) and C classes.
 
@@ -45,7 +49,7 @@ class View:
     are not finite or all equal.
 
     Attributes:
-        output: the model's own logits (N, C).
+        output: the model's own logits (N, C); of one without a head what it puts out in their place (N, D).
     """
 
     def __init__(
@@ -112,6 +116,7 @@ class View:
 
     def token_logits(self, token: int, image: int = 0, site: str = "residual") -> Array:
         """Return the logits of all classes at one token, block by block (B, C)."""
+        self._classes.require("logits")
         place, only = require_place(token, self._tokens["residual"].shape[2], "token"), self._only(image)
         return only._reduced(site, None, lambda logits, _part: {"logits": logits[:, place]})["logits"][:, 0]
 
@@ -153,7 +158,8 @@ class View:
             InputError: the method does not apply; or the view was taken under interventions.
         """
         self._require_intact("explanations", "explain")
-        classes = self._indices(class_index)
+        free = class_index is None and method in CLASS_FREE
+        classes = np.zeros(len(self), np.int64) if free else self._indices(class_index)
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
         found = explain_inputs(
@@ -274,6 +280,7 @@ class View:
         return self._classes.count == 1
 
     def _require_classes(self, what: str) -> None:
+        self._classes.require(what)
         if self._is_score:
             raise InputError(
                 f"a score has no {what}, which compare classes; take logit, token_logits, attribution or explain, or "

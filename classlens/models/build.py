@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import timm
 import torch
+from timm.layers.mlp import SwiGLUPacked
+from timm.layers.norm import LayerNorm
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
@@ -15,6 +18,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
 from classlens.models.linear import linear_map
+from classlens.models.pooling import ClassAndMean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -26,18 +30,27 @@ MOST_OTHER = 10**7
 def build(
     architecture: str, options: Mapping[str, Any], *, pretrained: bool = False, device: str | None = None
 ) -> torch.nn.Module:
-    """Build a model in evaluation mode.
+    """Build a model in evaluation mode whose residual stream can be read: see `create` and `require_supported`."""
+    model = create(architecture, options, pretrained=pretrained, device=device)
+    require_supported(model, architecture)
+    return model
+
+
+def create(
+    architecture: str, options: Mapping[str, Any], *, pretrained: bool = False, device: str | None = None
+) -> torch.nn.Module:
+    """Build any model of timm in evaluation mode.
 
     Args:
         architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
-        options: further keyword arguments of `timm.create_model`.
+        options: further keyword arguments of `timm.create_model`; `norm_eps` is the epsilon of all LayerNorms, and
+            `swiglu` packs gate and values of a gated MLP into one layer.
         pretrained: take timm's published weights, all of which must fit; a head for another number of classes than
             theirs is fresh.
         device: where its parameters are made ("meta" makes none).
 
     Raises:
-        InputError: timm knows no such model (the closest names are given), refuses an option, or the model is not
-            one whose residual stream can be read.
+        InputError: timm knows no such model (the closest names are given), or refuses an option.
     """
     base = architecture.split(".")[0]
     elsewhere = any(sign in architecture for sign in ":/\\")
@@ -47,6 +60,10 @@ def build(
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
     _require_sane(architecture, options)
     given = _tuples(options)
+    if "norm_eps" in given:
+        given["norm_layer"] = partial(LayerNorm, eps=given.pop("norm_eps"))
+    if given.pop("swiglu", False):
+        given |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
     # For another number of classes timm would load what fits, and leave the rest fresh.
     classes = given.pop("num_classes", None) if pretrained else None
     with torch.device(device or "cpu"):
@@ -56,7 +73,6 @@ def build(
                 model.reset_classifier(classes)
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
-    require_supported(model, architecture)
     built: torch.nn.Module = model.eval()
     return built
 
@@ -71,8 +87,24 @@ def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
             )
 
 
-def require_supported(model: torch.nn.Module, architecture: str) -> None:
+def has_head(model: Any) -> bool:
+    """Tell whether a model of a supported family has a classification head that changes something.
+
+    Raises:
+        InputError: its head is not linear.
+    """
+    head = getattr(model, "head", None)
+    there = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
+    return there and not _is_identity(linear_map(head, int(model.embed_dim), "head").weight)
+
+
+def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:
     """Check that a model has the sites that are read (docs/method.md, supported models).
+
+    Args:
+        model: to be looked into.
+        architecture: for messages.
+        headless: it need not have a head.
 
     Raises:
         InputError: naming the architecture and the reason.
@@ -85,9 +117,9 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
     if getattr(model, "attn_pool", None) is not None:
         raise refuse("it pools by attention, so its head reads no single token")
-    head = getattr(model, "head", None)
-    has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
+    if isinstance(model, ClassAndMean):
+        raise refuse("its head reads [CLS] and the mean of the image tokens at once, so no single token")
+    if not headless and not has_head(model):
         raise refuse(
             "it has no linear classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"

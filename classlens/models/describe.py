@@ -1,17 +1,9 @@
-"""Facts about an architecture: the counts that the workflow must know before it loads a model.
-
-Run as a program (`python -m classlens.models.describe PARENT`) it reads a JSON list of [architecture, options] from
-standard input and writes a JSON list of facts or of {"error": message}. It ends with the process PARENT.
-"""
+"""Facts about an architecture of timm: the counts that the workflow must know before it loads a model."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-import time
 from collections.abc import Mapping
-from threading import Thread
 from typing import Any
 
 from timm.data.config import resolve_model_data_config
@@ -125,25 +117,3 @@ def _of_saved(model: Any, architecture: str, options: Mapping[str, Any]) -> dict
     names = model.pretrained_cfg.get("label_names")
     listed = isinstance(names, list | tuple) and len(names) == model.num_classes
     return {"built_as": [name, built], "class_names": list(map(str, names)) if listed else None}
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def main() -> None:
-    """Answer the requests on standard input."""
-    Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
-    answers = []
-    for architecture, options in json.load(sys.stdin):
-        try:
-            answers.append(describe(architecture, options))
-        except InputError as error:
-            answers.append({"error": str(error)})
-    json.dump(answers, sys.stdout)
-
-
-if __name__ == "__main__":
-    main()

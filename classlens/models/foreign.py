@@ -17,6 +17,10 @@ Kind = Literal["safetensors", "torch", "legacy", "npz"]
 SAVE = 'save its tensors where it was made: torch.save(model.state_dict(), "weights.pth")'
 AGAIN = "copy or download it again"
 FORMATS = "give a file of torch.save (.pth, .pt, .bin, .ckpt), .safetensors, or JAX's .npz"
+FOREIGN = (
+    "whose names and parts are not timm's: leave the key `architecture` out, and it is brought to timm "
+    "(docs/models.md); in Python classlens.Lens.load(...)"
+)
 FIRST = 512
 TORCH_LEGACY = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
 """torch's magic number as pickle writes it."""
@@ -39,8 +43,7 @@ ENDS = {
     r"\.msgpack": f"is a checkpoint of Flax; load it into the timm model in Python and {SAVE}",
 }
 
-WIDTHS = {192: "tiny", 384: "small", 768: "base", 1024: "large", 1280: "huge"}
-TIMM_NAMES = {
+NAMES = {
     "vit": "vit_{size}_patch{patch_size}_{image_size}",
     "vit_mae": "vit_{size}_patch{patch_size}_{image_size}.mae",
     "deit": "deit_{size}_patch{patch_size}_{image_size}",
@@ -174,27 +177,13 @@ def folder(path: Path) -> str:
 
 
 def of_transformers(config: dict[str, Any]) -> str:
-    """Return which model of timm corresponds to one of transformers, and what to do, to be put after its name.
+    """Return what to do with a model of transformers, to be put after its name.
 
     Args:
         config: of its config.json; empty where it is not known.
     """
-    vision = config.get("vision_config")
-    shape = {**config, **vision} if isinstance(vision, dict) else config
-    kind, pattern = config.get("model_type"), TIMM_NAMES.get(str(config.get("model_type")))
-    size = WIDTHS.get(shape.get("hidden_size", 0) if isinstance(shape.get("hidden_size"), int) else 0)
-    called = None
-    if pattern and size:
-        called = pattern.format(size=size, **{"patch_size": 16, "image_size": 224, **_integers(shape)})
-    same = f"architecture: {called}" if called else "see timm.list_models(), most are there"
-    return (
-        f"{f' (model_type {kind})' if kind else ''}, whose names and parts are not timm's; take the same model from "
-        f"timm ({same}), or bring your own weights under timm's names in Python and save them (docs/faq.md)"
-    )
-
-
-def _integers(shape: dict[str, Any]) -> dict[str, int]:
-    return {key: value for key, value in shape.items() if isinstance(value, int)}
+    kind = config.get("model_type")
+    return f"{f' (model_type {kind})' if kind else ''}, {FOREIGN}"
 
 
 def config_of(path: Path) -> dict[str, Any]:
@@ -211,16 +200,14 @@ def of_names(path: Path, names: Collection[str]) -> str | None:
     for pattern, whose in NAMES.items():
         if any(re.search(pattern, name) for name in names):
             if whose == "transformers":
-                return f"{path} is a checkpoint of Hugging Face's transformers{of_transformers(config_of(path.parent))}"
+                told = of_transformers(config_of(path.parent))
+                return f"{path} is a checkpoint of Hugging Face's transformers{told}; give its folder, with config.json"
             if whose == "CLIP":
                 return (
-                    f"{path} is a checkpoint of CLIP; take timm's architecture of that size (architecture: "
-                    f"vit_base_patch16_clip_224, options.num_classes: the width of its embedding, see docs/heads.md)"
+                    f"{path} is a checkpoint of CLIP; leave the key `architecture` out and name its model in "
+                    f"open_clip, `weights: open_clip:ViT-B-16/{path}` (docs/models.md)"
                 )
             if whose == "torchvision":
-                return (
-                    f"{path} is a checkpoint of torchvision's VisionTransformer, whose names are not timm's; take the "
-                    f"same model from timm, or bring your weights under timm's names in Python (docs/faq.md)"
-                )
+                return f"{path} is a checkpoint of torchvision's VisionTransformer, {FOREIGN}"
             return f"{path} is a checkpoint of {whose}, not of a plain vision transformer"
     return None

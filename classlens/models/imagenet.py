@@ -53,6 +53,7 @@ def may_know_imagenet(model: Mapping[str, Any]) -> bool:
     if model["head"]:
         return True
     # Names with a colon lie elsewhere than at timm, with classes of their own.
-    published = model["weights"] == "pretrained" and ":" not in model["architecture"]
+    own = model["architecture"].startswith("source:torchvision:")
+    published = model["weights"] == "pretrained" and (own or ":" not in model["architecture"])
     count = model["options"].get("num_classes", IMAGENET_CLASSES if published else None)
     return bool(count == IMAGENET_CLASSES)

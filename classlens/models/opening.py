@@ -39,6 +39,8 @@ IMPORTED_WRAPPERS = (
     ("peft.tuners.tuners_utils", "BaseTuner", "model"),
 )
 """The same of libraries that are not imported here: whoever has such an object has imported its module."""
+ADAPTED = (("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils.other", "ModulesToSaveWrapper"))
+"""Layers of PEFT that adapters change or take the place of."""
 MOST_NAMED = 3
 """Models inside a module that a message names, at most."""
 
@@ -98,6 +100,11 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
         model = _copied(model, changed)
         model.num_classes = count
     return Opened(model, single)
+
+
+def without_wrappers(given: Any) -> Any:
+    """Return a given module without wrappers, compilation and adapters in it; see `open_model`."""
+    return _opened(_unwrapped(given), {})
 
 
 def one_output_warning() -> str:
@@ -183,18 +190,21 @@ def _copied(module: Any, changed: dict[str, Any]) -> Any:
 
 def _merged(layer: Any) -> Any:
     """Return the layer that an adapted one amounts to."""
-    state = _state(layer)
+    state = changes(layer)
     kept = _merged_layers.get(layer)
     if kept is None or kept[0] != state:
         kept = _merged_layers[layer] = (state, _merge(layer))
     return kept[1]
 
 
-def _state(layer: Any) -> tuple[Any, ...]:
-    tensors = [*layer.parameters(), *layer.buffers()]
+def changes(module: Any) -> tuple[Any, ...]:
+    """Return what changes when a module's tensors are changed or its adapters are switched."""
+    tensors = [*module.parameters(), *module.buffers()]
     seen = [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
-    adapters = [layer.active_adapters, layer.merged_adapters, getattr(layer, "scaling", None)]
-    return (seen, layer.disable_adapters, repr(adapters))
+    kinds = [_loaded(*name) for name in ADAPTED]
+    layers = [one for one in module.modules() for kind in kinds if isinstance(one, kind)]
+    told = ("active_adapters", "merged_adapters", "scaling", "disable_adapters")
+    return (seen, repr([[getattr(one, name, None) for name in told] for one in layers]))
 
 
 def _merge(layer: Any) -> Any:

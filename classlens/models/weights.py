@@ -92,7 +92,7 @@ def _assembled(
         assert source is not None
         taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
     if head is not None:
-        _set_head(model, head)
+        set_head(model, head)
     elif pretrained and model.num_classes != (published := model.pretrained_cfg["num_classes"]):
         raise InputError(f"architecture {architecture!r}: {not_brought(model.num_classes, published)}")
     return as_two_classes(model), taken
@@ -197,7 +197,12 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
     return Taken(chosen, left_out, passed_over(tables, chosen), [other.key for other in others])
 
 
-def _set_head(model: Any, path: Path) -> None:
+def set_head(model: Any, path: Path) -> None:
+    """Give a model the user's own head in the place of another one for as many classes.
+
+    Raises:
+        InputError: the head is of another width, or for another number of classes.
+    """
     head = read_head(path)
     if head.weight.shape != tuple(model.head.weight.shape):
         raise InputError(f"{path}: weight is {head.weight.shape} and should be {tuple(model.head.weight.shape)}")

@@ -43,6 +43,7 @@ def write_lens_page(
     labels: Sequence[str],
     explanations: Sequence[str],
     tuned: Sequence[str] = (),
+    certificate: Sequence[str] = (),
     template: str,
     style: str,
     scripts: Sequence[str],
@@ -65,6 +66,7 @@ def write_lens_page(
         labels: its file of token labels, or nothing where the data set has no masks.
         explanations: its explanation files.
         tuned: its files of the tuned lens in block order; none make a page without the switch between lenses.
+        certificate: that a model of another library computes the same, or nothing.
         template, style, scripts: sources of the page.
         page: the file to write.
         images: how many images to show, see `even_sample`.
@@ -81,8 +83,10 @@ def write_lens_page(
         class_index = file["class_index"][:]
     chosen = even_sample(class_index, images, seed)
     source = _Source(layers, pixels, labels, explanations, tuned)
+    certificates = [json.loads(Path(path).read_text()) for path in certificate]
     about = {
         **facts,
+        "notes": [*facts["notes"], *(f"A model of {one['library']}: {one['text']}." for one in certificates)],
         "methods": [{"name": name, "label": label} for name, label in methods],
         "sites": SITES,
         "blocks": len(layers),

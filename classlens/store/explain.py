@@ -81,6 +81,8 @@ def provenance_lines(path: str, store: Store, *, every: bool = False) -> list[st
         seen.add(record.key)
         versions = ", ".join(f"{name} {version}" for name, version in record.parts["libraries"].items())
         yield f"{indent}    key {record.key[:12]}, {versions}"
+        if told := record.provenance.get("certificate"):
+            yield f"{indent}    {told['text']}"
         for by in record.provenance.get("accepted", []):
             keys = f"from {by['from'][:12]} to {by['to'][:12]}"
             yield f"{indent}    accepted by {by['user']}, {by['started'][:19]}Z, {keys}"

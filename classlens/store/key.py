@@ -17,7 +17,7 @@ from classlens.store.code import reached
 FORMAT = 2
 """Raised when the store itself changes what a key or a record means."""
 
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+DISTRIBUTIONS = {"PIL": "pillow", "open_clip": "open_clip_torch", "sklearn": "scikit-learn", "yaml": "PyYAML"}
 """Import names that differ from the distribution's name."""
 
 

@@ -279,10 +279,10 @@ REFUSED = {
     "a head alone": (lambda: {"weight": torch.ones(3, 32), "bias": torch.ones(3)}, "only weight, bias"),
     "transformers": (
         lambda: {"vit.embeddings.patch_embeddings.projection.weight": torch.ones(3)},
-        "transformers.*same model from timm",
+        "transformers.*leave the key `architecture` out.*config.json",
     ),
-    "torchvision": (lambda: {"conv_proj.weight": torch.ones(3)}, "torchvision.*same model from timm"),
-    "clip": (lambda: {"visual.transformer.resblocks.0.ln_1.weight": torch.ones(3)}, "CLIP.*vit_base_patch16_clip_224"),
+    "torchvision": (lambda: {"conv_proj.weight": torch.ones(3)}, "torchvision.*leave the key `architecture` out"),
+    "clip": (lambda: {"visual.transformer.resblocks.0.ln_1.weight": torch.ones(3)}, "CLIP.*open_clip:ViT-B-16/"),
     "a ResNet": (lambda: {"layer1.0.conv1.weight": torch.ones(3)}, "convolutional"),
 }
 
@@ -393,7 +393,7 @@ def test_the_content_says_the_format_not_the_suffix(tmp_path):
     ("files", "said"),
     [
         ({"config.json": '{"model_type": "vit", "hidden_size": 768, "patch_size": 32, "image_size": 384}'},
-         "transformers.*vit_base_patch32_384"),
+         "transformers.*model_type vit.*leave the key `architecture` out"),
         ({"config.json": '{"architecture": "vit_tiny_patch16_224", "num_classes": 3}'}, 'architecture: "local-dir:'),
         ({"saved_model.pb": ""}, "TensorFlow"),
         ({"best.pth": "", "log.txt": ""}, r"name the checkpoint in it, such as best\.pth"),

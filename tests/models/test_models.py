@@ -18,11 +18,12 @@ from classlens.config import architecture
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.canonical import load_model, save_weights
-from classlens.models.describe import describe, main
+from classlens.models.describe import describe
 from classlens.models.device import autocast
 from classlens.models.inputs import Normalise
 from classlens.models.train import train
 from classlens.models.weights import fill_from_file, write_weights
+from classlens.sources.describe import main
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 OPTIONS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 3}

@@ -137,7 +137,6 @@ def test_heads_that_are_linear_are_read(name):
             "not linear .* a norm in front .* belongs into model.fc_norm",
         ),
         (nn.Sequential(nn.Linear(25, 5)), "not linear on tokens of width 24"),
-        (nn.Sequential(nn.Dropout(0.1)), "no linear classification head"),
     ],
 )
 def test_other_heads_are_refused_by_name(head, message):
@@ -146,6 +145,15 @@ def test_other_heads_are_refused_by_name(head, message):
     for look in (Lens, lambda model: explain(model, random_images(1), 0)):
         with pytest.raises(InputError, match=message):
             look(model)
+
+
+def test_a_head_that_changes_nothing_is_none():
+    model = transformer("plain")
+    model.head = nn.Sequential(nn.Dropout(0.1))
+    with pytest.raises(InputError, match="no linear classification head"):
+        explain(model, random_images(1), 0)
+    with pytest.raises(InputError, match="the model has no head"):
+        Lens(model)(random_images(1)).rank()
 
 
 def test_a_model_that_changes_is_read_as_it_is():

@@ -120,7 +120,7 @@ def test_facts_are_asked_once(working, monkeypatch):
     [
         ("local-dir:nowhere", "there is no folder nowhere"),
         ("local-dir:empty", r"empty has no config\.json.*save_for_hf"),
-        ("local-dir:hf", "transformers.*vit_base_patch16_224"),
+        ("local-dir:hf", "transformers.*leave the key `architecture` out"),
         ("google/vit-base-patch16-224", "Use 'hf-hub:google/vit-base-patch16-224'"),
         ("./saved", r"local-dir:\./saved"),
         ("ftp:saved", "Unknown model source 'ftp'"),

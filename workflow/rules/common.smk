@@ -248,4 +248,5 @@ def one_of(names):
 
 RULES = rules_of(CONFIG)
 TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
+BROUGHT = [name for name in CONFIG.models if files.is_brought(CONFIG, name)]
 UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]

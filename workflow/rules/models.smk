@@ -10,7 +10,7 @@ rule weights:
     log:
         "logs/weights/{model}.log",
     wildcard_constraints:
-        model=one_of(UNTRAINED),
+        model=one_of(set(UNTRAINED) - set(BROUGHT)),
     # Before data sets are read, which may take hours: what is wrong with a checkpoint or head is told at once.
     priority: 1
     conda:
@@ -20,6 +20,34 @@ rule weights:
             "weights",
             "classlens.models.weights:write_weights",
             settings=["architecture", "origin"],
+            raw=lambda wildcards: [*files.checkpoint(CONFIG, wildcards), *files.head(CONFIG, wildcards)],
+        ),
+    script:
+        RUN_JOB
+
+
+rule brought_weights:
+    input:
+        files=reads(files.checkpoint),
+        head=reads(files.head),
+        stimuli=reads(files.STIMULI),
+    output:
+        weights=files.WEIGHTS,
+        certificate=files.CERTIFICATE,
+    log:
+        "logs/weights/{model}.log",
+    wildcard_constraints:
+        model=one_of(BROUGHT),
+    priority: 1
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        job=job(
+            "brought_weights",
+            "classlens.sources.bring:write_brought",
+            settings=["source_name"],
+            local=["source_place", "raw_folders"],
+            plugins=["source"],
             raw=lambda wildcards: [*files.checkpoint(CONFIG, wildcards), *files.head(CONFIG, wildcards)],
         ),
     script:

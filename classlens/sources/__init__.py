@@ -1,0 +1,1 @@
+"""Models of other libraries, brought to the timm model that computes the same (docs/models.md)."""

@@ -1,0 +1,89 @@
+"""Weights of a source in canonical form, with the certificate that they compute the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+from PIL import Image
+
+from classlens.data.source import Place
+from classlens.data.source import Source as Images
+from classlens.data.stimulus import read_stimuli
+from classlens.models.build import create
+from classlens.models.canonical import save_weights
+from classlens.models.head import head_shape
+from classlens.models.one_output import as_two_classes
+from classlens.models.weights import set_head
+from classlens.sources.certificate import certify
+from classlens.sources.find import find
+from classlens.sources.place import spread
+from classlens.sources.source import Source, timm_model
+
+TIMMS = {"certified": False, "library": "timm", "text": "timm's own model"}
+
+
+def write_brought(
+    files: Sequence[str],
+    head: Sequence[str],
+    stimuli: str,
+    weights: str,
+    certificate: str,
+    *,
+    brought: str,
+    published: str | None,
+    transform: Mapping[str, Any],
+    source: type[Images],
+    **place: Unpack[Place],
+) -> dict[str, Any]:
+    """Write a source's weights and certificate.
+
+    Args:
+        files: of the source; nothing where a library or a hub has it.
+        head: the user's own head, or nothing.
+        stimuli: stimuli.csv of the data set, some of whose evaluation images are compared.
+        weights, certificate: the files to write.
+        brought: SOURCE.
+        published: the same where a library or a hub has it, so that it is part of the key.
+        transform: how pictures become the model's input.
+        source: kind of data set.
+        place: of the data set, see `Place`.
+
+    Returns:
+        provenance: the certificate, and which tensors had no part.
+
+    Raises:
+        InputError: as `find`, `timm_model` and `certify`.
+    """
+    images = source(**place)
+    digests = {one.file: one.sha256 for one in read_stimuli(stimuli, "evaluation")}
+    shown = [images.image(file, digests[file]) for file in spread(list(digests))]
+    found, model, told = certified(brought, shown, transform)
+    if head:
+        model.reset_classifier(head_shape(head[0])[0])
+        set_head(model, Path(head[0]))
+    save_weights(as_two_classes(model), weights, described_as=brought)
+    Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+    return {"certificate": told, **({"source": found.note()} if isinstance(found, Source) else {})}
+
+
+def certified(
+    name: str, pictures: Sequence[Image.Image], transform: Mapping[str, Any]
+) -> tuple[Source | str, Any, dict[str, Any]]:
+    """Return what a SOURCE is, the timm model that is made of it, and its certificate.
+
+    Args:
+        name: SOURCE.
+        pictures: that both models are shown.
+        transform: how they become the model's input.
+
+    Raises:
+        InputError: as `find`, `timm_model` and `certify`.
+    """
+    found = find(name, transform["size"])
+    if not isinstance(found, Source):
+        return found, create(found, {"img_size": transform["size"]}, pretrained=True), TIMMS
+    model = timm_model(found)
+    return found, model, certify(name, found, model, pictures, transform)

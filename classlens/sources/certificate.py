@@ -1,0 +1,115 @@
+"""The certificate that a converted model computes what its own library computes (docs/method.md, models of other
+libraries)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import timm
+import torch
+from PIL import Image
+from timm.data.transforms_factory import create_transform
+
+from classlens.errors import InputError
+from classlens.models.device import autocast
+from classlens.sources.originals import original
+from classlens.sources.source import Source
+
+TOLERANCE = 1e-4
+"""Largest difference of outputs, as a share of the largest |output|."""
+RANDOM_INPUTS = 4
+
+log = logging.getLogger(__name__)
+
+
+@torch.no_grad()
+def certify(
+    name: str, source: Source, model: Any, images: Sequence[Image.Image], transform: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Compare a converted model with the one that its own library makes of the same files, in float32 on the CPU.
+
+    Args:
+        name: SOURCE.
+        source: what it was found to be.
+        model: what was made of it, without a head of the user's own.
+        images: pictures, which go through the library's own preprocessing and through ours.
+        transform: ours; None: the source's.
+
+    Returns:
+        certified; `text`, the same in a sentence; and, if the library is there, versions, `compared` (what), `inputs`
+        (how many), `difference` (the largest), `largest` (|output|), `images` and `agree` (their equal predictions).
+
+    Raises:
+        InputError: outputs differ by more than `TOLERANCE`.
+    """
+    try:
+        theirs = original(name, source)
+    except ModuleNotFoundError as error:
+        told = f"not certified: {error.name} is not installed (pip install 'classlens[sources]')"
+        log.warning("%s is %s", name, told)
+        return {"certified": False, "library": source.library, "text": told}
+    asked = {**source.transform, **(transform or {})}
+    size = tuple(model.patch_embed.img_size)
+    ours = [_prepared(image, asked, size) for image in images]
+    own = [theirs.prepare(image) for image in images] if theirs.prepare else []
+    own = own if all(tuple(one.shape[-2:]) == size for one in own) else []
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(RANDOM_INPUTS, 3, *size, generator=generator)
+    inputs = torch.cat([noise, *(torch.stack(some) for some in (ours, own) if some)])
+    with autocast(torch.device("cpu"), "float32"):
+        expected = theirs.forward(inputs).float()
+        found = (model.forward_features(inputs) if theirs.hidden else model(inputs)).float()
+    if found.shape != expected.shape:
+        raise InputError(
+            f"{name}: {source.library} puts out {tuple(expected.shape)} of {len(inputs)} inputs, and timm's model "
+            f"{tuple(found.shape)}; {WAY_OUT}"
+        )
+    difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
+    if not difference <= TOLERANCE * largest:
+        raise InputError(
+            f"{name}: timm's model differs from {_own(source)} by {difference:.2g} of {largest:.3g}, more than "
+            f"{TOLERANCE:g} of it; {WAY_OUT}"
+        )
+    classes = 0 if theirs.hidden else int(source.options["num_classes"])
+    count = len(images) if classes else 0
+    start = RANDOM_INPUTS
+    end_to_end = expected[start + len(ours) :] if own else expected[start : start + len(ours)]
+    agree = int((found[start : start + count].argmax(-1) == end_to_end[:count].argmax(-1)).sum()) if count else 0
+    predictions = f", {agree} of {count} predictions" if count else ""
+    share = difference / largest if largest else 0.0
+    return {
+        "certified": True,
+        "library": source.library,
+        "kind": source.kind,
+        "versions": {source.library: theirs.version, "timm": timm.__version__, "torch": torch.__version__},
+        "compared": "last hidden state" if theirs.hidden else "output",
+        "inputs": len(inputs),
+        "difference": difference,
+        "largest": largest,
+        "images": count,
+        "agree": agree,
+        "text": f"outputs equal {_own(source)}{f' to {share:.0e}' if share else ''}{predictions}",
+    }
+
+
+WAY_OUT = "take a version of the library that this one was tried with (requirements.lock), or report the model"
+
+
+def _own(source: Source) -> str:
+    return f"{source.library}'{'' if source.library.endswith('s') else 's'} own"
+
+
+def _prepared(image: Image.Image, transform: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:
+    made: Any = create_transform(
+        input_size=(3, *size),
+        interpolation=transform["interpolation"],
+        crop_pct=transform["crop"],
+        crop_mode={"squash": "squash", "shortest": "center"}[transform["resize"]],
+        mean=transform["mean"],
+        std=transform["std"],
+        is_training=False,
+    )
+    prepared: torch.Tensor = made(image)
+    return prepared

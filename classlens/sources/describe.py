@@ -1,0 +1,69 @@
+"""Facts about a model of timm or of another library: the counts that the workflow must know before it loads a model.
+
+Run as a program (`python -m classlens.sources.describe PARENT`) it reads a JSON list of [architecture, options] from
+standard input and writes a JSON list of facts or of {"error": message}. It ends with the process PARENT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from threading import Thread
+from typing import Any
+
+from classlens.errors import InputError
+from classlens.models.describe import describe
+from classlens.sources.find import find
+from classlens.sources.place import is_source, named
+
+
+def described(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the facts about an architecture, or about a model that a SOURCE names, which its files say.
+
+    Returns:
+        see `classlens.models.describe.describe`; also `source`, library and kind, of a model of another library.
+
+    Raises:
+        InputError: as `describe` and `find`.
+    """
+    if not is_source(architecture):
+        return describe(architecture, options)
+    found = find(named(architecture), options.get("img_size"))
+    if isinstance(found, str):
+        return {"built_as": [found, dict(options)], **describe(found, options)}
+    classes = {"num_classes": options["num_classes"]} if "num_classes" in options else {}
+    built = {**found.options, **classes}
+    facts = describe(found.architecture, built)
+    return {
+        **facts,
+        "published_classes": found.options.get("num_classes", facts["num_classes"]),
+        "built_as": [found.architecture, built],
+        "class_names": None if found.class_names is None else list(found.class_names),
+        "transform": {**found.transform, "size": found.transform["size"][0]},
+        "source": {"library": found.library, "kind": found.kind},
+    }
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
+
+
+def main() -> None:
+    """Answer the requests on standard input."""
+    Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
+    answers = []
+    for architecture, options in json.load(sys.stdin):
+        try:
+            answers.append(described(architecture, options))
+        except InputError as error:
+            answers.append({"error": str(error)})
+    json.dump(answers, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""The certificate of each library's models, and its way through config, jobs, check and provenance."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from declared_jobs import described as job_params
+from PIL import Image
+from test_huggingface import CASES, made
+
+from classlens.catalog import files
+from classlens.catalog.configs import load_config
+from classlens.check import _check_weights
+from classlens.config import architecture
+from classlens.config.architecture import with_architectures
+from classlens.data.image_folder import ImageFolder
+from classlens.errors import InputError
+from classlens.models.canonical import load_model
+from classlens.models.head import save_head
+from classlens.shipped import PACKAGE
+from classlens.sources import certificate
+from classlens.sources.bring import certified, write_brought
+from classlens.sources.describe import described
+from classlens.sources.find import find
+
+transformers = pytest.importorskip("transformers")
+PICTURES = [
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)).resize((60, 44))
+    for seed in range(3)
+]
+VIT, MODEL = CASES[0], {"model": "m"}
+
+
+def saved(folder, case, processor="ViTImageProcessor"):
+    model = made(*case)
+    model.config.id2label = dict(enumerate("vwxyz"))
+    model.save_pretrained(folder)
+    if processor:
+        getattr(transformers, processor)(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{len(case[2])}")
+def test_every_family_is_certified_against_its_own_library(case, tmp_path):
+    saved(tmp_path, case, None)
+    found = find(tmp_path)
+    told = certified(str(tmp_path), PICTURES, {**found.transform, "size": found.transform["size"][0]})[2]
+    classes = found.options["num_classes"]
+    assert (told["certified"], told["inputs"], told["agree"]) == (True, 7, 3 if classes else 0)
+    assert told["difference"] <= 1e-5 <= told["largest"]
+    assert told["versions"]["transformers"] == transformers.__version__
+
+
+def test_both_ways_of_pictures_are_compared(tmp_path):
+    saved(tmp_path, VIT)
+    told = certified(str(tmp_path), PICTURES, {**find(tmp_path).transform, "size": 32})[2]
+    assert told["inputs"] == 4 + 2 * len(PICTURES)
+    assert told["text"].startswith("outputs equal transformers' own")
+    assert told["text"].endswith("3 of 3 predictions")
+
+
+def test_what_differs_is_refused_by_name(tmp_path, monkeypatch):
+    saved(tmp_path, VIT)
+    monkeypatch.setattr(certificate, "TOLERANCE", -1)
+    with pytest.raises(InputError, match="differs from transformers' own by"):
+        certified(str(tmp_path), PICTURES, {**find(tmp_path).transform, "size": 32})
+
+
+def test_without_the_library_a_model_is_brought_and_said_not_to_be_certified(tmp_path, monkeypatch, caplog):
+    saved(tmp_path, VIT)
+
+    def missing(*_arguments):
+        raise ModuleNotFoundError(name="transformers")
+
+    monkeypatch.setattr(certificate, "original", missing)
+    _, model, told = certified(str(tmp_path), PICTURES, {**find(tmp_path).transform, "size": 32})
+    assert not told["certified"]
+    assert caplog.text.count("not certified: transformers is not installed (pip install 'classlens[sources]')") == 1
+    assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [facts(*request) for request in requests])
+    for name in "vwxyz":
+        Path("data", name).mkdir(parents=True)
+        PICTURES[0].save(Path("data", name, "a.png"))
+    return saved(Path("vit"), VIT)
+
+
+def facts(*request):
+    try:
+        return described(*request)
+    except InputError as error:
+        return {"error": str(error)}
+
+
+def config(**model):
+    data = {"kind": "image_folder", "root": "data", "per_class": None}
+    return load_config({"datasets": {"d": data}, "models": {"m": {"dataset": "d", "weights": "vit", **model}}})
+
+
+def job(complete, **more):
+    told = job_params("brought_weights", complete, MODEL, PACKAGE.parent)
+    return {**told["config"], **told["local"], "source": ImageFolder, **more}
+
+
+def test_a_config_says_weights_and_no_architecture(working, tmp_path):
+    complete = with_architectures(config())
+    known = complete.architecture("m")
+    assert (known["class_names"], known["source"]) == (list("vwxyz"), {"library": "transformers", "kind": "vit"})
+    assert complete.transform("m")["resize"] == "squash"
+    listed = files.checkpoint(complete, MODEL)
+    assert listed == ["vit/config.json", "vit/preprocessor_config.json", "vit/model.safetensors"]
+    twin = job_params("weights", complete, {"model": "m-random"}, PACKAGE.parent)["config"]
+    assert (twin["origin"], twin["options"]["num_classes"]) == ("random", 5)
+    rows = "".join(f"evaluation,{n},{n},{c},{c},{c}/a.png,{digest(c)}\n" for n, c in enumerate("vwxyz"))
+    Path("stimuli.csv").write_text("split,image,class_index,class_id,class_name,file,sha256\n" + rows)
+    notes = write_brought(listed, [], "stimuli.csv", "w.safetensors", "c.json", **job(complete))
+    assert json.loads(Path("c.json").read_text()) == notes["certificate"]
+    assert (notes["certificate"]["images"], notes["source"]["library"]) == (5, "transformers")
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        ours = load_model("w.safetensors", *known["built_as"])
+        torch.testing.assert_close(ours(images), working(images).logits, rtol=0, atol=1e-5)
+        save_head("head.npz", np.eye(3, 24))
+        write_brought(listed, ["head.npz"], "stimuli.csv", "w.safetensors", "c.json", **job(complete))
+        owned = with_architectures(config(head="head.npz")).architecture("m")["built_as"]
+        assert load_model("w.safetensors", *owned)(images).shape == (2, 3)
+    assert _check_weights(complete, "m", True) == (
+        "vit is a vit of transformers, brought to timm's vit_base_patch16_224"
+    )
+    assert _check_weights(complete, "m", False).endswith(", 5 of 5 predictions")
+
+
+def digest(name):
+    return hashlib.sha256(Path("data", name, "a.png").read_bytes()).hexdigest()
+
+
+def test_what_a_config_lacks_is_named(working, tmp_path):
+    for model, said in (
+        ({"weights": "random"}, r"models\.m\.architecture is missing"),
+        ({"options": {"depth": 3}}, r"options\.depth: vit says it itself"),
+    ):
+        with pytest.raises(InputError, match=said):
+            config(**model)
+    for model, said in (
+        ({"weights": "nowhere/at-all"}, "there is no such folder or file; a model on Hugging Face is hf-hub:"),
+        ({"weights": "data"}, "data is a folder; name the checkpoint in it"),
+        ({"transform": {"size": 48}}, "transform.size is 48, but vit takes 32"),
+    ):
+        with pytest.raises(InputError, match=said):
+            with_architectures(config(**model))
+    assert with_architectures(config(options={"img_size": 48})).architecture("m")["tokens"] == 37

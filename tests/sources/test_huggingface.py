@@ -1,0 +1,205 @@
+"""Every family of transformers on tiny random configs, against transformers' own forward pass."""
+
+import inspect
+import json
+
+import pytest
+import torch
+
+from classlens.errors import InputError
+from classlens.sources.families import DEFAULTS, FAMILIES
+from classlens.sources.huggingface import from_folder, from_parts, tensors_of
+from classlens.sources.preprocessing import DEFAULTS as PROCESSORS
+from classlens.sources.source import timm_model
+
+transformers = pytest.importorskip("transformers")
+
+SIDE, OTHER = 32, 48
+SMALL = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "image_size": SIDE, "patch_size": 8}
+VIT = {**SMALL, "intermediate_size": 50}
+DINO = {**SMALL, "mlp_ratio": 2}
+TEXT = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 24, "vocab_size": 50}
+TOWERS = {"vision_config": VIT, "text_config": TEXT}
+INSIDE = {"architecture": "vit_tiny_patch16_224", "model_args": {"img_size": SIDE, "embed_dim": 24, "num_heads": 3}}
+MAE = {"mask_ratio": 0.0, "decoder_hidden_size": 24, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 3}
+CASES = [
+    ("ViTForImageClassification", "ViTConfig", {**VIT, "hidden_act": "gelu_new"}),
+    ("ViTModel", "ViTConfig", {**VIT, "qkv_bias": False}),
+    ("DeiTForImageClassification", "DeiTConfig", VIT),
+    ("DeiTForImageClassificationWithTeacher", "DeiTConfig", VIT),
+    ("DeiTModel", "DeiTConfig", VIT),
+    ("Dinov2ForImageClassification", "Dinov2Config", DINO),
+    ("Dinov2Model", "Dinov2Config", {**DINO, "use_swiglu_ffn": True}),
+    ("Dinov2WithRegistersForImageClassification", "Dinov2WithRegistersConfig", DINO),
+    ("Dinov2WithRegistersModel", "Dinov2WithRegistersConfig", DINO),
+    ("BeitForImageClassification", "BeitConfig", {**VIT, "use_relative_position_bias": True}),
+    ("BeitModel", "BeitConfig", {**VIT, "use_shared_relative_position_bias": True, "layer_scale_init_value": 0.0}),
+    (
+        "BeitForImageClassification",
+        "BeitConfig",
+        {**VIT, "use_mean_pooling": False, "use_absolute_position_embeddings": True},
+    ),
+    ("Data2VecVisionForImageClassification", "Data2VecVisionConfig", {**VIT, "use_relative_position_bias": True}),
+    (
+        "DINOv3ViTModel",
+        "DINOv3ViTConfig",
+        {**VIT, "num_register_tokens": 4, "use_gated_mlp": True, "hidden_act": "silu"},
+    ),
+    ("DINOv3ViTModel", "DINOv3ViTConfig", {**VIT, "num_register_tokens": 2, "proj_bias": False}),
+    ("CLIPVisionModelWithProjection", "CLIPVisionConfig", {**VIT, "projection_dim": 16}),
+    ("CLIPVisionModel", "CLIPVisionConfig", VIT),
+    ("CLIPModel", "CLIPConfig", TOWERS),
+    ("CLIPForImageClassification", "CLIPConfig", TOWERS),
+    ("MetaClip2VisionModel", "MetaClip2VisionConfig", VIT),
+    ("MetaClip2ForImageClassification", "MetaClip2Config", TOWERS),
+    ("SiglipVisionModel", "SiglipVisionConfig", VIT),
+    ("SiglipModel", "SiglipConfig", TOWERS),
+    ("SiglipForImageClassification", "SiglipConfig", TOWERS),
+    ("ViTMAEModel", "ViTMAEConfig", {**VIT, **MAE}),
+    ("ViTMAEForPreTraining", "ViTMAEConfig", {**VIT, **MAE}),
+    ("ViTMSNModel", "ViTMSNConfig", VIT),
+    ("ViTMSNForImageClassification", "ViTMSNConfig", VIT),
+    ("TimmWrapperForImageClassification", "TimmWrapperConfig", INSIDE),
+]
+
+
+def made(name, config, options):
+    """Return a model whose every parameter matters."""
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(getattr(transformers, config)(num_labels=5, **options)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            scale = 0.3 if parameter.ndim < 2 or len(parameter) == 1 else 1.2 / parameter[0].numel() ** 0.5
+            parameter.add_(torch.randn_like(parameter), alpha=scale)
+    return model
+
+
+def output_of(model, images, **more):
+    """Return what a model of transformers says of images: logits, or embeddings, or the pooled last hidden state."""
+    kind = type(model).__name__
+    if kind in ("CLIPModel", "SiglipModel"):
+        return model.get_image_features(images, **more).pooler_output
+    inner = model.vit if kind == "ViTMAEForPreTraining" else model
+    if "MAE" in kind:
+        more["noise"] = torch.arange((images.shape[-1] // 8) ** 2.0).expand(len(images), -1)
+    found = inner(images, **more)
+    if "Classification" in kind:
+        return found.logits
+    if "image_embeds" in found:
+        return found.image_embeds
+    pooled = kind.startswith(("CLIP", "MetaClip", "Siglip", "Beit", "DINOv3"))
+    return found.pooler_output if pooled else found.last_hidden_state[:, 0]
+
+
+@pytest.mark.parametrize(("name", "config", "options"), CASES)
+@torch.no_grad()
+def test_outputs_are_those_of_transformers_at_two_sizes(name, config, options, tmp_path):
+    model = made(name, config, options)
+    model.save_pretrained(tmp_path)
+    for side in (SIDE, OTHER):
+        source = from_folder(tmp_path, img_size=side)
+        ours = timm_model(source)
+        images = torch.randn(2, 3, side, side)
+        fixed = name in ("CLIPForImageClassification", "MetaClip2ForImageClassification") or "Timm" in name
+        if side == OTHER and fixed:
+            assert ours(images).shape == (2, 5)
+            continue
+        known = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters or name == "SiglipModel"
+        expected = output_of(model, images, **({"interpolate_pos_encoding": True} if side == OTHER and known else {}))
+        torch.testing.assert_close(ours(images), expected, rtol=0, atol=1e-5)
+        assert expected.abs().max() > 0.3
+
+
+def test_defaults_are_those_of_transformers():
+    for kind, family in FAMILIES.items():
+        theirs = transformers.AutoConfig.for_model(kind)
+        theirs = getattr(theirs, "vision_config", theirs)
+        for key, value in {**DEFAULTS, **dict(family.defaults)}.items():
+            assert getattr(theirs, key, value) == value, (kind, key)
+    for name, ours in PROCESSORS.items():
+        theirs = getattr(transformers, name)().to_dict()
+        for key, value in ours.items():
+            assert type(value)(theirs[key]) == value, (name, key)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    options = {**VIT, "id2label": {0: "ape", 1: "bee"}}
+    model = transformers.ViTForImageClassification(transformers.ViTConfig(**options)).eval()
+    model.save_pretrained(tmp_path)
+    return tmp_path
+
+
+def edited(folder, file="config.json", **changes):
+    known = json.loads((folder / file).read_text()) if (folder / file).exists() else {}
+    (folder / file).write_text(json.dumps({**known, **changes}))
+
+
+def test_labels_and_transform_come_from_the_folder(folder):
+    transformers.DeiTImageProcessor(size={"height": 40, "width": 40}, crop_size=SIDE).save_pretrained(folder)
+    source = from_folder(folder)
+    assert source.class_names == ["ape", "bee"]
+    assert source.transform == {
+        "size": [SIDE, SIDE],
+        "resize": "squash",
+        "crop": SIDE / 40,
+        "interpolation": "bicubic",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+    }
+    edited(folder, "preprocessor_config.json", do_rescale=False, size={"shortest_edge": 36})
+    found = from_folder(folder).transform
+    assert (found["resize"], found["crop"]) == ("shortest", SIDE / 36)
+    assert found["std"] == [0.5 / 255] * 3
+    assert timm_model(from_folder(folder)).pretrained_cfg["label_names"] == ["ape", "bee"]
+
+
+def test_several_files_and_half_precision_are_read(folder):
+    model = transformers.ViTForImageClassification.from_pretrained(folder)
+    images = torch.randn(2, 3, SIDE, SIDE)
+    model.half().save_pretrained(folder, max_shard_size="20KB")
+    (folder / "model.safetensors").unlink()
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(timm_model(from_folder(folder))(images), model.float().eval()(images).logits)
+    next(folder.glob("model-*.safetensors")).unlink()
+    with pytest.raises(InputError, match=r"model-00001.* which are missing"):
+        from_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_type": "swin"}, "swin of transformers.*shifted windows"),
+        ({"model_type": "siglip2"}, "NaFlex"),
+        ({"model_type": "llama"}, "it is none of vit, deit"),
+        ({"hidden_act": "tanh"}, "hidden_act.*'tanh'"),
+        ({"num_hidden_layers": 3}, r"blocks\.2\.norm1\.weight.*are missing"),
+        ({"num_hidden_layers": 1}, r"a vit has no blocks\.1"),
+        ({"intermediate_size": 51}, r"fc1\.weight is \(50, 24\) and should be \(51, 24\)"),
+    ],
+)
+def test_what_is_another_model_is_refused_by_name(changes, said, folder):
+    edited(folder, **changes)
+    with pytest.raises(InputError, match=said):
+        timm_model(from_folder(folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"do_resize": False}, "do_resize is false"),
+        ({"size": {"height": 32, "width": 48}}, "do not become squares"),
+        ({"size": {"longest_edge": 32}}, "longest_edge.*not understood"),
+    ],
+)
+def test_pictures_prepared_otherwise_are_refused_by_name(changes, said, folder):
+    edited(folder, "preprocessor_config.json", image_processor_type="ViTImageProcessor", **changes)
+    with pytest.raises(InputError, match=f"preprocessor_config.json: .*{said}"):
+        from_folder(folder)
+
+
+def test_an_unknown_tensor_is_refused_by_name(folder):
+    tensors = {**tensors_of(folder), "vit.gate.weight": torch.zeros(3)}
+    with pytest.raises(InputError, match=r"vit\) holds gate\.weight, whose part in the output is not known"):
+        from_parts(json.loads((folder / "config.json").read_text()), tensors, "mine")
