@@ -114,9 +114,9 @@ def with_architectures(config: Config) -> Config:
 def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
     """Return what facts follow from: of a saved model also the content of its description, of a source its files."""
     if place.is_source(request[0]):
-        files = list(map(Path, place.files_of(request[0])))
-        told = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-        descriptions = [digest_file(file) for file in files if file.name in place.DESCRIPTIONS]
+        files = [path for name in place.files_of(request[0]) if (path := Path(name)).is_file()]
+        told = [[str(one), one.stat().st_size, one.stat().st_mtime_ns] for one in files]
+        descriptions = [digest_file(one) for one in files if one.name in place.DESCRIPTIONS]
         libraries = [_version(name) for name in ("torchvision", "open_clip_torch")]
         return [*request, maker, told, descriptions, libraries]
     if not is_saved(request[0]):
