@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "saved.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py")
 """Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
@@ -137,7 +137,9 @@ def _kept(file: Path) -> Any:
     except (OSError, ValueError):
         return None
     return (
-        facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform", "lacks"} else None
+        facts
+        if isinstance(facts, dict) and facts.keys() >= {"depth", "head_width", "patch", "transform", "lacks"}
+        else None
     )
 
 
@@ -196,6 +198,10 @@ def _misfits(config: Config, model: str) -> list[str]:
             f"set options.img_size or transform.size"
         )
     if not entry["head"]:
+        if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":
+            from classlens.models.head import NO_WIDE_HEAD
+
+            return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]
         wanted = entry["options"].get("num_classes")
         if wanted is not None and entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
             from classlens.models.head import not_brought  # which imports numpy
@@ -206,9 +212,9 @@ def _misfits(config: Config, model: str) -> list[str]:
 
     if facts["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    elif (shape := head_shape(entry["head"]))[1] != facts["width"]:
+    elif (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
         found.append(
-            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {facts['width']} "
-            f"wide; make the head for {entry['architecture']}"
+            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but a head of the model reads "
+            f"{facts['head_width']} numbers; make the head for {entry['architecture']}"
         )
     return found

@@ -28,6 +28,7 @@ class ArchitectureInfo(TypedDict):
     depth: int
     heads: int
     width: int
+    head_width: int
     num_classes: int
     published_classes: int
     one_output: bool

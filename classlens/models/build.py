@@ -15,6 +15,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
 from classlens.models.linear import linear_map
+from classlens.models.pooling import CLS_MEAN, head_width, read_class_and_mean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -49,9 +50,13 @@ def build(
     given = _tuples(options)
     # For another number of classes timm would load what fits, and leave the rest fresh.
     classes = given.pop("num_classes", None) if pretrained else None
+    if both := given.get("global_pool") == CLS_MEAN:
+        given["global_pool"] = "token"
     with torch.device(device or "cpu"):
         try:
             model: Any = timm.create_model(architecture, pretrained=pretrained, **given)
+            if both:
+                read_class_and_mean(model)
             if classes not in (None, model.num_classes):
                 model.reset_classifier(classes)
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
@@ -87,7 +92,7 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse("it pools by attention, so its head reads no single token")
     head = getattr(model, "head", None)
     has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    if not has_head or _is_identity(linear_map(head, int(model.embed_dim), "head").weight):
+    if not has_head or _is_identity(linear_map(head, head_width(model), "head").weight):
         raise refuse(
             "it has no linear classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"

@@ -23,6 +23,7 @@ from classlens.models.inputs import channels_of
 from classlens.models.needs import lacks
 from classlens.models.one_output import as_two_classes
 from classlens.models.patch import pixels_of_token
+from classlens.models.pooling import head_width
 from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 
 RESIZES = {"center": "shortest", "squash": "squash"}
@@ -32,8 +33,8 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts about an architecture, without making its parameters.
 
     Returns:
-        depth (B), heads, width (D), num_classes (C), published_classes (of timm's own weights), tokens (T),
-        num_prefix_tokens, has_class_token, distilled (it has two heads), grid (rows and columns of image tokens), patch
+        depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
+        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid (rows and columns of image tokens), patch
         (height and width of each, pixels), image_size (pixels), class_token_pooling, lacks (of what explanations need,
         see `needs.lacks`; one output counts as two classes), and timm's own transform. Of a saved model
         (`classlens.models.saved`) also: built_as (architecture and options that build the same without it), and
@@ -70,6 +71,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "depth": len(model.blocks),
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
+        "head_width": head_width(model),
         "num_classes": model.num_classes,
         "published_classes": model.pretrained_cfg["num_classes"],
         "tokens": rows * columns + model.num_prefix_tokens,

@@ -166,4 +166,4 @@ def test_a_head_of_the_wrong_width(workflow, tmp_path):
     write_cifar(tmp_path / "cifar")
     save_head(tmp_path / "head.npz", RNG.normal(size=(3, 8)))
     printed = broken.run("--dry-run", ok=False)
-    assert "models.folder.head: head.npz has the weight (3, 8), but the model is 16 wide" in printed
+    assert "models.folder.head: head.npz has the weight (3, 8), but a head of the model reads 16" in printed
