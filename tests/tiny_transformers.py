@@ -63,6 +63,15 @@ WITHOUT_CLASS_TOKEN = {
 }
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
+READOUTS = {
+    "attention pool": ("vit_base_patch16_siglip_224", SMALL),
+    "attention pool, prefix": ("vit_pe_core_base_patch16_224", {**SMALL, "attn_pool_num_heads": 2}),
+    "attention pool without weights": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "prr", "reg_tokens": 1}),
+    "[CLS ; mean]": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "cls_mean", "reg_tokens": 2}),
+    "[CLS ; mean], EVA": ("eva02_base_patch14_224", {**TOKEN, "global_pool": "cls_mean"}),
+}
+"""Models whose head reads something else than [CLS] or an average."""
+EVERY = {**FAMILIES, **READOUTS}
 
 GOLDEN_NETWORK = {
     "architecture": "vit_base_patch32_224",
@@ -77,7 +86,7 @@ FOLDER = tempfile.TemporaryDirectory()
 
 def transformer(name, seed=0):
     """Build a family's model. Fresh biases and position tables would be zeros, which let wrong code pass."""
-    architecture, options = FAMILIES[name]
+    architecture, options = EVERY[name]
     torch.manual_seed(seed)
     model = build(architecture, options)
     with torch.no_grad():
@@ -124,7 +133,7 @@ def write_small(folder, name, classes, change=None):
     with h5py.File(folder / "pixels.h5", "w") as file:
         file["pixels"] = np.random.default_rng(0).integers(0, 256, (len(classes), 32, 32, 3), np.uint8)
         file["class_index"] = np.array(classes, np.uint16)
-    architecture, options = FAMILIES[name]
+    architecture, options = EVERY[name]
     network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
     return model, folder / "pixels.h5", folder / "weights.safetensors", network
 

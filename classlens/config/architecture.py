@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py", "split.py")
 """Modules that facts follow from."""
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""

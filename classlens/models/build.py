@@ -88,13 +88,11 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
 
     if not isinstance(model, FAMILIES):
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
-    if getattr(model, "attn_pool", None) is not None:
-        raise refuse("it pools by attention, so its head reads no single token")
     head = getattr(model, "head", None)
     has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    if not has_head or _is_identity(linear_map(head, head_width(model), "head").weight):
+    if not has_head or _changes_nothing(head, head_width(model)):
         raise refuse(
-            "it has no linear classification head (in a config give one by head, or by options.num_classes with "
+            "it has no classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"
         )
     for block in model.blocks:
@@ -106,7 +104,11 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
             raise refuse(f"its attention is {type(block.attn).__name__}")
 
 
-def _is_identity(weight: torch.Tensor) -> bool:
+def _changes_nothing(head: torch.nn.Module, width: int) -> bool:
+    try:
+        weight = linear_map(head, width, "head").weight
+    except InputError:
+        return False
     square = weight.shape[0] == weight.shape[1] and not weight.is_meta
     return square and torch.equal(weight, torch.eye(len(weight)).to(weight))
 

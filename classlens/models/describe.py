@@ -34,9 +34,10 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
-        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid (rows and columns of image tokens), patch
-        (height and width of each, pixels), image_size (pixels), class_token_pooling, lacks (of what explanations need,
-        see `needs.lacks`; one output counts as two classes), and timm's own transform. Of a saved model
+        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
+        two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
+        (pixels), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts as two
+        classes), and timm's own transform. Of a saved model
         (`classlens.models.saved`) also: built_as (architecture and options that build the same without it), and
         class_names where it brings such.
 

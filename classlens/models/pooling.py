@@ -24,6 +24,18 @@ def head_width(model: Any) -> int:
     return int(getattr(getattr(model, "attn_pool", None), "out_features", model.embed_dim))
 
 
+def first_pooled(model: Any) -> int:
+    """Return the first token of those whose mean or attention is the pooled vector: 0, or the first image token."""
+    everything = isinstance(model, Eva) and model.attn_pool is not None
+    included = everything or getattr(model, "pool_include_prefix", False)
+    return 0 if included and model.global_pool != CLS_MEAN else int(model.num_prefix_tokens)
+
+
+def adds_positions(model: Any) -> bool:
+    """Tell whether a model's pool adds a position to each token that it reads."""
+    return getattr(getattr(model, "attn_pool", None), "pos_embed", None) is not None
+
+
 class _ReadsClassAndMean:
     """What is changed of a model: its pooling and the width of its head."""
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_transformers import (
-    FAMILIES,
+    EVERY,
     GOLDEN_NETWORK,
     RUNNING,
     golden_pixels,
@@ -67,7 +67,7 @@ def orders_of(count, tokens=16, several=2):
     return torch.from_numpy(importance_order(random.random((several, count, tokens))))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EVERY)
 @torch.inference_mode()
 def test_every_step_is_the_model_on_that_many_tokens(name):
     model, images = transformer(name), random_images(5)

@@ -113,9 +113,8 @@ def test_damaged_facts_about_an_architecture_are_made_anew(tmp_path, monkeypatch
     ("architecture", "options", "reason"),
     [
         ("resnet18", {}, "not a vision transformer"),
-        ("vit_base_patch16_siglip_224", {"num_classes": 3}, "pools by attention"),
-        ("vit_base_patch16_clip_224", {"num_classes": 0}, "no linear classification head"),
-        ("vit_small_plus_patch16_dinov3", {"num_classes": 0}, "no linear classification head"),
+        ("vit_base_patch16_clip_224", {"num_classes": 0}, "no classification head"),
+        ("vit_small_plus_patch16_dinov3", {"num_classes": 0}, "no classification head"),
     ],
 )
 def test_refusals_name_the_reason(architecture, options, reason):

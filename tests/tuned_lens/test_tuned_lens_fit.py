@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
-from tiny_transformers import FAMILIES
+from tiny_transformers import EVERY, FAMILIES
 from tuned_files import made, read, write_images
 
 from classlens.errors import InputError
@@ -98,7 +98,7 @@ def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     assert not found["bias"].any()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_without_a_map_it_is_the_logit_lens(tmp_path, family, precision):
     study = made(tmp_path, family, training=1)
