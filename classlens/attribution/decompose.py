@@ -190,7 +190,7 @@ def _readouts(model: Any) -> list[_Readout]:
     first, total = first_pooled(model), model.num_prefix_tokens + model.patch_embed.num_patches
     tokens, count = slice(first, total), total - first
     if model.global_pool == CLS_MEAN:
-        of_class_token, of_mean = head.weight.split(model.embed_dim, dim=1)
+        of_class_token, of_mean = torch.split(head.weight, model.embed_dim, dim=1)
         return [
             _Readout(of_class_token, None, 1.0, slice(0, 1), 1, pooled, with_biases=False),
             _Readout(of_mean, head.bias, 1.0, tokens, count, pooled),

@@ -19,6 +19,8 @@ REASONS = {
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
+LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
+"""Needs that are told of by what the model lacks."""
 
 
 def has(config: Config, model: str, need: str) -> bool:
@@ -41,7 +43,7 @@ def reason(config: Config, model: str, need: str) -> str:
     dataset = config.models[model]["dataset"]
     names = {"model": model, "dataset": dataset, "method": config.explanations["heatmap_method"]}
     more = config.more_training(dataset) if need == TRAINING_IMAGES else ""
-    lacked = config.architecture(model)["lacks"].get(SUM_OVER_TOKENS if need == ATTRIBUTION else need, "")
+    lacked = config.architecture(model)["lacks"][LACKED[need]] if need in LACKED else ""
     return REASONS[need].format(**names, more=more, reason=lacked)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classlens.cache import CACHE
+from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.models.foreign import folder
@@ -27,6 +28,7 @@ HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
 MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py", "split.py")
 """Modules that facts follow from."""
+Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
 
@@ -73,7 +75,7 @@ def with_architectures(config: Config) -> Config:
         InputError: naming every model that timm does not know, that is not supported, or whose transform or head does
             not fit it.
     """
-    requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
+    requests = {name: request_of(config, name) for name in config.models}
     maker = [*(digest_file(HERE / name) for name in MAKERS), _version("timm"), _version("torch")]
     files = {name: FOLDER / f"{digest_json(_identity(request, maker))}.json" for name, request in requests.items()}
     shipped = _shipped()
@@ -109,7 +111,15 @@ def with_architectures(config: Config) -> Config:
     return complete
 
 
-def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
+def request_of(config: Config, model: str) -> Request:
+    """Return what is asked of timm; also for which size, where a transform says it and options do not."""
+    entry = config.models[model]
+    asked = (entry["architecture"], model_options(config, model))
+    told = entry["transform"] != "timm" and "img_size" not in entry["options"]
+    return (*asked, entry["transform"]["size"]) if told else asked
+
+
+def _identity(request: Request, maker: list[str | None]) -> list[Any]:
     """Return what facts follow from: of a saved model also the content of its description."""
     if not is_saved(request[0]):
         return [*request, maker]
@@ -143,12 +153,12 @@ def _kept(file: Path) -> Any:
     )
 
 
-def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _describe(requests: list[Request]) -> list[dict[str, Any]]:
     if not requests:
         return []
     lacking = [library for library in ("torch", "timm") if _version(library) is None]
     if lacking:
-        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"the depth and width of {named} are asked from timm, but the environment of {sys.executable} lacks "
             f"{' and '.join(lacking)}; install them there (pip install {' '.join(lacking)}), or run Snakemake in the "
@@ -165,7 +175,7 @@ def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, A
             timeout=MOST_SECONDS * len(requests),
         )
     except subprocess.TimeoutExpired as error:
-        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"timm did not describe {named} within {error.timeout:.0f} seconds; look for a number that is too large in "
             f"options"
@@ -191,10 +201,11 @@ def _misfits(config: Config, model: str) -> list[str]:
     if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
         weights = Path(entry["weights"])
         found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
-    size, expected = config.transform(model)["size"], facts["image_size"]
+    size, expected = (sides(one) for one in (config.transform(model)["size"], facts["image_size"]))
     if size != expected:
+        given, taken = (simple(one) for one in (size, expected))
         found.append(
-            f"config: models.{model}.transform.size is {size}, but {entry['architecture']} takes {expected} pixels; "
+            f"config: models.{model}.transform.size is {given}, but {entry['architecture']} takes {taken} pixels; "
             f"set options.img_size or transform.size"
         )
     if not entry["head"]:

@@ -27,7 +27,8 @@ class Pool:
 
     def __init__(self, model: Any) -> None:
         self._twice = model.global_pool == CLS_MEAN
-        self._pool, self._positions = getattr(model, "attn_pool", None), None
+        self._positions: torch.Tensor | None = None
+        self._pool: Any = getattr(model, "attn_pool", None)
         if adds_positions(model):
             self._first, self._positions = first_pooled(model), self._pool.pos_embed
             self._pool = copy.copy(self._pool)
@@ -44,5 +45,5 @@ class Pool:
             placed = tokens[:, self._first :] + self._positions[: tokens.shape[1] - self._first].to(tokens.dtype)
             tokens = torch.cat([tokens[:, : self._first], placed], dim=1)
         alone = tokens.flatten(0, 1)[:, None]
-        pooled = torch.cat([self._pool(part) for part in alone.split(SEQUENCES)])
-        return pooled.unflatten(0, tokens.shape[:2])
+        pooled = torch.cat([self._pool(part) for part in torch.split(alone, SEQUENCES)])
+        return pooled.view(*tokens.shape[:2], -1)

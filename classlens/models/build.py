@@ -90,7 +90,7 @@ def require_supported(model: torch.nn.Module, architecture: str) -> None:
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
     head = getattr(model, "head", None)
     has_head = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    if not has_head or _changes_nothing(head, head_width(model)):
+    if head is None or not has_head or _changes_nothing(head, head_width(model)):
         raise refuse(
             "it has no classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"

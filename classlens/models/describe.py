@@ -1,7 +1,8 @@
 """Facts about an architecture: the counts that the workflow must know before it loads a model.
 
-Run as a program (`python -m classlens.models.describe PARENT`) it reads a JSON list of [architecture, options] from
-standard input and writes a JSON list of facts or of {"error": message}. It ends with the process PARENT.
+Run as a program (`python -m classlens.models.describe PARENT`) it reads a JSON list of [architecture, options] or
+[architecture, options, size] from standard input and writes a JSON list of facts or of {"error": message}. It ends with
+the process PARENT.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from timm.data.config import resolve_model_data_config
 from timm.models import parse_model_name
 
+from classlens.data.geometry import Size, sides, simple
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.inputs import channels_of
@@ -29,16 +31,20 @@ from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 RESIZES = {"center": "shortest", "squash": "squash"}
 
 
-def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def describe(architecture: str, options: Mapping[str, Any], size: Size | None = None) -> dict[str, Any]:
     """Return the facts about an architecture, without making its parameters.
+
+    Args:
+        architecture, options: see `classlens.models.build.build`.
+        size: of the images; a model that takes them of any size (dynamic_img_size) is built for this one.
 
     Returns:
         depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
-        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has
-        two heads), grid (rows and columns of image tokens), patch (height and width of each, pixels), image_size
-        (pixels), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts as two
-        classes), and timm's own transform. Of a saved model
-        (`classlens.models.saved`) also: built_as (architecture and options that build the same without it), and
+        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid
+        (rows and columns of image tokens), patch (height and width of each, pixels), image_size (pixels: a side, or
+        height and width), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts
+        as two classes), and timm's own transform. Where something else builds the same, of a saved model
+        (`classlens.models.saved`) or for a size, also built_as (architecture and options); of a saved model
         class_names where it brings such.
 
     Raises:
@@ -47,6 +53,11 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if ":" in architecture:
         _require_saved(architecture)
     model: Any = build(architecture, options, device="meta")
+    embedding = model.patch_embed
+    sized = size is not None and not embedding.strict_img_size and sides(size) != tuple(embedding.img_size)
+    if size is not None and sized:
+        options = {**options, "img_size": list(sides(size))}
+        model = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
     image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
     embedding = model.patch_embed
@@ -57,8 +68,6 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             f"architecture {architecture!r}: inputs of {image_size} pixels are padded to patches of {patch} by "
             f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
         )
-    if image_size[0] != image_size[1]:
-        raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
     channels = channels_of(model)
     if channels != 3:
         raise InputError(
@@ -83,9 +92,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "lacks": lacks(as_two_classes(model)),
         "grid": [rows, columns],
         "patch": list(patch),
-        "image_size": image_size[0],
+        "image_size": simple(image_size),
         "transform": {
-            "size": image_size[0],
+            "size": simple(image_size),
             "resize": RESIZES[data["crop_mode"]],
             "crop": data["crop_pct"],
             "interpolation": data["interpolation"],
@@ -93,7 +102,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "std": list(data["std"]),
         },
     }
-    return {**facts, **_of_saved(model, architecture, options)} if is_saved(architecture) else facts
+    if is_saved(architecture):
+        return {**facts, **_of_saved(model, architecture, options)}
+    return {**facts, "built_as": [architecture, dict(options)]} if sized else facts
 
 
 def _require_saved(architecture: str) -> None:
@@ -140,9 +151,9 @@ def main() -> None:
     """Answer the requests on standard input."""
     Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     answers = []
-    for architecture, options in json.load(sys.stdin):
+    for request in json.load(sys.stdin):
         try:
-            answers.append(describe(architecture, options))
+            answers.append(describe(*request))
         except InputError as error:
             answers.append({"error": str(error)})
     json.dump(answers, sys.stdout)

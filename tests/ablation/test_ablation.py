@@ -14,7 +14,18 @@ from classlens.passes.head_effects import HeadSums, mean_of
 from classlens.passes.sums import sum_images
 from classlens.passes.token_effects import ResidualSums
 
-TRIED = ("plain", "averages", "registers", "distilled", "LayerScale", "relative positions", "rotary", "EVA")
+TRIED = (
+    "attention pool",
+    "[CLS ; mean]",
+    "plain",
+    "averages",
+    "registers",
+    "distilled",
+    "LayerScale",
+    "relative positions",
+    "rotary",
+    "EVA",
+)
 CLASSES = torch.tensor([2, 3, 4])
 
 
