@@ -9,12 +9,12 @@ version of timm; a test says so.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
 
 from classlens.catalog.configs import read_config
-from classlens.config.architecture import model_options
+from classlens.config.architecture import Request, request_of
 from classlens.digest import digest_json
 from classlens.models.describe import describe
 from classlens.shipped import ARCHITECTURES, workflow_folder
@@ -23,7 +23,7 @@ CLASSES = {"imagenet_s": 1000, "cifar100": 100}
 """Of published data sets, which need not lie here."""
 
 
-def requests() -> Iterator[tuple[str, Mapping[str, Any]]]:
+def requests() -> Iterator[Request]:
     """Yield the architectures of all configs with their options, each once."""
     seen = set()
     for file in sorted((workflow_folder() / "config").glob("*.yaml")):
@@ -31,8 +31,8 @@ def requests() -> Iterator[tuple[str, Mapping[str, Any]]]:
         config.known_classes(
             {name: CLASSES[dataset["kind"]] for name, dataset in config.datasets.items() if dataset["kind"] in CLASSES}
         )
-        for name, entry in config.models.items():
-            request = (entry["architecture"], model_options(config, name))
+        for name in config.models:
+            request = request_of(config, name)
             if (digest := digest_json(request)) not in seen:
                 seen.add(digest)
                 yield request

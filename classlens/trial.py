@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from classlens.data.geometry import Size, sides
 from classlens.data.pixels import pixel_columns
 from classlens.hdf5 import Column, RowWriter
 from classlens.inference.modes import frozen_eval_mode
@@ -25,12 +26,12 @@ class Trial:
         loaded: the model.
         folder: for files.
         batch_size: images at once, at most.
-        size: pixels of an image's side.
+        size: of an image.
     """
 
-    def __init__(self, loaded: LoadedModel, folder: Path, batch_size: int, size: int) -> None:
+    def __init__(self, loaded: LoadedModel, folder: Path, batch_size: int, size: Size) -> None:
         self.loaded, self.batch_size, self._folder = loaded, batch_size, folder
-        self.pixels = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, size, size, 3), np.uint8)
+        self.pixels = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, *sides(size), 3), np.uint8)
         self.classes = np.zeros(TRIAL_IMAGES, np.int64)
         columns = pixel_columns(size, loaded.model.num_classes)
         made = {name: np.zeros((TRIAL_IMAGES, *one.shape), one.dtype) for name, one in columns.items()}

@@ -17,13 +17,13 @@ from classlens.errors import InputError
 from classlens.inference.host import HostCopy
 from classlens.inference.network import LoadedModel, load_network
 from classlens.models.build import build
-from classlens.models.describe import describe
 from classlens.models.inputs import Normalise
 from classlens.models.weights import write_weights
 from classlens.passes.base import Part
 from classlens.passes.explanation import Explanation
 from classlens.passes.extraction import Extraction
 from classlens.passes.run import run_pass
+from classlens.sources.describe import described as describe
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3, "num_classes": 7}
 TOKEN = {**SMALL, "class_token": True, "global_pool": "token"}
@@ -65,6 +65,15 @@ WITHOUT_CLASS_TOKEN = {
 }
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
+READOUTS = {
+    "attention pool": ("vit_base_patch16_siglip_224", SMALL),
+    "attention pool, prefix": ("vit_pe_core_base_patch16_224", {**SMALL, "attn_pool_num_heads": 2}),
+    "attention pool without weights": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "prr", "reg_tokens": 1}),
+    "[CLS ; mean]": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "cls_mean", "reg_tokens": 2}),
+    "[CLS ; mean], EVA": ("eva02_base_patch14_224", {**TOKEN, "global_pool": "cls_mean"}),
+}
+"""Models whose head reads something else than [CLS] or an average."""
+EVERY = {**FAMILIES, **READOUTS}
 
 GOLDEN_NETWORK = {"architecture": "vit_base_patch32_224", "options": {"embed_dim": 48, "depth": 12, "num_heads": 3}}
 RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
@@ -76,7 +85,7 @@ FOLDER = tempfile.TemporaryDirectory()
 
 def transformer(name, seed=0):
     """Build a family's model. Fresh biases and position tables would be zeros, which let wrong code pass."""
-    architecture, options = FAMILIES[name]
+    architecture, options = {**FAMILIES, **READOUTS}[name]
     torch.manual_seed(seed)
     model = build(architecture, options)
     with torch.no_grad():
@@ -166,7 +175,7 @@ def write_small(folder, name, classes, change=None):
     with h5py.File(folder / "pixels.h5", "w") as file:
         file["pixels"] = np.random.default_rng(0).integers(0, 256, (len(classes), 32, 32, 3), np.uint8)
         file["class_index"] = np.array(classes, np.uint16)
-    architecture, options = FAMILIES[name]
+    architecture, options = {**FAMILIES, **READOUTS}[name]
     network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
     return model, folder / "pixels.h5", folder / "weights.safetensors", network
 

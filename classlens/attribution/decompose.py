@@ -24,7 +24,7 @@ import torch
 
 from classlens.attribution.norms import FrozenNorm
 from classlens.errors import InputError
-from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.attention import Attention, patch_attention, patch_pool
 from classlens.inference.branch import POST_NORM_BLOCKS
 from classlens.inference.guard import Spot, watch
 from classlens.inference.probe import attention_behaviour, behaviour, made_up, once
@@ -32,6 +32,8 @@ from classlens.inference.projection import Projection
 from classlens.models.facts import SUM_OVER_TOKENS
 from classlens.models.linear import LinearMap, linear_map
 from classlens.models.needs import require
+from classlens.models.pooling import CLS_MEAN, first_pooled
+from classlens.models.split import Head
 
 FEW = 2
 """Rows of attention that take less memory than the queries and keys that they come from."""
@@ -73,7 +75,8 @@ class LogitAttribution:
     """Attributes the output logits of a model.
 
     Args:
-        model: a supported timm model in evaluation mode that pools a token or averages tokens.
+        model: a supported timm model in evaluation mode whose head is linear, as is its pooling but for the weights of
+            an attention pool, which are frozen at what they are on the image.
         tried: it is known that parts add up; otherwise that is tried with a made-up image.
 
     Raises:
@@ -117,7 +120,7 @@ class LogitAttribution:
         """
         # In full precision whatever autocast does: large parts may cancel.
         exactly = partial(torch.autocast, images.device.type, enabled=False)
-        dtype = torch.promote_types(self._readouts[0].head.weight.dtype, torch.float32)
+        dtype = torch.promote_types(self._readouts[0].weight.dtype, torch.float32)
         with exactly():
             passes = [_Pass(self._norm, readout, self._branches, classes) for readout in self._readouts]
 
@@ -133,7 +136,19 @@ class LogitAttribution:
                 one.read_attention(block, attention, weights)
             return weights.to(attention.value.dtype) @ attention.value
 
-        with patch_attention(self._model, attend), _reading(self._model, self._branches, passes):
+        def attend_in_pool(attention: Attention) -> torch.Tensor:
+            with exactly():
+                exact = replace(attention, query=attention.query.to(dtype), key=attention.key.to(dtype)).weights()
+            read = exact.mean(2) if self._model.attn_pool.pool == "avg" else exact[:, :, 0]
+            for one, weights in zip(passes, read.unbind(1), strict=True):
+                one.read_pool(weights)
+            return exact.to(attention.value.dtype) @ attention.value
+
+        with (
+            patch_attention(self._model, attend),
+            patch_pool(self._model, attend_in_pool),
+            _reading(self._model, self._branches, passes),
+        ):
             output = self._model(images)
         with exactly():
             found = [one.contributions() for one in passes]
@@ -143,29 +158,72 @@ class LogitAttribution:
 
 @dataclass(frozen=True)
 class _Readout:
-    """A head and the tokens whose mean it reads."""
+    """Rows of a head and the tokens whose mean they read, or what a head of an attention pool attends to."""
 
-    head: LinearMap
+    weight: torch.Tensor
+    """(C, D), of what the pooling puts out."""
+    bias: torch.Tensor | None
     share: float
     """Of this head in the output."""
     tokens: slice
     count: int
     pooled_norm: FrozenNorm
     """After the pooling."""
+    of_pool: LinearMap | None = None
+    """What the head of the pool makes of a token (D, D), its part of the output; None: there is no such pool."""
+    with_biases: bool = True
+    """Of several that read one pooled vector, one brings the biases of what follows it."""
 
 
 def _readouts(model: Any) -> list[_Readout]:
     project = Projection(model)
     if project.distilled is not None:
         none = FrozenNorm(None, "")
-        heads = (project.head, project.distilled)
-        return [_Readout(head, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)]
+        heads = [_linear(head) for head in (project.head, project.distilled)]
+        return [
+            _Readout(head.weight, head.bias, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)
+        ]
     pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm after the pooling")
+    head = _linear(project.head)
     if model.global_pool == "token":
-        return [_Readout(project.head, 1.0, slice(0, 1), 1, pooled)]
-    first = 0 if getattr(model, "pool_include_prefix", False) else model.num_prefix_tokens
-    total = model.num_prefix_tokens + model.patch_embed.num_patches
-    return [_Readout(project.head, 1.0, slice(first, total), total - first, pooled)]
+        return [_Readout(head.weight, head.bias, 1.0, slice(0, 1), 1, pooled)]
+    first, total = first_pooled(model), model.num_prefix_tokens + model.patch_embed.num_patches
+    tokens, count = slice(first, total), total - first
+    if model.global_pool == CLS_MEAN:
+        of_class_token, of_mean = torch.split(head.weight, model.embed_dim, dim=1)
+        return [
+            _Readout(of_class_token, None, 1.0, slice(0, 1), 1, pooled, with_biases=False),
+            _Readout(of_mean, head.bias, 1.0, tokens, count, pooled),
+        ]
+    if (pool := getattr(model, "attn_pool", None)) is not None:
+        parts = _pool_heads(pool)
+        return [
+            _Readout(head.weight, head.bias, 1.0, tokens, count, pooled, part, number == 0)
+            for number, part in enumerate(parts)
+        ]
+    return [_Readout(head.weight, head.bias, 1.0, tokens, count, pooled)]
+
+
+def _linear(head: Head) -> LinearMap:
+    assert head.last is not None
+    return head.last
+
+
+def _pool_heads(pool: Any) -> list[LinearMap]:
+    """Return what each head of a pool without MLP makes of a token that it attends to, in what the pool puts out."""
+    width = pool.kv.in_features
+    of_value = linear_map(pool.kv, width, "kv of the attention pool")
+    projection = linear_map(pool.proj, width, "proj of the attention pool")
+    maps = []
+    for head in range(pool.num_heads):
+        rows = slice(head * pool.head_dim, (head + 1) * pool.head_dim)
+        values = slice(width + rows.start, width + rows.stop)
+        out = projection.weight[:, rows]
+        bias = out.new_zeros(len(out)) if of_value.bias is None else out @ of_value.bias[values]
+        if projection.bias is not None and head == 0:
+            bias = bias + projection.bias
+        maps.append(LinearMap(out @ of_value.weight[values], bias))
+    return maps
 
 
 class _Branch:
@@ -233,14 +291,19 @@ class _Pass:
 
     def __init__(self, norm: FrozenNorm, readout: _Readout, branches: list[_Branch], classes: torch.Tensor) -> None:
         self._norm, self._readout, self._branches, self.pooled_norm = norm, readout, branches, readout.pooled_norm
-        weight = readout.head.weight
+        weight = readout.weight
         self._dtype = torch.promote_types(weight.dtype, torch.float32)
         w = readout.share * weight[classes].to(self._dtype)
-        bias = readout.head.bias
+        bias, of_pool = readout.bias, readout.of_pool
         after_pooling = self.pooled_norm.pull_back(w)
-        self._u = norm.pull_back(after_pooling)
+        at_tokens = after_pooling if of_pool is None else after_pooling @ of_pool.weight.to(self._dtype)
+        self._u = norm.pull_back(at_tokens)
         self._constant = self.pooled_norm.bias(w) + (0 if bias is None else readout.share * bias[classes])
-        self._norm_bias = norm.bias(after_pooling)
+        if not readout.with_biases:
+            self._constant = torch.zeros_like(self._constant)
+        self._norm_bias = norm.bias(at_tokens)
+        if of_pool is not None and of_pool.bias is not None:
+            self._norm_bias = self._norm_bias + after_pooling @ of_pool.bias.to(self._dtype)
         self._at_heads = [branch.pull_back(self._u) for branch in branches]
         self._read: list[torch.Tensor] = []
         self._rows: list[Attention | torch.Tensor] = []
@@ -249,6 +312,7 @@ class _Pass:
         self._post_scales = [ones] * len(branches)
         self._mlp: list[torch.Tensor] = []
         self._pooled = ones[:, 0]
+        self._shares: torch.Tensor | None = None
 
     def read_attention(self, block: int, attention: Attention, weights: torch.Tensor | None) -> None:
         """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from.
@@ -291,9 +355,14 @@ class _Pass:
         """Keep the scale of the norm after the pooling (n), given what it sees (n, D)."""
         self._pooled = self.pooled_norm.scale(pooled.to(self._dtype))
 
+    def read_pool(self, weights: torch.Tensor) -> None:
+        """Keep what the head of the pool attends to (n, Q)."""
+        self._shares = weights.to(self._dtype)
+
     def contributions(self) -> dict[str, torch.Tensor]:
         """Return this readout's share of `Attribution`, by name."""
-        weight = self._last * self._pooled[:, None] / self._readout.count
+        weight = self._last * self._pooled[:, None]
+        weight = weight / self._readout.count if self._shares is None else weight * self._shares
         heads, biases = [], []
         for block, branch in enumerate(self._branches):
             front, after = branch.constants(self._u)
@@ -352,6 +421,11 @@ def _reading(model: Any, branches: list[_Branch], passes: list[_Pass]) -> Iterat
     with ExitStack() as stack:
         pooled = passes[0].pooled_norm.module
         if pooled is not None:
-            stack.callback(pooled.register_forward_pre_hook(lambda _m, x: passes[0].read_pooled(x[0])).remove)
+
+            def read(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+                for one in passes:
+                    one.read_pooled(inputs[0])
+
+            stack.callback(pooled.register_forward_pre_hook(read).remove)
         stack.enter_context(watch(model, *spots))
         yield

@@ -7,10 +7,11 @@ from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
-from classlens.models.facts import SUM_OVER_TOKENS
+from classlens.models.facts import CLASS_EMBEDDING, SUM_OVER_TOKENS
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
+    CLASS_EMBEDDING: "reads rows of {model}'s head: {reason}",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
     ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
@@ -18,6 +19,8 @@ REASONS = {
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
+LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
+"""Needs that are told of by what the model lacks."""
 
 
 def has(config: Config, model: str, need: str) -> bool:
@@ -29,6 +32,7 @@ def has(config: Config, model: str, need: str) -> bool:
             config.explanations["heatmap_method"] in applicable_methods(config.architecture(model)["lacks"])
         ),
         ATTRIBUTION: lambda: SUM_OVER_TOKENS not in config.architecture(model)["lacks"],
+        CLASS_EMBEDDING: lambda: CLASS_EMBEDDING not in config.architecture(model)["lacks"],
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
     }
     return bool(answers[need]())
@@ -39,7 +43,7 @@ def reason(config: Config, model: str, need: str) -> str:
     dataset = config.models[model]["dataset"]
     names = {"model": model, "dataset": dataset, "method": config.explanations["heatmap_method"]}
     more = config.more_training(dataset) if need == TRAINING_IMAGES else ""
-    lacked = config.architecture(model)["lacks"][SUM_OVER_TOKENS] if need == ATTRIBUTION else ""
+    lacked = config.architecture(model)["lacks"][LACKED[need]] if need in LACKED else ""
     return REASONS[need].format(**names, more=more, reason=lacked)
 
 

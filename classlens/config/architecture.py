@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from classlens.cache import CACHE
+from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
 from classlens.models.foreign import folder
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py", "split.py")
 """Modules that facts follow from."""
+Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]
 MOST_SECONDS = 120
 """For each architecture, with the import of timm, which may come from a slow disk."""
 
@@ -74,7 +76,7 @@ def with_architectures(config: Config) -> Config:
         InputError: naming every model that timm does not know, that is not supported, or whose transform or head does
             not fit it.
     """
-    requests = {name: (entry["architecture"], model_options(config, name)) for name, entry in config.models.items()}
+    requests = {name: request_of(config, name) for name in config.models}
     makers = [*(HERE / name for name in MAKERS), *sorted((PACKAGE / "sources").glob("*.py"))]
     maker = [*map(digest_file, makers), _version("timm"), _version("torch")]
     files = {name: FOLDER / f"{digest_json(_identity(request, maker))}.json" for name, request in requests.items()}
@@ -111,7 +113,15 @@ def with_architectures(config: Config) -> Config:
     return complete
 
 
-def _identity(request: tuple[str, Mapping[str, Any]], maker: list[str | None]) -> list[Any]:
+def request_of(config: Config, model: str) -> Request:
+    """Return what is asked of timm; also for which size, where a transform says it and options do not."""
+    entry = config.models[model]
+    asked = (entry["architecture"], model_options(config, model))
+    told = entry["transform"] != "timm" and "img_size" not in entry["options"]
+    return (*asked, entry["transform"]["size"]) if told else asked
+
+
+def _identity(request: Request, maker: list[str | None]) -> list[Any]:
     """Return what facts follow from: of a saved model also the content of its description, of a source its files."""
     if place.is_source(request[0]):
         files = [path for name in place.files_of(request[0]) if (path := Path(name)).is_file()]
@@ -145,16 +155,18 @@ def _kept(file: Path) -> Any:
     except (OSError, ValueError):
         return None
     return (
-        facts if isinstance(facts, dict) and facts.keys() >= {"depth", "width", "patch", "transform", "lacks"} else None
+        facts
+        if isinstance(facts, dict) and facts.keys() >= {"depth", "head_width", "patch", "transform", "lacks"}
+        else None
     )
 
 
-def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def _describe(requests: list[Request]) -> list[dict[str, Any]]:
     if not requests:
         return []
     lacking = [library for library in ("torch", "timm") if _version(library) is None]
     if lacking:
-        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"the depth and width of {named} are asked from timm, but the environment of {sys.executable} lacks "
             f"{' and '.join(lacking)}; install them there (pip install {' '.join(lacking)}), or run Snakemake in the "
@@ -171,7 +183,7 @@ def _describe(requests: list[tuple[str, Mapping[str, Any]]]) -> list[dict[str, A
             timeout=MOST_SECONDS * len(requests),
         )
     except subprocess.TimeoutExpired as error:
-        named = ", ".join(sorted({architecture for architecture, _ in requests}))
+        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"timm did not describe {named} within {error.timeout:.0f} seconds; look for a number that is too large in "
             f"options"
@@ -197,13 +209,18 @@ def _misfits(config: Config, model: str) -> list[str]:
     if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
         weights = Path(entry["weights"])
         found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
-    size, expected = config.transform(model)["size"], facts["image_size"]
+    size, expected = (sides(one) for one in (config.transform(model)["size"], facts["image_size"]))
     if size != expected:
+        given, taken = (simple(one) for one in (size, expected))
         found.append(
-            f"config: models.{model}.transform.size is {size}, but {place.named(entry['architecture'])} takes "
-            f"{expected} pixels; set options.img_size or transform.size"
+            f"config: models.{model}.transform.size is {given}, but {place.named(entry['architecture'])} takes "
+            f"{taken} pixels; set options.img_size or transform.size"
         )
     if not entry["head"]:
+        if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":
+            from classlens.models.head import NO_WIDE_HEAD
+
+            return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]
         wanted = entry["options"].get("num_classes")
         if wanted is not None and entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
             from classlens.models.head import not_brought  # which imports numpy
@@ -214,9 +231,9 @@ def _misfits(config: Config, model: str) -> list[str]:
 
     if facts["distilled"]:
         found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    elif (shape := head_shape(entry["head"]))[1] != facts["width"]:
+    elif (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
         found.append(
-            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but the model is {facts['width']} "
-            f"wide; make the head for {place.named(entry['architecture'])}"
+            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but a head of the model reads "
+            f"{facts['head_width']} numbers; make the head for {place.named(entry['architecture'])}"
         )
     return found

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, TypeVar
 
-from classlens.data.geometry import Geometry
+from classlens.data.geometry import Geometry, Size, sides, simple
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
@@ -28,6 +28,7 @@ class ArchitectureInfo(TypedDict):
     depth: int
     heads: int
     width: int
+    head_width: int
     num_classes: int
     published_classes: int
     one_output: bool
@@ -39,7 +40,7 @@ class ArchitectureInfo(TypedDict):
     lacks: dict[str, str]
     grid: list[int]
     patch: list[int]
-    image_size: int
+    image_size: Size
     transform: dict[str, Any]
     built_as: NotRequired[tuple[str, dict[str, Any]]]
     class_names: NotRequired[list[str] | None]
@@ -195,7 +196,7 @@ class Config:
         """Return the part of a model's transform that moves pixels."""
         transform = self.transform(model)
         return Geometry(
-            size=transform["size"],
+            size=simple(sides(transform["size"])),
             resize=transform["resize"],
             crop=transform["crop"],
             interpolation=transform["interpolation"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,18 +11,35 @@ if TYPE_CHECKING:  # Pillow is for decoding alone: a workflow is planned without
     from PIL import Image
 
 
+Size = int | Sequence[int]
+"""Pixels: the side of a square, or height and width."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Return height and width."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def simple(size: Sequence[int]) -> Size:
+    """Return height and width as configs and names have them: one number of a square, else (height, width)."""
+    height, width = size
+    return height if height == width else (height, width)
+
+
 @dataclass(frozen=True)
 class Geometry:
-    """How an image becomes a square of `size` pixels.
+    """How an image becomes one of `size` pixels.
 
     Attributes:
-        size: side of the result, pixels.
-        resize: "squash" takes both sides to size / crop, "shortest" only the shorter one.
+        size: of the result.
+        resize: "squash" takes both sides to size / crop; "shortest" keeps the ratio of the sides, so that only the one
+            that is shorter, as a share of what it is to be, becomes size / crop.
         crop: share of the resized image's side that the centre crop keeps.
         interpolation: filter for images; masks take the nearest pixel.
     """
 
-    size: int
+    size: Size
     resize: str
     crop: float
     interpolation: str
@@ -29,13 +47,17 @@ class Geometry:
     @property
     def name(self) -> str:
         """A folder name that tells it from every other."""
-        return f"{self.resize}-{self.size}-{self.interpolation}" + (f"-{float(self.crop)!r}" if self.crop != 1 else "")
+        size = "x".join(map(str, dict.fromkeys(sides(self.size))))
+        return f"{self.resize}-{size}-{self.interpolation}" + (f"-{float(self.crop)!r}" if self.crop != 1 else "")
 
     @classmethod
     def from_name(cls, name: str) -> Geometry:
         """Return the geometry that has a name."""
         resize, size, interpolation, *crop = name.split("-", 3)
-        return cls(int(size), resize, float(crop[0]) if crop else 1.0, interpolation)
+        height, _, width = size.partition("x")
+        return cls(
+            (int(height), int(width)) if width else int(height), resize, float(crop[0]) if crop else 1.0, interpolation
+        )
 
     def image(self, image: Image.Image) -> Image.Image:
         """Transform an image."""
@@ -48,21 +70,26 @@ class Geometry:
     def _apply(self, image: Image.Image, interpolation: str) -> Image.Image:
         from PIL import Image
 
-        side = math.floor(self.size / self.crop)
+        height, width = (math.floor(side / self.crop) for side in sides(self.size))
         if self.resize == "squash":
-            target = (side, side)
+            target = (width, height)
+        elif height != width:
+            # As timm's ResizeKeepRatio.
+            ratio = min(image.width / width, image.height / height)
+            target = (round(image.width / ratio), round(image.height / ratio))
         else:
             # As torchvision: the longer side is cut off to an integer.
             short, long = sorted(image.size)
-            scaled = int(side * long / short)
-            target = (side, scaled) if image.width <= image.height else (scaled, side)
+            scaled = int(width * long / short)
+            target = (width, scaled) if image.width <= image.height else (scaled, height)
         if image.size != target:
             image = image.resize(target, Image.Resampling[interpolation.upper()])
         return self._crop(image)
 
     def _crop(self, image: Image.Image) -> Image.Image:
         # As torchvision: half-way offsets go to the even side.
-        left, top = (round((length - self.size) / 2.0) for length in image.size)
-        if (left, top) == (0, 0) and image.size == (self.size, self.size):
+        height, width = sides(self.size)
+        left, top = (round((length - side) / 2.0) for length, side in zip(image.size, (width, height), strict=True))
+        if (left, top) == (0, 0) and image.size == (width, height):
             return image
-        return image.crop((left, top, left + self.size, top + self.size))
+        return image.crop((left, top, left + width, top + height))

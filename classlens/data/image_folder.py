@@ -3,9 +3,11 @@
 root/<class>/*              the first per_class images are for evaluation, the next for training
 root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training; see
                             `classlens.data.splits` for other names
+root/*, root/labels.csv     instead: a table with the columns image and class, see `classlens.data.labelled`
 root/classes.txt            optional: the order of classes, see `classlens.data.classes`; without it folders count in
                             sorted order
-masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ if the images are
+masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ if the images are, and without <class>/
+                            where a table says the classes
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.data.class_folders import ClassFolders
+from classlens.data.labelled import LABELS, LabelledImages
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.raw import ImageFiles
 from classlens.data.stimulus import SPLITS, Stimulus
@@ -97,9 +100,10 @@ class ImageFolder(ImageFiles):
         return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
 
     @cached_property
-    def _folders(self) -> ClassFolders:
+    def _folders(self) -> ClassFolders | LabelledImages:
         self.require_root()
-        return ClassFolders(self.root, self.name)
+        kind = LabelledImages if (self.root / LABELS).is_file() else ClassFolders
+        return kind(self.root, self.name)
 
     def _splits(self, class_id: str, per_class: int | None) -> dict[str, list[str]]:
         if self._folders.splits:

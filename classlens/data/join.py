@@ -42,10 +42,10 @@ def join_pixels(*, parts: Sequence[str], stimuli: str, pixels: str, split: str) 
         starts = np.array([*accumulate(map(len, opened), initial=0)])
         if starts[-1] != len(listed):
             raise ValueError(f"the parts hold {starts[-1]} images instead of {len(listed)}")
-        size = opened[0].shape[1]
+        size = opened[0].shape[1:3]
         with pixel_writer(pixels, listed, size) as writer:
             for batch in batches(len(listed), ROWS):
-                images = np.empty((batch.stop - batch.start, size, size, 3), np.uint8)
+                images = np.empty((batch.stop - batch.start, *size, 3), np.uint8)
                 for image, row in zip(images, stored[batch], strict=True):
                     part = np.searchsorted(starts, row, "right") - 1
                     opened[part].read_direct(image, np.s_[row - starts[part]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from math import prod
 from typing import Unpack
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from classlens.data.contrast import Contrast, Coverage, Seen, seen
-from classlens.data.geometry import Geometry
+from classlens.data.geometry import Geometry, Size, sides
 from classlens.data.mask import Mask
 from classlens.data.order import as_stored
 from classlens.data.source import Place, Source
@@ -37,7 +38,7 @@ def write_pixels(
     part: Sequence[int] | None = None,
     **place: Unpack[Place],
 ) -> None:
-    """Write `pixels` (N, size, size, 3) uint8 and `class_index` (N), in the order of the stimuli.
+    """Write `pixels` (N, height, width, 3) uint8 and `class_index` (N), in the order of the stimuli.
 
     Memory holds a few chunks, whatever N is.
 
@@ -83,34 +84,34 @@ def read_images(stimuli: str, split: str) -> list[Listed]:
     return listed
 
 
-def pixel_writer(path: str, listed: Sequence[Listed], size: int) -> RowWriter:
+def pixel_writer(path: str, listed: Sequence[Listed], size: Size) -> RowWriter:
     """Return what writes a file of pixels.
 
     Args:
         path: the file.
         listed: its images.
-        size: of each, width and height (pixels).
+        size: of each.
     """
     columns = pixel_columns(size, 1 + max(item.class_index for item in listed))
     return RowWriter(path, len(listed), columns, chunk_rows=pixel_chunk_rows(size))
 
 
-def pixel_columns(size: int, classes: int) -> dict[str, Column]:
-    """Return the data sets of a file of square images, whose class indices lie below a number."""
+def pixel_columns(size: Size, classes: int) -> dict[str, Column]:
+    """Return the data sets of a file of images, whose class indices lie below a number."""
     return {
-        "pixels": Column((size, size, 3), np.uint8, "red, green and blue", "1/255", compress=False),
+        "pixels": Column((*sides(size), 3), np.uint8, "red, green and blue", "1/255", compress=False),
         "class_index": Column((), index_dtype(classes), "class of each image", "class index", compress=False),
     }
 
 
-def pixel_chunk_rows(size: int) -> int:
+def pixel_chunk_rows(size: Size) -> int:
     """Return the images in a chunk of a file of pixels."""
-    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * size * size)))
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * prod(sides(size)))))
 
 
-def mask_columns(size: int) -> dict[str, Column]:
+def mask_columns(size: Size) -> dict[str, Column]:
     """Return the data sets of a file of masks."""
-    return {"mask": Column((size, size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
+    return {"mask": Column(sides(size), np.uint8, "0 context, 1 class, 2 ignore", "label")}
 
 
 def write_masks(
@@ -123,7 +124,7 @@ def write_masks(
     threads: int,
     **place: Unpack[Place],
 ) -> None:
-    """Write `mask` (N, size, size) uint8: 0 context, 1 class, 2 ignore, of the evaluation images.
+    """Write `mask` (N, height, width) uint8: 0 context, 1 class, 2 ignore, of the evaluation images.
 
     Args:
         stimuli: stimuli.csv.

@@ -19,9 +19,10 @@ from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
-from classlens.inference.branch import branch_of, class_token_logits
+from classlens.inference.branch import branch_of
 from classlens.inference.modes import at_least_float32
 from classlens.inference.probe import behaviour, close, made_up, once
+from classlens.inference.projection import Projection
 from classlens.models.facts import UNGATED
 from classlens.models.needs import require
 
@@ -69,6 +70,7 @@ def gradient_double_softmax(model: Any) -> Explainer:
 def _explainer(model: Any, loss: Loss, importance: str, loss_name: str) -> Explainer:
     require(model, UNGATED, "an explanation by local gradients")
     once(model, _require_branches, hooks=True)
+    project = Projection(model)
 
     @torch.no_grad()
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -78,7 +80,7 @@ def _explainer(model: Any, loss: Loss, importance: str, loss_name: str) -> Expla
             output = attention.output()
             # In float32 whatever autocast does: these are differences of small numbers.
             with torch.autocast(images.device.type, enabled=False):
-                by_head = _loss_gradient(model, block, at_least_float32(output[:, :, 0]), classes, loss)
+                by_head = _loss_gradient(model, project, block, at_least_float32(output[:, :, 0]), classes, loss)
                 maps.append((at_least_float32(attention.value) @ -by_head[..., None])[..., 0])
             return output
 
@@ -90,11 +92,13 @@ def _explainer(model: Any, loss: Loss, importance: str, loss_name: str) -> Expla
     return Explainer(compute, importance, what)
 
 
-def _loss_gradient(model: Any, block: int, heads: torch.Tensor, classes: torch.Tensor, loss: Loss) -> torch.Tensor:
+def _loss_gradient(
+    model: Any, project: Projection, block: int, heads: torch.Tensor, classes: torch.Tensor, loss: Loss
+) -> torch.Tensor:
     """Return d loss / d z (n, H, d) for the heads' outputs z at [CLS]."""
     with torch.enable_grad():
         heads = heads.detach().requires_grad_()
-        logits = class_token_logits(model, branch_of(model.blocks[block], heads))
+        logits = project.one(branch_of(model.blocks[block], heads))
         return torch.autograd.grad(loss(logits, classes), heads)[0]
 
 

@@ -14,23 +14,27 @@ import torch
 
 from classlens.explanations.explainer import Explainer
 from classlens.explanations.graph import images_that_fit
-from classlens.inference.activations import site_spot
-from classlens.inference.attention import Attention, patch_attention
-from classlens.inference.branch import class_token_logits
+from classlens.inference.activations import residuals, site_spot
+from classlens.inference.attention import Attention, patch_attention, patch_pool
 from classlens.inference.guard import watch
 from classlens.inference.modes import at_least_float32
+from classlens.inference.probe import readout
+from classlens.inference.projection import Projection
 from classlens.inference.tokens import TokenModel
+from classlens.models.pooling import first_pooled
 
 Pool = Callable[[torch.Tensor], torch.Tensor]
 """Makes one vector (n, D) of the tokens after a block (n, T, D)."""
 
 
 def legrad(model: Any) -> Explainer:
-    """Explain by LeGrad, the class being read off the mean of all tokens.
+    """Explain by LeGrad, the class being read off the mean of all tokens, or as the attention pool reads it.
 
     Args:
         model: a supported timm model.
     """
+    if has_pool(model):
+        return _of_pool(model)
     return _explainer(model, lambda tokens: tokens.mean(1), "the mean of all tokens")
 
 
@@ -43,8 +47,52 @@ def legrad_cls(model: Any) -> Explainer:
     return _explainer(model, lambda tokens: tokens[:, 0], "[CLS]")
 
 
+def has_pool(model: Any) -> bool:
+    """Tell whether a model pools by attention, so that `legrad` reads the pool's attention, by the pool's heads."""
+    return getattr(model, "attn_pool", None) is not None
+
+
+def _of_pool(model: Any) -> Explainer:
+    """Explain by LeGrad's way for attention pools: after each block the pool reads the tokens by its own attention."""
+    tokens, unread = TokenModel(model), model.num_prefix_tokens - first_pooled(model)
+
+    def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+        maps: list[torch.Tensor] = []
+        seen: dict[str, torch.Tensor] = {}
+
+        def attend(attention: Attention) -> torch.Tensor:
+            seen["value"] = attention.value.detach()
+            seen["heads"] = attention.output().detach().requires_grad_()
+            return seen["heads"]
+
+        with torch.no_grad():
+            of_blocks = residuals(model, images)
+        for residual in of_blocks:
+            with torch.enable_grad(), patch_pool(model, attend):
+                logit = readout(model, residual.detach()).gather(1, classes[:, None]).sum()
+            [gradient] = torch.autograd.grad(logit, seen["heads"])
+            maps.append(_positive_part(gradient, seen["value"]))
+        return torch.stack(maps, dim=1)[..., unread:].float()
+
+    return Explainer(
+        compute,
+        "the positive part of the gradient of local logits, mean over heads, summed over blocks",
+        "the positive part of the gradient of local logits with respect to what the attention pool attends to after a "
+        "block, divided by the number of its heads: block, head of the pool, token",
+        images_that_fit(tokens),
+    )
+
+
+def _positive_part(gradient: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return maps (n, H, T) of the gradient at the heads' outputs (n, H, rows, d) and their values (n, H, T, d)."""
+    # In float32 whatever autocast does: these are differences of small numbers.
+    with torch.no_grad(), torch.autocast(value.device.type, enabled=False):
+        by_weight = at_least_float32(gradient) @ at_least_float32(value).transpose(-2, -1)
+        return by_weight.relu_().mean(2) / by_weight.shape[1]
+
+
 def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
-    tokens = TokenModel(model)
+    tokens, project = TokenModel(model), Projection(model)
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         maps: list[torch.Tensor] = []
@@ -57,12 +105,9 @@ def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
             return seen["heads"]
 
         def after(_block: int, residual: torch.Tensor) -> torch.Tensor:
-            logit = _logits(model, pool(residual)).gather(1, classes[:, None]).sum()
+            logit = _logits(model, project, pool(residual)).gather(1, classes[:, None]).sum()
             [gradient] = torch.autograd.grad(logit, seen["heads"])
-            # In float32 whatever autocast does: these are differences of small numbers.
-            with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-                by_weight = at_least_float32(gradient) @ at_least_float32(seen["value"]).transpose(-2, -1)
-                maps.append(by_weight.relu_().mean(2) / by_weight.shape[1])
+            maps.append(_positive_part(gradient, seen["value"]))
             return residual.detach()
 
         with torch.no_grad():
@@ -80,8 +125,8 @@ def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
     )
 
 
-def _logits(model: Any, token: torch.Tensor) -> torch.Tensor:
+def _logits(model: Any, project: Projection, token: torch.Tensor) -> torch.Tensor:
     """Return logits (n, C) of vectors (n, D); a distilled model's are the mean of those of both heads."""
-    logits = class_token_logits(model, token)
+    logits = project.one(token)
     distilled = getattr(model, "head_dist", None)
     return logits if distilled is None else (logits + distilled(model.norm(token))) / 2

@@ -15,9 +15,10 @@ import torch
 
 from classlens.errors import InputError
 from classlens.inference.activations import is_gated
-from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.attention import Attention, patch_attention, patch_pool
 from classlens.inference.modes import at_least_float32
-from classlens.models.needs import RELEVANCE_NORMS, RMS_NORMS
+from classlens.models.needs import ACTIVATIONS, RELEVANCE_NORMS, RMS_NORMS
+from classlens.models.one_output import HEADS
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 """Returns the gradient that goes to the input, given the one that came to the output."""
@@ -31,7 +32,8 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
 
     - norm: its standard deviation counts as constant;
     - activation f: counts as x times the constant f(x) / x;
-    - attention: the gradient into queries and keys, and that into values, is multiplied by a number each;
+    - attention, also of an attention pool: the gradient into queries and keys, and that into values, is multiplied by
+      a number each;
     - gated MLP: the gradient into both factors is halved.
 
     Args:
@@ -50,6 +52,11 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
     # Blocks may share a module, which has its rule once.
     rules: dict[Any, Rule] = {module: _linear_norm for module in model.modules() if isinstance(module, RELEVANCE_NORMS)}
     rules |= {block.mlp.act: _linear_activation for block in model.blocks}
+    if (mlp := getattr(getattr(model, "attn_pool", None), "mlp", None)) is not None:
+        rules[mlp.act] = _linear_activation
+    for name in HEADS:
+        parts = getattr(model, name, torch.nn.Identity()).modules()
+        rules |= {part: _linear_activation for part in parts if isinstance(part, ACTIVATIONS)}
     gated = {block.mlp.fc2 for block in model.blocks if is_gated(block.mlp)}
     unseen = {*rules, *gated}
 
@@ -68,6 +75,7 @@ def relevance_rules(model: Any, *, query: float, value: float) -> Iterator[None]
         for module in gated:
             stack.callback(module.register_forward_pre_hook(halve).remove)
         stack.enter_context(patch_attention(model, attend))
+        stack.enter_context(patch_pool(model, lambda attention: attend(0, attention)))
         yield
     if unseen:
         name = next(name for name, module in model.named_modules() if module in unseen)

@@ -130,6 +130,60 @@ def patch_attention(model: Any, attend: Attend) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def patch_pool(model: Any, attend: Callable[[Attention], torch.Tensor]) -> Iterator[None]:
+    """Let `attend` compute the attention of the model's attention pool in the context, whenever the pool runs.
+
+    Args:
+        model: a supported timm model; one without an attention pool is left as it is.
+        attend: called with queries (n, H, L, d) of the pool's L latents (of its tokens, where it has none), and keys
+            and values (n, H, K, d) of the K tokens that it pools; returns the heads' outputs (n, H, L, d).
+
+    Raises:
+        InputError: the pool ran, and its attention was not reached.
+    """
+    pool = getattr(model, "attn_pool", None)
+    if pool is None:
+        yield
+        return
+    with ExitStack() as stack:
+        stack.callback(_set_fused, [pool], [getattr(pool, "fused_attn", True)])
+        _set_fused([pool], [True])
+        interception = _PoolInterception(attend)
+        stack.callback(pool.register_forward_pre_hook(interception.enter).remove)
+        stack.callback(pool.register_forward_hook(interception.leave).remove)
+        with interception:
+            yield
+
+
+class _PoolInterception(TorchFunctionMode):
+    """Catches what is called while an attention pool runs, see `_Interception`."""
+
+    def __init__(self, attend: Callable[[Attention], torch.Tensor]) -> None:
+        super().__init__()
+        self._attend, self._due = attend, False
+
+    def enter(self, *_: Any) -> None:
+        self._due = True
+
+    def leave(self, *_: Any) -> None:
+        if self._due:
+            raise InputError(
+                "the attention pool does not compute its attention by torch's scaled_dot_product_attention, so it can "
+                "be neither read nor changed; take timm's AttentionPoolLatent"
+            )
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func is not scaled_dot_product_attention or not self._due:
+            return func(*args, **given)
+        self._due = False
+        query, key, value = args[:3]
+        return self._attend(Attention(query, key, value, given.get("attn_mask"), given.get("scale")))
+
+
 class _Interception(TorchFunctionMode):
     """Catches what is called while a block's attention runs, so no other model's, and any number of times.
 

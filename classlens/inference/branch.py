@@ -1,4 +1,4 @@
-"""From the heads' outputs at a token to class embedding space: the rest of the attention branch, then the head."""
+"""From the heads' outputs at a token to what the attention branch adds to it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,3 @@ def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:
     elif (scale := getattr(block, "gamma_1", None)) is not None:
         x = scale * x
     return torch.as_tensor(block.drop_path1(x))
-
-
-def class_token_logits(model: Any, token: torch.Tensor) -> torch.Tensor:
-    """Project the [CLS] token (n, D) onto the classes (n, C), as `Projection` does it for all tokens."""
-    for norm in (getattr(model, "norm", None), getattr(model, "fc_norm", None)):
-        token = token if norm is None else norm(token)
-    return torch.as_tensor(model.head(token))

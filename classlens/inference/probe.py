@@ -23,6 +23,7 @@ from classlens.inference.modes import at_least_float32, frozen_eval_mode
 from classlens.inference.projection import Projection
 from classlens.models.device import autocast
 from classlens.models.inputs import channels_of
+from classlens.models.pooling import adds_positions
 
 TOLERANCE = 1e-4
 """Difference from what should be equal, as a share of the largest number, that rounding in float32 stays far below."""
@@ -252,10 +253,10 @@ def _check_readout(model: Any, residual: torch.Tensor, output: torch.Tensor) -> 
     # A sequence that holds one token everywhere: whatever is pooled reads this token.
     alone = residual[:, -1:].expand_as(residual)
     project = Projection(model)
-    if not close(_read_first(project, alone), readout(model, alone)):
+    if not adds_positions(model) and not close(_read_first(project, alone), readout(model, alone)):
         _refuse(
-            "its head reads of a token something else than head(fc_norm(norm(token)))",
-            "if head, norm, fc_norm or forward_head was replaced, take timm's",
+            "its head reads of a token something else than head(fc_norm(norm(token))), with its pool on that one token",
+            "if head, norm, fc_norm, pool or forward_head was replaced, take timm's",
         )
     if model.global_pool == "token" and not close(_read_first(project, residual), output):
         _refuse(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
 
 from classlens.errors import InputError
 from classlens.inference.projection import Projection
+from classlens.models.split import Head
 from classlens.terms import TOP
 
 FEW_THREADS = 3
@@ -40,19 +40,22 @@ def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.T
     On CUDA a kernel selects, and logits are float32 whatever autocast does: ranks may differ from those of `summarise`
     where logits are equal but for rounding.
     """
-    kernels = _kernels(tokens.device)
-    if kernels is None:
+    kernels, last = _kernels(tokens.device), project.head.last
+    if kernels is None or last is None:
         return summarise(project(tokens), classes)
-    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else project.head.weight.dtype
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else last.weight.dtype
     norm = project.layer_norm
     if norm is None or dtype == torch.float32:
-        x = project.normed(tokens).to(dtype)
+        x = project.seen(tokens)
     else:
         # As autocast has it, in float32 and rounded for the head's product: in one pass instead of three.
         x = kernels.layer_norm_tiled(tokens, norm.weight, norm.bias, norm.eps, dtype)
 
-    def by(head: Any, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = kernels.summarise_tiled(x, head.weight.to(dtype), head.bias, classes)
+    def by(head: Head, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        if head.last is None:
+            return summarise(head(x).float(), classes)
+        features, weight = head.features(x).to(dtype), head.last.weight.to(dtype)
+        found: dict[str, torch.Tensor] = kernels.summarise_tiled(features, weight, head.last.bias, classes)
         return found
 
     summary = by(project.head, x)

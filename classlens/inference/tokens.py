@@ -12,6 +12,7 @@ from classlens.errors import InputError
 from classlens.inference.attention import EVERY, Attention, patch_attention
 from classlens.inference.guard import piecewise
 from classlens.inference.probe import attention_behaviour, behaviour, made_up, readout
+from classlens.models.pooling import adds_positions, first_pooled
 
 
 class TokenModel:
@@ -35,6 +36,7 @@ class TokenModel:
         self.prefix: int = model.num_prefix_tokens
         self.patches: int = model.patch_embed.num_patches
         self.pools_class_token: bool = model.global_pool == "token"
+        self.needs_image_tokens: bool = not self.pools_class_token and first_pooled(model) == self.prefix
         self._keywords, self._biased = _positions(model, made_up(model, facts.channels))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
@@ -75,9 +77,14 @@ class TokenModel:
 
         Returns:
             the last block's output (n, prefix + K, D), in the order of `kept`; padding holds numbers without meaning.
+
+        Raises:
+            InputError: some tokens are left out, and the model's pool cannot do without.
         """
         if kept is None:
             return self.run(tokens)
+        if adds_positions(self.model):
+            raise InputError("the model's attention pool adds positions of its own, so it takes all tokens or none")
         positions = torch.cat(
             [torch.arange(self.prefix, device=kept.device).expand(len(kept), -1), kept + self.prefix], dim=1
         )

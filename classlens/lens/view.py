@@ -357,6 +357,6 @@ class View:
             for name, values in reduce(logits, part).items():
                 kept.setdefault(name, []).append(values.cpu().numpy())
 
-        with torch.no_grad():
+        with torch.no_grad(), frozen_eval_mode(self._model):
             with_oom_backoff(len(self), self._batch_size, run)
         return {name: np.concatenate(parts) for name, parts in kept.items()}

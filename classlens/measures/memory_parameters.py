@@ -61,7 +61,7 @@ def write_parameters(weights: Path | str, parameters: Path | str) -> None:
     """
     with safe_open(weights, framework="numpy") as tensors, h5py.File(parameters, "w") as file:
         names = set(tensors.keys())
-        heads = {name: tensors.get_tensor(f"{name}.weight") for name in HEADS if f"{name}.weight" in names}
+        heads = {name: _of_token(tensors, name) for name in HEADS if f"{name}.weight" in names}
         blocks = 1 + max(int(name.split(".")[1]) for name in names if name.startswith("blocks."))
         file.attrs.update(blocks=blocks, num_classes=len(heads["head"]), width=heads["head"].shape[1])
         for branch in BRANCHES:
@@ -69,6 +69,13 @@ def write_parameters(weights: Path | str, parameters: Path | str) -> None:
                 values = memory_values(tensors, branch, block)
                 for name, head in heads.items():
                     _write(file.create_group(_group(branch, block, name)), project(head, values))
+
+
+def _of_token(tensors: Any, head: str) -> Array:
+    """Return the rows (C, D) of a head; one on [CLS ; mean] sees a token alone at both places, so its halves add."""
+    weight: Array = tensors.get_tensor(f"{head}.weight")
+    width = tensors.get_slice(f"blocks.0.{OUTPUT_LAYERS['attn']}").get_shape()[0]
+    return weight if weight.shape[1] == width else weight[:, :width] + weight[:, width:]
 
 
 def memory_values(tensors: Any, branch: str, block: int) -> Array:

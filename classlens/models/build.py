@@ -18,7 +18,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
 from classlens.models.linear import linear_map
-from classlens.models.pooling import ClassAndMean
+from classlens.models.pooling import CLS_MEAN, head_width, read_class_and_mean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -66,9 +66,13 @@ def create(
         given |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
     # For another number of classes timm would load what fits, and leave the rest fresh.
     classes = given.pop("num_classes", None) if pretrained else None
+    if both := given.get("global_pool") == CLS_MEAN:
+        given["global_pool"] = "token"
     with torch.device(device or "cpu"):
         try:
             model: Any = timm.create_model(architecture, pretrained=pretrained, **given)
+            if both:
+                read_class_and_mean(model)
             if classes not in (None, model.num_classes):
                 model.reset_classifier(classes)
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
@@ -88,14 +92,10 @@ def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
 
 
 def has_head(model: Any) -> bool:
-    """Tell whether a model of a supported family has a classification head that changes something.
-
-    Raises:
-        InputError: its head is not linear.
-    """
+    """Tell whether a model of a supported family has a classification head that changes something."""
     head = getattr(model, "head", None)
     there = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    return there and not _is_identity(linear_map(head, int(model.embed_dim), "head").weight)
+    return there and not _changes_nothing(head, head_width(model))
 
 
 def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:
@@ -115,13 +115,9 @@ def require_supported(model: torch.nn.Module, architecture: str, *, headless: bo
 
     if not isinstance(model, FAMILIES):
         raise refuse(f"{type(model).__name__} is not a vision transformer with one residual stream of tokens")
-    if getattr(model, "attn_pool", None) is not None:
-        raise refuse("it pools by attention, so its head reads no single token")
-    if isinstance(model, ClassAndMean):
-        raise refuse("its head reads [CLS] and the mean of the image tokens at once, so no single token")
     if not headless and not has_head(model):
         raise refuse(
-            "it has no linear classification head (in a config give one by head, or by options.num_classes with "
+            "it has no classification head (in a config give one by head, or by options.num_classes with "
             "weights that have one; in Python as model.head)"
         )
     for block in model.blocks:
@@ -133,7 +129,11 @@ def require_supported(model: torch.nn.Module, architecture: str, *, headless: bo
             raise refuse(f"its attention is {type(block.attn).__name__}")
 
 
-def _is_identity(weight: torch.Tensor) -> bool:
+def _changes_nothing(head: torch.nn.Module, width: int) -> bool:
+    try:
+        weight = linear_map(head, width, "head").weight
+    except InputError:
+        return False
     square = weight.shape[0] == weight.shape[1] and not weight.is_meta
     return square and torch.equal(weight, torch.eye(len(weight)).to(weight))
 

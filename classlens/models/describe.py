@@ -9,26 +9,33 @@ from typing import Any
 from timm.data.config import resolve_model_data_config
 from timm.models import parse_model_name
 
+from classlens.data.geometry import Size, sides, simple
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.inputs import channels_of
 from classlens.models.needs import lacks
 from classlens.models.one_output import as_two_classes
 from classlens.models.patch import pixels_of_token
+from classlens.models.pooling import head_width
 from classlens.models.saved import config_file, is_saved, not_saved_by_timm
 
 RESIZES = {"center": "shortest", "squash": "squash"}
 
 
-def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def describe(architecture: str, options: Mapping[str, Any], size: Size | None = None) -> dict[str, Any]:
     """Return the facts about an architecture, without making its parameters.
 
+    Args:
+        architecture, options: see `classlens.models.build.build`.
+        size: of the images; a model that takes them of any size (dynamic_img_size) is built for this one.
+
     Returns:
-        depth (B), heads, width (D), num_classes (C), published_classes (of timm's own weights), tokens (T),
-        num_prefix_tokens, has_class_token, distilled (it has two heads), grid (rows and columns of image tokens), patch
-        (height and width of each, pixels), image_size (pixels), class_token_pooling, lacks (of what explanations need,
-        see `needs.lacks`; one output counts as two classes), and timm's own transform. Of a saved model
-        (`classlens.models.saved`) also: built_as (architecture and options that build the same without it), and
+        depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
+        (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid
+        (rows and columns of image tokens), patch (height and width of each, pixels), image_size (pixels: a side, or
+        height and width), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts
+        as two classes), and timm's own transform. Where something else builds the same, of a saved model
+        (`classlens.models.saved`) or for a size, also built_as (architecture and options); of a saved model
         class_names where it brings such.
 
     Raises:
@@ -37,6 +44,11 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
     if ":" in architecture:
         _require_saved(architecture)
     model: Any = build(architecture, options, device="meta")
+    embedding = model.patch_embed
+    sized = size is not None and not embedding.strict_img_size and sides(size) != tuple(embedding.img_size)
+    if size is not None and sized:
+        options = {**options, "img_size": list(sides(size))}
+        model = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
     image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
     embedding = model.patch_embed
@@ -47,8 +59,6 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             f"architecture {architecture!r}: inputs of {image_size} pixels are padded to patches of {patch} by "
             f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
         )
-    if image_size[0] != image_size[1]:
-        raise InputError(f"architecture {architecture!r}: inputs of {image_size} pixels are not square")
     channels = channels_of(model)
     if channels != 3:
         raise InputError(
@@ -62,6 +72,7 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "depth": len(model.blocks),
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
+        "head_width": head_width(model),
         "num_classes": model.num_classes,
         "published_classes": model.pretrained_cfg["num_classes"],
         "tokens": rows * columns + model.num_prefix_tokens,
@@ -72,9 +83,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         "lacks": lacks(as_two_classes(model)),
         "grid": [rows, columns],
         "patch": list(patch),
-        "image_size": image_size[0],
+        "image_size": simple(image_size),
         "transform": {
-            "size": image_size[0],
+            "size": simple(image_size),
             "resize": RESIZES[data["crop_mode"]],
             "crop": data["crop_pct"],
             "interpolation": data["interpolation"],
@@ -82,7 +93,9 @@ def describe(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
             "std": list(data["std"]),
         },
     }
-    return {**facts, **_of_saved(model, architecture, options)} if is_saved(architecture) else facts
+    if is_saved(architecture):
+        return {**facts, **_of_saved(model, architecture, options)}
+    return {**facts, "built_as": [architecture, dict(options)]} if sized else facts
 
 
 def _require_saved(architecture: str) -> None:

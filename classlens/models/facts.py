@@ -6,7 +6,7 @@
 CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [CLS]", "linear probes"
 UNGATED, RELEVANCE = "attention without a gate", "a rule of relevance for every layer"
 SUM_OVER_TOKENS = "an output that is a sum over tokens"
-SEVERAL_CLASSES = "several classes"
+SEVERAL_CLASSES, CLASS_EMBEDDING = "several classes", "a class embedding"
 REASONS = {
     CLASS_TOKEN: "it reads the [CLS] token, which this model does not have",
     CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "

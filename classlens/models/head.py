@@ -26,6 +26,10 @@ from classlens.errors import InputError
 SUFFIXES = (".npz", ".safetensors")
 PLAUSIBLE, GROWTH = 64_000_000, 20
 """Bytes that arrays may claim, and how many times more than their file's; weights hardly compress, zeros 1000 times."""
+NO_WIDE_HEAD = (
+    "options.global_pool is cls_mean, but its pretrained weights bring no head on [CLS ; mean], so that this one would "
+    "be random; give a head (docs/heads.md), or weights that bring one"
+)
 
 log = logging.getLogger(__name__)
 

@@ -43,6 +43,24 @@ def replaced(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
+def outputs_of(module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+    """Return what a module makes of inputs in evaluation mode; it is left in the mode that it was in."""
+    modes = [(part, part.training) for part in module.modules()]
+    try:
+        outputs: torch.Tensor = module.eval()(inputs)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    return outputs
+
+
+def zeros_for(module: nn.Module, width: int) -> torch.Tensor:
+    """Return (1, width) zeros of the type and on the device that a layer takes."""
+    like = next(module.parameters(), torch.zeros(1))
+    return torch.zeros(1, width, device=like.device, dtype=like.dtype if like.dtype.is_floating_point else None)
+
+
+@torch.no_grad()
 def linear_map(module: Any, width: int, name: str) -> LinearMap:
     """Return the map that a layer computes in evaluation mode.
 
@@ -57,17 +75,10 @@ def linear_map(module: Any, width: int, name: str) -> LinearMap:
     """
     if is_plain(module, nn.Linear):
         return LinearMap(module.weight, module.bias)
-    like = next(module.parameters(), torch.zeros(1))
-    dtype = like.dtype if like.dtype.is_floating_point else torch.float32
-    generator = torch.Generator().manual_seed(0)
-    probe = torch.randn(1, width, generator=generator).to(like.device, dtype)
-    inputs = torch.cat([torch.zeros_like(probe), torch.eye(width, device=like.device, dtype=dtype), probe])
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        outputs = module.eval()(inputs)
-    finally:
-        for part, mode in modes:
-            part.training = mode
+    zeros = zeros_for(module, width)
+    dtype = zeros.dtype
+    probe = torch.randn(1, width, generator=torch.Generator().manual_seed(0)).to(zeros)
+    outputs = outputs_of(module, torch.cat([zeros, torch.eye(width, device=zeros.device, dtype=dtype), probe]))
     constant, weight, seen = outputs[0], (outputs[1:-1] - outputs[0]).T, outputs[-1]
     expected = (probe.float() @ weight.float().T)[0] + constant.float()
     tolerance = max(TOLERANCE, 8 * torch.finfo(dtype).eps) * float(outputs.abs().max())

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from timm.layers.attention_pool import AttentionPoolLatent, AttentionPoolPrr
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.layers.norm import RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32
 from timm.layers.patch_embed import PatchEmbed
 
 from classlens.errors import InputError
 from classlens.models.facts import (
+    CLASS_EMBEDDING,
     CLASS_TOKEN,
     CLASS_TOKEN_POOLING,
     REASONS,
@@ -23,12 +25,34 @@ from classlens.models.facts import (
     UNGATED,
 )
 from classlens.models.linear import is_plain
+from classlens.models.one_output import HEADS
+from classlens.models.pooling import CLS_MEAN, adds_positions, head_width
+from classlens.models.split import head_of
 
 MLPS = (Mlp, GluMlp, SwiGLU)
 RMS_NORMS = (torch.nn.RMSNorm, RmsNorm, RmsNormFp32)
 SIMPLE_NORMS = (SimpleNorm, SimpleNormFp32)
 RELEVANCE_NORMS = (torch.nn.LayerNorm, *RMS_NORMS)
 """Norms that relevance has a rule for; timm's own LayerNorms derive from torch's."""
+ACTIVATIONS = (
+    torch.nn.GELU,
+    torch.nn.ReLU,
+    torch.nn.SiLU,
+    torch.nn.Tanh,
+    torch.nn.LeakyReLU,
+    torch.nn.ELU,
+    torch.nn.Hardswish,
+    torch.nn.Mish,
+)
+"""Of heads that are not linear; those of blocks have their place in the block."""
+HEAD_LAYERS = (torch.nn.Linear, torch.nn.BatchNorm1d, torch.nn.Dropout, torch.nn.Identity)
+"""Linear in evaluation mode."""
+POOLS = {
+    CLS_MEAN: "half of what this model's head reads is the mean of the image tokens",
+    "map": "this model's head reads what an attention pool makes of the tokens",
+    "prr": "this model's head reads what an attention pool makes of the tokens",
+}
+"""What models do that read something else than [CLS] or an average, by their `global_pool`."""
 FROZEN_NORMS = (*RELEVANCE_NORMS, *SIMPLE_NORMS)
 """Norms that are a linear function of a token up to one number."""
 
@@ -46,7 +70,9 @@ def lacks(model: Any) -> dict[str, str]:
         SEVERAL_CLASSES: model.num_classes > 1,
     }
     reasons = {need: "" if found else REASONS[need] for need, found in there.items()}
-    reasons |= {RELEVANCE: _no_rule(model), SUM_OVER_TOKENS: _no_sum(model)}
+    if model.global_pool in POOLS:
+        reasons[CLASS_TOKEN_POOLING] = f"it reads what the [CLS] token attends to, but {POOLS[model.global_pool]}"
+    reasons |= {CLASS_EMBEDDING: _no_embedding(model), RELEVANCE: _no_rule(model), SUM_OVER_TOKENS: _no_sum(model)}
     return {need: reason for need, reason in reasons.items() if reason}
 
 
@@ -58,6 +84,21 @@ def require(model: Any, need: str, what: str) -> None:
     """
     if reason := lacks(model).get(need):
         raise InputError(f"{what} does not apply to this model: {reason}; take legrad")
+
+
+def _no_embedding(model: Any) -> str:
+    """Return why logits are no linear function of a normed token, so that no class has a row in its space."""
+    pool = getattr(model, "attn_pool", None)
+    if isinstance(pool, AttentionPoolLatent) and pool.mlp is not None:
+        return "its attention pool has an MLP, so that no class has a row (class embedding) in the space of tokens"
+    of_pool = [] if pool is None else [getattr(pool, name, None) for name in ("pre_norm", "post_norm")]
+    if any(norm is not None and not isinstance(norm, torch.nn.Identity) for norm in of_pool):
+        return "its attention pool has norms, so that no class has a row (class embedding) in the space of tokens"
+    for name in HEADS:
+        head = getattr(model, name, None)
+        if head is not None and head_of(head, head_width(model), name).body is not None:
+            return f"its {name} ({type(head).__name__}) is not linear, so that no class has a row (class embedding)"
+    return ""
 
 
 def _gated(model: Any) -> bool:
@@ -80,6 +121,12 @@ def _no_rule(model: Any) -> str:
     for block in model.blocks:
         if not isinstance(block.mlp, MLPS):
             return f"its MLP is a {type(block.mlp).__name__}, of which no activation and no gate is known"
+    pool = getattr(model, "attn_pool", None)
+    if pool is not None and not isinstance(pool, AttentionPoolLatent | AttentionPoolPrr):
+        return f"its attention pool is a {type(pool).__name__}, of which no activation is known"
+    for name, module in (of for head in HEADS for of in getattr(model, head, torch.nn.Identity()).named_modules()):
+        if not list(module.children()) and not isinstance(module, (*HEAD_LAYERS, *ACTIVATIONS, *RELEVANCE_NORMS)):
+            return f"{name} of its head is a {type(module).__name__}, for which relevance has no rule"
     return ""
 
 
@@ -87,10 +134,15 @@ def _no_sum(model: Any) -> str:
     """Return why the output is no sum of what branches write into it."""
     if _gated(model):
         return REASONS[UNGATED]
-    if getattr(model, "head_dist", None) is None and model.global_pool not in ("token", "avg"):
+    if reason := _no_embedding(model):
+        return reason
+    linear = isinstance(getattr(model, "attn_pool", None), AttentionPoolLatent) and not adds_positions(model)
+    if getattr(model, "head_dist", None) is None and not linear and model.global_pool not in ("token", "avg", CLS_MEAN):
         return f"it pools by {model.global_pool!r}, which is no sum over tokens"
     places = {"the last norm": getattr(model, "norm", None)}
     places["the norm after the pooling"] = getattr(model, "fc_norm", None)
+    if model.global_pool == CLS_MEAN and not isinstance(model.fc_norm, torch.nn.Identity):
+        return "the norm after the pooling reads [CLS] and the mean together"
     for number, block in enumerate(model.blocks):
         places[f"the norm inside the attention of block {number}"] = getattr(block.attn, "norm", None)
         places[f"the first norm of block {number}"] = getattr(block, "norm1", None)

@@ -42,6 +42,12 @@ def two_class_head(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear
     return linear_head(two_rows(weight), None if bias is None else two_rows(bias))
 
 
+def with_two_outputs(head: nn.Module) -> nn.Sequential:
+    """Return a head with one output z, which need not be linear, with -z/2 and z/2 in its place."""
+    like = next(head.parameters(), torch.zeros(1))
+    return nn.Sequential(head, two_class_head(like.new_ones(1, 1), None))
+
+
 def as_two_classes(model: Any) -> Any:
     """Give a model with one output the heads of two classes, in place; another one is left as it is.
 

@@ -20,8 +20,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
-from classlens.models.linear import LinearMap, linear_map, replaced
-from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, SCORE, linear_head, two_class_head
+from classlens.models.linear import LinearMap, linear_map, outputs_of, replaced, zeros_for
+from classlens.models.one_output import (
+    BINARY,
+    HEADS,
+    NEGATIVE,
+    POSITIVE,
+    SCORE,
+    linear_head,
+    two_class_head,
+    with_two_outputs,
+)
+from classlens.models.pooling import head_width
 
 WRAPPERS: tuple[tuple[Any, str], ...] = (
     (nn.DataParallel, "module"),
@@ -53,7 +63,7 @@ class Opened:
     """A given model, opened.
 
     Attributes:
-        model: a timm model with linear heads; `num_classes` is the number of their outputs.
+        model: a timm model; `num_classes` is the number of their outputs.
         one_output: the given model has one output.
     """
 
@@ -70,7 +80,7 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
         one_output: BINARY or None: one output becomes two classes, see `classlens.models.one_output`; SCORE: it stays.
 
     Raises:
-        InputError: the vision transformer lies deeper inside, a head is not linear, adapters cannot be merged, or a
+        InputError: the vision transformer lies deeper inside, a head cannot be run, adapters cannot be merged, or a
             module that had to be copied has a forward of its own.
     """
     if one_output not in (BINARY, SCORE, None):
@@ -88,14 +98,17 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
     heads = {name: head for name in HEADS if (head := getattr(model, name, None)) is not None}
     if "head" not in heads:
         return Opened(model, False)  # as `require_supported` says, and of a head that changes nothing, too
-    maps = {name: _head_map(head, model.embed_dim, name) for name, head in heads.items()}
-    single = len(maps["head"].weight) == 1
-    two = single and one_output != SCORE
-    made = two_class_head if two else linear_head
-    changed = {
-        name: made(found.weight, found.bias) for name, found in maps.items() if two or not _is_linear(heads[name])
-    }
-    count = changed.get("head", model.head).out_features
+    width, changed, counts = head_width(model), dict[str, Any](), list[int]()
+    for name, head in heads.items():
+        found, count = _head_map(head, width, name)
+        two = count == 1 and one_output != SCORE
+        if found is None and two:
+            changed[name] = with_two_outputs(head)
+        elif found is not None and (two or not _is_linear(head)):
+            changed[name] = (two_class_head if two else linear_head)(found.weight, found.bias)
+        counts.append(count)
+    single = counts[0] == 1
+    count = 2 if single and one_output != SCORE else counts[0]
     if changed or count != model.num_classes:
         model = _copied(model, changed)
         model.num_classes = count
@@ -120,19 +133,21 @@ def _is_linear(head: Any) -> bool:
     return type(head).forward is nn.Linear.forward and not replaced(head)
 
 
-def _head_map(head: Any, width: int, name: str) -> LinearMap:
+def _head_map(head: Any, width: int, name: str) -> tuple[LinearMap | None, int]:
+    """Return the map of a head, None where it is not linear, and how many outputs it has."""
     if _is_linear(head) and head.out_features > 1:
-        return LinearMap(head.weight, head.bias)
+        return LinearMap(head.weight, head.bias), head.out_features
     try:
-        return linear_map(head, width, name)
+        found = linear_map(head, width, name)
+        return found, len(found.weight)
+    except InputError:
+        return None, outputs_of(head, zeros_for(head, width)).shape[-1]
     except Exception as error:  # whatever a module of the user's own raises
         kind = head._get_name()
         parts = ", ".join(part._get_name() for part in head.children())
-        norm = "; a norm in front of a linear layer belongs into model.fc_norm" if "Norm" in parts else ""
         raise InputError(
-            f"model.{name} is a {f'{kind} ({parts})' if parts else kind}, which is not linear on tokens of width "
-            f"{width}, so that it has no row per class (class embedding) to read tokens with; give a model with a "
-            f"linear head, trained on the same features{norm}"
+            f"model.{name} is a {f'{kind} ({parts})' if parts else kind}, which cannot be run on what it is to read, "
+            f"vectors of width {width}: {str(error).splitlines()[0]}; give a model whose head was trained on these"
         ) from error
 
 

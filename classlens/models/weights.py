@@ -17,9 +17,10 @@ from classlens.models.canonical import save_weights, some
 from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import SAVE, kind_of, of_names
 from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
-from classlens.models.head import not_brought, read_head
+from classlens.models.head import NO_WIDE_HEAD, not_brought, read_head
 from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
 from classlens.models.one_output import as_two_classes
+from classlens.models.pooling import CLS_MEAN
 from classlens.models.remedy import Recipe, remedy
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ def _assembled(
         taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
     if head is not None:
         set_head(model, head)
+    elif pretrained and model.global_pool == CLS_MEAN:
+        raise InputError(f"architecture {architecture!r}: {NO_WIDE_HEAD}")
     elif pretrained and model.num_classes != (published := model.pretrained_cfg["num_classes"]):
         raise InputError(f"architecture {architecture!r}: {not_brought(model.num_classes, published)}")
     return as_two_classes(model), taken

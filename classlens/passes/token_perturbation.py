@@ -79,7 +79,7 @@ class TokenPerturbation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rank (n, T) int32, -1 where removed, and whether the model is right (n).
 
-        An average-pooled model has no output for an image of which nothing is left: it counts as wrong.
+        A model that pools image tokens alone has no output for an image of which nothing is left: it counts as wrong.
 
         Args:
             images: (n, 3, H, W), normalised.
@@ -89,7 +89,7 @@ class TokenPerturbation:
         prefix, counts = self.tokens.prefix, left.sum(1)
         rank = torch.full((len(left), prefix + left.shape[1]), REMOVED, dtype=torch.int32, device=left.device)
         correct = torch.zeros(len(left), dtype=torch.bool, device=left.device)
-        seen = (counts > 0) | self.tokens.pools_class_token
+        seen = (counts > 0) | (not self.tokens.needs_image_tokens)
         if seen.any():
             lengths = counts[seen]
             # The tokens that stay come first, in their own order; what follows them is padding.

@@ -1,7 +1,8 @@
 """Facts about a model of timm or of another library: the counts that the workflow must know before it loads a model.
 
-Run as a program (`python -m classlens.sources.describe PARENT`) it reads a JSON list of [architecture, options] from
-standard input and writes a JSON list of facts or of {"error": message}. It ends with the process PARENT.
+Run as a program (`python -m classlens.sources.describe PARENT`) it reads a JSON list of [architecture, options] or
+[architecture, options, size] from standard input and writes a JSON list of facts or of {"error": message}. It ends with
+the process PARENT.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from classlens.sources.find import find
 from classlens.sources.place import is_source, named
 
 
-def described(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def described(architecture: str, options: Mapping[str, Any], size: Any = None) -> dict[str, Any]:
     """Return the facts about an architecture, or about a model that a SOURCE names, which its files say.
 
     Returns:
@@ -30,7 +31,7 @@ def described(architecture: str, options: Mapping[str, Any]) -> dict[str, Any]:
         InputError: as `describe` and `find`.
     """
     if not is_source(architecture):
-        return describe(architecture, options)
+        return describe(architecture, options, size)
     found = find(named(architecture), options.get("img_size"))
     if isinstance(found, str):
         return {"built_as": [found, dict(options)], **describe(found, options)}
@@ -57,9 +58,9 @@ def main() -> None:
     """Answer the requests on standard input."""
     Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     answers = []
-    for architecture, options in json.load(sys.stdin):
+    for request in json.load(sys.stdin):
         try:
-            answers.append(described(architecture, options))
+            answers.append(described(*request))
         except InputError as error:
             answers.append({"error": str(error)})
     json.dump(answers, sys.stdout)

@@ -237,7 +237,7 @@ def _unbiased(config: Described) -> dict[str, float]:
     return {rf"blocks\.\d+\.{place}\.bias": 0.0 for key, place in places.items() if not config[key]}
 
 
-VIT, CLS_MEAN = "vit_base_patch16_224", "vit_class_and_mean"
+VIT = "vit_base_patch16_224"
 OPENAI = Family(
     "vit_base_patch16_clip_224",
     _clip,

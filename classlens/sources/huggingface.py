@@ -16,6 +16,7 @@ from classlens.errors import InputError
 from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import config_of
 from classlens.models.match import adapted
+from classlens.models.pooling import CLS_MEAN
 from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
 from classlens.sources.names import fused, renamed, resampled, resampled_biases
@@ -139,7 +140,7 @@ def from_parts(
         architecture = families.VIT
         tensors["reg_token"] = tensors.pop("dist_token")
     if kind.startswith("dinov2") and head is not None:
-        architecture = families.CLS_MEAN
+        options = {**options, "global_pool": CLS_MEAN}
     classes = 0 if head is None else len(head)
     patch = _pair(full["patch_size"])
     old, new = ((one[0] // patch[0], one[1] // patch[1]) for one in (_pair(full["image_size"]), size))

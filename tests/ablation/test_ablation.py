@@ -11,7 +11,7 @@ from classlens.passes.head_effects import HeadSums, mean_of
 from classlens.passes.sums import sum_images
 from classlens.passes.token_effects import ResidualSums
 
-TRIED = ("averages", "rotary")
+TRIED = ("averages", "rotary", "attention pool", "[CLS ; mean]")
 CLASSES = torch.tensor([2, 3, 4])
 
 

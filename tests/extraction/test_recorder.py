@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from tiny_transformers import FAMILIES, extract_pixels, loaded_of, transformer
+from tiny_transformers import EVERY, extract_pixels, loaded_of, transformer
 
 from classlens.errors import InputError
 from classlens.extraction.recorder import Recorder
@@ -19,7 +19,7 @@ CLASSES = [5, 0, 3]
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EVERY)
 def test_arrays_are_what_columns_promise(name):
     """Before the first batch it is known what there will be, key counts of gated MLPs included."""
     model = transformer(name)

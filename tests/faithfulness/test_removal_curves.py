@@ -64,7 +64,7 @@ def orders_of(count, tokens=16, several=2):
     return torch.from_numpy(importance_order(random.random((several, count, tokens))))
 
 
-@pytest.mark.parametrize("name", ["distilled", "averages, relative positions"])
+@pytest.mark.parametrize("name", ["distilled", "averages, relative positions", "attention pool", "[CLS ; mean]"])
 @torch.inference_mode()
 def test_every_step_is_the_model_on_that_many_tokens(name):
     model, images = transformer(name), random_images(5)

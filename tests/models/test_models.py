@@ -117,9 +117,8 @@ def test_damaged_facts_about_an_architecture_are_made_anew(tmp_path, monkeypatch
         ("vit_bas_patch32_224", {}, "did you mean .*vit_base_patch32_224"),
         (ARCHITECTURE, {"colour": "blue"}, "colour"),
         ("resnet10t", {}, "resnet10t.*not a vision transformer"),
-        ("vit_base_patch16_siglip_224", {**TINY, "num_classes": 3}, "siglip_224.*pools by attention"),
-        ("vit_base_patch16_clip_224", {**TINY, "num_classes": 0}, "clip_224.*no linear classification head"),
-        ("vit_small_plus_patch16_dinov3", {**TINY, "num_classes": 0}, "dinov3.*no linear classification head"),
+        ("vit_base_patch16_clip_224", {**TINY, "num_classes": 0}, "clip_224.*no classification head"),
+        ("vit_small_plus_patch16_dinov3", {**TINY, "num_classes": 0}, "dinov3.*no classification head"),
     ],
 )
 def test_refusals_name_the_reason(architecture, options, reason):

@@ -98,7 +98,10 @@ def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     assert not found["bias"].any()
 
 
-@pytest.mark.parametrize(("family", "precision"), [("distilled", "float32"), ("averages, class token", "bfloat16")])
+@pytest.mark.parametrize(
+    ("family", "precision"),
+    [("distilled", "float32"), ("averages, class token", "bfloat16"), ("attention pool", "float32")],
+)
 def test_without_a_map_it_is_the_logit_lens(tmp_path, family, precision):
     study = made(tmp_path, family, training=1)
     paths = study.fit(precision=precision)

@@ -208,4 +208,4 @@ def test_check_tells_all_faults_at_once(study, tmp_path, monkeypatch):
     assert "models.folder.head: head.npz calls class 0 'dog', datasets.photos 'cat' (2 such classes)" in told
     save_head(tmp_path / "head.npz", np.ones((3, 8)))
     printed = Workflow(tmp_path, config).run("--dry-run", ok=False)
-    assert "models.folder.head: head.npz has the weight (3, 8), but the model is 16 wide" in printed
+    assert "models.folder.head: head.npz has the weight (3, 8), but a head of the model reads 16" in printed
