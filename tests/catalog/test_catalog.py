@@ -42,7 +42,7 @@ FACTS = {
     "class_token_pooling": True,
     "lacks": {},
 }
-FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False}
+FACTS |= {"heads": 2, "width": 16, "tokens": 17, "num_prefix_tokens": 1, "distilled": False, "image_size": 16}
 
 
 def config_of(**keys):
