@@ -32,7 +32,7 @@ TABLE = "results/datasets/digits/stimuli.csv"
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
 TRANSFORM = {"size": 224, "resize": "squash", "crop": 1, "interpolation": "bilinear", "mean": [0.5], "std": [0.5]}
 FACTS = {"image_size": 224, "distilled": False, "width": 192, "num_classes": 10, "grid": [14, 14], "patch": [16, 16]}
-FACTS |= {"transform": TRANSFORM, "lacks": {}}
+FACTS |= {"transform": TRANSFORM, "lacks": {}, "channels": 1, "head_width": 192}
 
 
 @pytest.fixture

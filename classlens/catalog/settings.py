@@ -17,9 +17,10 @@ from classlens.catalog.kinds import require_attention_kind
 from classlens.catalog.methods import METHODS, require_method
 from classlens.config.architecture import built_as
 from classlens.config.config import ArchitectureInfo, Config
-from classlens.data.geometry import Geometry
+from classlens.data.geometry import Geometry, sides
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
+from classlens.models.facts import CLASS_TOKEN_POOLING
 from classlens.models.saved import is_saved, local_folder
 from classlens.shipped import WEIGHTS
 from classlens.sources.place import named, path_of
@@ -414,6 +415,7 @@ def page(config: Config, wildcards: Wildcards) -> Slice:
     shown = planning.explained_methods(config, model)
     entry, architecture = config.models[model], config.architecture(model)
     others = [name for name in config.models if config.models[name]["dataset"] == entry["dataset"] and name != model]
+    height, width = sides(architecture["image_size"])
     return {
         "images": images,
         "seed": config.seed,
@@ -423,6 +425,7 @@ def page(config: Config, wildcards: Wildcards) -> Slice:
             "label": entry["label"],
             "dataset": entry["dataset"],
             "grid": architecture["grid"],
+            **({"ratio": width / height} if width != height else {}),
             "prefix": _prefix_names(architecture),
             "notes": _lens_notes(config, model, shown),
             "others": [{"model": name, "label": config.models[name]["label"]} for name in others],
@@ -441,7 +444,9 @@ def _prefix_names(architecture: ArchitectureInfo) -> list[str]:
 def _lens_notes(config: Config, model: str, shown: list[str]) -> list[str]:
     """Say what a model's page cannot show, and why."""
     architecture, notes = config.architecture(model), []
-    if not architecture["has_class_token"]:
+    if reads := architecture["lacks"].get(CLASS_TOKEN_POOLING, "").partition(", but ")[2]:
+        notes.append(f"{'' if architecture['has_class_token'] else 'The model has no [CLS] token; '}{reads}.")
+    elif not architecture["has_class_token"]:
         notes.append("The model has no [CLS] token; its head reads the mean of the image tokens.")
     elif not architecture["class_token_pooling"]:
         notes.append("The head of the model does not read [CLS] but the mean of the image tokens.")

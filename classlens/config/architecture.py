@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "patch.py", "pooling.py", "saved.py", "split.py")
+MAKERS = ("describe.py", "build.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "saved.py", "split.py")
 """Modules that facts follow from."""
 Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]
 MOST_SECONDS = 120
@@ -156,7 +156,7 @@ def _kept(file: Path) -> Any:
         return None
     return (
         facts
-        if isinstance(facts, dict) and facts.keys() >= {"depth", "head_width", "patch", "transform", "lacks"}
+        if isinstance(facts, dict) and facts.keys() >= {"channels", "head_width", "patch", "transform", "lacks"}
         else None
     )
 
@@ -216,6 +216,12 @@ def _misfits(config: Config, model: str) -> list[str]:
             f"config: models.{model}.transform.size is {given}, but {place.named(entry['architecture'])} takes "
             f"{taken} pixels; set options.img_size or transform.size"
         )
+    for name in ("mean", "std"):
+        if (count := len(config.transform(model)[name])) != facts["channels"]:
+            found.append(
+                f"config: models.{model}.transform.{name} has {count} numbers, but images of {entry['architecture']} "
+                f"have {facts['channels']} channels; give one number per channel"
+            )
     if not entry["head"]:
         if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":
             from classlens.models.head import NO_WIDE_HEAD

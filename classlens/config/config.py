@@ -41,6 +41,7 @@ class ArchitectureInfo(TypedDict):
     grid: list[int]
     patch: list[int]
     image_size: Size
+    channels: int
     transform: dict[str, Any]
     built_as: NotRequired[tuple[str, dict[str, Any]]]
     class_names: NotRequired[list[str] | None]

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from classlens.data.class_folders import content_of
-from classlens.data.classes import CLASSES, read_classes, read_text
-from classlens.data.raw import is_plain_name, require_text
+from classlens.data.classes import CLASSES, read_classes
+from classlens.data.raw import is_plain_name, read_text, require_text
 from classlens.errors import InputError
 
 LABELS = "labels.csv"

@@ -29,7 +29,7 @@ class Pool:
         self._twice = model.global_pool == CLS_MEAN
         self._positions: torch.Tensor | None = None
         self._pool: Any = getattr(model, "attn_pool", None)
-        if adds_positions(model):
+        if self._pool is not None and adds_positions(model):
             self._first, self._positions = first_pooled(model), self._pool.pos_embed
             self._pool = copy.copy(self._pool)
             self._pool._parameters = {**self._pool._parameters, "pos_embed": None}

@@ -95,7 +95,7 @@ def has_head(model: Any) -> bool:
     """Tell whether a model of a supported family has a classification head that changes something."""
     head = getattr(model, "head", None)
     there = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    return there and not _changes_nothing(head, head_width(model))
+    return there and not _changes_nothing(model.head, head_width(model))
 
 
 def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:

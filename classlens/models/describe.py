@@ -12,7 +12,7 @@ from timm.models import parse_model_name
 from classlens.data.geometry import Size, sides, simple
 from classlens.errors import InputError
 from classlens.models.build import build
-from classlens.models.inputs import channels_of
+from classlens.models.inputs import channels_of, per_channel
 from classlens.models.needs import lacks
 from classlens.models.one_output import as_two_classes
 from classlens.models.patch import pixels_of_token
@@ -33,10 +33,10 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
         depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
         (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid
         (rows and columns of image tokens), patch (height and width of each, pixels), image_size (pixels: a side, or
-        height and width), class_token_pooling, lacks (of what explanations need, see `needs.lacks`; one output counts
-        as two classes), and timm's own transform. Where something else builds the same, of a saved model
-        (`classlens.models.saved`) or for a size, also built_as (architecture and options); of a saved model
-        class_names where it brings such.
+        height and width), channels (3, or 1 of grey images), class_token_pooling, lacks (of what explanations need,
+        see `needs.lacks`; one output counts as two classes), and timm's own transform. Where something else builds the
+        same, of a saved model (`classlens.models.saved`) or for a size, also built_as (architecture and options); of a
+        saved model class_names where it brings such.
 
     Raises:
         InputError: the model is unknown or not supported.
@@ -60,10 +60,10 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
             f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
         )
     channels = channels_of(model)
-    if channels != 3:
+    if channels not in (1, 3):
         raise InputError(
-            f"architecture {architecture!r} takes images of {channels} channels, but those of data sets have three; "
-            f"leave options.in_chans out, or look at this model with classlens.Lens"
+            f"architecture {architecture!r} takes images of {channels} channels, but those of data sets have three, or "
+            f"one (grey); leave options.in_chans out, or look at this model with classlens.Lens"
         )
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
@@ -84,13 +84,14 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
         "grid": [rows, columns],
         "patch": list(patch),
         "image_size": simple(image_size),
+        "channels": channels,
         "transform": {
             "size": simple(image_size),
             "resize": RESIZES[data["crop_mode"]],
             "crop": data["crop_pct"],
             "interpolation": data["interpolation"],
-            "mean": list(data["mean"]),
-            "std": list(data["std"]),
+            "mean": per_channel(data["mean"], channels),
+            "std": per_channel(data["std"], channels),
         },
     }
     if is_saved(architecture):

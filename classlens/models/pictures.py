@@ -16,6 +16,7 @@ from timm.data.transforms_factory import create_transform
 from classlens.arrays import Array
 from classlens.data.images import UnknownRange, open_image, upright_rgb
 from classlens.errors import InputError
+from classlens.models.inputs import per_channel
 
 Picture = str | Path | Image.Image | Array | torch.Tensor
 """A file, an image, a uint8 array (H, W, 3), or a normalised tensor: (channels, H, W), or several as
@@ -65,8 +66,7 @@ def photos(model: Any, inputs: torch.Tensor) -> Array:
 def _normalisation(model: Any, channels: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel; timm's are of three, and a grey picture's are their means."""
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    mean, std = ([float(one) for one in data[name]] for name in ("mean", "std"))
-    return (mean, std) if channels == len(mean) else ([sum(mean) / len(mean)], [sum(std) / len(std)])
+    return per_channel(data["mean"], channels), per_channel(data["std"], channels)
 
 
 def _one(model: Any, picture: Any, channels: int) -> torch.Tensor:

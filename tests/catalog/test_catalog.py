@@ -35,6 +35,7 @@ from classlens.store.key import DISTRIBUTIONS
 
 FACTS = {"depth": 2, "heads": 2, "width": 16, "num_classes": 10, "grid": [4, 4], "patch": [8, 8], "tokens": 17}
 FACTS |= {"has_class_token": True, "class_token_pooling": True, "num_prefix_tokens": 1, "distilled": False, "lacks": {}}
+FACTS |= {"image_size": 16}
 
 
 def config_of(**keys):

@@ -204,7 +204,8 @@ def test_check_tells_all_faults_at_once(study, tmp_path, monkeypatch):
     assert "datasets.cifar: missing in" in "\n".join(check("config.yaml", quick=True).problems)
     write_cifar(tmp_path / "cifar")
     save_head(tmp_path / "head.npz", np.ones((3, 16)), class_names=("dog", "cat", "emu"))
-    told = "\n".join(check("config.yaml", quick=True).problems)
+    findings = check("config.yaml", quick=True)
+    told = "\n".join([*findings.problems, *findings.doubts])
     assert "models.folder.head: head.npz calls class 0 'dog', datasets.photos 'cat' (2 such classes)" in told
     save_head(tmp_path / "head.npz", np.ones((3, 8)))
     printed = Workflow(tmp_path, config).run("--dry-run", ok=False)

@@ -4,6 +4,7 @@
 const ABOUT = JSON.parse(document.getElementById("about").textContent);
 const IMAGES = new Map(ABOUT.images.map((one) => [one.image, one]));
 const [ROWS, COLUMNS] = ABOUT.grid;
+if (ABOUT.ratio) document.documentElement.style.setProperty("--ratio", ABOUT.ratio);
 const PREFIX = ABOUT.prefix.length;
 const TOKENS = PREFIX + ROWS * COLUMNS;
 const CHANCE = (ABOUT.num_classes + 1) / (2 * ABOUT.num_classes);
