@@ -117,7 +117,14 @@ def test_norms_are_computed_in_float32_and_rounded_at_the_end(width, scaled, dty
     torch.testing.assert_close(rounded.float(), found, rtol=2**-8 if DEVICE == "cuda" else 2**-7, atol=0)
 
 
-@pytest.mark.parametrize("name", ["plain", "distilled", "averages"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "distilled",
+        pytest.param("plain", marks=pytest.mark.release),
+        pytest.param("averages", marks=pytest.mark.release),
+    ],
+)
 @torch.inference_mode()
 def test_models_are_summarised_by_the_kernel_as_without(monkeypatch, name):
     model, classes, sites = transformer(name).to(DEVICE), torch.tensor([6, 3], device=DEVICE), {}

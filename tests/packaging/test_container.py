@@ -49,6 +49,7 @@ def test_jobs_run_in_the_image(tmp_path, calls, monkeypatch):
     assert f" {tmp_path / 'own.sif'} " in calls.read_text()
 
 
+@pytest.mark.release
 def test_the_image_of_a_release_is_the_default(tmp_path, calls, monkeypatch):
     monkeypatch.delenv("CLASSLENS_IMAGE", raising=False)
     planned = Workflow(tmp_path / "work", CONFIG).run(TARGET, "--sdm", "apptainer", "--dry-run")

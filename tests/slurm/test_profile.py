@@ -66,6 +66,7 @@ def gpu_rules(plan: str) -> set[str]:
     return {rule for rule, said in jobs if re.search(r"resources:.*\bgpu=1\b", said)}
 
 
+@pytest.mark.release
 def test_every_rule_that_the_profile_names_exists(workflow: Workflow, profile: dict[str, Any]) -> None:
     known = set(workflow.run("--quiet", "all", "--list-rules").split())
     named = {*profile["set-resources"], *profile.get("set-threads", {}), *profile.get("groups", {})}

@@ -66,6 +66,7 @@ def test_two_studies_at_once_are_refused(init, tmp_path):
 
 
 @pytest.mark.workflow
+@pytest.mark.release
 def test_the_printed_line_plans_a_study_of_own_images(init, tmp_path):
     printed = init()
     for class_id in ("cat", "dog"):

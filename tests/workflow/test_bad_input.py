@@ -77,8 +77,6 @@ def test_what_jobs_find_is_named_by_each_and_made_after_it_was_mended(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"architecture": "vit_base_patch32_244"}, ["models.m", "vit_base_patch32_224"]),
-        ({"architectur": "vit"}, ["models.m: unknown key 'architectur'; did you mean architecture?"]),
         ({"transform": {"size": 48}}, ["models.m.transform.size is 48", "takes 32 pixels"]),
         ({"weights": "absent.pt"}, ["absent.pt"]),
         ({"dataset": "nowhere"}, ["datasets.nowhere.root: there is no folder nowhere"]),

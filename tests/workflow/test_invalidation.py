@@ -223,6 +223,7 @@ def test_another_image_model_and_options_and_back(workflow):
     assert workflow.computes() == []
 
 
+@pytest.mark.release
 def test_accept_an_edit(workflow):
     """What comes before 10,000 GPU hours may be tidied without paying them again."""
     add(workflow.checkout / "classlens/inference/projection.py")
@@ -235,6 +236,7 @@ def test_accept_an_edit(workflow):
     assert not [job for job in computed if job.startswith("extract first")]
 
 
+@pytest.mark.release
 def test_an_edit_of_the_lens_page_writes_it_again(workflow):
     workflow.config["lens_page"] = {"images": 4}
     page = "results/lens/first.html"
@@ -295,6 +297,7 @@ def test_a_stored_result_is_no_job(workflow):
     assert re.search(r"May compute, .*: extract, gather_2\n", planned)
 
 
+@pytest.mark.release
 def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     without_weights(workflow)
     asked = resources(workflow.run("results/first/output.h5"), "extract")
@@ -314,6 +317,7 @@ def test_a_result_of_the_store_asks_for_no_gpu(workflow):
     assert not any("gpu=1" in one or "gpu:1" in one for one in asked)
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("shared", [False, True])
 def test_a_damaged_result_is_made_anew(workflow, shared):
     """A hard link shares its bytes with the store and damages it; then that file's job computes, and no other."""

@@ -84,6 +84,7 @@ def test_jobs_are_by_part_and_raw_files_are_shards(study, kind):
     assert table[1].startswith("evaluation,0,0,cat,cat," if kind == "webdataset" else "evaluation,0,0,0,cat,")
 
 
+@pytest.mark.release
 def test_what_is_renamed_is_listed_anew(study, tmp_path):
     """Names are in none of the raw files."""
     write_packed(tmp_path)
@@ -203,6 +204,7 @@ def test_check_tells_all_faults_at_once(study, tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "cifar")
     assert "datasets.cifar: missing in" in "\n".join(check("config.yaml", quick=True).problems)
     write_cifar(tmp_path / "cifar")
+    shutil.copy(study.folder / "trunk.safetensors", tmp_path)
     save_head(tmp_path / "head.npz", np.ones((3, 16)), class_names=("dog", "cat", "emu"))
     findings = check("config.yaml", quick=True)
     told = "\n".join([*findings.problems, *findings.doubts])

@@ -17,6 +17,7 @@ def state(workflow):
     return {path: (digest_file(path), path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
+@pytest.mark.release
 def test_looks_with_another_config_beside_a_run_and_after_it(workflow, tmp_path):
     other = Workflow(workflow.folder, deepcopy(workflow.config), workflow.checkout, workflow.store)
     other.config["statistics"]["resamples"] += 1
