@@ -254,7 +254,7 @@ def test_environments_project_and_lock_agree():
     assert environments
     for path in environments:
         for name, version in pinned(path).items():
-            assert lock[name] == version, f"{path}: {name}"
+            assert lock[name.replace("_", "-")] == version, f"{path}: {name}"
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 50, 500])

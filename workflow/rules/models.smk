@@ -40,7 +40,7 @@ rule brought_weights:
         model=one_of(BROUGHT),
     priority: 1
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/sources.yaml"
     params:
         job=job(
             "brought_weights",
