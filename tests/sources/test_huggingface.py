@@ -3,9 +3,11 @@
 import inspect
 import json
 
+import numpy as np
 import pytest
 import torch
 
+from classlens import Lens
 from classlens.errors import InputError
 from classlens.sources.families import DEFAULTS, FAMILIES
 from classlens.sources.huggingface import from_folder, from_parts, tensors_of
@@ -108,6 +110,22 @@ def test_outputs_are_those_of_transformers_at_two_sizes(name, config, options, t
         expected = output_of(model, images, **({"interpolate_pos_encoding": True} if side == OTHER and known else {}))
         torch.testing.assert_close(ours(images), expected, rtol=0, atol=1e-5)
         assert expected.abs().max() > 0.3
+
+
+CLASSIFIERS = [case for case in CASES if "ForImageClassification" in case[0]]
+
+
+@pytest.mark.parametrize(("name", "config", "options"), CLASSIFIERS)
+def test_the_lens_reads_every_classifier(name, config, options, tmp_path):
+    """Whatever its head reads: [CLS], a mean, both, or an attention pool."""
+    model = made(name, config, options)
+    model.save_pretrained(tmp_path)
+    lens, images = Lens.load(str(tmp_path)), torch.randn(2, 3, SIDE, SIDE)
+    view = lens(images)
+    expected = output_of(model, images)
+    assert (torch.as_tensor(view.output) - expected).abs().max() < 1e-5
+    assert view.rank().shape[1] == 2
+    assert np.isfinite(view.explain(0, "legrad").importance).all()
 
 
 def test_defaults_are_those_of_transformers():
