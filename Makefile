@@ -20,7 +20,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loads
 test: $(READY)
 	$(PYTEST) $(COVER)
 
-# What a release needs beside `make test`: SLURM, packages, other workflows, the site, kills at random moments.
+# What a release needs beside `make test`: SLURM, packages, other workflows, the site. Kills of every kind of job: pytest -m slow.
 test-all: $(READY)
 	$(PYTEST) -m release $(COVER)
 

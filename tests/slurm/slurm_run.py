@@ -11,7 +11,7 @@ from typing import Any
 
 from conftest import Workflow
 
-PATIENCE = 500
+PATIENCE = 1200
 """Seconds after which a run counts as stuck."""
 # Without accounting; all else is what users get, but for the waits.
 OPTIONS = (

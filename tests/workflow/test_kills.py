@@ -25,7 +25,7 @@ from classlens.digest import digest_file
 from classlens.store.job import Job, run_job
 from classlens.store.store import Store
 
-pytestmark = [pytest.mark.workflow, pytest.mark.release]
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 FORK = multiprocessing.get_context("fork")
 DIGITS = {"root": None, "mask_root": None, "name": "digits"}
