@@ -25,14 +25,14 @@ LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
 
 def has(config: Config, model: str, need: str) -> bool:
     """Tell whether a model has what a job needs, one of those in `classlens.catalog.job`."""
+    if need in LACKED:
+        return LACKED[need] not in config.architecture(model)["lacks"]
     answers = {
         MASKS: lambda: config.has_masks(config.models[model]["dataset"]),
         TRAINING_IMAGES: lambda: config.images(config.models[model]["dataset"], "training") > 0,
         HEATMAP_METHOD: lambda: (
             config.explanations["heatmap_method"] in applicable_methods(config.architecture(model)["lacks"])
         ),
-        ATTRIBUTION: lambda: SUM_OVER_TOKENS not in config.architecture(model)["lacks"],
-        CLASS_EMBEDDING: lambda: CLASS_EMBEDDING not in config.architecture(model)["lacks"],
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
     }
     return bool(answers[need]())

@@ -219,8 +219,8 @@ def _misfits(config: Config, model: str) -> list[str]:
     for name in ("mean", "std"):
         if (count := len(config.transform(model)[name])) != facts["channels"]:
             found.append(
-                f"config: models.{model}.transform.{name} has {count} numbers, but images of {entry['architecture']} "
-                f"have {facts['channels']} channels; give one number per channel"
+                f"config: models.{model}.transform.{name} has {count} numbers, but images of "
+                f"{place.named(entry['architecture'])} have {facts['channels']} channels; give one number per channel"
             )
     if not entry["head"]:
         if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":

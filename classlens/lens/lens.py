@@ -70,7 +70,7 @@ class Lens:
             or open_clip, which is brought to timm (docs/models.md). Without a head it has no classes: tokens, output,
             heads and interventions are there, methods that need classes say how to get some. Wrappers (DataParallel,
             torch.compile, AveragedModel, ModelEma, PEFT) are taken off: `lens.model` is the model that is looked into,
-            with adapters merged into copies of their layers. The head may be any that is linear in evaluation mode.
+            with adapters merged into copies of their layers. The head may be any module.
         class_names: names of the model's C classes, in their order, or as a mapping by index (id2label) or by name
             (class_to_idx). None: those that came with the weights, or timm's where the classes are ImageNet's.
         one_output: how to read a model with a single output z. "binary": two classes with logits -z/2 and z/2, where

@@ -44,17 +44,6 @@ ENDS = {
 }
 
 NAMES = {
-    "vit": "vit_{size}_patch{patch_size}_{image_size}",
-    "vit_mae": "vit_{size}_patch{patch_size}_{image_size}.mae",
-    "deit": "deit_{size}_patch{patch_size}_{image_size}",
-    "beit": "beit_{size}_patch{patch_size}_{image_size}",
-    "dinov2": "vit_{size}_patch{patch_size}_dinov2",
-    "dinov2_with_registers": "vit_{size}_patch{patch_size}_reg4_dinov2",
-    "clip": "vit_{size}_patch{patch_size}_clip_{image_size}",
-    "clip_vision_model": "vit_{size}_patch{patch_size}_clip_{image_size}",
-}
-"""What timm calls the models that transformers knows by `model_type`."""
-NAMES = {
     r"(^|\.)(embeddings\.patch_embeddings\.|encoder\.layer\.\d+\.attention\.|vision_model\.)": "transformers",
     r"(^|\.)(conv_proj\.weight|encoder\.layers\.encoder_layer_\d+\.)": "torchvision",
     r"(^|\.)visual\.(transformer\.resblocks\.|conv1\.)": "CLIP",

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from classlens.errors import InputError
-from classlens.models.checkpoint import read_tables
-from classlens.sources.source import Tensors
+from classlens.sources.source import Tensors, tensors_in
 
 CONFIG, FILES = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 UNLIKE = {
@@ -57,11 +56,7 @@ def merged(base: Tensors, config: Mapping[str, Any], folder: Path, rename: Calla
     file = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if file is None:
         raise InputError(f"{folder} has an {CONFIG} but no {FILES[0]}; copy or download it again")
-    given = {
-        name.removeprefix("base_model.model."): one
-        for table in read_tables(file)
-        for name, one in table.tensors.items()
-    }
+    given = {name.removeprefix("base_model.model."): one for name, one in tensors_in(file).items()}
     stems = [name.partition(".lora_A.")[0] for name in given if ".lora_A." in name]
     changes = {f"{stem}.weight": _scaling(config, stem) * _product(given, stem) for stem in stems}
     found = {**base, **rename({name: one for name, one in given.items() if ".lora_" not in name})}

@@ -15,7 +15,7 @@ from timm.data.transforms_factory import create_transform
 from classlens.errors import InputError
 from classlens.models.device import autocast
 from classlens.sources.originals import original
-from classlens.sources.source import Source
+from classlens.sources.source import CROP_MODES, Source
 
 TOLERANCE = 1e-4
 """Largest difference of outputs, as a share of the largest |output|."""
@@ -106,7 +106,7 @@ def _prepared(image: Image.Image, transform: Mapping[str, Any], size: tuple[int,
         input_size=(3, *size),
         interpolation=transform["interpolation"],
         crop_pct=transform["crop"],
-        crop_mode={"squash": "squash", "shortest": "center"}[transform["resize"]],
+        crop_mode=CROP_MODES[transform["resize"]],
         mean=transform["mean"],
         std=transform["std"],
         is_training=False,

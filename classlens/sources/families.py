@@ -61,7 +61,7 @@ POOL: Table = (
 )
 IGNORED: Table = (
     (r"(?:embeddings\.)?mask_token", "stands for masked patches, in pretraining alone"),
-    (r"pooler\.dense\..+", "a layer of pretraining behind the last norm"),
+    (r"pooler\.dense\..+", "a layer of pretraining after the last norm"),
     (r"(?:.+\.)?(?:position_ids|relative_position_index|inv_freq)", "numbers that the model computes itself"),
     (r"decoder\..+|decoder_.+|lm_head\..+", "a decoder or head of pretraining"),
     (r"text_model\..+|text_projection\.weight|logit_scale|logit_bias", "of texts"),

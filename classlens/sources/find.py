@@ -11,11 +11,10 @@ from torch import nn
 
 from classlens.errors import InputError
 from classlens.models.build import create
-from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import config_of, folder
 from classlens.models.saved import HUB, LOCAL
 from classlens.sources import adapters, huggingface, openclip, torch_vision
-from classlens.sources.source import Source, Tensors, timm_model
+from classlens.sources.source import Source, tensors_in, timm_model
 
 WANTED = ["*.json", "*.safetensors"]
 """Of a repository on the hub; others may run code when they are read, or hold the same again."""
@@ -163,11 +162,3 @@ def _fetched(name: str) -> Path:
         return place if [*place.glob("*.safetensors")] else Path(fetch(allow_patterns=[*WANTED, "*.bin"]))
     except Exception as error:  # of the network, of the hub's client
         raise InputError(f"{HUB}{name} cannot be fetched: {str(error).splitlines()[0]}") from error
-
-
-def tensors_in(file: Path) -> Tensors:
-    """Return all tensors of a checkpoint."""
-    found: Tensors = {}
-    for table in read_tables(file):
-        found |= {key.removeprefix("module."): one for key, one in table.tensors.items()}
-    return found

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
-from classlens.models.checkpoint import read_tables
 from classlens.models.foreign import config_of
 from classlens.models.match import adapted
 from classlens.models.pooling import CLS_MEAN
@@ -21,7 +21,7 @@ from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
 from classlens.sources.names import fused, renamed, resampled, resampled_biases
 from classlens.sources.preprocessing import transform_of
-from classlens.sources.source import Source, Tensors
+from classlens.sources.source import Source, Tensors, tensors_in
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PREFIXES = re.compile(
@@ -32,10 +32,9 @@ UNNAMED = re.compile(r"LABEL_\d+")
 """What transformers calls a class without a name."""
 
 Adapt = Callable[[Tensors, Callable[[Tensors], Tensors]], Tensors]
-Size = int | tuple[int, int] | list[int] | None
 
 
-def from_folder(folder: Path, name: str | None = None, img_size: Size = None) -> Source:
+def from_folder(folder: Path, name: str | None = None, img_size: Size | None = None) -> Source:
     """Return the model in a folder.
 
     Args:
@@ -90,8 +89,7 @@ def tensors_of(folder: Path) -> Tensors:
     """Return a folder's tensors, mapped, not read."""
     found: Tensors = {}
     for file in weight_files(folder):
-        for table in read_tables(file):
-            found |= table.tensors
+        found |= tensors_in(file)
     return found
 
 
@@ -100,7 +98,7 @@ def from_parts(
     given: Mapping[str, torch.Tensor],
     name: str,
     preprocessor: Mapping[str, Any] | None = None,
-    img_size: Size = None,
+    img_size: Size | None = None,
     adapt: Adapt | None = None,
 ) -> Source:
     """Return the model that a config and its tensors are of, as `from_folder` does.
@@ -129,7 +127,7 @@ def from_parts(
     tensors, left = rename(given)
     tensors = adapt(tensors, lambda more: rename(more)[0]) if adapt else tensors
     transform = transform_of(preprocessor or {}, family.transform, f"{name}: preprocessor_config.json")
-    size = _pair(img_size or (transform["size"] if preprocessor else full["image_size"]))
+    size = sides(img_size or (transform["size"] if preprocessor else full["image_size"]))
     try:
         options = family.options(full, of)
     except InputError as error:
@@ -142,8 +140,8 @@ def from_parts(
     if kind.startswith("dinov2") and head is not None:
         options = {**options, "global_pool": CLS_MEAN}
     classes = 0 if head is None else len(head)
-    patch = _pair(full["patch_size"])
-    old, new = ((one[0] // patch[0], one[1] // patch[1]) for one in (_pair(full["image_size"]), size))
+    patch = sides(full["patch_size"])
+    old, new = ((one[0] // patch[0], one[1] // patch[1]) for one in (sides(full["image_size"]), size))
     return Source(
         name=name,
         library="transformers",
@@ -159,10 +157,6 @@ def from_parts(
 
 def _stripped(given: Mapping[str, torch.Tensor]) -> Tensors:
     return {PREFIXES.sub("", name): tensor for name, tensor in given.items()}
-
-
-def _pair(size: Any) -> tuple[int, int]:
-    return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) else (int(size), int(size))
 
 
 def _labels(config: Mapping[str, Any], classes: int) -> list[str] | None:
@@ -208,7 +202,7 @@ def _of_timm(
     given: Mapping[str, torch.Tensor],
     name: str,
     preprocessor: Mapping[str, Any] | None,
-    img_size: Size,
+    img_size: Size | None,
     adapt: Adapt | None,
 ) -> Source:
     """Return a model of timm that was saved inside transformers."""
@@ -219,7 +213,7 @@ def _of_timm(
     classes = 0 if head is None else len(head)
     options: dict[str, Any] = {**(config.get("model_args") or {}), "num_classes": classes}
     if img_size is not None:
-        options["img_size"] = list(_pair(img_size))
+        options["img_size"] = list(sides(img_size))
     size = options.get("img_size") or own.get("input_size", [3, 224, 224])[1:]
     names = config.get("label_names") or list((config.get("id2label") or {}).values())
     labels = _labels({"id2label": dict(enumerate(names))}, classes)
@@ -231,7 +225,7 @@ def _of_timm(
         options=options,
         convert=lambda model: adapted(tensors, model, with_head=classes > 0)[0],
         transform={
-            "size": list(_pair(size)),
+            "size": list(sides(size)),
             "resize": {"center": "shortest"}.get(str(own.get("crop_mode")), str(own.get("crop_mode") or "shortest")),
             "crop": own.get("crop_pct", 0.875),
             "interpolation": own.get("interpolation", "bicubic"),

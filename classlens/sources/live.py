@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from classlens.models.opening import changes, without_wrappers
-from classlens.sources import huggingface, openclip
+from classlens.sources import huggingface, openclip, torch_vision
 from classlens.sources.source import Source, timm_model
 
 _brought: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
@@ -46,8 +46,6 @@ def _source(model: Any) -> Source | None:
         config = {**model.config.to_dict(), "architectures": [name]}
         return huggingface.from_parts(config, model.state_dict(), f"this {name}")
     if library == "torchvision" and name == "VisionTransformer":
-        from classlens.sources import torch_vision
-
         return torch_vision.from_module(model, "this VisionTransformer")
     if library == "open_clip" and hasattr(model, "visual"):
         return openclip.from_module(model, f"this {name}")

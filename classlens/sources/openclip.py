@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from classlens.data.geometry import sides
 from classlens.errors import InputError
 from classlens.models.match import adapted
 from classlens.sources.names import Table, ratio, renamed, resampled
@@ -85,7 +86,7 @@ def from_tensors(
     size = img_size or vision.get("image_size", DEFAULTS["image_size"])
     asked = preprocess or {}
     transform = {
-        "size": list(size) if isinstance(size, list | tuple) else [size, size],
+        "size": list(sides(size)),
         "resize": "squash" if asked.get("resize_mode") == "squash" else "shortest",
         "crop": 1.0,
         "interpolation": asked.get("interpolation", "bicubic"),
@@ -132,8 +133,7 @@ def from_tensors(
 
 
 def _grid(size: Any, patch: Any) -> tuple[int, int]:
-    rows, columns = size if isinstance(size, list | tuple) else (size, size)
-    high, wide = patch if isinstance(patch, list | tuple) else (patch, patch)
+    (rows, columns), (high, wide) = sides(size), sides(patch)
     return rows // high, columns // wide
 
 

@@ -15,10 +15,10 @@ from classlens.sources import openclip, torch_vision
 from classlens.sources.adapters import adapter_config
 from classlens.sources.find import folders_of
 from classlens.sources.huggingface import preprocessor_of
-from classlens.sources.source import Source
+from classlens.sources.source import Source, tensors_in
 
 HIDDEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit_mae", "vit_msn")
-"""Of these without a head the last hidden state is compared, of others the pooled one, which alone is behind a norm."""
+"""Of these without a head the last hidden state is compared, of others the pooled one, which alone is after a norm."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Original:
         forward: returns outputs (n, ...) of inputs (n, 3, H, W).
         prepare: the library's own way from a picture to an input (3, H, W); None where its files have none.
         version: of the library.
-        hidden: what `forward` returns are all tokens, behind the last norm.
+        hidden: what `forward` returns are all tokens, after the last norm.
     """
 
     forward: Callable[[torch.Tensor], torch.Tensor]
@@ -108,8 +108,6 @@ def _of_torchvision(name: str, source: Source) -> Original:
         weights: Any = torch_vision.weights_of(name)
         made = torch_vision.whole_model(source, weights.get_state_dict(progress=False, check_hash=True))
         return Original(made, weights.transforms(), torch_vision.VERSION)
-    from classlens.sources.find import tensors_in
-
     return Original(torch_vision.whole_model(source, tensors_in(Path(name))), None, torch_vision.VERSION)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,9 +13,13 @@ from torch import nn
 from classlens.errors import InputError
 from classlens.models.build import create
 from classlens.models.canonical import some
+from classlens.models.checkpoint import read_tables
+from classlens.models.describe import RESIZES
 
 Tensors = dict[str, torch.Tensor]
 Convert = Callable[[nn.Module], Tensors]
+CROP_MODES = {resize: mode for mode, resize in RESIZES.items()}
+"""What timm calls a config's `resize`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,14 @@ class Source:
     def note(self) -> dict[str, Any]:
         """Return what provenance keeps."""
         return {"library": self.library, "kind": self.kind, "left_out": sorted(self.left_out)}
+
+
+def tensors_in(file: Path) -> Tensors:
+    """Return all tensors of a checkpoint."""
+    found: Tensors = {}
+    for table in read_tables(file):
+        found |= {key.removeprefix("module."): one for key, one in table.tensors.items()}
+    return found
 
 
 def timm_model(source: Source) -> nn.Module:
@@ -95,7 +108,7 @@ def timm_model(source: Source) -> nn.Module:
         "input_size": (int(source.options.get("in_chans", 3)), *model.patch_embed.img_size),
         "interpolation": transform["interpolation"],
         "crop_pct": transform["crop"],
-        "crop_mode": {"squash": "squash", "shortest": "center"}[transform["resize"]],
+        "crop_mode": CROP_MODES[transform["resize"]],
         "mean": tuple(transform["mean"]),
         "std": tuple(transform["std"]),
         "label_names": None if source.class_names is None else list(source.class_names),
