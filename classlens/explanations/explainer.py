@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -45,3 +46,26 @@ class Explainer:
         # tokens, so these are, too: files keep their bytes.
         spaced = torch.stack([found, found], dim=-1)[..., 0]
         return {"maps": found, "importance": spaced.sum((1, 2))}
+
+
+Explain = Callable[[Any], Explainer]
+"""Makes the explainer of a model."""
+
+
+def mapped_by(attention: Callable[[Any], Any]) -> Callable[[Explain], Explain]:
+    """Say of an explanation by which attention's heads its maps are; without that they are by those of the blocks.
+
+    It is said beside the explanation, so that a pass which writes maps need not know, and a key need not cover, others.
+    """
+
+    def note(explain: Explain) -> Explain:
+        explain.mapped_by = attention  # type: ignore[attr-defined]
+        return explain
+
+    return note
+
+
+def heads_of_maps(explain: object, model: Any) -> int:
+    """Return by how many heads the maps of an explanation of a model are."""
+    attention = getattr(explain, "mapped_by", lambda model: model.blocks[0].attn)
+    return int(attention(model).num_heads)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from classlens.explanations.explainer import Explainer
+from classlens.explanations.explainer import Explainer, mapped_by
 from classlens.explanations.graph import images_that_fit
 from classlens.inference.activations import residuals, site_spot
 from classlens.inference.attention import Attention, patch_attention, patch_pool
@@ -27,13 +27,14 @@ Pool = Callable[[torch.Tensor], torch.Tensor]
 """Makes one vector (n, D) of the tokens after a block (n, T, D)."""
 
 
+@mapped_by(lambda model: model.attn_pool if _has_pool(model) else model.blocks[0].attn)
 def legrad(model: Any) -> Explainer:
     """Explain by LeGrad, the class being read off the mean of all tokens, or as the attention pool reads it.
 
     Args:
         model: a supported timm model.
     """
-    if has_pool(model):
+    if _has_pool(model):
         return _of_pool(model)
     return _explainer(model, lambda tokens: tokens.mean(1), "the mean of all tokens")
 
@@ -47,8 +48,7 @@ def legrad_cls(model: Any) -> Explainer:
     return _explainer(model, lambda tokens: tokens[:, 0], "[CLS]")
 
 
-def has_pool(model: Any) -> bool:
-    """Tell whether a model pools by attention, so that `legrad` reads the pool's attention, by the pool's heads."""
+def _has_pool(model: Any) -> bool:
     return getattr(model, "attn_pool", None) is not None
 
 

@@ -11,8 +11,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.explanations.explainer import Explainer
-from classlens.explanations.legrad import has_pool, legrad
+from classlens.explanations.explainer import Explainer, heads_of_maps
 from classlens.hdf5 import Column
 from classlens.inference.network import LoadedModel
 from classlens.passes.base import Columns, Part, Pass, Tensors
@@ -39,8 +38,7 @@ class Explanation(Pass):
         patches = model.patch_embed.num_patches
         columns = {"importance": Column((patches,), np.float32, "importance of each image token")}
         if has_maps:
-            attention = model.attn_pool if explain is legrad and has_pool(model) else model.blocks[0].attn
-            shape = (len(model.blocks), attention.num_heads, patches)
+            shape = (len(model.blocks), heads_of_maps(explain, model), patches)
             # Mantissas of gradients do not compress; packing them would only take time.
             columns["maps"] = Column(shape, np.float32, "contribution of each head at each block", compress=False)
         return columns
