@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.configs import schema
-from classlens.catalog.job import HEATMAP_METHOD
+from classlens.catalog.job import HEATMAP_METHOD, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.models.facts import PROBES
 from classlens.models.facts import REASONS as METHOD_REASONS
@@ -33,7 +33,7 @@ def left_out(config: Config) -> Iterator[LeftOut]:
         config: with the facts about architectures.
     """
     for model in config.models:
-        if not config.is_twin(model):
+        if not config.is_twin(model) and not config.is_passing(model):
             yield from _analyses(config, model)
             yield from _methods(config, model)
             if config.twin(model) is None:
@@ -59,7 +59,8 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
     by_need: dict[str, list[str]] = {}
     for group in GROUPS if wanted is None else wanted:
         missing = next((need for need in GROUPS[group].needs if not applicable.has(config, model, need)), None)
-        if missing is not None:
+        # That a model is no series is nothing to tell of.
+        if missing is not None and (missing != SERIES or wanted is not None):
             by_need.setdefault(missing, []).append(group)
     method = config.explanations["heatmap_method"]
     for need, groups in by_need.items():

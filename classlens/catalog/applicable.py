@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES
+from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, SERIES, TRAINING_IMAGES
 from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
@@ -16,6 +16,7 @@ REASONS = {
     ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
     "explanations.heatmap_method",
+    SERIES: "compares points of training, and {model} is a single one; give it `checkpoints` (docs/series.md)",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
@@ -34,6 +35,7 @@ def has(config: Config, model: str, need: str) -> bool:
             config.explanations["heatmap_method"] in applicable_methods(config.architecture(model)["lacks"])
         ),
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
+        SERIES: lambda: len(config.points(model)) > 1,
     }
     return bool(answers[need]())
 

@@ -66,6 +66,21 @@ def of_twin(pattern: str) -> ManyFiles:
     return name
 
 
+def of_points(pattern: str) -> ManyFiles:
+    """Return what names a file of each point of a model's series, in the order of training."""
+    return lambda config, wildcards: [pattern.format(model=point) for point in config.points(wildcards["model"])]
+
+
+def of_pair(pattern: str, need: str = "") -> ManyFiles:
+    """Return what names a file of both models of a difference, nothing where one has not what the file needs."""
+
+    def name(config: Config, wildcards: Wildcards) -> list[str]:
+        pair = next(pair for pair in config.differences if "_".join(pair) == wildcards["pair"])
+        return [pattern.format(model=model) for model in pair if not need or applicable.has(config, model, need)]
+
+    return name
+
+
 def of_dataset(name: str) -> Callable[[Config, Wildcards], str]:
     """Return what names a table of a model's data set."""
     return lambda config, wildcards: f"results/datasets/{config.models[wildcards['model']]['dataset']}/{name}"

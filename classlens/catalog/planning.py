@@ -5,7 +5,7 @@ from __future__ import annotations
 from classlens.catalog import applicable, files
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.job import Analysis, Wildcards
-from classlens.config.config import Config, twin_name
+from classlens.config.config import Config
 from classlens.errors import InputError
 from classlens.tables.numbers import CITED
 from classlens.tables.published_values import PUBLISHED
@@ -13,7 +13,10 @@ from classlens.terms import SITES
 
 
 def runs(config: Config, group: str) -> list[str]:
-    """Return the models for which `all` runs a group of analyses; random twins are only compared with."""
+    """Return the models for which `all` runs a group of analyses.
+
+    Random twins are only compared with, and of a series it is the last point.
+    """
     return [
         name
         for name, entry in config.models.items()
@@ -22,7 +25,7 @@ def runs(config: Config, group: str) -> list[str]:
 
 
 def _is_measured(config: Config, model: str, group: str) -> bool:
-    return not config.is_twin(model) and applies(config, model, group)
+    return not config.is_twin(model) and not config.is_passing(model) and applies(config, model, group)
 
 
 def applies(config: Config, model: str, group: str) -> bool:
@@ -40,7 +43,7 @@ def compared_models(config: Config, analysis: Analysis) -> list[str]:
     """
     group = analysis.group
     own = runs(config, group) or [name for name in config.models if _is_measured(config, name, group)]
-    shown = {*own, *(twin_name(name) for name in own if analysis.twins)}
+    shown = {*own, *(config.twin(name) for name in own if analysis.twins)}
     if not own:
         raise InputError(f"{analysis.name} applies to no model of the config")
     return [name for name in config.models if name in shown]
@@ -55,7 +58,9 @@ def measured_models(config: Config, analysis: Analysis) -> list[str]:
 def overviewed_models(config: Config) -> list[str]:
     """Return the models that the report's overview lists: those that an analysis runs for, else all but twins."""
     ran = {model for group in GROUPS for model in runs(config, group)}
-    return [name for name in config.models if name in ran or not (ran or config.is_twin(name))]
+    return [
+        name for name in config.models if name in ran or not (ran or config.is_twin(name) or config.is_passing(name))
+    ]
 
 
 def explained_methods(config: Config, model: str) -> list[str]:
@@ -73,8 +78,11 @@ def probed_sites(config: Config) -> list[str]:
 
 
 def wanted_figures(config: Config) -> list[str]:
-    """Return the names of the figures of `all`: those that the config lists, of analyses that some model runs."""
-    names = []
+    """Return the names of the figures of `all`: of differences, and those of analyses that some model runs.
+
+    Of these the config may list some.
+    """
+    names = [f"difference_{pair}" for pair in differences(config)]
     for name, analysis in ANALYSES.items():
         models = runs(config, analysis.group)
         if analysis.figure and models and (config.figures is None or name in config.figures):
@@ -88,6 +96,23 @@ def wanted_tables(config: Config) -> list[str]:
     published = set(PUBLISHED) & set(runs(config, ANALYSES["identifiability_rates"].group))
     overview = ["overview"] if any(runs(config, group) for group in GROUPS) else []
     return [*overview, *names, *(["published_comparison"] if published else [])]
+
+
+def point_tables(config: Config) -> list[str]:
+    """Return the tables of `all` of points of series that training went on from, those of `series.analyses`."""
+    return [
+        analysis.table_path(table).format(model=model)
+        for model in config.models
+        if config.is_passing(model)
+        for analysis in ANALYSES.values()
+        if analysis.group in config.series["analyses"] and applies(config, model, analysis.group)
+        for table in analysis.tables.values()
+    ]
+
+
+def differences(config: Config) -> dict[str, list[str]]:
+    """Return the pairs of models whose difference is measured, by name."""
+    return {"_".join(pair): pair for pair in config.differences}
 
 
 def cited_tables(config: Config) -> list[str]:

@@ -238,6 +238,40 @@ def twin_of(config: Config, _wildcards: Wildcards) -> Slice:
     return {"twin_of": {name: twin for name in config.models if (twin := config.twin(name))}}
 
 
+# Series
+
+
+def points(config: Config, wildcards: Wildcards) -> Slice:
+    """The numbers of the points of a model's series, and what they count."""
+    found = [config.models[point].get("series", {}) for point in config.points(wildcards["model"])]
+    return {"points": [one.get("point") for one in found], "at": found[0].get("at")}
+
+
+def series_labels(config: Config, _wildcards: Wildcards) -> Slice:
+    """What figures call the series of a last point."""
+    series = {name: entry["series"] for name, entry in config.models.items() if "series" in entry}
+    return {"labels": {name: one["label"] for name, one in series.items() if one["is_last"]}}
+
+
+def kept(config: Config, wildcards: Wildcards) -> Slice:
+    """The epochs whose weights training keeps."""
+    return {"kept": points(config, wildcards)["points"]}
+
+
+# Differences
+
+
+def pair(config: Config, wildcards: Wildcards) -> Slice:
+    """What a figure calls the two models of a difference."""
+    first, second = planning.differences(config)[wildcards["pair"]]
+    return {"first": config.models[first]["label"], "second": config.models[second]["label"]}
+
+
+def difference_drawing(config: Config, wildcards: Wildcards) -> Slice:
+    """All that the figure of a difference is drawn by."""
+    return {"settings": pair(config, wildcards)}
+
+
 # Tables of all models
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from classlens.catalog import files, planning
-from classlens.catalog.analyses import ANALYSES
+from classlens.catalog.analyses import ANALYSES, JOBS
 from classlens.catalog.job import Files, Job, Wildcards
 from classlens.catalog.methods import METHODS
 from classlens.catalog.rules import rules_of
@@ -60,6 +60,8 @@ def _measured(config: Config) -> Iterator[str]:
         read = (*analysis.inputs.values(), *(analysis.figure.inputs.values() if analysis.figure else ()))
         for model in planning.measured_models(config, analysis):
             yield from _paths(config, {"model": model}, read)
+    for pair in planning.differences(config):
+        yield from _paths(config, {"pair": pair}, JOBS["difference"].inputs.values())
     page = (files.LAYERS, files.OUTPUT, files.EVALUATION, files.token_labels)
     for model in planning.wanted_pages(config):
         yield from _paths(config, {"model": model}, (*page, planning.page_explanations, planning.page_tuned_lens))

@@ -81,6 +81,8 @@ class Config:
     tuned_lens: dict[str, Any]
     outliers: dict[str, Any]
     lens_page: dict[str, Any]
+    series: dict[str, Any]
+    differences: list[list[str]]
     figures: list[str] | None
     store: str | None
     locks: str
@@ -170,11 +172,30 @@ class Config:
 
     def twin(self, model: str) -> str | None:
         """Return the name of a model's random twin, None where it has none."""
-        return twin_name(model) if twin_name(model) in self.models else None
+        series = self.models[model].get("series")
+        twin = twin_name(series["name"] if series else model)
+        return twin if twin in self.models else None
 
     def is_twin(self, model: str) -> bool:
-        """Tell whether a model is some other model's random twin."""
-        return model.removesuffix(TWIN_SUFFIX) in self.models and model.endswith(TWIN_SUFFIX)
+        """Tell whether a model is some other model's, or a series', random twin."""
+        if not model.endswith(TWIN_SUFFIX):
+            return False
+        own = model.removesuffix(TWIN_SUFFIX)
+        return own in self.models or any(point.get("series", {}).get("name") == own for point in self.models.values())
+
+    def points(self, model: str) -> list[str]:
+        """Return the points of a model's series in the order of training; the model alone where it is of none."""
+        series = self.models[model].get("series")
+        if not series:
+            return [model]
+        return [
+            name for name, entry in self.models.items() if entry.get("series", {}).get("name") == series["name"]
+        ]
+
+    def is_passing(self, model: str) -> bool:
+        """Tell whether a model is a point of a series that training went on from."""
+        series = self.models[model].get("series")
+        return bool(series) and not series["is_last"]
 
     def architecture(self, model: str) -> ArchitectureInfo:
         """Return the facts about a model's architecture."""

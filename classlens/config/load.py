@@ -17,6 +17,7 @@ from jsonschema.validators import extend
 from classlens import yaml12
 from classlens.config.config import Config, twin_name
 from classlens.config.read import EXTENDS, require_bounded
+from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
@@ -97,9 +98,11 @@ def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     full = _with_defaults(schema, raw)
     for name, dataset in full["datasets"].items():
         _check_dataset(name, dataset)
+    full["models"] = with_points(full["models"])
     for name, model in full["models"].items():
         _check_model(name, model, full["datasets"])
     models = _with_twins(full.pop("models"), full["seed"])
+    _check_differences(full["differences"], models)
     return Config(models=models, **full)
 
 
@@ -223,6 +226,24 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     model.setdefault("label", name)
 
 
+def _check_differences(pairs: list[list[str]], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that the models of each pair are there and look at the same images, and that pairs have their own names."""
+    for pair in pairs:
+        for name in pair:
+            if name not in models:
+                close = difflib.get_close_matches(name, models, 2) or list(models)
+                raise InputError(f"config: differences: there is no model {name!r}; did you mean {' or '.join(close)}?")
+        first, second = (models[name]["dataset"] for name in pair)
+        if first != second:
+            raise InputError(
+                f"config: differences: {pair[0]} looks at {first} and {pair[1]} at {second}; differences are image by "
+                f"image, so give both the same data set"
+            )
+    names = ["_".join(pair) for pair in pairs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"config: differences: two pairs are called {twice.pop()}; take one out, or rename a model")
+
+
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:
     """Return the models with each one's random twin after it.
 
@@ -232,11 +253,12 @@ def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, di
     result: dict[str, dict[str, Any]] = {}
     for name, model in models.items():
         result[name] = {**model, "seed": seed}
-        twin = twin_name(name)
+        series = model.get("series", {"name": name, "label": model["label"]})
+        twin = twin_name(series["name"])
         if model["random_twin"] and twin not in models:
             result[twin] = {
-                **model,
-                "label": f"{model['label']} (random)",
+                **{key: value for key, value in model.items() if key != "series"},
+                "label": f"{series['label']} (random)",
                 "weights": "random",
                 "random_twin": False,
                 "seed": seed + 1,

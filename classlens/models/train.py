@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 def train(
     training: str,
     evaluation: str,
-    weights: str,
+    weights: str | Sequence[str],
     history: str,
     *,
     architecture: str,
@@ -44,16 +44,18 @@ def train(
     learning_rate: float,
     weight_decay: float,
     threads: int,
+    kept: Sequence[int] | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Train with AdamW under a one-cycle schedule and keep the weights of the last epoch.
+    """Train with AdamW under a one-cycle schedule and keep the weights of the last epoch, or of several.
 
     Args:
         training, evaluation: pixel files (`pixels`, `class_index`) of the two splits.
-        weights: safetensors file to write.
+        weights: safetensors file to write, or one for each of the epochs in `kept`.
         history: CSV to write: epoch (from 1), training loss (nats), accuracy on the evaluation images (fraction).
         mean, std: normalisation per channel.
         threads: CPU threads; another number rounds sums differently.
+        kept: epochs whose weights are kept; 0 is before training.
 
     Returns:
         provenance: the device.
@@ -62,6 +64,12 @@ def train(
         InputError: there are no training images, or training diverged.
     """
     target = choose_device(device)
+    files = {epochs: weights} if isinstance(weights, str) else dict(zip(kept or (), weights, strict=True))
+
+    def keep(epoch: int) -> None:
+        if epoch in files:
+            save_weights(model.eval(), files[epoch], described_as=f"the model after epoch {epoch}")
+
     with h5py.File(training) as learn, h5py.File(evaluation) as held_out, reproducible(seed, threads):
         if not len(learn["pixels"]):
             raise InputError("there are no training images; raise the data set's key `train_per_class`")
@@ -73,6 +81,7 @@ def train(
         shuffle = np.random.default_rng(seed)
         rows = []
         with Progress(steps, "training", "step") as progress:
+            keep(0)
             for epoch in range(1, epochs + 1):
                 loss = 0.0
                 model.train()
@@ -89,7 +98,7 @@ def train(
                     raise InputError(f"training diverged in epoch {epoch}; lower train.learning_rate")
                 rows.append((epoch, f"{loss:.6f}", f"{_accuracy(model, held_out, normalise):.6f}"))
                 log.info("epoch %d: loss %s, accuracy %s", *rows[-1])
-    save_weights(model.eval(), weights, described_as="the trained model")
+                keep(epoch)
     with open(history, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("epoch", "training_loss", "accuracy"))

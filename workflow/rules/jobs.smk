@@ -19,7 +19,7 @@ def caption_of(one):
     """Return what gives the report's caption of a declared job; None where the report does not show it."""
     if one.reported is None:
         return None
-    return lambda wildcards: (one.reported.caption, ANALYSES[one.analysis])
+    return lambda wildcards: (one.reported.caption, ANALYSES.get(one.analysis))
 
 
 def resources_of(one, described):

@@ -72,7 +72,7 @@ rule train:
     log:
         "logs/train/{model}.log",
     wildcard_constraints:
-        model=one_of(TRAINED),
+        model=one_of([name for name in TRAINED if len(CONFIG.points(name)) == 1]),
     conda:
         "../../envs/torch.yaml"
     resources:
@@ -81,3 +81,40 @@ rule train:
         job=TRAINING,
     script:
         RUN_JOB
+
+
+TRAINING_SERIES = job(
+    "train_series",
+    "classlens.models.train:train",
+    settings=["architecture", "normalisation", "recipe", "kept"],
+    local=["extraction.device"],
+)
+
+
+# One training writes the weights of all points of a series; its settings and its record are those of the last.
+for last in [name for name in TRAINED if len(CONFIG.points(name)) > 1 and not CONFIG.is_passing(name)]:
+    series = CONFIG.models[last]["series"]["name"]
+    made = {
+        "weights": [files.WEIGHTS.format(model=point) for point in CONFIG.points(last)],
+        "history": files.HISTORY.format(model=series),
+    }
+    described = lambda wildcards, model=last: TRAINING_SERIES({"model": model})
+
+    rule:
+        name:
+            f"train_series_{series}"
+        input:
+            training=files.TRAINING(CONFIG, {"model": last}),
+            evaluation=files.EVALUATION(CONFIG, {"model": last}),
+        output:
+            **made,
+        log:
+            f"logs/train/{series}.log",
+        conda:
+            "../../envs/torch.yaml"
+        resources:
+            **gpu_resources(Gpu(minutes=240, mem_mb=8000), described, made),
+        params:
+            job=described,
+        script:
+            RUN_JOB

@@ -1,0 +1,71 @@
+"""Which heads make the class, and since when: a row per head, a column per checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from classlens.figures.layout import fitted, new_figure
+from classlens.figures.series_identifiability import checkpoint_axis
+from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Models
+
+COLOURS = "RdBu_r"
+QUANTITIES = {"direct": "direct contribution", "effect": "effect of ablation"}
+MOST = 30
+"""Heads that are drawn: those with the largest effect at any checkpoint; the table has all."""
+ROW, AROUND = 0.13, 0.9
+"""Inches of a head, and of titles and axes."""
+
+
+def draw(table: pd.DataFrame, models: Models, labels: Mapping[str, str]) -> Figure:
+    """Draw the figure, a row of two panels per series.
+
+    Args:
+        table: see `classlens.measures.series.series_heads`, with a model column.
+        models: name and label of each series' last point, in display order.
+        labels: by model, what its series is called.
+    """
+    chosen = [_largest(table[table["model"] == name]) for name, _ in models]
+    heights = [max(1.2, ROW * rows[["block", "head"]].drop_duplicates().shape[0]) + AROUND for rows in chosen]
+    figure = new_figure(PAGE_WIDTH, sum(heights))
+    grid = figure.subplots(len(models), 2, squeeze=False, height_ratios=heights)
+    for panels, rows, (name, _) in zip(grid, chosen, models, strict=True):
+        numbers = sorted(set(rows["point"]))
+        for panel, (quantity, text) in zip(panels, QUANTITIES.items(), strict=True):
+            _panel(figure, panel, rows, quantity, numbers)
+            panel.set_title(fitted(f"{labels[name]}: {text}", PAGE_WIDTH / 2 - 1))
+            panel.set_xlabel(str(rows["at"].iloc[0]))
+        _beginnings(panels[1], rows, numbers)
+    return figure
+
+
+def _largest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the heads that are drawn, in their order."""
+    largest = rows["effect"].abs().groupby([rows["block"], rows["head"]]).max().nlargest(MOST).index
+    chosen = rows.set_index(["block", "head"]).loc[largest.sort_values()].reset_index()
+    return chosen.assign(place=chosen.groupby(["block", "head"]).ngroup())
+
+
+def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame, quantity: str, numbers: Sequence[int]) -> None:
+    values = rows.pivot_table(index="place", columns="point", values=quantity)[numbers].to_numpy()
+    most = float(np.abs(values).max()) or 1.0
+    look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
+    shown = panel.imshow(values, **look)
+    heads = rows.drop_duplicates("place").sort_values("place")
+    names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylabel("block.head")
+    panel.grid(visible=False)
+    checkpoint_axis(panel, numbers)
+    figure.colorbar(shown, ax=panel, label="logit")
+
+
+def _beginnings(panel: Axes, rows: pd.DataFrame, numbers: Sequence[int]) -> None:
+    """Mark since when each head matters."""
+    heads = rows.drop_duplicates("place").dropna(subset=["begins"])
+    places = [list(numbers).index(int(number)) for number in heads["begins"]]
+    panel.plot(places, heads["place"], color=MARK_COLOUR, marker="o", markersize=2.5, linestyle="none")
