@@ -1,7 +1,8 @@
-"""The command line: `classlens init`, `check`, `run`, `snakefile`, `watch`, `store ...` and `config-reference`."""
+"""The command line: `classlens init`, `check`, `run`, `diff`, `snakefile`, `watch`, `store ...`, `config-reference`."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -176,6 +177,39 @@ def run(context: typer.Context) -> None:
         command += ["--configfile", str(own)]
     # In this process's place: a parent that Ctrl-C reaches, too, would kill Snakemake before it has ended its jobs.
     os.execv(command[0], [*command, *given])
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(help="A model of the config here, such as run@10; with --data, any source.")],
+    second: Annotated[str, typer.Argument(help="What is compared with it.")],
+    data: Annotated[
+        Path | None, typer.Option(callback=at_home, help="A folder of images per class, for models outside a config.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="timm's name of both, where their files do not say it (with --data).")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option(callback=at_home, help="The working directory; with --data: classlens-diff.")
+    ] = None,
+) -> None:
+    """Compare two models image by image: a table, a figure, and their lens pages side by side."""
+    from classlens.study.compare import CONFIG, write_comparison
+
+    command = [*snakemake(), "--cores", "all"]
+    with plain_errors():
+        if data is None:
+            go_to(directory or Path())
+            own, pair = config_of(Path(), None), [first, second]
+            command += ["--configfile", str(own), "--config", f"differences={json.dumps([pair])}"]
+        else:
+            folder = directory or Path("classlens-diff")
+            pair = write_comparison(folder, first, second, data, architecture)
+            go_to(folder)
+            command += ["--configfile", CONFIG]
+    figure, *pages = f"results/figures/difference_{'_'.join(pair)}.svg", *(f"results/lens/{name}.html" for name in pair)
+    typer.echo(f"{figure} will show the difference, {pages[1]}#beside={pair[0]} both models, in {Path.cwd()}")
+    os.execv(command[0], [*command, "--", figure, *pages])
 
 
 MOST_PRINTED = 20

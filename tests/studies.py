@@ -95,6 +95,14 @@ def write_study(folder):
     save_head(folder / "head.npz", np.random.default_rng(0).normal(size=(3, 16)), class_names=ANIMALS)
 
 
+def series_of(model):
+    """Return a small model that the workflow trains as a series of two checkpoints."""
+    options = {**model["options"], "embed_dim": 16, "depth": 2, "num_heads": 2}
+    weights = {"train": {**model["weights"]["train"], "epochs": 1, "keep": [0]}}
+    analyses = ["series_identifiability", "series_heads"]
+    return {**model, "options": options, "weights": weights, "random_twin": False, "analyses": analyses}
+
+
 def study_config():
     """Return a config with every kind of data set, and what the golden run has not: a tuned lens of a model that
     averages tokens, a head and a trained model of the user's own."""
@@ -106,6 +114,7 @@ def study_config():
     trained = yaml.safe_load(block)  # as it is printed
     trained["datasets"]["animals"] |= {"root": "animals", "per_class": 3}
     trained["models"]["small_vit"]["analyses"] = ["identifiability"]
+    trained["models"]["run"] = series_of(trained["models"]["small_vit"])
     return {
         "datasets": {
             "digits": {"kind": "digits", "per_class": 2, "train_per_class": 2},
@@ -132,6 +141,8 @@ def study_config():
         "statistics": {"resamples": 99},
         "tuned_lens": {"steps": 5, "images_per_step": 4},
         "lens_page": {"images": 3},
+        "series": {"analyses": ["identifiability"]},
+        "differences": [["run@0", "run@1"]],
     }
 
 

@@ -23,8 +23,8 @@ JOBS = (
             "Training",
             {"table": "table: difference"},
             OF_PAIR + "accuracy, the correct class's logit, identifiability per block, what each part writes into the "
-            "logit, and the effect of each head. Means over images with bootstrap intervals ({resamples} resamples), and "
-            "two-sided sign-flip tests, {correction} correction over the table.",
+            "logit, and the effect of each head. Means over images with bootstrap intervals ({resamples} resamples), "
+            "and two-sided sign-flip tests, {correction} correction over the table.",
         ),
     ),
     Job(
@@ -40,8 +40,8 @@ JOBS = (
             "Training",
             {"svg": "figure: difference"},
             OF_PAIR + "mean difference of identifiability by block, with bootstrap intervals over images; of what each "
-            "head writes into the correct class's output logit; and of how far that logit falls without it. A star: the "
-            "difference is not 0 by a two-sided sign-flip test, {correction} correction over all numbers of the table.",
+            "head writes into the correct class's output logit; and of how far that logit falls without it. A star: "
+            "the difference is not 0 by a two-sided sign-flip test, {correction} correction over the whole table.",
         ),
     ),
 )
@@ -54,16 +54,16 @@ ANALYSES = (
         tables={"table": "series_identifiability", "accuracy": "series_accuracy"},
         settings=("resampling", "points"),
         needs=(SERIES,),
-        caption="Identifiability of [CLS] and image tokens after each block, and accuracy, at every checkpoint of a series "
-        "(model: its last point), with bootstrap intervals over images.",
+        caption="Identifiability of [CLS] and image tokens after each block, and accuracy, at every checkpoint of a "
+        "series (model: its last point), with bootstrap intervals over images.",
         figure=Figure(
             "classlens.figures.series_identifiability:draw",
             content="figure: identifiability over training",
             inputs={"accuracy": "results/tables/series_accuracy.csv"},
             settings=("chance_levels", "series_labels"),
-            caption="When the class appears. Left: mean identifiability of [CLS] and of image tokens after each block, at "
-            "every checkpoint; white is chance, (C + 1) / 2C with C classes. Right: the same as a curve for each block. "
-            "Below: accuracy. Bands are bootstrap intervals over images.",
+            caption="When the class appears. Left: mean identifiability of [CLS] and of image tokens after each block, "
+            "at every checkpoint; grey is chance, (C + 1) / 2C with C classes. Right: the same as a curve for each "
+            "block. Below: accuracy. Bands are bootstrap intervals over images.",
         ),
     ),
     Analysis(
@@ -73,8 +73,8 @@ ANALYSES = (
         inputs={"causes": files.of_points("results/tables/head_causes_{model}.csv")},
         settings=("points",),
         needs=(SERIES, ATTRIBUTION),
-        caption="What every head writes into the correct class's output logit (direct), and the effect of replacing its "
-        "output by its mean over images, at every checkpoint of a series (model: its last point), with bootstrap "
+        caption="What every head writes into the correct class's output logit (direct), and the effect of replacing "
+        "its output by its mean over images, at every checkpoint of a series (model: its last point), with bootstrap "
         "intervals over images; begins: the first checkpoint from which on the interval of the effect stays above 0.",
         figure=Figure(
             "classlens.figures.series_heads:draw",

@@ -462,9 +462,19 @@ def page(config: Config, wildcards: Wildcards) -> Slice:
             **({"ratio": width / height} if width != height else {}),
             "prefix": _prefix_names(architecture),
             "notes": _lens_notes(config, model, shown),
+            **_series(config, model),
             "others": [{"model": name, "label": config.models[name]["label"]} for name in others],
         },
     }
+
+
+def _series(config: Config, model: str) -> Slice:
+    """Return what the page of a point of a series says of the others, nothing of other models."""
+    points = config.points(model)
+    if len(points) == 1:
+        return {}
+    found = [{"model": point, "number": config.models[point]["series"]["point"]} for point in points]
+    return {"series": {"at": config.models[model]["series"]["at"], "points": found}}
 
 
 def _prefix_names(architecture: ArchitectureInfo) -> list[str]:

@@ -188,14 +188,12 @@ class Config:
         series = self.models[model].get("series")
         if not series:
             return [model]
-        return [
-            name for name, entry in self.models.items() if entry.get("series", {}).get("name") == series["name"]
-        ]
+        return [name for name, entry in self.models.items() if entry.get("series", {}).get("name") == series["name"]]
 
     def is_passing(self, model: str) -> bool:
         """Tell whether a model is a point of a series that training went on from."""
         series = self.models[model].get("series")
-        return bool(series) and not series["is_last"]
+        return series is not None and not series["is_last"]
 
     def architecture(self, model: str) -> ArchitectureInfo:
         """Return the facts about a model's architecture."""

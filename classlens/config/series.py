@@ -77,6 +77,6 @@ def _numbered(name: str, given: str | Sequence[str]) -> dict[int, str]:
             if len(set(column)) == len(paths):
                 return dict(zip(column, paths, strict=True))
     raise InputError(
-        f"{key}: no number tells {', '.join(paths[:2])}{', ...' if len(paths) > 2 else ''} apart; name them so that one "
-        f"does (epoch_1.pt, epoch_2.pt, ...), or list those that are so named"
+        f"{key}: no number tells {', '.join(paths[:2])}{', ...' if len(paths) > 2 else ''} apart; name them so that "
+        f"one does (epoch_1.pt, epoch_2.pt, ...), or list those that are so named"
     )

@@ -1,4 +1,4 @@
-"""What the second of two models does otherwise than the first: identifiability, direct contributions, effects of heads."""
+"""What the second of two models does otherwise than the first: identifiability, and heads."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from classlens.figures.style import (
     PAGE_WIDTH,
     SIGNIFICANT,
     Entry,
+    Look,
     interval_line,
     line_entry,
     line_style,
@@ -25,6 +26,8 @@ COLOURS = "RdBu_r"
 HEIGHT = 2.2
 """Inches of a panel."""
 HEADS = {"direct": "direct contribution of heads", "effect": "effect of heads"}
+MOST_TICKS = 8
+"""Numbers of blocks."""
 WHOLE = {"accuracy": "accuracy", "logit": "correct class's logit"}
 
 
@@ -71,7 +74,7 @@ def _identifiability(panel: Axes, rows: pd.DataFrame) -> list[Entry]:
             entries.append(line_entry(line_style(colour), GROUP_LABELS[group]))
     panel.axhline(0, **CHANCE)
     panel.set(title="identifiability", xlabel="block", ylabel="difference")
-    block_axes([panel], rows["block"].astype(int))
+    block_axes([panel], rows["block"].astype(int), MOST_TICKS)
     return entries
 
 
@@ -82,11 +85,11 @@ def _heads(figure: Figure, panel: Axes, rows: pd.DataFrame) -> None:
     )
     most = float(np.abs(values).max()) or 1.0
     blocks = np.arange(values.shape[1])
-    look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
+    look: Look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
     shown = panel.imshow(values, extent=(0.5, len(blocks) + 0.5, len(values) + 0.5, 0.5), **look)
     head, block = np.nonzero(differs)
     panel.plot(block + 1, head + 1, color=MARK_COLOUR, **SIGNIFICANT)
-    block_axes([panel], blocks)
+    block_axes([panel], blocks, MOST_TICKS)
     step = -(-len(values) // 12)
     panel.set(xlabel="block", ylabel="head", yticks=range(1, len(values) + 1, step))
     panel.grid(visible=False)

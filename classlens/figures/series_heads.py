@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from classlens.figures.layout import fitted, new_figure
 from classlens.figures.series_identifiability import checkpoint_axis
-from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Models
+from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Look, Models
 
 COLOURS = "RdBu_r"
 QUANTITIES = {"direct": "direct contribution", "effect": "effect of ablation"}
@@ -53,7 +53,7 @@ def _largest(rows: pd.DataFrame) -> pd.DataFrame:
 def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame, quantity: str, numbers: Sequence[int]) -> None:
     values = rows.pivot_table(index="place", columns="point", values=quantity)[numbers].to_numpy()
     most = float(np.abs(values).max()) or 1.0
-    look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
+    look: Look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
     shown = panel.imshow(values, **look)
     heads = rows.drop_duplicates("place").sort_values("place")
     names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]

@@ -61,6 +61,7 @@ def draw(
             row += 1
         interval_line(grid[row, 0], np.arange(len(numbers)), rates, "accuracy", line_style(BLUE))
         grid[row, 0].set(ylim=(-0.02, 1.02), yticks=SHARE_TICKS, ylabel="accuracy")
+        checkpoint_axis(grid[row, 0], numbers)
         grid[row, 1].remove()
         for panel in (*grid[row - 1], grid[row, 0]):
             panel.set_xlabel(str(rates["at"].iloc[0]))

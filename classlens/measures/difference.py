@@ -42,8 +42,8 @@ def difference(
         attribution, effects: the same of direct contributions and of the effects of heads; one that is missing leaves
             both out.
         table: the table to write, a row per cell. Columns: quantity (identifiability, logit, accuracy, direct, effect),
-            part (of direct: head, mlp, attention_bias, embedding, constant), block, head, group (cls, image), each empty
-            where there is none; images; difference (second - first, mean over images) with ci_low and ci_high
+            part (of direct: head, mlp, attention_bias, embedding, constant), block, head, group (cls, image), each
+            empty where there is none; images; difference (second - first, mean over images) with ci_low and ci_high
             (bootstrap over images); p_value (two-sided sign-flip test), p_corrected and significant (over the table).
             Blocks and heads are from 0; by normalised depth, blocks are its positions, from 0.
 
@@ -66,7 +66,7 @@ def difference(
 
 
 def _subtracted(pair: Sequence[Cells], *, alike: bool = True) -> Cells:
-    """Return second - first of the cells that both have; of models that are not alike, of those that are in no block."""
+    """Return second - first of the cells that both have; of models that are not alike, of those in no block."""
     first, second = pair
     counts = {len(values) for cells in pair for values in cells.values()}
     if len(counts) > 1:
@@ -95,8 +95,10 @@ def _direct(attribution: str) -> Cells:
     heads = values.pop("heads")
     cells |= {("direct", "head", *place, None): heads[:, *place] for place in np.ndindex(heads.shape[1:])}
     for part, of_part in values.items():
-        places = range(of_part.shape[1]) if of_part.ndim > 1 else [None]
-        cells |= {("direct", part, place, None, None): of_part if place is None else of_part[:, place] for place in places}
+        if of_part.ndim == 1:
+            cells["direct", part, None, None, None] = of_part
+        else:
+            cells |= {("direct", part, block, None, None): of_block for block, of_block in enumerate(of_part.T)}
     return cells
 
 

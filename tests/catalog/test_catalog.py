@@ -17,6 +17,7 @@ from pinned import pinned
 from classlens.catalog import applicable, files, planning, settings
 from classlens.catalog.analyses import ANALYSES, FIGURES, GROUPS, JOBS, PARTS, PASSES, SECTIONS, STACKED, numbered
 from classlens.catalog.configs import load_config
+from classlens.catalog.job import SERIES
 from classlens.catalog.methods import METHODS
 from classlens.catalog.plan import describe, report_caption
 from classlens.catalog.planning import wanted_figures, wanted_pages, wanted_tables
@@ -38,11 +39,21 @@ FACTS |= {"has_class_token": True, "class_token_pooling": True, "num_prefix_toke
 FACTS |= {"image_size": 16}
 
 
+SERIES_MODEL = {
+    "dataset": "d",
+    "architecture": "vit",
+    "transform": {"size": 16},
+    "weights": {"train": {"epochs": 1, "keep": [0]}},
+    "random_twin": False,
+}
+
+
 def config_of(**keys):
-    """A config to which every analysis applies, of a model `a_` and its twin."""
+    """A config to which every analysis applies, of a model `a_` and its twin, and of a series `s`."""
+    model = {**SERIES_MODEL, "weights": {"train": {}}, "random_twin": True}
     raw = {
         "datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}},
-        "models": {"a_": {"dataset": "d", "architecture": "vit", "transform": {"size": 16}, "weights": {"train": {}}}},
+        "models": {"a_": model, "s": {**SERIES_MODEL, "analyses": []}},
     }
     config = load_config(raw | keys)
     return replace(config, architectures=dict.fromkeys(config.models, FACTS))
@@ -58,10 +69,11 @@ def averaging(probes=None, **explanations):
     return replace(config, architectures=dict.fromkeys(config.models, AVERAGES))
 
 
-CONFIG = config_of()
+CONFIG = config_of(differences=[["a_", "s@1"]])
 IN_SHARDS = config_of(extraction={"shard_size": 4})
 WILDCARDS = {"model": "a_", "dataset": "d", "geometry": CONFIG.geometry("a_").name, "split": "training", "shard": "0"}
 WILDCARDS |= {"part": "0", "kind": "self_only", "method": "gradient", "block": "00", "comparison": next(iter(STACKED))}
+WILDCARDS |= {"pair": "a__s@1"}
 
 
 EXPLICIT = explicit_rules()
@@ -70,7 +82,8 @@ DECLARED = {job.rule: job for config in (CONFIG, IN_SHARDS) for job in rules_of(
 
 
 def described(job, **wildcards):
-    return describe(job, CONFIG, {**WILDCARDS, **wildcards}, CHECKOUT)
+    of_series = {"model": "s@1"} if SERIES in job.needs else {}
+    return describe(job, CONFIG, {**WILDCARDS, **of_series, **wildcards}, CHECKOUT)
 
 
 CASES = [(job, [*job.inputs, *job.outputs], {}) for job in DECLARED.values()]
@@ -250,12 +263,14 @@ def test_captions_say_what_was_measured():
 def test_sections_are_sorted_as_declared():
     titles = [numbered(section) for section in SECTIONS]
     assert titles == sorted(titles)
-    assert titles[0] == "1 At a glance"
+    assert titles[0] == "01 At a glance"
 
 
 def test_what_a_run_makes():
-    everything = wanted_figures(CONFIG)
-    assert everything == [f"{name}_a_" if ANALYSES[name].one_model else name for name in FIGURES]
+    difference, *everything = wanted_figures(CONFIG)
+    assert difference == "difference_a__s@1"
+    own = [name for name in FIGURES if SERIES not in ANALYSES[name].needs]
+    assert everything == [f"{name}_a_" if ANALYSES[name].one_model else name for name in own]
     assert wanted_figures(config_of(figures=["class_building", "logit_increment"])) == [
         name for name in everything if name in ("class_building_a_", "logit_increment")
     ]
@@ -263,7 +278,7 @@ def test_what_a_run_makes():
 
 
 def test_pages_of_a_run():
-    assert wanted_pages(CONFIG) == ["a_"]
+    assert wanted_pages(CONFIG) == ["a_", "s@0", "s@1"]
     without = config_of(lens_page={"images": 0})
     assert wanted_pages(without) == []
     with pytest.raises(InputError, match=r"lens_page\.images is 0"):
@@ -286,6 +301,20 @@ def test_what_a_page_shows_of_its_model():
     assert [name for name, _ in own["methods"]] == applicable.methods(CONFIG, "a_")
     assert own["facts"]["prefix"] == ["[CLS]"]
     assert own["facts"]["notes"] == []
+    points = [{"model": "s@0", "number": 0}, {"model": "s@1", "number": 1}]
+    series = described(EXPLICIT["lens_page"][0], model="s@1")["config"]["facts"]["series"]
+    assert series == {"at": "epoch", "points": points}
+
+
+def test_what_a_run_makes_of_a_series():
+    tables = planning.point_tables(CONFIG)
+    assert {"results/s@0/measures/identifiability_rates.csv", "results/tables/class_building_s@0.csv"} <= {*tables}
+    assert not any("s@1" in table for table in tables)  # the last point runs what any model does
+    only = config_of(series={"analyses": ["class_building"]})
+    assert planning.point_tables(only) == ["results/tables/class_building_s@0.csv"]
+    assert "s@0" not in planning.compared_models(CONFIG, ANALYSES["identifiability_evolution"])
+    last = planning.compared_models(config_of(models={"s": SERIES_MODEL}), ANALYSES["series_heads"])
+    assert last == ["s@1"]
 
 
 # Heat maps show an explanation that applies to the model, or say which one does

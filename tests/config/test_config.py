@@ -5,6 +5,7 @@ import json
 import re
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -37,6 +38,11 @@ def changed(*path, value):
         part = part.setdefault(step, {})
     part[path[-1]] = value
     return config
+
+
+def series(**keys):
+    """A copy of MINIMAL whose model has these keys, too."""
+    return changed("models", "m", value={**MINIMAL["models"]["m"], **keys})
 
 
 def test_a_minimal_config_is_complete_at_every_depth():
@@ -75,6 +81,32 @@ def test_a_twin_of_ones_own_stays_as_it_is_and_a_model_may_have_none():
     config = load_config(changed("models", "m", "random_twin", value=False))
     assert list(config.models) == ["m"]
     assert config.twin("m") is None
+
+
+@pytest.mark.parametrize(
+    ("files", "given", "numbers"),
+    [
+        (["e_2.pt", "e_10.pt"], "{}/e_*.pt", [2, 10]),
+        (["v1/epoch=00-step=500.ckpt", "v1/epoch=01-step=900.ckpt"], "{}/v1/*.ckpt", [0, 1]),
+        (["checkpoint-500/x", "checkpoint-1500/x"], "{}/checkpoint-*", [500, 1500]),
+        (["last_7.pt"], "{}/*.pt", [7]),
+        (["b2.pt", "a1.pt"], ["{}/b2.pt", "{}/a1.pt"], [1, 2]),
+    ],
+)
+def test_checkpoints_are_models_in_the_order_of_their_numbers(tmp_path, files, given, numbers):
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    paths = [one.format(tmp_path) for one in given] if isinstance(given, list) else given.format(tmp_path)
+    config = load_config(series(checkpoints=paths, at="epoch", label="Mine"))
+    assert list(config.models) == [*(f"m@{number}" for number in numbers), "m-random"]
+    assert [config.models[f"m@{number}"]["label"] for number in numbers] == [f"Mine, epoch {n}" for n in numbers]
+    assert config.models["m-random"]["label"] == "Mine (random)"
+    for point in config.points(f"m@{numbers[0]}"):
+        assert Path(config.models[point]["weights"]).exists()
+        assert config.twin(point) == "m-random"
+        assert config.is_passing(point) == (point != f"m@{numbers[-1]}")
+    assert config.is_twin("m-random")
 
 
 def test_analyses_can_be_chosen():
@@ -149,6 +181,11 @@ def test_names_that_the_config_lists_come_from_where_they_are_declared():
         ),
         (changed("models", "m", "weights", value={"trane": {}}), "unknown key 'trane'; did you mean train"),
         (changed("seed", value=-1), "seed: -1 is less than"),
+        (series(checkpoints="nowhere/e_*.pt"), r"models\.m\.checkpoints: nothing is called nowhere/e_\*\.pt in /"),
+        (series(checkpoints=["a1/e.pt", "a1/f.pt"]), r"m\.checkpoints: no number tells a1/e\.pt, a1/f\.pt apart"),
+        (series(checkpoints=["e1.pt"], weights="w.pt"), r"models\.m: checkpoints are its weights; remove"),
+        (series(weights={"train": {"epochs": 3, "keep": [4]}}), r"train\.keep: there is no epoch 4, epochs is 3"),
+        (changed("differences", value=[["m", "mm"]]), r"differences: there is no model 'mm'; did you mean m"),
         ({"datasets": MINIMAL["datasets"]}, "'models' is a required property"),
     ],
 )  # fmt: skip
@@ -223,7 +260,7 @@ VARIANT = {
 def test_the_schema_for_editors_takes_what_a_run_takes_and_variants():
     for_editors = Draft7Validator(json.loads(editor_schema()))
     Draft7Validator.check_schema(for_editors.schema)
-    assert len(SHIPPED) == 5
+    assert len(SHIPPED) == 6
     for config in (*(yaml.safe_load(path.read_text()) for path in SHIPPED), MINIMAL, VARIANT):
         for_editors.validate(config)
     for path in (("modles",), ("models", "m", "architectur"), ("seed",), ("models", "a b")):

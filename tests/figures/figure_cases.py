@@ -14,7 +14,7 @@ import pandas as pd
 from figure_tables import BOTH
 from matplotlib.figure import Figure
 
-from classlens.catalog.analyses import ANALYSES
+from classlens.catalog.analyses import ANALYSES, JOBS
 from classlens.csvfile import read_table
 from classlens.declared import load
 
@@ -48,7 +48,8 @@ class Case:
 
     @property
     def code(self) -> Callable[..., Figure]:
-        return load(ANALYSES[self.figure].figure.draw)
+        analysis = ANALYSES.get(self.figure)
+        return load(analysis.figure.draw if analysis else JOBS[f"{self.figure}_figure"].functions["draw"])
 
     def draw(self, folder: Path) -> Callable[[], Figure]:
         read = {name: read_table(path) for name, path in self.files(folder).items()}
@@ -104,6 +105,30 @@ def context(label, blocks=12, compared=True):
 def heads(label, **given):
     table, correlations = tables.head_tables(**given)
     return Case("head_causes", {"table": table, "agreement": correlations}, {"label": label}, [label])
+
+
+def series_of(labels):
+    """Last points of series, and what these are called."""
+    models = named([f"{label}, epoch 9" for label in labels])
+    return models, {name: label for (name, _), label in zip(models, labels, strict=True)}
+
+
+def training(labels, **given):
+    models, called = series_of(labels)
+    table, accuracy = tables.series_tables([*called], **given)
+    arguments = {"models": models, "chances": chances(models), "labels": called}
+    return Case("series_identifiability", {"table": table, "accuracy": accuracy}, arguments, labels)
+
+
+def training_heads(labels, **given):
+    models, called = series_of(labels)
+    table = tables.series_heads_table([*called], **given)
+    return Case("series_heads", {"table": table}, {"models": models, "labels": called}, labels)
+
+
+def difference(first, second, **given):
+    table = tables.difference_table(**given)
+    return Case("difference", {"table": table}, {"first": first, "second": second}, [first, second])
 
 
 def tokens(label, **given):

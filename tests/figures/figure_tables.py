@@ -122,6 +122,43 @@ def head_tables(blocks=6, heads=4, twin=True, one_image=False) -> tuple[pd.DataF
     return tested(parts, lambda rows: np.full(rows, 0.5)), pd.DataFrame(correlations)
 
 
+def series_tables(models, points=(0, 1, 10), blocks=6, groups=BOTH) -> tuple[pd.DataFrame, pd.DataFrame]:
+    generator, parts, rates = np.random.default_rng(8), [], []
+    for model in models:
+        for point in points:
+            of = {"model": model, "at": "epoch", "point": point}
+            for group in groups:
+                mean = generator.uniform(0.3, 1, blocks)
+                columns = {**of, "group": group, "block": np.arange(blocks), "mean": mean, **interval(mean)}
+                parts.append(pd.DataFrame(columns))
+            rates.append({**of, "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6})
+    return pd.concat(parts, ignore_index=True), pd.DataFrame(rates)
+
+
+def series_heads_table(models, points=(0, 1, 10), blocks=6, heads=4) -> pd.DataFrame:
+    generator, parts = np.random.default_rng(9), []
+    block, head = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
+    for model in models:
+        begins = generator.choice([*points, np.nan], blocks * heads)
+        for point in points:
+            both = {name: generator.normal(size=blocks * heads) for name in ("direct", "effect")}
+            of = {"model": model, "at": "epoch", "point": point, "block": block, "head": head, "begins": begins}
+            parts.append(pd.DataFrame(of | both))
+    return pd.concat(parts, ignore_index=True)
+
+
+def difference_table(blocks=6, heads=4, groups=BOTH, one_image=False) -> pd.DataFrame:
+    generator = np.random.default_rng(10)
+    rows = [(name, np.nan, np.nan, np.nan) for name in ("accuracy", "logit")]
+    rows += [("identifiability", block, np.nan, group) for group in groups for block in range(blocks)]
+    rows += [(name, *place, np.nan) for name in ("direct", "effect") for place in np.ndindex(blocks, heads)]
+    table = pd.DataFrame(rows, columns=["quantity", "block", "head", "group"])
+    values = generator.normal(size=len(table))
+    low, high = (np.full(len(table), np.nan),) * 2 if one_image else (values - 0.1, values + 0.1)
+    table = table.assign(difference=values, ci_low=low, ci_high=high)
+    return tested([table], lambda rows: generator.choice([1e-9, 0.9], rows))
+
+
 def token_table(blocks=6, masks=True, outliers=True, twin=True) -> pd.DataFrame:
     generator, parts = np.random.default_rng(5), []
     for of in (MODEL, TWIN)[: 1 + twin]:

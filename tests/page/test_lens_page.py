@@ -452,6 +452,24 @@ def test_a_page_that_is_not_there_is_told(shown, pair):
         assert told == "The page of Not made is not beside this one. Make it with: snakemake results/lens/missing.html"
 
 
+def test_a_slider_leads_to_the_page_of_another_checkpoint(shown, tmp_path):
+    points = [{"model": f"run@{number}", "number": number} for number in (0, 5, 20)]
+    for point in points[1:]:
+        pages = made(tmp_path / point["model"], series={"at": "epoch", "points": points}, label=point["model"], **point)
+        pages.write(tmp_path / f"{point['model']}.html")
+    with shown(tmp_path / "run@5.html", "#image=3&block=1", []) as page:
+        assert page.inner_text("#series label") == "Epoch 5"
+        page.focus("#point")
+        page.keyboard.press("ArrowRight")
+        page.wait_for_url("**/run%4020.html#*")
+        page.wait_for_selector(READY, state="attached")
+        assert page.inner_text("#own-name") == "run@20"
+        assert page.inner_text("#series label") == "Epoch 20"
+        assert page.inner_text("#block-name") == "2 of 4"
+        assert "Image 3" in page.inner_text("#caption")
+        assert page.evaluate("document.activeElement.id") == "point"
+
+
 def test_what_other_windows_say_is_not_heard(shown, study):
     with shown(study.page, "#block=1") as page:
         page.evaluate("window.postMessage({classlens: 1, say: 'view', image: 5, depth: 0}, '*')")

@@ -111,6 +111,30 @@ def test_the_config_of_the_page_trains(study):
     assert history["accuracy"].iloc[-1] == 1
 
 
+def test_training_leaves_a_series(study, results):
+    rows = results.table("series_identifiability")
+    assert set(rows["model"]) == {"run@1"}
+    assert set(rows["point"]) == {0, 1}
+    assert set(rows["at"]) == {"epoch"}
+    for point in (0, 1):
+        own = rows[(rows["point"] == point) & (rows["group"] == "image")].sort_values("block")
+        seen = 1 - results.rank(f"run@{point}", block=None)[..., 1:].mean((1, 2)) / 2
+        assert own["mean"].tolist() == pytest.approx(seen.tolist(), abs=1e-5)
+        assert study.result(f"run@{point}/measures/identifiability_rates.csv").exists()
+    history = pd.read_csv(study.result("run/training.csv"))
+    rates = results.table("series_accuracy").set_index("point")["accuracy"]
+    assert rates[1] == pytest.approx(history["accuracy"].iloc[-1], abs=1e-6)
+    assert len(results.table("series_heads")) == 2 * 2 * 2
+    changed = results.table("difference_run@0_run@1")
+    whole = changed.set_index("quantity")["difference"]
+    assert whole["accuracy"] == pytest.approx(rates[1] - rates[0], abs=1e-5)
+    assert set(changed["quantity"]) == {"accuracy", "identifiability", "logit", "direct", "effect"}
+    for name in ("series_identifiability", "series_heads", "difference_run@0_run@1"):
+        assert results.figure(name, "png").stat().st_size > 10_000
+    points = '"points": [{"model": "run@0", "number": 0}, {"model": "run@1", "number": 1}]'
+    assert points in study.result("lens/run@0.html").read_text()
+
+
 def test_nothing_is_looked_over_while_a_job_runs_for_which_others_wait(study):
     """A job starts when another one has ended."""
     printed = (study.folder / "printed.txt").read_text()

@@ -120,6 +120,7 @@ function makeControls() {
   at("beside").append(...ABOUT.others.map((other) => element("option", { value: other.model, textContent: other.label })));
   at("beside").addEventListener("change", () => change({ beside: at("beside").value || null }));
   at("beside-choice").hidden = ABOUT.others.length === 0;
+  makeSeries();
   at("block").max = ABOUT.blocks - 1;
   at("block").addEventListener("input", () => change({ block: Number(at("block").value) }));
   at("unpin").addEventListener("click", () => change({ token: null }));

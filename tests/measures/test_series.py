@@ -1,0 +1,152 @@
+"""A model over its training, and differences of two models, against plain loops over images."""
+
+import h5py
+import numpy as np
+import pytest
+from layer_files import tabled
+
+from classlens.csvfile import read_table
+from classlens.errors import InputError
+from classlens.measures.difference import difference
+from classlens.measures.series import series_heads, series_identifiability
+from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+
+DRAWS = Resampling(99, 0.95, 0)
+STATISTICS = {"resampling": DRAWS, "correction": "holm"}
+N, B, H, T = 10, 3, 2, 5
+
+
+def write_identifiability(path, seed, blocks=B, groups=("cls", "image"), images=N):
+    """A file as `classlens.measures.identifiability` writes it, as far as it is read here."""
+    draw, values = np.random.default_rng(seed), {}
+    with h5py.File(path, "w") as file:
+        for group in groups:
+            values[group] = file[group] = draw.random((images, blocks))
+            file[f"histogram/{group}"] = np.zeros((blocks, 4), np.int64)
+        file["identifiable"] = np.zeros((images, blocks), np.float32)
+        values["correct"] = file["correct"] = draw.random(images) > 0.4
+    return str(path), values
+
+
+def write_attribution(path, seed, blocks=B, heads=H):
+    draw = np.random.default_rng(seed)
+    shapes = {"heads": (N, blocks, heads, T), "mlp": (N, blocks), "attention_bias": (N, blocks)}
+    shapes |= dict.fromkeys(("embedding", "constant", "logit"), (N,))
+    values = {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    with h5py.File(path, "w") as file:
+        for name, array in values.items():
+            file[name] = array
+    return str(path), values
+
+
+def write_effects(path, seed, blocks=B, heads=H):
+    values = np.random.default_rng(seed).normal(size=(N, blocks, heads)).astype(np.float32)
+    with h5py.File(path, "w") as file:
+        file["effect"] = values
+    return str(path), values
+
+
+def test_identifiability_over_training(tmp_path):
+    files = [write_identifiability(tmp_path / f"{seed}.h5", seed) for seed in range(2)]
+    accuracy, given = str(tmp_path / "accuracy.csv"), {"points": [0, 30], "at": "epoch", "resampling": DRAWS}
+    found = tabled(series_identifiability, tmp_path, measures=[path for path, _ in files], accuracy=accuracy, **given)
+    assert len(found) == 2 * 2 * B
+    assert set(found["at"]) == {"epoch"}
+    rates = read_table(accuracy).set_index("point")
+    for point, (_, values) in zip((0, 30), files, strict=True):
+        for group in ("cls", "image"):
+            rows = found[(found["point"] == point) & (found["group"] == group)]
+            assert rows["mean"].tolist() == pytest.approx(values[group].mean(0), rel=1e-5)
+            interval = np.array(bootstrap_interval(values[group], DRAWS)).T
+            assert rows[["ci_low", "ci_high"]].to_numpy() == pytest.approx(interval, rel=1e-5)
+        assert rates.loc[point, "accuracy"] == pytest.approx(values["correct"].mean())
+
+
+def test_since_when_heads_matter(tmp_path):
+    """Heads 0.0 to 1.0: from the first point on, from the second, on and off, never at the end."""
+    low = np.array([[1, 1, 1], [-1, 1, 1], [1, -1, 1], [1, 1, -1]], float).T
+    paths = []
+    for point in range(3):
+        lines = ["of,block,head,images,direct,direct_ci_low,direct_ci_high,effect,effect_ci_low,effect_ci_high"]
+        for place, (block, head) in enumerate(np.ndindex(2, 2)):
+            lines.append(f"model,{block},{head},9,{place},0,1,{point},{low[point, place]},9")
+            lines.append(f"twin,{block},{head},9,7,7,7,7,7,7")
+        paths.append(tmp_path / f"{point}.csv")
+        paths[-1].write_text("\n".join(lines) + "\n")
+    found = tabled(series_heads, tmp_path, causes=list(map(str, paths)), points=[5, 10, 20], at="step")
+    begins = found.groupby(["block", "head"])["begins"].unique()
+    assert [one.tolist() for one in begins[:3]] == [[5], [10], [20]]
+    assert np.isnan(begins.iloc[3]).all()
+    assert found.loc[found["head"].eq(1) & found["block"].eq(1), "direct"].tolist() == [3, 3, 3]
+    assert found["effect"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def written(folder, seeds, **shape):
+    """The arguments of `difference` for two models, and their values."""
+    seen = [write_identifiability(folder / f"i{seed}.h5", seed) for seed in seeds]
+    parts = [write_attribution(folder / f"a{seed}.h5", seed, **shape) for seed in seeds]
+    causes = [write_effects(folder / f"e{seed}.h5", seed, **shape) for seed in seeds]
+    names = {"identifiability": seen, "attribution": parts, "effects": causes}
+    return {name: [path for path, _ in found] for name, found in names.items()}, seen, parts, causes
+
+
+def test_a_difference_is_paired_by_image(tmp_path):
+    files, seen, parts, causes = written(tmp_path, (1, 2))
+    found = tabled(difference, tmp_path, **files, **STATISTICS)
+    cells = 1 + 2 * B + 1 + 2 * B + 2 + 2 * B * H
+    assert len(found) == cells
+
+    def values(row):
+        def of(which):
+            block, head = (None if np.isnan(row[name]) else int(row[name]) for name in ("block", "head"))
+            if row["quantity"] == "accuracy":
+                return seen[which][1]["correct"].astype(float)
+            if row["quantity"] == "identifiability":
+                return seen[which][1][row["group"]][:, block]
+            if row["quantity"] == "effect":
+                return causes[which][1][:, block, head]
+            if row["quantity"] == "logit":
+                return parts[which][1]["logit"]
+            if row["part"] == "head":
+                return parts[which][1]["heads"][:, block, head].sum(-1)
+            own = parts[which][1][row["part"]]
+            return own if block is None else own[:, block]
+
+        return of(1).astype(float) - of(0)
+
+    for _, row in found.iterrows():
+        each = values(row)
+        assert row["difference"] == pytest.approx(each.mean(), rel=1e-4, abs=1e-6)
+        interval = np.ravel(bootstrap_interval(each[:, None], DRAWS))
+        assert [row["ci_low"], row["ci_high"]] == pytest.approx(interval, rel=1e-4, abs=1e-6)
+        assert row["p_value"] == pytest.approx(sign_flip_test(each[:, None], "two-sided", DRAWS)[0], rel=1e-4)
+    assert found["p_corrected"].min() == pytest.approx(min(1, cells * found["p_value"].min()), rel=1e-4)
+
+
+def test_a_model_does_not_differ_from_itself(tmp_path):
+    files, *_ = written(tmp_path, (1, 1))
+    found = tabled(difference, tmp_path, **files, **STATISTICS)
+    assert (found[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    assert not found["significant"].any()
+
+
+def test_models_of_other_shapes_are_compared_by_depth_and_as_wholes(tmp_path):
+    files, (_, seen), *_ = written(tmp_path, (1, 2))
+    deeper, values = write_identifiability(tmp_path / "deeper.h5", 5, blocks=2 * B, groups=("image",))
+    files["identifiability"][0] = deeper
+    files["attribution"][0], _ = write_attribution(tmp_path / "wider.h5", 5, blocks=2 * B, heads=H)
+    found = tabled(difference, tmp_path, **{**files, "effects": files["effects"][:1]}, **STATISTICS)
+    assert found["head"].isna().all()
+    assert set(found["quantity"]) == {"accuracy", "identifiability", "logit", "direct"}
+    assert set(found.loc[found["quantity"] == "direct", "part"]) == {"embedding", "constant"}
+    rows = found[found["quantity"] == "identifiability"].set_index("block")
+    assert rows.index.tolist() == [3, 7, 11]
+    assert set(rows["group"]) == {"image"}
+    shown = (seen[1]["image"] - values["image"][:, 1::2]).mean(0)
+    assert rows["difference"].tolist() == pytest.approx(shown, rel=1e-4)
+
+
+def test_models_that_saw_other_images_are_refused(tmp_path):
+    paths = [write_identifiability(tmp_path / f"{count}.h5", 1, images=count)[0] for count in (N, N - 1)]
+    with pytest.raises(InputError, match="9 and 10 images; give both the same data set"):
+        tabled(difference, tmp_path, identifiability=paths, attribution=[], effects=[], **STATISTICS)
