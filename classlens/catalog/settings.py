@@ -309,6 +309,12 @@ def _explain(config: Config, model: str, method: str) -> dict[str, str]:
     return {"explain": METHODS[method].compute}
 
 
+def method_settings(config: Config, wildcards: Wildcards) -> Slice:
+    """What else the config says of an explanation; nothing where it has no settings."""
+    found = {key: config.explanations[key] for key in METHODS[wildcards["method"]].settings}
+    return {"method_settings": found} if found else {}
+
+
 def methods(config: Config, wildcards: Wildcards) -> Slice:
     """The explanations of a model, in the order of their files."""
     return {"methods": applicable.methods(config, wildcards["model"])}
