@@ -400,6 +400,11 @@ def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
     return {"block": last if chosen["block"] is None else chosen["block"], "head": chosen["head"]}
 
 
+def heatmap_signed(config: Config, _wildcards: Wildcards) -> Slice:
+    """Whether heat maps show evidence against a class, too."""
+    return {"signed": METHODS[config.explanations["heatmap_method"]].signed}
+
+
 def probed(config: Config, wildcards: Wildcards) -> Slice:
     """What the linear probes of a block read."""
     pairs = [[site, int(wildcards["block"])] for site in planning.probed_sites(config)]
