@@ -2,9 +2,10 @@
 
 import copy
 
+import h5py
 import pytest
 import torch
-from tiny_transformers import FAMILIES, random_images, transformer
+from tiny_transformers import FAMILIES, explain_images, random_images, transformer, write_small
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from classlens.errors import InputError
@@ -208,6 +209,18 @@ def test_gamma_of_zero_is_the_epsilon_rule(name):
             expected = plain(model)(images, CLASSES)["importance"]
             found = gamma(model, gamma=none)(images, CLASSES)["importance"]
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
+
+
+def test_files_hold_the_gamma_of_the_config(tmp_path):
+    model, pixels, weights, network = write_small(tmp_path, "plain", [5, 1])
+    gamma = {"linear": 1.0, "patches": 0.5}
+    explained = {"explain": attn_lrp_gamma, "method_settings": {"gamma": gamma}}
+    explain_images(pixels, weights, tmp_path / "out.h5", **explained, **network)
+    with h5py.File(pixels) as images, h5py.File(tmp_path / "out.h5") as file, frozen_eval_mode(model):
+        inputs = torch.from_numpy(images["pixels"][:]).permute(0, 3, 1, 2) / 127.5 - 1
+        expected = attn_lrp_gamma(model, gamma=gamma)(inputs, torch.tensor([5, 1]))["importance"]
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(torch.from_numpy(file["importance"][:]), expected, rtol=1e-3, atol=1e-4 * largest)
 
 
 def layers_for_zennit():
