@@ -13,7 +13,7 @@ PASSES = (
         "explanation",
         code="classlens.passes.explanation:Explanation",
         rows="results/{model}/explanation/{method}.h5",
-        settings=("has_maps",),
+        settings=("has_maps", "method_settings"),
         plugins=("explain",),
         wildcards={"method": COMPUTED},
         minutes=240,
@@ -70,7 +70,7 @@ JOBS = (
             "control": files.of_twin(files.WEIGHTS),
         },
         outputs={"randomised": "results/{model}/randomisation/{method}.h5"},
-        settings=("network", "randomised_images"),
+        settings=("network", "randomised_images", "method_settings"),
         local=EXECUTION,
         plugins=("explain",),
         wildcards={"method": COMPUTED},
@@ -112,11 +112,10 @@ ANALYSES = (
             "classlens.figures.heatmaps:draw",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
-            settings=("block_and_head",),
+            settings=("block_and_head", "heatmap_signed"),
             caption="Importance of image tokens for the correct class and for a second class (the model's strongest "
             "wrong one unless the config names another) by the explanation {heatmap_method}, summed over blocks "
-            "and heads, and below for one block and head. Red is evidence for the class, blue against it; each map "
-            "is scaled to its largest value.",
+            "and heads, and below for one block and head. {heatmap_colours}; each map is scaled to its largest value.",
         ),
     ),
     Analysis(

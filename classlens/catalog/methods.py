@@ -32,6 +32,9 @@ class Method:
         compute: "module:function" of what makes an explainer of a model; empty where no model is run for it.
         has_maps: it says what each head of each block contributes, so that heat maps can show it.
         maps_of: what its maps are of, for captions; "" where there is no more to say.
+        signed: importance can be evidence against the class, too; else it is never negative.
+        any_score: it explains any number that follows from the model's output; `compute` takes the `score`.
+        settings: keys of the config's section `explanations` that `compute` takes.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Method:
     compute: str = ""
     has_maps: bool = False
     maps_of: str = ""
+    signed: bool = True
+    any_score: bool = False
+    settings: tuple[str, ...] = ()
 
 
 _READS_ATTENTION = (CLASS_TOKEN, CLASS_TOKEN_POOLING)
@@ -52,7 +58,15 @@ _OF_BLOCKS = "of the class's logit after each block, with respect to what tokens
 
 ENTRIES = (
     Method("gradient", "gradient", _CROSS_ENTROPY, f"{_HERE}.gradient:gradient", True, _LOCAL_LOSS),
-    Method("gradient_logit", "gradient of logit", _LOCAL, f"{_HERE}.gradient:gradient_logit", True, _LOCAL_LOSS),
+    Method(
+        "gradient_logit",
+        "gradient of logit",
+        _LOCAL,
+        f"{_HERE}.gradient:gradient_logit",
+        True,
+        _LOCAL_LOSS,
+        any_score=True,
+    ),
     Method(
         "gradient_double_softmax",
         "gradient, double softmax",
@@ -61,17 +75,43 @@ ENTRIES = (
         True,
         _LOCAL_LOSS,
     ),
-    Method("chefer", "Chefer", _READS_ATTENTION, f"{_HERE}.chefer:chefer"),
-    Method("rollout", "rollout", _READS_ATTENTION, f"{_HERE}.rollout:rollout"),
-    Method("attention", "attention", _READS_ATTENTION, f"{_HERE}.attention:attention"),
-    Method("random", "random"),
+    Method("chefer", "Chefer", _READS_ATTENTION, f"{_HERE}.chefer:chefer", signed=False, any_score=True),
+    Method("rollout", "rollout", _READS_ATTENTION, f"{_HERE}.rollout:rollout", signed=False),
+    Method("attention", "attention", _READS_ATTENTION, f"{_HERE}.attention:attention", signed=False),
+    Method("random", "random", signed=False),
     Method("probe", "linear probes", (PROBES,)),
-    Method("attn_lrp", "AttnLRP", (RELEVANCE,), f"{_HERE}.lrp:attn_lrp"),
-    Method("cp_lrp", "CP-LRP", (RELEVANCE,), f"{_HERE}.lrp:cp_lrp"),
-    Method("legrad", "LeGrad", (), f"{_HERE}.legrad:legrad", True, _OF_BLOCKS),
-    Method("legrad_cls", "LeGrad at [CLS]", (CLASS_TOKEN,), f"{_HERE}.legrad:legrad_cls", True, _OF_BLOCKS),
-    Method("integrated_gradients", "integrated gradients", (), f"{_HERE}.integrated:integrated_gradients"),
+    Method("attn_lrp", "AttnLRP", (RELEVANCE,), f"{_HERE}.lrp:attn_lrp", any_score=True),
+    Method("cp_lrp", "CP-LRP", (RELEVANCE,), f"{_HERE}.lrp:cp_lrp", any_score=True),
+    Method("legrad", "LeGrad", (), f"{_HERE}.legrad:legrad", True, _OF_BLOCKS, signed=False, any_score=True),
+    Method(
+        "legrad_cls",
+        "LeGrad at [CLS]",
+        (CLASS_TOKEN,),
+        f"{_HERE}.legrad:legrad_cls",
+        True,
+        _OF_BLOCKS,
+        signed=False,
+        any_score=True,
+    ),
+    Method(
+        "integrated_gradients",
+        "integrated gradients",
+        (),
+        f"{_HERE}.integrated:integrated_gradients",
+        any_score=True,
+    ),
     Method("direct", "direct", (SUM_OVER_TOKENS,), f"{_HERE}.direct:direct", True, _WRITTEN),
+    Method(
+        "attn_lrp_gamma",
+        "AttnLRP, gamma",
+        (RELEVANCE,),
+        f"{_HERE}.lrp:attn_lrp_gamma",
+        any_score=True,
+        settings=("gamma",),
+    ),
+    Method(
+        "cp_lrp_gamma", "CP-LRP, gamma", (RELEVANCE,), f"{_HERE}.lrp:cp_lrp_gamma", any_score=True, settings=("gamma",)
+    ),
 )
 METHODS = {method.name: method for method in ENTRIES}
 

@@ -21,6 +21,8 @@ LABELLED = {
     "corner": "as the published code labels them, by one pixel of the mask",
 }
 """Which tokens show the class, by how masks label them."""
+SIGNED = "Red is evidence for the class, blue against it"
+NEVER_NEGATIVE = "The redder and the less transparent, the more important"
 REGISTERS = (
     " Registers and distillation tokens are neither [CLS] nor image tokens and are left out; layer files have them."
 )
@@ -97,6 +99,7 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
         "heatmap_images": len(config.explanations["images"] or range(HEATMAP_IMAGES)),
         "correction": {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}[config.statistics["correction"]],
         "heatmap_method": _described(METHODS[config.explanations["heatmap_method"]]),
+        "heatmap_colours": SIGNED if METHODS[config.explanations["heatmap_method"]].signed else NEVER_NEGATIVE,
         "randomised": config.explanations["randomised_images"],
         "outlier_rule": _outlier_rule(config.outliers["norm"]),
     }

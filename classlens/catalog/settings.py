@@ -343,6 +343,12 @@ def _explain(config: Config, model: str, method: str) -> dict[str, str]:
     return {"explain": METHODS[method].compute}
 
 
+def method_settings(config: Config, wildcards: Wildcards) -> Slice:
+    """What else the config says of an explanation; nothing where it has no settings."""
+    found = {key: config.explanations[key] for key in METHODS[wildcards["method"]].settings}
+    return {"method_settings": found} if found else {}
+
+
 def methods(config: Config, wildcards: Wildcards) -> Slice:
     """The explanations of a model, in the order of their files."""
     return {"methods": applicable.methods(config, wildcards["model"])}
@@ -426,6 +432,11 @@ def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
     last = config.architecture(wildcards["model"])["depth"] - 1
     chosen = config.explanations
     return {"block": last if chosen["block"] is None else chosen["block"], "head": chosen["head"]}
+
+
+def heatmap_signed(config: Config, _wildcards: Wildcards) -> Slice:
+    """Whether heat maps show evidence against a class, too."""
+    return {"signed": METHODS[config.explanations["heatmap_method"]].signed}
 
 
 def probed(config: Config, wildcards: Wildcards) -> Slice:

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from classlens.explanations.explainer import Explainer
+from classlens.explanations.explainer import Explainer, Score, class_logit
 from classlens.explanations.graph import images_that_fit
 from classlens.explanations.rows import class_token_row
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.tokens import TokenModel
 
 
-def chefer(model: Any) -> Explainer:
-    """Explain a supported timm model whose head reads [CLS]."""
+def chefer(model: Any, score: Score = class_logit) -> Explainer:
+    """Explain a score of a supported timm model whose head reads [CLS]."""
     tokens = TokenModel(model)
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -35,8 +35,8 @@ def chefer(model: Any) -> Explainer:
         with torch.no_grad():
             embedded = tokens.embed(images)
         with torch.enable_grad(), patch_attention(model, attend):
-            logit = tokens.logits(tokens.residual(embedded)).gather(1, classes[:, None]).sum()
-            gradients = torch.autograd.grad(logit, weights)
+            scores = score(tokens.logits(tokens.residual(embedded)), classes).sum()
+            gradients = torch.autograd.grad(scores, weights)
         with torch.no_grad():
             positive = [(a * g).clamp(min=0).mean(1) for a, g in zip(weights, gradients, strict=True)]
             return class_token_row(positive)[:, tokens.prefix :].float()

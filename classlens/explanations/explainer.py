@@ -48,6 +48,15 @@ class Explainer:
         return {"maps": found, "importance": spaced.sum((1, 2))}
 
 
+Score = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""What an explanation is of: called as score(output (n, C), classes (n)), returns (n), each of its own row alone."""
+
+
+def class_logit(output: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Return the logit (n) of the class of interest of each image."""
+    return output.gather(1, classes[:, None])[:, 0]
+
+
 Explain = Callable[[Any], Explainer]
 """Makes the explainer of a model."""
 

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from classlens.errors import InputError
-from classlens.explanations.explainer import Explainer
+from classlens.explanations.explainer import Explainer, Score, class_logit
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.branch import branch_of
@@ -47,11 +47,11 @@ def gradient(model: Any) -> Explainer:
     )
 
 
-def gradient_logit(model: Any) -> Explainer:
-    """Explain by the gradient of local logits; as `gradient`."""
+def gradient_logit(model: Any, score: Score = class_logit) -> Explainer:
+    """Explain by the gradient of a score of local logits; as `gradient`."""
     return _explainer(
         model,
-        lambda logits, classes: -logits.gather(1, classes[:, None]).sum(),
+        lambda logits, classes: -score(logits, classes).sum(),
         "the gradient of local logits, summed over blocks and heads",
         "minus the logit",
     )

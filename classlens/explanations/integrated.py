@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from captum.attr import IntegratedGradients
 
-from classlens.explanations.explainer import Explainer
+from classlens.explanations.explainer import Explainer, Score, class_logit
 from classlens.explanations.graph import images_that_fit
 from classlens.explanations.pixels import token_sums
 from classlens.inference.tokens import TokenModel
@@ -16,18 +16,24 @@ STEPS = 32
 """Points between baseline and image; by Gauss-Legendre, as captum's default."""
 
 
-def integrated_gradients(model: Any) -> Explainer:
+def integrated_gradients(model: Any, score: Score = class_logit) -> Explainer:
     """Explain by integrated gradients from the image that is zero after normalisation.
 
     Args:
         model: a supported timm model.
+        score: what is explained.
     """
-    attribution = IntegratedGradients(model)
+    attribution = IntegratedGradients(lambda images, classes: score(model(images), classes))
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         # One point of all images at a time, so that a batch takes no more memory than one backward pass.
         found = attribution.attribute(
-            images, baselines=0, target=classes, n_steps=STEPS, method="gausslegendre", internal_batch_size=len(images)
+            images,
+            baselines=0,
+            additional_forward_args=classes,
+            n_steps=STEPS,
+            method="gausslegendre",
+            internal_batch_size=len(images),
         )
         return token_sums(model, found)
 

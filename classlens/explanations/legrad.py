@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from classlens.explanations.explainer import Explainer, mapped_by
+from classlens.explanations.explainer import Explainer, Score, class_logit, mapped_by
 from classlens.explanations.graph import images_that_fit
 from classlens.inference.activations import residuals, site_spot
 from classlens.inference.attention import Attention, patch_attention, patch_pool
@@ -28,31 +28,33 @@ Pool = Callable[[torch.Tensor], torch.Tensor]
 
 
 @mapped_by(lambda model: model.attn_pool if _has_pool(model) else model.blocks[0].attn)
-def legrad(model: Any) -> Explainer:
+def legrad(model: Any, score: Score = class_logit) -> Explainer:
     """Explain by LeGrad, the class being read off the mean of all tokens, or as the attention pool reads it.
 
     Args:
         model: a supported timm model.
+        score: what is explained, of the logits that are read after each block.
     """
     if _has_pool(model):
-        return _of_pool(model)
-    return _explainer(model, lambda tokens: tokens.mean(1), "the mean of all tokens")
+        return _of_pool(model, score)
+    return _explainer(model, score, lambda tokens: tokens.mean(1), "the mean of all tokens")
 
 
-def legrad_cls(model: Any) -> Explainer:
+def legrad_cls(model: Any, score: Score = class_logit) -> Explainer:
     """Explain by LeGrad, the class being read off [CLS].
 
     Args:
         model: a supported timm model with [CLS].
+        score: see `legrad`.
     """
-    return _explainer(model, lambda tokens: tokens[:, 0], "[CLS]")
+    return _explainer(model, score, lambda tokens: tokens[:, 0], "[CLS]")
 
 
 def _has_pool(model: Any) -> bool:
     return getattr(model, "attn_pool", None) is not None
 
 
-def _of_pool(model: Any) -> Explainer:
+def _of_pool(model: Any, score: Score) -> Explainer:
     """Explain by LeGrad's way for attention pools: after each block the pool reads the tokens by its own attention."""
     tokens, unread = TokenModel(model), model.num_prefix_tokens - first_pooled(model)
 
@@ -69,8 +71,8 @@ def _of_pool(model: Any) -> Explainer:
             of_blocks = residuals(model, images)
         for residual in of_blocks:
             with torch.enable_grad(), patch_pool(model, attend):
-                logit = readout(model, residual.detach()).gather(1, classes[:, None]).sum()
-            [gradient] = torch.autograd.grad(logit, seen["heads"])
+                scores = score(readout(model, residual.detach()), classes).sum()
+            [gradient] = torch.autograd.grad(scores, seen["heads"])
             maps.append(_positive_part(gradient, seen["value"]))
         return torch.stack(maps, dim=1)[..., unread:].float()
 
@@ -91,7 +93,7 @@ def _positive_part(gradient: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         return by_weight.relu_().mean(2) / by_weight.shape[1]
 
 
-def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
+def _explainer(model: Any, score: Score, pool: Pool, where: str) -> Explainer:
     tokens, project = TokenModel(model), Projection(model)
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
@@ -105,8 +107,8 @@ def _explainer(model: Any, pool: Pool, where: str) -> Explainer:
             return seen["heads"]
 
         def after(_block: int, residual: torch.Tensor) -> torch.Tensor:
-            logit = _logits(model, project, pool(residual)).gather(1, classes[:, None]).sum()
-            [gradient] = torch.autograd.grad(logit, seen["heads"])
+            scores = score(_logits(model, project, pool(residual)), classes).sum()
+            [gradient] = torch.autograd.grad(scores, seen["heads"])
             maps.append(_positive_part(gradient, seen["value"]))
             return residual.detach()
 

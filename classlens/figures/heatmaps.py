@@ -13,19 +13,24 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from classlens.arrays import Array
+from classlens.figures.importance import lowest, opacity, palette, shares
 from classlens.figures.layout import class_namer, figure_title, fitted, new_figure
 from classlens.figures.style import PAGE_WIDTH
 
-COLOURS = "coolwarm"
 SIDE_BY_SIDE = 2
 """Images in a row of the figure."""
 ROLES, MAPS = ("true", "second"), ("all", "one")
-STRONGEST_COVER = 0.75
-"""Opacity of the map at its largest value, so that the photo shows through."""
 
 
 def draw(
-    table: pd.DataFrame, pixels: Mapping[str, Any], stimuli: pd.DataFrame, label: str, block: int, head: int
+    table: pd.DataFrame,
+    pixels: Mapping[str, Any],
+    stimuli: pd.DataFrame,
+    label: str,
+    block: int,
+    head: int,
+    *,
+    signed: bool,
 ) -> Figure:
     """Draw the figure.
 
@@ -35,6 +40,7 @@ def draw(
         stimuli: names of classes, in the columns class_index and class_name.
         label: the model's.
         block, head: of the single maps, from 0.
+        signed: importance can be evidence against a class, too.
     """
     photos = {int(image): pixels["pixels"][int(image)] for image in table["image"].unique()}
     name = class_namer(stimuli)
@@ -56,30 +62,28 @@ def draw(
             index = int(of_role["class_index"].iloc[0])
             grid[top, left + column].set_title(fitted(name(index), side))
             for row, of in enumerate(MAPS):
-                _overlay(grid[top + row, left + column], photo, of_role[of_role["map"] == of])
+                _overlay(grid[top + row, left + column], photo, of_role[of_role["map"] == of], signed=signed)
         single = fitted(f"block {block + 1}, head {head + 1}", side)
         grid[top + 1, left].text(0.5, 0.5, single, ha="center", va="center")
-    bar = figure.colorbar(
-        ScalarMappable(Normalize(-1, 1), COLOURS), ax=grid, location="bottom", fraction=0.03, aspect=50, shrink=0.6
-    )
+    scale = ScalarMappable(Normalize(lowest(signed=signed), 1), palette(signed=signed))
+    bar = figure.colorbar(scale, ax=grid, location="bottom", fraction=0.03, aspect=50, shrink=0.6)
     bar.set_label("importance, as a share of the map's largest")
     figure_title(figure, label)
     return figure
 
 
-def _overlay(axes: Axes, photo: Array, of_map: pd.DataFrame) -> None:
+def _overlay(axes: Axes, photo: Array, of_map: pd.DataFrame, *, signed: bool) -> None:
     rows, columns = of_map["row"].max() + 1, of_map["column"].max() + 1
     values = np.zeros((rows, columns))
     values[of_map["row"], of_map["column"]] = of_map["importance"]
-    largest = np.abs(values).max()
-    shares = values / largest if largest > 0 else values
+    found = shares(values)
     axes.imshow(photo)
     axes.imshow(
-        shares,
-        cmap=COLOURS,
-        vmin=-1,
+        found,
+        cmap=palette(signed=signed),
+        vmin=lowest(signed=signed),
         vmax=1,
-        alpha=STRONGEST_COVER * np.abs(shares) ** 0.5,
+        alpha=opacity(found, signed=signed),
         extent=(-0.5, photo.shape[1] - 0.5, photo.shape[0] - 0.5, -0.5),
         interpolation="nearest",
     )

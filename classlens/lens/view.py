@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +15,21 @@ import torch
 from classlens.arrays import Array
 from classlens.attribution.attribute import attribute_inputs
 from classlens.attribution.decompose import Attribution
+from classlens.csvfile import write_table
 from classlens.errors import InputError
-from classlens.explanations.explain import Explanation, explain_inputs
+from classlens.explanations.explain import Explanation, Target, explain_inputs
+from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import require_sound, summarise
+from classlens.inference.tokens import TokenModel
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
 from classlens.measures.layers import token_groups
 from classlens.models.pictures import photos
-from classlens.terms import TOP, chance
+from classlens.terms import SITES, TOP, chance
 from classlens.tuned_lens.maps import Maps
 
 if TYPE_CHECKING:
@@ -144,21 +149,34 @@ class View:
         )
 
     def explain(
-        self, class_index: Chosen = None, method: str = "gradient", image: int | None = 0, *, seed: int = 0
+        self,
+        class_index: Chosen = None,
+        method: str | None = None,
+        image: int | None = 0,
+        *,
+        seed: int = 0,
+        target: Target | None = None,
     ) -> Explanation | list[Explanation]:
-        """Explain which image tokens support a class; see docs/method.md, explanations.
+        """Explain which image tokens support a class, or raise another number; see docs/method.md, explanations.
 
         Args:
             class_index: see `Chosen`.
-            method: any of `classlens.catalog.methods.METHODS` except probe, e.g. gradient, attn_lrp, legrad, chefer.
+            method: any of `classlens.catalog.methods.METHODS` except probe, e.g. gradient, attn_lrp, legrad, chefer;
+                None: gradient, or attn_lrp of a target.
             image: its index; None for a list of the explanations of all.
             seed: for the method `random`.
+            target: what is explained in place of a class's logit, also of models without a head: a differentiable
+                function of the output (n, C) that returns (n). It is called on a batch at a time, so that each number
+                must follow from its own row alone. By methods that are gradients or relevance.
 
         Raises:
             InputError: the method does not apply; or the view was taken under interventions.
         """
         self._require_intact("explanations", "explain")
-        free = class_index is None and method in CLASS_FREE
+        if target is not None and class_index is not None:
+            raise InputError("explain takes a class or a target; leave one out")
+        method = method or ("gradient" if target is None else "attn_lrp")
+        free = target is not None or (class_index is None and method in CLASS_FREE)
         classes = np.zeros(len(self), np.int64) if free else self._indices(class_index)
         first = None if image is None else require_place(image, len(self), "image")
         chosen = slice(None) if first is None else slice(first, first + 1)
@@ -170,6 +188,7 @@ class View:
             seed=seed,
             first=first or 0,
             batch_size=self._batch_size,
+            target=target,
         )
         return found if first is None else found[0]
 
@@ -189,6 +208,65 @@ class View:
         """
         self._require_intact("attributions", "attribute")
         return attribute_inputs(self._model, self._inputs, self._indices(class_index), batch_size=self._batch_size)
+
+    def attention(self, block: int, token: int = 0) -> Array:
+        """Return the weights with which a token attends to all tokens at a block: (N, H, T), each row with the sum 1.
+
+        As the model computes them, with its biases, rotary positions and norms of queries and keys. No other rows and
+        blocks are computed.
+
+        Args:
+            block: from 0.
+            token: its position among all T tokens; 0 is [CLS] where there is one.
+
+        Raises:
+            InputError: its attention cannot be reached; or the view was taken under interventions.
+        """
+        self._require_intact("attention weights", "read them off")
+        place = require_place(block, self._depth, "block")
+        at = require_place(token, self._tokens["residual"].shape[2], "token")
+        tokens, found = TokenModel(self._model), []
+
+        def run(part: slice) -> None:
+            rows = []
+
+            def attend(_block: int, attention: Attention) -> torch.Tensor:
+                if attention.nested:  # contexts around know tokens by their places
+                    rows.append(attention.weights()[:, :, at])
+                else:
+                    bias = attention.bias
+                    if bias is not None:
+                        bias = bias.expand(*attention.query.shape[:3], attention.key.shape[2])[:, :, [at]]
+                    row = replace(attention, query=attention.query[:, :, [at]], bias=bias)
+                    rows.append(row.weights()[:, :, 0])
+                return attention.output()
+
+            if place:
+                entering = self._given_back(self._tokens["residual"][place - 1, part])
+            else:
+                entering = tokens.embed(self._inputs[part].to(image_parameter(self._model)))
+            with patch_attention(self._model, attend):
+                tokens.run(entering, slice(place, place + 1))
+            found.append(rows[0].float().cpu())
+
+        with torch.no_grad(), frozen_eval_mode(self._model):
+            with_oom_backoff(len(self), self._batch_size, run)
+        weights: Array = torch.cat(found).numpy()
+        return weights
+
+    def save(self, folder: str | Path, class_index: Chosen = None) -> None:
+        """Write what the view says of a class: `tokens.csv` (`frame` of all sites), and `image_N.png` (`plot`) of each.
+
+        Args:
+            folder: made if it is missing; files of these names in it are replaced.
+            class_index: see `Chosen`.
+        """
+        place = Path(folder)
+        frames = {site: self.frame(site, class_index) for site in SITES}
+        place.mkdir(parents=True, exist_ok=True)
+        write_table(pd.concat(frames, names=["site"]).reset_index("site"), str(place / "tokens.csv"))
+        for image in range(len(self)):
+            self.plot(image, class_index=class_index).savefig(place / f"image_{image}.png")
 
     def plot(
         self,

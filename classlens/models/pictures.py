@@ -63,6 +63,27 @@ def photos(model: Any, inputs: torch.Tensor) -> Array:
     return array
 
 
+def as_photo(picture: Any) -> Image.Image:
+    """Return a path, PIL image or uint8 array (H, W, 3) as an RGB image, upright.
+
+    Raises:
+        InputError: it is none of these, or cannot be read.
+    """
+    if isinstance(picture, str | Path):
+        return _read(Path(picture))
+    if isinstance(picture, Image.Image):
+        try:
+            return upright_rgb(picture)
+        except UnknownRange as error:
+            raise InputError(f"a picture of mode {picture.mode} holds {error}") from None
+    if isinstance(picture, np.ndarray):
+        return Image.fromarray(_require_rgb(picture))
+    raise InputError(
+        f"an image is of the type {type(picture).__name__}; give a path, a PIL image, a uint8 array (H, W, 3), or "
+        f"where a model looks at it a normalised tensor"
+    )
+
+
 def _normalisation(model: Any, channels: int) -> tuple[list[float], list[float]]:
     """Return mean and standard deviation of each channel; timm's are of three, and a grey picture's are their means."""
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
@@ -79,20 +100,7 @@ def _one(model: Any, picture: Any, channels: int) -> torch.Tensor:
                 f"(n, {', '.join(map(str, shape))}); resize it, or give the picture itself"
             )
         return _numbers(model, picture.detach().to("cpu"), channels).reshape(-1, *shape)
-    if isinstance(picture, str | Path):
-        image = _read(Path(picture))
-    elif isinstance(picture, Image.Image):
-        try:
-            image = upright_rgb(picture)
-        except UnknownRange as error:
-            raise InputError(f"a picture of mode {picture.mode} holds {error}") from None
-    elif isinstance(picture, np.ndarray):
-        image = Image.fromarray(_require_rgb(picture))
-    else:
-        raise InputError(
-            f"an image is of the type {type(picture).__name__}; give a path, a PIL image, a uint8 array (H, W, 3), or "
-            f"a normalised tensor {shape}"
-        )
+    image = as_photo(picture)
     if channels not in (1, 3):
         raise InputError(
             f"the model takes images of {channels} channels, and a picture has one (grey) or three; give normalised "

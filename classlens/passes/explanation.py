@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -23,18 +23,26 @@ class Explanation(Pass):
     Args:
         explain: makes an explainer of the model, see `classlens.catalog.methods.Method.compute`.
         has_maps: its importance is a sum of maps.
+        method_settings: further arguments of `explain`.
     """
 
     doing = "explaining"
     has_facts = False
 
-    def __init__(self, loaded: LoadedModel, *, explain: Callable[[Any], Explainer], has_maps: bool) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        explain: Callable[..., Explainer],
+        has_maps: bool,
+        method_settings: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(loaded, explain=explain, has_maps=has_maps)
-        self._explainer = explain(loaded.model)
+        self._explainer = explain(loaded.model, **method_settings or {})
         self.images_that_fit = self._explainer.images_that_fit
 
     @classmethod
-    def columns(cls, model: Any, *, explain: object, has_maps: bool) -> Columns:
+    def columns(cls, model: Any, *, explain: object, has_maps: bool, method_settings: object = None) -> Columns:
         patches = model.patch_embed.num_patches
         columns = {"importance": Column((patches,), np.float32, "importance of each image token")}
         if has_maps:

@@ -5,7 +5,8 @@ Adebayo et al., NeurIPS 2018 (arXiv 1810.03292): an explanation that stays the s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
@@ -37,9 +38,10 @@ def randomised_explanations(
     control: Sequence[str],
     randomised: str,
     *,
-    explain: Callable[[Any], Explainer],
+    explain: Callable[..., Explainer],
     images: Sequence[int],
     batch_size: int,
+    method_settings: Mapping[str, Any] | None = None,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
     """Explain the correct class of some images by models with reset blocks.
@@ -54,6 +56,7 @@ def randomised_explanations(
         explain: makes an explainer of a model, see `methods.Method.compute`.
         images: rising numbers of the images.
         batch_size: images per forward pass, at most.
+        method_settings: further arguments of `explain`.
         network: see `inference.network.Network`.
 
     Returns:
@@ -64,6 +67,7 @@ def randomised_explanations(
     """
     if not control:
         raise InputError(f"{randomised}: needs the model's random control model; set the model's random_twin to true")
+    explain = partial(explain, **method_settings or {})
     loaded = load_network(weights, **network)
     model = loaded.model
     random: Any = load_model(control[0], network["architecture"], network["options"])

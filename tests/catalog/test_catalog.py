@@ -92,6 +92,10 @@ CASES += [(*EXPLICIT["comparison_table"], {"comparison": table}) for table in ST
 CASES += [
     (*EXPLICIT["weights"], {"model": "a_-random"}),
     (*CASES[list(DECLARED).index("remove_tokens")][:2], {"method": "random"}),
+    *(
+        (*CASES[list(DECLARED).index(f"{kind}explanation")][:2], {"method": "cp_lrp_gamma"})
+        for kind in ("", "randomised_")
+    ),
 ]
 
 
@@ -236,6 +240,7 @@ def test_captions_are_shown_as_typed(caption):
         heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
         randomised=CONFIG.explanations["randomised_images"],
         heatmap_images=4,
+        heatmap_colours="Red is evidence for the class, blue against it",
         outlier_rule="the median of its block's image tokens + 6 median absolute deviations",
         registers="",
     )
@@ -326,6 +331,22 @@ def test_heat_maps_of_models_without_class_token():
     told = "heatmaps shows the explanation gradient, which does not apply to a_; take legrad"
     with pytest.raises(InputError, match=told):
         applicable.require(averaging(), "a_", "what the explanation of heat maps needs", "heatmaps")
+
+
+def test_heat_maps_have_the_colours_of_their_explanation():
+    analysis = ANALYSES["heatmaps"]
+    for method, said, signed in (("gradient", "blue against it", True), ("legrad", "less transparent", False)):
+        config = config_of(explanations={"heatmap_method": method})
+        assert said in report_caption(analysis.figure.caption, config, {"model": "a_"}, analysis)
+        assert settings.settings_of(["heatmap_signed"], config, {}) == {"signed": signed}
+
+
+def test_only_explanations_with_gamma_know_it():
+    config = config_of(explanations={"gamma": {"patches": 0}})
+    expected = {"method_settings": {"gamma": {"linear": 0.25, "patches": 0}}}
+    for method in METHODS:
+        found = settings.settings_of(["method_settings"], config, {"model": "a_", "method": method})
+        assert found == (expected if method.endswith("_gamma") else {})
 
 
 def test_models_with_reset_blocks_explain_what_runs_a_model():

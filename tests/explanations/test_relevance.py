@@ -2,13 +2,15 @@
 
 import copy
 
+import h5py
 import pytest
 import torch
-from tiny_transformers import FAMILIES, random_images, transformer
+from tiny_transformers import FAMILIES, explain_images, random_images, transformer, write_small
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from classlens.errors import InputError
-from classlens.explanations.lrp import attn_lrp, cp_lrp
+from classlens.explanations.gamma import gamma_rule, patch_relevance
+from classlens.explanations.lrp import attn_lrp, attn_lrp_gamma, cp_lrp, cp_lrp_gamma
 from classlens.inference.modes import frozen_eval_mode
 
 CLASSES = torch.tensor([0, 6, 3])
@@ -50,6 +52,26 @@ def rewritten(model, monkeypatch, attention):
             block.mlp.drop1.forward = lambda x: passing(x, 0.5)
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention)
     return model
+
+
+def gamma_linear(gamma, plain):
+    """A linear map whose gradient passes by the gamma rule as it is published, its four products written out."""
+
+    def forward(x, weight, bias=None, *rest):
+        z = constant(plain(x, weight, bias, *rest))
+        if not x.requires_grad:
+            return z
+        raised, lowered = weight + gamma * weight.clamp(min=0), weight + gamma * weight.clamp(max=0)
+        positive, negative = x.clamp(min=0), x.clamp(max=0)
+        of_bias = torch.zeros(1) if bias is None else bias.reshape(-1, *(1,) * (2 if weight.ndim == 4 else 0))
+        total = 0
+        for chosen, same, other, limits in ((z > 0, raised, lowered, {"min": 0}), (z < 0, lowered, raised, {"max": 0})):
+            passed = plain(positive, same, None, *rest) + plain(negative, other, None, *rest)
+            share = z / constant(passed + of_bias + gamma * of_bias.clamp(**limits))
+            total = total + torch.where(chosen, constant(share) * passed, 0)
+        return z + total - constant(total)
+
+    return forward
 
 
 class WrittenOutAttention:
@@ -112,7 +134,8 @@ def test_rules_and_conservation(name, explain, query, value, monkeypatch):
     assert expected.sum().item() + taken == pytest.approx(logit.item(), abs=2e-5 * scale)
 
 
-def test_without_biases_relevance_is_the_logit():
+@pytest.mark.parametrize("explain", [cp_lrp, cp_lrp_gamma])
+def test_without_biases_relevance_is_the_logit(explain):
     """In a network without anything that is added, CP-LRP leaves nothing behind."""
     model = transformer("averages")
     with torch.no_grad():
@@ -122,7 +145,7 @@ def test_without_biases_relevance_is_the_logit():
     images = random_images()
     with frozen_eval_mode(model):
         logit = model(images).gather(1, CLASSES[:, None])[:, 0]
-        found = cp_lrp(model)(images, CLASSES)["importance"]
+        found = explain(model)(images, CLASSES)["importance"]
     torch.testing.assert_close(found.sum(1), logit, rtol=1e-4, atol=1e-5)
 
 
@@ -151,6 +174,82 @@ def test_what_has_no_rule_is_refused(place, name, module, message):
     setattr(model.get_submodule(place), name, module)
     with pytest.raises(InputError, match=message):
         attn_lrp(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "explain", "query", "value"),
+    [
+        *((name, attn_lrp_gamma, 0.25, 0.5) for name in FAMILIES),
+        *((name, cp_lrp_gamma, 0, 1) for name in ("distilled", "EVA")),
+    ],
+)
+def test_gamma_rule(name, explain, query, value, monkeypatch):
+    images = random_images()
+    model = transformer(name)
+    with frozen_eval_mode(model):
+        before = model(images)
+        found = explain(model, gamma={"linear": 0.25, "patches": 0.5})(images, CLASSES)["importance"]
+        assert torch.equal(model(images), before)
+    model, inputs = rewritten(transformer(name), monkeypatch, WrittenOutAttention(query, value)), images.clone()
+    functional = torch.nn.functional
+    monkeypatch.setattr(functional, "linear", gamma_linear(0.25, functional.linear))
+    monkeypatch.setattr(functional, "conv2d", gamma_linear(0.5, functional.conv2d))
+    logits = model(inputs.requires_grad_())
+    torch.testing.assert_close(logits, before, rtol=1e-4, atol=1e-5)
+    [gradient] = torch.autograd.grad(logits.gather(1, CLASSES[:, None]).sum(), inputs)
+    expected = sums((inputs * gradient).detach())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("name", ["plain", "BEiT", "EVA"])
+def test_gamma_of_zero_is_the_epsilon_rule(name):
+    model, images, none = transformer(name), random_images(), {"linear": 0.0, "patches": 0.0}
+    with frozen_eval_mode(model):
+        for plain, gamma in ((attn_lrp, attn_lrp_gamma), (cp_lrp, cp_lrp_gamma)):
+            expected = plain(model)(images, CLASSES)["importance"]
+            found = gamma(model, gamma=none)(images, CLASSES)["importance"]
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
+
+
+def test_files_hold_the_gamma_of_the_config(tmp_path):
+    model, pixels, weights, network = write_small(tmp_path, "plain", [5, 1])
+    gamma = {"linear": 1.0, "patches": 0.5}
+    explained = {"explain": attn_lrp_gamma, "method_settings": {"gamma": gamma}}
+    explain_images(pixels, weights, tmp_path / "out.h5", **explained, **network)
+    with h5py.File(pixels) as images, h5py.File(tmp_path / "out.h5") as file, frozen_eval_mode(model):
+        inputs = torch.from_numpy(images["pixels"][:]).permute(0, 3, 1, 2) / 127.5 - 1
+        expected = attn_lrp_gamma(model, gamma=gamma)(inputs, torch.tensor([5, 1]))["importance"]
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(torch.from_numpy(file["importance"][:]), expected, rtol=1e-3, atol=1e-4 * largest)
+
+
+def layers_for_zennit():
+    torch.manual_seed(0)
+    linear, patches = torch.nn.Linear(6, 5, dtype=torch.float64), torch.nn.Conv2d(3, 5, 4, 4, dtype=torch.float64)
+    draws = torch.randn(7, 6, dtype=torch.float64), torch.randn(2, 3, 8, 8, dtype=torch.float64)
+    return (linear.requires_grad_(False), draws[0]), (patches.requires_grad_(False), draws[1])
+
+
+@pytest.mark.parametrize("gamma", [0.25, 1.0])
+def test_zennit_agrees(gamma):
+    """With its rule for the very layers, in float64 and without its stabiliser."""
+    rules = pytest.importorskip("zennit.rules", reason="needs the package zennit")
+    for place, (layer, x) in enumerate(layers_for_zennit()):
+        relevance = torch.randn(layer(x).shape, dtype=torch.float64)
+        inputs = x.clone().requires_grad_()
+        handles = rules.Gamma(gamma, stabilizer=lambda total: total).register(layer)
+        [expected] = torch.autograd.grad(layer(inputs), inputs, relevance)
+        handles.remove()
+        inputs = x.clone().requires_grad_()
+        if place == 0:
+            with gamma_rule(torch.nn.Module(), gamma):
+                z = layer(inputs)
+            [gradient] = torch.autograd.grad(z, inputs, relevance / z.detach())
+            found = inputs.detach() * gradient
+        else:
+            z = layer(x)
+            found, expected = patch_relevance(layer, x, z, relevance / z, gamma), sums(expected, 4)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("explain", [attn_lrp, cp_lrp])
@@ -200,3 +299,13 @@ def test_what_runs_in_the_place_of_a_module_has_no_rule():
     model.blocks[1].mlp = type("Own", (torch.nn.Module,), {"fc1": mlp.fc1, "act": mlp.act, "fc2": mlp.fc2})()
     with pytest.raises(InputError, match="MLP is a Own"):
         cp_lrp(model)
+
+
+def test_a_linear_layer_in_whose_place_something_runs_is_refused():
+    model = transformer("plain")
+    proj = model.blocks[1].attn.proj
+    proj.forward = lambda x: x @ proj.weight.T + proj.bias
+    with frozen_eval_mode(model):
+        attn_lrp(model)(random_images(), CLASSES)
+        with pytest.raises(InputError, match=r"blocks\.1\.attn\.proj did not run"):
+            attn_lrp_gamma(model)(random_images(), CLASSES)

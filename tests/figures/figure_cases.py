@@ -171,9 +171,10 @@ def image(label, names, blocks=6, cls=True):
     return Case("one_image", {"table": tables.image_table(blocks, cls=cls), "stimuli": stimuli}, arguments, [label])
 
 
-def maps(label, images, names):
+def maps(label, images, names, signed=True):
     stimuli = pd.DataFrame({"class_index": list(names), "class_name": list(names.values())})
     arguments = {"pixels": {"pixels": PHOTOS[:images]}, "label": label, "block": 3, "head": 1}
+    arguments["signed"] = signed
     # Class 3 has no image, and so no name.
     shown = {names[0]: True, "block 4, head 2": True, "class 3": images > 2}
     return Case("heatmaps", {"table": tables.heatmap_table(images), "stimuli": stimuli}, arguments, [label], shown)

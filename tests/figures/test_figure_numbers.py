@@ -296,12 +296,19 @@ def test_one_image_shows_seven_blocks_at_most(tmp_path, blocks, panels):
     assert len(axes_of(figures.image("Tiny", {1: "bear"}, blocks), tmp_path)) == panels + 1  # and the bar
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_heat_maps(tmp_path, images):
-    case = figures.maps("ViT", images, {0: "007", 1: "tiger shark", 2: "bear"})
+@pytest.mark.parametrize(("images", "signed"), [(1, True), (2, True), (2, False)])
+def test_heat_maps(tmp_path, images, signed):
+    case = figures.maps("ViT", images, {0: "007", 1: "tiger shark", 2: "bear"}, signed)
+    if not signed:
+        case.table["importance"] = case.table["importance"].abs()
     figure, texts = drawn(case.draw(tmp_path))
     assert [text.get_text() for text in texts].count("block 4, head 2") == images
     overlays = [axes.images[1] for axes in figure.axes if len(axes.images) == 2]
+    assert {one.get_clim() for one in overlays} == {(-1 if signed else 0, 1)}
+    assert {one.get_cmap().name for one in overlays} == {"coolwarm" if signed else "YlOrRd"}
+    for one in overlays:
+        share = np.abs(np.asarray(one.get_array()))
+        np.testing.assert_allclose(one.get_alpha(), 0.75 * (share**0.5 if signed else share))
     assert len(overlays) == 4 * images
     # Both maps of both classes; those of image 0 are zero.
     shown = [np.asarray(one.get_array()) for one in overlays]

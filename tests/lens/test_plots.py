@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_transformers import random_images, transformer
 
@@ -33,6 +34,20 @@ def test_blocks_over_the_photo(name, tmp_path):
         assert marks == (shown[block, -16:] == 1).sum()
     assert (legend == ["no class is above"]) == bool((shown[:, -16:] == 1).any())
     figure.savefig(tmp_path / "blocks.png")
+
+
+def test_a_view_in_a_folder(tmp_path):
+    view = Lens(transformer("registers"))(random_images(2))
+    view.save(tmp_path / "new/view", [1, 4])
+    assert sorted(path.name for path in (tmp_path / "new/view").iterdir()) == [
+        "image_0.png",
+        "image_1.png",
+        "tokens.csv",
+    ]
+    table = pd.read_csv(tmp_path / "new/view/tokens.csv")
+    assert len(table) == 3 * 2 * 2 * 20
+    row = table.query("site == 'mlp' and image == 1 and block == 0 and token == 7").iloc[0]
+    assert (row["class_index"], row["rank"]) == (4, view.rank("mlp", [1, 4], 0)[1, 7])
 
 
 def test_blocks_that_are_shown():
