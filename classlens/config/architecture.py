@@ -16,6 +16,7 @@ from classlens.cache import CACHE
 from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.models.facts import CLS_MEAN
 from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.models.saved import config_file, is_saved
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "saved.py", "split.py")
+MAKERS = (
+    "describe.py", "build.py", "facts.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "saved.py", "split.py",
+)  # fmt: skip
 """Modules that facts follow from."""
 Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]
 MOST_SECONDS = 120
@@ -223,7 +226,7 @@ def _misfits(config: Config, model: str) -> list[str]:
                 f"{place.named(entry['architecture'])} have {facts['channels']} channels; give one number per channel"
             )
     if not entry["head"]:
-        if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":
+        if entry["options"].get("global_pool") == CLS_MEAN and entry["weights"] == "pretrained":
             from classlens.models.head import NO_WIDE_HEAD
 
             return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]

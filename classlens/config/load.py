@@ -20,9 +20,9 @@ from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
+from classlens.models.facts import SOURCE
 from classlens.models.saved import local_folder
 from classlens.shipped import SHIPPED, shipped_weights
-from classlens.sources.place import PREFIX
 from classlens.terms import BRANCHES, SITES
 
 MOST_SHOWN = 100
@@ -211,7 +211,7 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
             raise InputError(
                 f"config: models.{name}.options.{other[0]}: {model['weights']} says it itself; remove the key"
             )
-        model |= {"architecture": PREFIX + model["weights"], "weights": "pretrained"}
+        model |= {"architecture": SOURCE + model["weights"], "weights": "pretrained"}
     if shipped:
         try:
             model["weights"] = str(shipped_weights(model["weights"]))

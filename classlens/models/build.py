@@ -17,8 +17,9 @@ from timm.models.vision_transformer import Block, ResPostBlock, VisionTransforme
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
+from classlens.models.facts import CLS_MEAN
 from classlens.models.linear import linear_map
-from classlens.models.pooling import CLS_MEAN, head_width, read_class_and_mean
+from classlens.models.pooling import head_width, read_class_and_mean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""

@@ -51,7 +51,6 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
         model = build(architecture, options, device="meta")
     rows, columns = model.patch_embed.grid_size
     image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
-    embedding = model.patch_embed
     if (not embedding.strict_img_size or embedding.dynamic_img_pad) and any(
         s % p for s, p in zip(image_size, patch, strict=True)
     ):
