@@ -3,7 +3,7 @@
 from typing import Any
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, Analysis, Figure, Pass
+from classlens.catalog.job import ATTRIBUTION, RANKS, Analysis, Figure, Pass
 
 CAUSES: dict[str, Any] = {
     "section": "Causes", "settings": ("resampling", "statistics.correction"), "one_model": True,
@@ -114,6 +114,7 @@ ANALYSES = (
         "outlier_tokens",
         section="Causes",
         function="classlens.measures.outlier_tokens:outlier_tokens",
+        needs=(RANKS,),
         inputs={"layers": files.LAYERS},
         settings=("outliers.norm", "resampling"),
         tested=True,

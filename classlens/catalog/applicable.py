@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, TRAINING_IMAGES
+from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, RANKS, TRAINING_IMAGES
 from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_EMBEDDING, SUM_OVER_TOKENS
+from classlens.models.facts import CLASS_EMBEDDING, SEVERAL_CLASSES, SUM_OVER_TOKENS
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
@@ -16,10 +16,11 @@ REASONS = {
     ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
     "explanations.heatmap_method",
+    RANKS: "compares classes, and {model} puts out a score, which has none",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
-LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
+LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING, RANKS: SEVERAL_CLASSES}
 """Needs that are told of by what the model lacks."""
 
 
@@ -75,7 +76,7 @@ def attention_kinds(config: Config, model: str) -> list[str]:
 def methods(config: Config, model: str) -> list[str]:
     """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
     everywhere = config.probes["blocks"] is None and config.probes["tokens"] is None
-    probe = ["probe"] if everywhere and has(config, model, TRAINING_IMAGES) else []
+    probe = ["probe"] if everywhere and all(has(config, model, one) for one in (TRAINING_IMAGES, RANKS)) else []
     wanted = config.explanations["methods"]
     there = (*applicable_methods(config.architecture(model)["lacks"]), *probe)
     return [name for name in there if wanted is None or name in wanted]

@@ -16,7 +16,7 @@ from classlens.cache import CACHE
 from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
-from classlens.models.facts import CLS_MEAN
+from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.models.saved import config_file, is_saved
@@ -44,14 +44,14 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     own weights bring a head.
     """
     entry = config.models[model]
-    options = dict(entry["options"])
+    options, score = dict(entry["options"]), entry["one_output"] == SCORE
     if entry["head"]:
         from classlens.models.head import head_shape  # which looks at its numbers, by numpy
 
         options["num_classes"] = head_shape(entry["head"])[0]
     elif entry["weights"] != "pretrained":
-        options.setdefault("num_classes", config.classes(entry["dataset"]))
-    return options
+        options.setdefault("num_classes", 1 if score else config.classes(entry["dataset"]))
+    return {**options, "one_output": SCORE} if score else options
 
 
 def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
@@ -70,7 +70,7 @@ def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
 
-    A model with one output counts as one with two classes, as its canonical weights have it.
+    A model with one output counts as one with two classes, as its canonical weights have it, unless that is a score.
 
     What neither comes with the project nor lies in the working directory is found in one subprocess, because importing
     timm takes seconds.
@@ -103,8 +103,8 @@ def with_architectures(config: Config) -> Config:
     architectures: dict[str, Any] = {
         name: {
             **known[file],
-            "num_classes": max(2, known[file]["num_classes"]),
-            "one_output": known[file]["num_classes"] == 1,
+            "num_classes": known[file]["num_classes"] if _scores(config, name) else max(2, known[file]["num_classes"]),
+            "one_output": known[file]["num_classes"] == 1 and not _scores(config, name),
         }
         for name, file in files.items()
         if file in known
@@ -114,6 +114,11 @@ def with_architectures(config: Config) -> Config:
     if problems:
         raise InputError("\n".join(problems))
     return complete
+
+
+def _scores(config: Config, model: str) -> bool:
+    """Tell whether a model's one output, if it has one alone, is a score."""
+    return bool(config.models[model]["one_output"] == SCORE)
 
 
 def request_of(config: Config, model: str) -> Request:

@@ -20,7 +20,7 @@ from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
-from classlens.models.facts import SOURCE
+from classlens.models.facts import SCORE, SOURCE
 from classlens.models.saved import local_folder
 from classlens.shipped import SHIPPED, shipped_weights
 from classlens.terms import BRANCHES, SITES
@@ -196,10 +196,10 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
     shipped = isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED)
-    if model["one_output"] == "score":
+    if model["one_output"] == SCORE and (model["head"] or isinstance(model["weights"], dict)):
         raise InputError(
-            f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
-            f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
+            f"config: models.{name}.one_output: {'a head of its own' if model['head'] else 'training'} is about "
+            f"classes, and a score has none; give weights that have its row in them, or take binary"
         )
     if model["architecture"] is None:
         if not isinstance(model["weights"], str) or model["weights"] in ("random", "pretrained") or shipped:

@@ -40,7 +40,7 @@ from classlens.lens.arguments import (
 from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import has_head, require_supported
-from classlens.models.one_output import SCORE
+from classlens.models.facts import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.passes.attention_perturbation import restrict

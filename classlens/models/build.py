@@ -17,7 +17,7 @@ from timm.models.vision_transformer import Block, ResPostBlock, VisionTransforme
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
-from classlens.models.facts import CLS_MEAN
+from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.linear import linear_map
 from classlens.models.pooling import head_width, read_class_and_mean
 
@@ -44,8 +44,9 @@ def create(
 
     Args:
         architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
-        options: further keyword arguments of `timm.create_model`; `norm_eps` is the epsilon of all LayerNorms, and
-            `swiglu` packs gate and values of a gated MLP into one layer.
+        options: further keyword arguments of `timm.create_model`; `norm_eps` is the epsilon of all LayerNorms,
+            `swiglu` packs gate and values of a gated MLP into one layer, and `one_output: score` says that the one
+            output, if there is one alone, stays what it is (`puts_out_score`), see `classlens.models.one_output`.
         pretrained: take timm's published weights, all of which must fit; a head for another number of classes than
             theirs is fresh.
         device: where its parameters are made ("meta" makes none).
@@ -65,6 +66,7 @@ def create(
         given["norm_layer"] = partial(LayerNorm, eps=given.pop("norm_eps"))
     if given.pop("swiglu", False):
         given |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
+    score = given.pop("one_output", None) == SCORE
     # For another number of classes timm would load what fits, and leave the rest fresh.
     classes = given.pop("num_classes", None) if pretrained else None
     if both := given.get("global_pool") == CLS_MEAN:
@@ -76,6 +78,7 @@ def create(
                 read_class_and_mean(model)
             if classes not in (None, model.num_classes):
                 model.reset_classifier(classes)
+            model.puts_out_score = score and model.num_classes == 1
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     built: torch.nn.Module = model.eval()

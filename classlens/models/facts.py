@@ -10,6 +10,8 @@ SUM_OVER_TOKENS = "an output that is a sum over tokens"
 SEVERAL_CLASSES, CLASS_EMBEDDING = "several classes", "a class embedding"
 CLS_MEAN = "cls_mean"
 """The value of `global_pool` of models whose head reads [CLS ; mean], see `classlens.models.pooling`."""
+SCORE = "score"
+"""The value of `one_output` of models whose one output is no class's."""
 SOURCE, TORCHVISION = "source:", "torchvision:"
 """In front of an architecture that stands for a SOURCE, and of a SOURCE that is torchvision's."""
 REASONS = {

@@ -20,13 +20,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
+from classlens.models.facts import SCORE
 from classlens.models.linear import LinearMap, linear_map, outputs_of, replaced, zeros_for
 from classlens.models.one_output import (
     BINARY,
     HEADS,
     NEGATIVE,
     POSITIVE,
-    SCORE,
     linear_head,
     two_class_head,
     with_two_outputs,

@@ -39,8 +39,7 @@ def described(architecture: str, options: Mapping[str, Any], size: Size | None =
     found = find(named(architecture), options.get("img_size"))
     if isinstance(found, str):
         return {"built_as": [found, dict(options)], **describe(found, options, size)}
-    classes = {"num_classes": options["num_classes"]} if "num_classes" in options else {}
-    built = {**found.options, **classes}
+    built = {**found.options, **{key: options[key] for key in ("num_classes", "one_output") if key in options}}
     facts = describe(found.architecture, built, size)
     return {
         "built_as": [found.architecture, built],
