@@ -31,9 +31,10 @@ def overview(outputs: Sequence[str], table: str, models: Sequence[Mapping[str, A
     for path, facts in zip(outputs, models, strict=True):
         with h5py.File(path, "r") as file:
             correct, classes = file["correct"][:].astype(np.float64), np.unique(file["class_index"][:])
-        if facts["model_classes"] == 1:  # a score is never right
-            correct[:] = np.nan
-        low, high = bootstrap_interval(correct[:, None], resampling)
-        found = {"images": len(correct), "classes": len(classes), "accuracy": correct.mean()}
+        scores = facts["model_classes"] == 1  # which are never right
+        low, high = bootstrap_interval(correct[: 0 if scores else None, None], resampling)
+        found = {
+            "images": len(correct), "classes": len(classes), "accuracy": np.nan if scores else correct.mean(),
+        }  # fmt: skip
         rows.append({**facts, **found, "ci_low": low[0], "ci_high": high[0]})
     write_table(pd.DataFrame(rows)[[*COLUMNS]], table)

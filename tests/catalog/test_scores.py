@@ -93,7 +93,7 @@ def test_logits_attribution_and_causes_are_of_the_score(made):
     scores = model(inputs)[:, 0].numpy()
     run(Extraction, "extracted.h5")
     run(AttributeLogits, "attribution.h5")
-    run(HeadEffects, "heads.h5", attribution=str(folder / "attribution.h5"), sums=HeadSums)
+    run(HeadEffects, "heads.h5", attribution=[str(folder / "attribution.h5")], sums=HeadSums)
     with h5py.File(folder / "extracted.h5") as file:
         np.testing.assert_allclose(file["block_01/residual/logit"][:, 0], scores, atol=1e-5)
     with h5py.File(folder / "attribution.h5") as file:
