@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
 MAKERS = (
-    "describe.py", "build.py", "facts.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "saved.py", "split.py",
+    "describe.py", "build.py", "facts.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "parallel.py",
+    "saved.py", "split.py",
 )  # fmt: skip
 """Modules that facts follow from."""
 Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]

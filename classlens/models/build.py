@@ -13,12 +13,13 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.layers.norm import LayerNorm
 from timm.models.beit import Beit
 from timm.models.eva import Eva
-from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer import Block, ParallelScalingBlock, ResPostBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
 from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.linear import linear_map
+from classlens.models.parallel import TwoBranchBlock
 from classlens.models.pooling import head_width, read_class_and_mean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
@@ -125,7 +126,9 @@ def require_supported(model: torch.nn.Module, architecture: str, *, headless: bo
             "weights that have one; in Python as model.head)"
         )
     for block in model.blocks:
-        if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
+        if isinstance(block, ParallelScalingBlock) and block.out_proj is None:  # read as `TwoBranchBlock`
+            continue
+        if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock, TwoBranchBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")
         if not all(hasattr(block, name) for name in ("drop_path1", "drop_path2", "attn", "mlp")):
             raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")

@@ -31,6 +31,7 @@ from classlens.models.one_output import (
     two_class_head,
     with_two_outputs,
 )
+from classlens.models.parallel import two_branches
 from classlens.models.pooling import head_width
 
 WRAPPERS: tuple[tuple[Any, str], ...] = (
@@ -92,6 +93,8 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
             f"{type(given).__name__}; build the model and load the weights into it"
         )
     model: Any = _opened(inner, {})
+    if isinstance(model, FAMILIES) and (blocks := two_branches(model)) is not None:
+        model = _copied(model, {"blocks": blocks})
     if not isinstance(model, FAMILIES):
         _refuse_if_inside(given, inner)
         return Opened(model, False)

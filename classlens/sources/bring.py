@@ -16,7 +16,7 @@ from classlens.models.build import create
 from classlens.models.canonical import save_weights
 from classlens.models.facts import SCORE
 from classlens.models.head import head_shape
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 from classlens.models.weights import set_head
 from classlens.sources.certificate import certify
 from classlens.sources.find import find
@@ -67,7 +67,8 @@ def write_brought(
     if head:
         model.reset_classifier(head_shape(head[0])[0])
         set_head(model, Path(head[0]))
-    save_weights(model if one_output == SCORE else as_two_classes(model), weights, described_as=brought)
+    model.puts_out_score = one_output == SCORE and model.num_classes == 1
+    save_weights(canonical_form(model), weights, described_as=brought)
     Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
     return {"certificate": told, **({"source": found.note()} if isinstance(found, Source) else {})}
 
