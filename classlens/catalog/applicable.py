@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, RANKS, TRAINING_IMAGES
 from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_EMBEDDING, SEVERAL_CLASSES, SUM_OVER_TOKENS
+from classlens.models.facts import CLASS_EMBEDDING, SCORE, SUM_OVER_TOKENS
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
@@ -20,7 +23,7 @@ REASONS = {
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
-LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING, RANKS: SEVERAL_CLASSES}
+LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
 """Needs that are told of by what the model lacks."""
 
 
@@ -28,12 +31,14 @@ def has(config: Config, model: str, need: str) -> bool:
     """Tell whether a model has what a job needs, one of those in `classlens.catalog.job`."""
     if need in LACKED:
         return LACKED[need] not in config.architecture(model)["lacks"]
-    answers = {
+    answers: dict[str, Callable[[], Any]] = {
         MASKS: lambda: config.has_masks(config.models[model]["dataset"]),
         TRAINING_IMAGES: lambda: config.images(config.models[model]["dataset"], "training") > 0,
         HEATMAP_METHOD: lambda: (
             config.explanations["heatmap_method"] in applicable_methods(config.architecture(model)["lacks"])
         ),
+        # Facts are asked of models alone that may put out a score.
+        RANKS: lambda: config.models[model]["one_output"] != SCORE or config.architecture(model)["num_classes"] > 1,
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
     }
     return bool(answers[need]())
