@@ -25,7 +25,6 @@ FOR_KEYS = {
     "explanations/pixels.py": "for explanations of pixels alone",
     "h5.py": "everything that reads results imports it",
     "inference/sites.py": "names of sites, for jobs without torch",
-    "models/facts.py": "names of what models have, for planning without torch",
     "models/patch.py": "for explanations of pixels alone",
     "tables/published_values.py": "numbers of the paper, for planning without pandas",
     "terms.py": "the field's names and constants",

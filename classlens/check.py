@@ -16,7 +16,7 @@ from PIL import Image
 from classlens.catalog.applicable import require_training_images
 from classlens.catalog.configs import load_config
 from classlens.catalog.files import checkpoint, is_brought
-from classlens.classes import check_classes
+from classlens.classes import output_indices
 from classlens.config import Config
 from classlens.config.architecture import built_as, with_architectures
 from classlens.config.read import changes, merged, read_chain
@@ -232,7 +232,7 @@ def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
 
 def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
     try:
-        check_classes([item.class_index for item in stimuli], config.architecture(model)["num_classes"])
+        output_indices([item.class_index for item in stimuli], config.architecture(model)["num_classes"])
     except InputError as error:
         raise InputError(f"models.{model}: {error}") from None
 

@@ -10,6 +10,19 @@ from classlens.arrays import Array
 from classlens.errors import InputError
 
 
+def output_indices(classes: Array | Sequence[int], num_classes: int) -> Array:
+    """Return which output of a model is about each image's class: of a score, which knows no classes, its only one.
+
+    Args:
+        classes: integers.
+        num_classes: C, 1 of a score.
+
+    Raises:
+        InputError: as `check_classes`.
+    """
+    return np.zeros_like(classes) if num_classes == 1 else check_classes(classes, num_classes)
+
+
 def check_classes(classes: Array | Sequence[int], num_classes: int) -> Array:
     """Return the classes as they came.
 

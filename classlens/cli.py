@@ -1,4 +1,4 @@
-"""The command line: `explain`, `init`, `check`, `run`, `diff`, `snakefile`, `watch`, `store ...`, `config-reference`."""
+"""The command line: `look`, `explain`, `diff`, `init`, `check`, `run`, `watch`, `store ...`, `config-reference`."""
 
 from __future__ import annotations
 

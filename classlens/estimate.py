@@ -24,7 +24,7 @@ from classlens.inference.network import LoadedModel
 from classlens.models.build import build
 from classlens.models.device import choose_device
 from classlens.models.inputs import Normalise
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 from classlens.progress import Progress
 from classlens.timing import TRIAL_IMAGES, Span, Stage, per_image
 from classlens.trial import Trial
@@ -95,7 +95,7 @@ def _stages(config: Config, model: str, jobs: Sequence[tuple[Job, Wildcards]]) -
     """Yield what a model's jobs do with images."""
     (architecture, options), transform = built_as(config, model), config.transform(model)
     device, extraction = choose_device(config.extraction["device"]), config.extraction
-    network: Any = as_two_classes(build(architecture, options)).to(device)
+    network: Any = canonical_form(build(architecture, options)).to(device)
     normalise = Normalise(transform["mean"], transform["std"], device)
     loaded = LoadedModel(network, architecture, normalise, extraction["precision"], device)
     dataset = config.models[model]["dataset"]

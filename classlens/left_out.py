@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.configs import schema
-from classlens.catalog.job import HEATMAP_METHOD, SERIES
+from classlens.catalog.job import HEATMAP_METHOD, RANKS, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.models.facts import PROBES
 from classlens.models.facts import REASONS as METHOD_REASONS
@@ -36,6 +36,9 @@ def left_out(config: Config) -> Iterator[LeftOut]:
         if not config.is_twin(model) and not config.is_passing(model):
             yield from _analyses(config, model)
             yield from _methods(config, model)
+            if config.lens_page["images"] and not applicable.has(config, model, RANKS):
+                text = f"models.{model}: its lens page is left out: it {applicable.reason(config, model, RANKS)}"
+                yield LeftOut(text, asked=False)
             if config.twin(model) is None:
                 yield LeftOut(f"models.{model}: no random twin is run beside it (random_twin: false)", asked=False)
     for name in config.figures or ():
@@ -95,6 +98,8 @@ def _methods(config: Config, model: str) -> Iterator[LeftOut]:
 
 def _why_not(config: Config, model: str, method: str) -> str:
     if PROBES in METHODS[method].needs:
+        if not applicable.has(config, model, RANKS):
+            return f"it {applicable.reason(config, model, RANKS)}"
         return f"{METHOD_REASONS[PROBES]}, at all blocks and tokens"
     lacks = config.architecture(model)["lacks"]
     return next(lacks[need] for need in METHODS[method].needs if need in lacks)

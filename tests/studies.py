@@ -13,6 +13,7 @@ from conftest import CHECKOUT, GOLDEN, GOLDEN_DATASET, TINY_MODEL, tiny_config
 from made_data import ANIMALS, write_cifar, write_packed
 from PIL import Image
 from safetensors.torch import save_file
+from torchvision.models import VisionTransformer
 
 from classlens.models.build import build
 from classlens.models.head import save_head
@@ -83,11 +84,16 @@ def write_animals(folder):
 
 
 def write_study(folder):
-    """Write images of every kind, and a trunk with a head of its own."""
+    """Write images of every kind, a model of torchvision, and a trunk with a head of its own."""
     write_photos(folder)
     write_cifar(folder / "cifar")
     write_packed(folder)
     write_animals(folder)
+    torch.manual_seed(1)
+    shape = {"image_size": 16, "patch_size": 8, "num_layers": 1, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 8}
+    tower = VisionTransformer(**shape, num_classes=3)
+    torch.nn.init.normal_(tower.heads.head.weight)  # which is zero otherwise
+    torch.save(tower.state_dict(), folder / "torchvision.pth")
     trunk = build(TINY_MODEL["architecture"], {**TINY_MODEL["options"], "num_classes": 1})
     torch.manual_seed(0)
     state = {f"model.{name}": tensor for name, tensor in trunk.state_dict().items() if not name.startswith("head.")}
@@ -105,7 +111,7 @@ def series_of(model):
 
 def study_config():
     """Return a config with every kind of data set, and what the golden run has not: a tuned lens of a model that
-    averages tokens, a head and a trained model of the user's own."""
+    averages tokens, a model of another library, a head and a trained model of the user's own."""
     few = {"too_few": "error", "per_class": 2, "train_per_class": 1}
     packed = {"per_class": 3, "train_per_class": 1, "images_per_job": 4}
     average = {**TINY_MODEL["options"], "global_pool": "avg", "class_token": False}
@@ -133,6 +139,13 @@ def study_config():
             },
             "gap": {**TINY_MODEL, "options": average, "label": "Average", "analyses": ["tuned_lens"]},
             "folder": {**TINY_MODEL, "dataset": "photos", "weights": "trunk.safetensors", "head": "head.npz"},
+            "torchvision": {
+                "dataset": "photos",
+                "weights": "torchvision.pth",
+                "transform": TINY_MODEL["transform"],
+                "random_twin": False,
+                "analyses": ["identifiability"],
+            },
             "small": {**TINY_MODEL, "dataset": "cifar", "analyses": analyses[:3]},
             **{kind: {**TINY_MODEL, "dataset": kind, "analyses": ["class_vs_context"]} for kind in PACKED},
             **trained["models"],

@@ -29,10 +29,10 @@ from classlens.inference.branch import POST_NORM_BLOCKS
 from classlens.inference.guard import Spot, watch
 from classlens.inference.probe import attention_behaviour, behaviour, made_up, once
 from classlens.inference.projection import Projection
-from classlens.models.facts import SUM_OVER_TOKENS
+from classlens.models.facts import CLS_MEAN, SUM_OVER_TOKENS
 from classlens.models.linear import LinearMap, linear_map
 from classlens.models.needs import require
-from classlens.models.pooling import CLS_MEAN, first_pooled
+from classlens.models.pooling import first_pooled
 from classlens.models.split import Head
 
 FEW = 2

@@ -3,7 +3,7 @@
 from typing import Any
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, Analysis, Figure, Pass
+from classlens.catalog.job import ATTRIBUTION, RANKS, Analysis, Figure, Pass
 
 CAUSES: dict[str, Any] = {
     "section": "Causes", "settings": ("resampling", "statistics.correction"), "one_model": True,
@@ -24,8 +24,7 @@ PASSES = (
         code="classlens.passes.head_effects:HeadEffects",
         rows=files.HEAD_EFFECTS,
         sums="classlens.passes.head_effects:HeadSums",
-        inputs={"attribution": files.ATTRIBUTION},
-        needs=(ATTRIBUTION,),
+        inputs={"attribution": files.attribution},
         minutes=720,
         priority=1,
     ),
@@ -68,11 +67,11 @@ ANALYSES = (
         function="classlens.measures.head_causes:head_causes",
         inputs={"effects": files.HEAD_EFFECTS, "twin": files.of_twin(files.HEAD_EFFECTS)},
         tables={"table": "head_causes", "agreement": "head_causes_agreement"},
-        needs=(ATTRIBUTION,),
         caption="{model}: what every head writes into the correct class's output logit (direct), and the effect of "
         "replacing its output at every token by its mean over images, both as means over images with bootstrap "
         "intervals; their difference with a two-sided sign-flip test, {correction} correction over the table; and the "
-        "rank correlation of the two over heads. The same of the random twin.",
+        "rank correlation of the two over heads. The same of the random twin. Without direct contributions where the "
+        "output is no sum of what heads write.",
         figure=Figure(
             "classlens.figures.head_causes:draw",
             content="figure: heads",
@@ -83,7 +82,8 @@ ANALYSES = (
             "correlation over heads. On the dashed line, a head's whole effect is what it writes into the logit "
             "directly; the heads furthest from it are named (block.head): later layers add to their effect, or cancel "
             "it. If direct contributions did not rank effects at all, reading heads through the class embedding would "
-            "not show what the model uses.",
+            "not show what the model uses. Where the output is no sum of what heads write, the horizontal axis is the "
+            "block.",
         ),
         **CAUSES,
     ),
@@ -114,6 +114,7 @@ ANALYSES = (
         "outlier_tokens",
         section="Causes",
         function="classlens.measures.outlier_tokens:outlier_tokens",
+        needs=(RANKS,),
         inputs={"layers": files.LAYERS},
         settings=("outliers.norm", "resampling"),
         tested=True,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, SERIES, TRAINING_IMAGES
+from collections.abc import Callable
+from typing import Any
+
+from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, RANKS, SERIES, TRAINING_IMAGES
 from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_EMBEDDING, SUM_OVER_TOKENS
+from classlens.models.facts import CLASS_EMBEDDING, SCORE, SUM_OVER_TOKENS
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
@@ -17,6 +20,7 @@ REASONS = {
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
     "explanations.heatmap_method",
     SERIES: "compares points of training, and {model} is a single one; give it `checkpoints` (docs/series.md)",
+    RANKS: "compares classes, and {model} puts out a score, which has none",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
@@ -28,12 +32,14 @@ def has(config: Config, model: str, need: str) -> bool:
     """Tell whether a model has what a job needs, one of those in `classlens.catalog.job`."""
     if need in LACKED:
         return LACKED[need] not in config.architecture(model)["lacks"]
-    answers = {
+    answers: dict[str, Callable[[], Any]] = {
         MASKS: lambda: config.has_masks(config.models[model]["dataset"]),
         TRAINING_IMAGES: lambda: config.images(config.models[model]["dataset"], "training") > 0,
         HEATMAP_METHOD: lambda: (
             config.explanations["heatmap_method"] in applicable_methods(config.architecture(model)["lacks"])
         ),
+        # Facts are asked of models alone that may put out a score.
+        RANKS: lambda: config.models[model]["one_output"] != SCORE or config.architecture(model)["num_classes"] > 1,
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
         SERIES: lambda: len(config.points(model)) > 1,
     }
@@ -77,7 +83,7 @@ def attention_kinds(config: Config, model: str) -> list[str]:
 def methods(config: Config, model: str) -> list[str]:
     """Return the explanations of a model that `all` compares: those that apply, of those that are listed."""
     everywhere = config.probes["blocks"] is None and config.probes["tokens"] is None
-    probe = ["probe"] if everywhere and has(config, model, TRAINING_IMAGES) else []
+    probe = ["probe"] if everywhere and all(has(config, model, one) for one in (TRAINING_IMAGES, RANKS)) else []
     wanted = config.explanations["methods"]
     there = (*applicable_methods(config.architecture(model)["lacks"]), *probe)
     return [name for name in there if wanted is None or name in wanted]

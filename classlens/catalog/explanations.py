@@ -1,7 +1,18 @@
 """Explanations with their faithfulness, and linear probes."""
 
 from classlens.catalog import files
-from classlens.catalog.job import EXECUTION, HEATMAP_METHOD, MASKS, TRAINING_IMAGES, Analysis, Figure, Gpu, Job, Pass
+from classlens.catalog.job import (
+    EXECUTION,
+    HEATMAP_METHOD,
+    MASKS,
+    RANKS,
+    TRAINING_IMAGES,
+    Analysis,
+    Figure,
+    Gpu,
+    Job,
+    Pass,
+)
 from classlens.catalog.methods import METHODS
 
 RESAMPLING = ("resampling",)
@@ -58,7 +69,7 @@ JOBS = (
         "classlens.probes.importance:probe_explanation",
         inputs={"probes": files.RESIDUAL_PROBES},
         outputs={"explanation": "results/{model}/explanation/probe.h5"},
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
     ),
     # By the same model with its blocks reset, from the last to the first.
     Job(
@@ -86,7 +97,7 @@ JOBS = (
         of_sites={"probes": "results/{model}/probes/{site}/block_{block}.h5"},
         settings=("network", "probed"),
         local=(*EXECUTION, "probes.memory_gib"),
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
         environment="torch",
         gpu=Gpu(720, 32000),
         trial="classlens.trials:linear_probes",
@@ -101,7 +112,7 @@ ANALYSES = (
         settings=("network", "heatmap_images", "block_and_head"),
         local=("extraction.device", "threads"),
         plugins=("explain_heatmap",),
-        needs=(HEATMAP_METHOD,),
+        needs=(HEATMAP_METHOD, RANKS),
         one_model=True,
         environment="torch",
         gpu=Gpu(minutes=30, mem_mb=8000),
@@ -130,16 +141,17 @@ ANALYSES = (
         settings=("methods", "image_tokens"),
         one_model=True,
         caption="Accuracy of {model} by explanation, direction and number of removed image tokens, with the area "
-        "under each curve.",
+        "under each curve. Of a score: its mean absolute change in place of accuracy.",
         figure=Figure(
             "classlens.figures.removal_curves:draw",
             content="figure: removal curves",
             opening=True,
-            settings=("method_labels",),
+            settings=("method_labels", "removal_axis"),
             caption="Accuracy of {model} while image tokens are removed, the least important ones first (negative "
             "test) and the most important ones first (positive test), by each explanation. The band of random "
             "orders spans several seeds. In brackets the areas under both curves: a faithful explanation has "
-            "a large first and a small second one.",
+            "a large first and a small second one. Of a score its mean absolute change is shown: then the first is to "
+            "be small and the second large.",
         ),
     ),
     Analysis(
@@ -183,6 +195,7 @@ ANALYSES = (
             "randomised": files.of_randomised("randomisation"),
         },
         settings=("methods", "randomised_methods", *RESAMPLING),
+        needs=(RANKS,),
         one_model=True,
         caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
         "curves on tokens and on pixels, their gap and how far it falls short of the largest one, segmentation scores "
@@ -205,7 +218,7 @@ ANALYSES = (
         function="classlens.measures.linear_probes:linear_probes",
         inputs={"probes": files.probes, "layers": files.LAYERS},
         settings=RESAMPLING,
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
         one_model=True,
         caption="{model}: accuracy of linear probes and of the class projection by site, block and group of tokens, "
         "with bootstrap intervals over images.",

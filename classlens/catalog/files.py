@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from classlens.catalog import applicable
+from classlens.catalog.job import ATTRIBUTION as ATTRIBUTION_NEED
 from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
 from classlens.config.config import Config
@@ -156,6 +157,12 @@ def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the segmentation scores of a model, nothing where its data set has no masks."""
     model = wildcards["model"]
     return [f"results/{model}/measures/segmentation_scores.csv"] if applicable.has(config, model, MASKS) else []
+
+
+def attribution(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the attribution of a model's logits, nothing where its output is no sum of what heads write."""
+    there = applicable.has(config, wildcards["model"], ATTRIBUTION_NEED)
+    return [ATTRIBUTION.format(**wildcards)] if there else []
 
 
 def importance(_config: Config, wildcards: Wildcards) -> list[str]:

@@ -3,14 +3,14 @@
 from typing import Any
 
 from classlens.catalog import files
-from classlens.catalog.job import MASKS, Analysis, Figure, Job, Pass
+from classlens.catalog.job import MASKS, RANKS, Analysis, Figure, Job, Pass
 
 RESAMPLING = ("resampling",)
 IDENTIFIABILITY: dict[str, Any] = {
-    "section": "Identifiability", "group": "identifiability", "settings": RESAMPLING,
+    "section": "Identifiability", "group": "identifiability", "settings": RESAMPLING, "needs": (RANKS,),
 }  # fmt: skip
 CLASS_AND_CONTEXT: dict[str, Any] = {
-    "section": "Class and context", "group": "class_vs_context", "needs": (MASKS,),
+    "section": "Class and context", "group": "class_vs_context", "needs": (MASKS, RANKS),
     "cluster_group": "layers_{model}",
 }  # fmt: skip
 
@@ -39,6 +39,7 @@ JOBS = (
 ANALYSES = (
     Analysis(
         "one_image",
+        needs=(RANKS,),
         section="At a glance",
         function="classlens.measures.one_image:one_image",
         inputs={"layers": files.LAYERS, "measures": files.MEASURED_IDENTIFIABILITY, "output": files.OUTPUT},
@@ -133,6 +134,7 @@ ANALYSES = (
     ),
     Analysis(
         "class_building",
+        needs=(RANKS,),
         section="Class building",
         function="classlens.measures.class_building:class_building",
         inputs={"layers": files.LAYERS},

@@ -13,7 +13,8 @@ Wildcards = Mapping[str, str]
 Files = str | Callable[[Config, Wildcards], str | list[str]]
 """A path with wildcards, or a function that returns the path or paths of a job."""
 
-MASKS, CLASS_TOKEN, TRAINING_IMAGES, SERIES = "masks", "[CLS]", "training images", "checkpoints"
+MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
+RANKS, SERIES = "classes to rank", "checkpoints"
 HEATMAP_METHOD, ATTRIBUTION = "what the explanation of heat maps needs", "what direct logit attribution needs"
 """What a model or its data set must have for some jobs."""
 EXECUTION = ("extraction.device", "extraction.batch_size", "threads")

@@ -3,12 +3,12 @@
 from typing import Any
 
 from classlens.catalog import files
-from classlens.catalog.job import CLASS_TOKEN, Analysis, Figure, Job
+from classlens.catalog.job import CLASS_TOKEN, RANKS, Analysis, Figure, Job
 from classlens.models.facts import CLASS_EMBEDDING
 from classlens.terms import BRANCHES
 
 RESAMPLING = ("resampling",)
-MEMORIES: dict[str, Any] = {"section": "Memories", "group": "memories", "needs": (CLASS_EMBEDDING,)}
+MEMORIES: dict[str, Any] = {"section": "Memories", "group": "memories", "needs": (CLASS_EMBEDDING, RANKS)}
 FROM_TOKENS: dict[str, Any] = {
     **MEMORIES,
     "settings": RESAMPLING,
@@ -23,7 +23,7 @@ JOBS = (
         "classlens.measures.memory_parameters:write_parameters",
         inputs={"weights": files.WEIGHTS},
         outputs={"parameters": files.MEMORY_PARAMETERS},
-        needs=(CLASS_EMBEDDING,),
+        needs=(CLASS_EMBEDDING, RANKS),
     ),
     Job(
         "block_memories",
@@ -35,7 +35,7 @@ JOBS = (
         },
         outputs={branch: f"results/{{model}}/memories/{branch}/block_{{block}}.h5" for branch in BRANCHES},
         settings=("seed",),
-        needs=(CLASS_EMBEDDING,),
+        needs=(CLASS_EMBEDDING, RANKS),
         group="memories_{model}",
     ),
 )
@@ -126,7 +126,7 @@ ANALYSES = (
         function="classlens.measures.agreement_vs_accuracy:agreement_vs_accuracy",
         inputs={**OF_BRANCHES, "output": files.OUTPUT},
         settings=RESAMPLING,
-        needs=(CLASS_TOKEN, CLASS_EMBEDDING),
+        needs=(CLASS_TOKEN, CLASS_EMBEDDING, RANKS),
         tested=True,
         cluster_group="memories_{model}",
         caption="Key-value agreement of [CLS] in correctly and wrongly classified images, and their difference with "

@@ -1,7 +1,7 @@
 """What is left of a model when attention is restricted or tokens are taken out."""
 
 from classlens.catalog import files
-from classlens.catalog.job import MASKS, Analysis, Pass
+from classlens.catalog.job import MASKS, RANKS, Analysis, Pass
 from classlens.catalog.kinds import ATTENTION_KINDS, TOKEN_KINDS
 
 RESAMPLING = ("resampling",)
@@ -13,6 +13,7 @@ PASSES = (
         rows="results/{model}/perturbation/attention_{kind}.h5",
         settings=("attention_kind",),
         wildcards={"kind": ATTENTION_KINDS},
+        needs=(RANKS,),
         minutes=240,
     ),
     Pass(
@@ -22,7 +23,7 @@ PASSES = (
         inputs={"labels": files.TOKEN_LABELS},
         settings=("wildcards.kind",),
         wildcards={"kind": TOKEN_KINDS},
-        needs=(MASKS,),
+        needs=(MASKS, RANKS),
         minutes=240,
     ),
 )
@@ -34,6 +35,7 @@ ANALYSES = (
         function="classlens.measures.perturbations:attention_perturbation",
         inputs={"last_layer": files.last_layer, "output": files.OUTPUT, "perturbed": files.attention_perturbations},
         settings=("attention_kinds", *RESAMPLING),
+        needs=(RANKS,),
         caption="Identifiable tokens at the last block and accuracy when image tokens attend to themselves alone "
         "(self_only), or not to [CLS]: its weight taken out after the softmax as published (no_cls), or "
         "masked before it (no_cls_renormalised). Intervals are bootstraps over images.",
@@ -49,7 +51,7 @@ ANALYSES = (
             "perturbed": lambda _config, wildcards: [path.format(**wildcards) for path in files.TOKEN_PERTURBATIONS],
         },
         settings=RESAMPLING,
-        needs=(MASKS,),
+        needs=(MASKS, RANKS),
         caption="Identifiable class tokens when context tokens are taken out and the reverse, beside the same tokens "
         "of the whole image, and accuracy. Images without such tokens are counted and kept out.",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from classlens.catalog import applicable, files
 from classlens.catalog.analyses import ANALYSES, GROUPS
-from classlens.catalog.job import Analysis, Wildcards
+from classlens.catalog.job import RANKS, Analysis, Wildcards
 from classlens.config.config import Config
 from classlens.errors import InputError
 from classlens.tables.numbers import CITED
@@ -121,8 +121,12 @@ def cited_tables(config: Config) -> list[str]:
 
 
 def wanted_pages(config: Config) -> list[str]:
-    """Return the models whose lens pages belong to `all`: every one but random twins, unless pages show no images."""
-    return [name for name in config.models if config.lens_page["images"] and not config.is_twin(name)]
+    """Return the models whose lens pages, which show ranks, belong to `all`: every one but random twins and scores.
+
+    None, where pages show no images.
+    """
+    shown = [name for name in config.models if config.lens_page["images"] and not config.is_twin(name)]
+    return [name for name in shown if applicable.has(config, name, RANKS)]
 
 
 def page_explanations(config: Config, wildcards: Wildcards) -> list[str]:

@@ -1,7 +1,7 @@
 """What training does: a model at several checkpoints."""
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, SERIES, Analysis, Figure, Job, Reported
+from classlens.catalog.job import ATTRIBUTION, RANKS, SERIES, Analysis, Figure, Job, Reported
 
 DIFFERENCE = "results/tables/difference_{pair}.csv"
 OF_PAIR = "What the second of two models, {pair}, does otherwise than the first on the same images: "
@@ -53,7 +53,7 @@ ANALYSES = (
         inputs={"measures": files.of_points(files.MEASURED_IDENTIFIABILITY)},
         tables={"table": "series_identifiability", "accuracy": "series_accuracy"},
         settings=("resampling", "points"),
-        needs=(SERIES,),
+        needs=(SERIES, RANKS),
         caption="Identifiability of [CLS] and image tokens after each block, and accuracy, at every checkpoint of a "
         "series (model: its last point), with bootstrap intervals over images.",
         figure=Figure(

@@ -20,7 +20,7 @@ from classlens.config.config import ArchitectureInfo, Config
 from classlens.data.geometry import Geometry, sides
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_TOKEN_POOLING
+from classlens.models.facts import CLASS_TOKEN_POOLING, SEVERAL_CLASSES
 from classlens.models.saved import is_saved, local_folder
 from classlens.shipped import WEIGHTS
 from classlens.sources.place import named, path_of
@@ -151,9 +151,14 @@ def source_place(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def source_name(config: Config, wildcards: Wildcards) -> Slice:
-    """What a library or a hub calls a model, and how it takes pictures."""
-    name = config.models[wildcards["model"]]["architecture"]
-    return {"published": None if path_of(name) else named(name), "transform": config.transform(wildcards["model"])}
+    """What a library or a hub calls a model, how it takes pictures, and what one output says."""
+    entry = config.models[wildcards["model"]]
+    name = entry["architecture"]
+    return {
+        "published": None if path_of(name) else named(name),
+        "transform": config.transform(wildcards["model"]),
+        "one_output": entry["one_output"],
+    }
 
 
 def _facts(config: Config, model: str) -> Slice:
@@ -352,6 +357,12 @@ def method_settings(config: Config, wildcards: Wildcards) -> Slice:
 def methods(config: Config, wildcards: Wildcards) -> Slice:
     """The explanations of a model, in the order of their files."""
     return {"methods": applicable.methods(config, wildcards["model"])}
+
+
+def removal_axis(config: Config, wildcards: Wildcards) -> Slice:
+    """What removal curves show in place of accuracy: of a score, how far it moves."""
+    scores = SEVERAL_CLASSES in config.architecture(wildcards["model"])["lacks"]
+    return {"axis": "mean absolute change of the score"} if scores else {}
 
 
 def method_labels(_config: Config, _wildcards: Wildcards) -> Slice:

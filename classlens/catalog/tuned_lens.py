@@ -1,7 +1,7 @@
 """Does a lens that is fitted to the model see the class earlier than the model's own head does?"""
 
 from classlens.catalog import files
-from classlens.catalog.job import EXECUTION, TRAINING_IMAGES, Analysis, Figure, Gpu, Job, Pass
+from classlens.catalog.job import EXECUTION, RANKS, TRAINING_IMAGES, Analysis, Figure, Gpu, Job, Pass
 
 PASSES = (
     Pass(
@@ -23,7 +23,7 @@ JOBS = (
         settings=("network", "seed", "training_shard"),
         local=EXECUTION,
         functions={"of": "classlens.passes.tuned_lens:TunedLensSums"},
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
         environment="torch",
         gpu=Gpu(60),
         temporary=True,
@@ -36,7 +36,7 @@ JOBS = (
         outputs={"maps": files.LENS_MAPS},
         settings=("network", "tuned_lens", "seed"),
         local=EXECUTION,
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
         environment="torch",
         gpu=Gpu(240),
         temporary=True,
@@ -58,7 +58,7 @@ ANALYSES = (
         function="classlens.measures.tuned_lens:compare_lenses",
         inputs={"maps": files.TUNED_LENS, "layers": files.LAYERS},
         settings=("resampling",),
-        needs=(TRAINING_IMAGES,),
+        needs=(TRAINING_IMAGES, RANKS),
         tested=True,
         twins=True,
         caption="The logit lens (the model's own norms and head at every block) and the tuned lens (the same after an "

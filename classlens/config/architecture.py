@@ -16,6 +16,7 @@ from classlens.cache import CACHE
 from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.models.saved import config_file, is_saved
@@ -27,7 +28,10 @@ if TYPE_CHECKING:
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
-MAKERS = ("describe.py", "build.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "saved.py", "split.py")
+MAKERS = (
+    "describe.py", "build.py", "facts.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "parallel.py",
+    "saved.py", "split.py",
+)  # fmt: skip
 """Modules that facts follow from."""
 Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]
 MOST_SECONDS = 120
@@ -41,14 +45,14 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     own weights bring a head.
     """
     entry = config.models[model]
-    options = dict(entry["options"])
+    options, score = dict(entry["options"]), entry["one_output"] == SCORE
     if entry["head"]:
         from classlens.models.head import head_shape  # which looks at its numbers, by numpy
 
         options["num_classes"] = head_shape(entry["head"])[0]
     elif entry["weights"] != "pretrained":
-        options.setdefault("num_classes", config.classes(entry["dataset"]))
-    return options
+        options.setdefault("num_classes", 1 if score else config.classes(entry["dataset"]))
+    return {**options, "one_output": SCORE} if score else options
 
 
 def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
@@ -67,7 +71,7 @@ def built_as(config: Config, model: str) -> tuple[str, dict[str, Any]]:
 def with_architectures(config: Config) -> Config:
     """Return the config with the facts about every model's architecture, and check that the rest of it fits them.
 
-    A model with one output counts as one with two classes, as its canonical weights have it.
+    A model with one output counts as one with two classes, as its canonical weights have it, unless that is a score.
 
     What neither comes with the project nor lies in the working directory is found in one subprocess, because importing
     timm takes seconds.
@@ -100,8 +104,8 @@ def with_architectures(config: Config) -> Config:
     architectures: dict[str, Any] = {
         name: {
             **known[file],
-            "num_classes": max(2, known[file]["num_classes"]),
-            "one_output": known[file]["num_classes"] == 1,
+            "num_classes": known[file]["num_classes"] if _scores(config, name) else max(2, known[file]["num_classes"]),
+            "one_output": known[file]["num_classes"] == 1 and not _scores(config, name),
         }
         for name, file in files.items()
         if file in known
@@ -111,6 +115,11 @@ def with_architectures(config: Config) -> Config:
     if problems:
         raise InputError("\n".join(problems))
     return complete
+
+
+def _scores(config: Config, model: str) -> bool:
+    """Tell whether a model's one output, if it has one alone, is a score."""
+    return bool(config.models[model]["one_output"] == SCORE)
 
 
 def request_of(config: Config, model: str) -> Request:
@@ -223,7 +232,7 @@ def _misfits(config: Config, model: str) -> list[str]:
                 f"{place.named(entry['architecture'])} have {facts['channels']} channels; give one number per channel"
             )
     if not entry["head"]:
-        if entry["options"].get("global_pool") == "cls_mean" and entry["weights"] == "pretrained":
+        if entry["options"].get("global_pool") == CLS_MEAN and entry["weights"] == "pretrained":
             from classlens.models.head import NO_WIDE_HEAD
 
             return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]

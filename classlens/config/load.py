@@ -21,9 +21,9 @@ from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
+from classlens.models.facts import SCORE, SOURCE
 from classlens.models.saved import local_folder
 from classlens.shipped import SHIPPED, shipped_weights
-from classlens.sources.place import PREFIX
 from classlens.terms import BRANCHES, SITES
 
 MOST_SHOWN = 100
@@ -199,10 +199,10 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
     shipped = isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED)
-    if model["one_output"] == "score":
+    if model["one_output"] == SCORE and (model["head"] or isinstance(model["weights"], dict)):
         raise InputError(
-            f"config: models.{name}.one_output: the workflow ranks classes, and a score has none; look at such a model "
-            f"from Python, classlens.Lens(model, one_output='score'), or take binary if the output is a class's logit"
+            f"config: models.{name}.one_output: {'a head of its own' if model['head'] else 'training'} is about "
+            f"classes, and a score has none; give weights that have its row in them, or take binary"
         )
     if model["architecture"] is None:
         if not isinstance(model["weights"], str) or model["weights"] in ("random", "pretrained") or shipped:
@@ -214,7 +214,7 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
             raise InputError(
                 f"config: models.{name}.options.{other[0]}: {model['weights']} says it itself; remove the key"
             )
-        model |= {"architecture": PREFIX + model["weights"], "weights": "pretrained"}
+        model |= {"architecture": SOURCE + model["weights"], "weights": "pretrained"}
     if shipped:
         try:
             model["weights"] = str(shipped_weights(model["weights"]))

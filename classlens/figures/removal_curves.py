@@ -23,13 +23,14 @@ from classlens.figures.style import (
 DIRECTION_TITLES = {"negative": "least important removed first", "positive": "most important removed first"}
 
 
-def draw(table: pd.DataFrame, label: str, method_labels: Mapping[str, str]) -> Figure:
+def draw(table: pd.DataFrame, label: str, method_labels: Mapping[str, str], axis: str | None = None) -> Figure:
     """Draw the figure.
 
     Args:
         table: see `classlens.measures.removal_curves`.
         label: the model's.
         method_labels: by name of every explanation there is, in their order, which decides their looks.
+        axis: what the table has in place of accuracies, as the axis calls it.
     """
     figure, axes = panels(2, 2, PAGE_WIDTH / 2, 2.6, xlabel="image tokens removed (%)")
     figure_title(figure, label)
@@ -45,8 +46,8 @@ def draw(table: pd.DataFrame, label: str, method_labels: Mapping[str, str]) -> F
                 low, high = rows["accuracy_low"], rows["accuracy_high"]
                 interval_band(panel, rows["percent_removed"], low, high, look["color"])
             panel.plot(rows["percent_removed"], rows["accuracy"], **look)
-        panel.set(title=title, xlim=(-2, 102), ylim=(-0.02, 1.03), yticks=SHARE_TICKS)
-    axes[0].set_ylabel("accuracy")
+        panel.set(title=title, xlim=(-2, 102), **({} if axis else {"ylim": (-0.02, 1.03), "yticks": SHARE_TICKS}))
+    axes[0].set_ylabel(axis or "accuracy")
     areas = table.drop_duplicates(["method", "direction"]).set_index(["method", "direction"])["auc"]
     entries = [
         line_entry(look, f"{method_labels[method]} ({areas[method, 'negative']:.2f} / {areas[method, 'positive']:.2f})")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
-from classlens.classes import check_classes
+from classlens.classes import output_indices
 from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.inference.probe import behaviour
@@ -87,7 +87,7 @@ def take_network(given: dict[str, Any]) -> Network:
 
 
 def read_classes(pixels: str, num_classes: int) -> Array:
-    """Return the correct class (N) of every image of a pixel file.
+    """Return the correct class (N) of every image of a pixel file; zeros where the model puts out a score.
 
     Raises:
         InputError: a class is none of the model's C.
@@ -95,6 +95,6 @@ def read_classes(pixels: str, num_classes: int) -> Array:
     with h5py.File(pixels) as images:
         found = np.asarray(images["class_index"][:], dtype=np.int64)
     try:
-        return check_classes(found, num_classes)
+        return output_indices(found, num_classes)
     except InputError as error:
         raise InputError(f"{pixels}: {error}") from None

@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from classlens.models.pooling import CLS_MEAN, adds_positions, first_pooled
+from classlens.models.facts import CLS_MEAN
+from classlens.models.pooling import adds_positions, first_pooled
 
 SEQUENCES = 2**15
 """How many sequences of one token an attention pool gets at once: fused attention on CUDA takes fewer than 2**16."""

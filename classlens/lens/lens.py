@@ -12,6 +12,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.catalog.kinds import require_attention_kind
+from classlens.data.geometry import Size
 from classlens.errors import InputError
 from classlens.explanations.explain import model_name
 from classlens.inference.activations import capture_activations
@@ -39,7 +40,7 @@ from classlens.lens.arguments import (
 from classlens.lens.classes import Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import has_head, require_supported
-from classlens.models.one_output import SCORE
+from classlens.models.facts import SCORE
 from classlens.models.opening import one_output_warning, open_model
 from classlens.models.pictures import Picture, as_inputs
 from classlens.passes.attention_perturbation import restrict
@@ -109,7 +110,7 @@ class Lens:
     def load(
         cls,
         source: str | Path,
-        img_size: int | None = None,
+        img_size: Size | None = None,
         class_names: Names | None = None,
         **options: Any,
     ) -> Lens:
@@ -122,7 +123,7 @@ class Lens:
             source: a name of timm's; `hf-hub:OWNER/NAME`; a folder as `save_pretrained` or a Trainer leave it, also of
                 LoRA; `torchvision:vit_b_16` or a state dict under torchvision's names; `open_clip:ViT-B-16/TAG` (or a
                 file in place of the tag). See docs/models.md.
-            img_size: pixels of its images; None: its preprocessor's, else its config's.
+            img_size: pixels of its images, a side, or height and width; None: its preprocessor's, else its config's.
             class_names: see `Lens`; None: the source's own (id2label).
             options: further arguments of `Lens`.
 

@@ -27,7 +27,8 @@ def head_causes(
         table: the table to write, a row per block and head (from 0). Columns: of (`model` or `twin`), block, head,
             images; direct and effect (means over images, in units of the logit) with direct_ci_low, ... (bootstrap over
             images); difference (effect - direct) with difference_ci_low, difference_ci_high, p_value (two-sided
-            sign-flip test), p_corrected and significant (over the table).
+            sign-flip test), p_corrected and significant (over the table). What needs direct contributions is empty
+            where the output is no sum of them.
         agreement: the table to write of Spearman's rank correlation over heads between the two means. Columns: of,
             images, heads, spearman, ci_low, ci_high (bootstrap over images).
     """
@@ -39,13 +40,19 @@ def head_causes(
         places = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
         columns = {"of": of, "block": places[0], "head": places[1], "images": images}
         for name, values in {"direct": direct, "effect": effect, "difference": effect - direct}.items():
-            low, high = bootstrap_interval(values, resampling)
+            low, high = bootstrap_interval(_where_known(values), resampling)
             columns |= {name: values.mean(0), f"{name}_ci_low": low, f"{name}_ci_high": high}
-        rows.append(pd.DataFrame({**columns, "p_value": sign_flip_test(effect - direct, "two-sided", resampling)}))
+        p_values = sign_flip_test(_where_known(effect - direct), "two-sided", resampling)
+        rows.append(pd.DataFrame({**columns, "p_value": p_values}))
         found = dict(zip(("spearman", "ci_low", "ci_high"), spearman_of_means(direct, effect, resampling), strict=True))
         correlations.append({"of": of, "images": images, "heads": blocks * heads, **found})
     write_table(with_correction(pd.concat(rows, ignore_index=True), correction, resampling.confidence), table)
     write_table(pd.DataFrame(correlations), agreement)
+
+
+def _where_known(values: Array) -> Array:
+    """Return values (N, K), or none of them (0, K) where some are missing: then there is no interval and no test."""
+    return values if np.isfinite(values).all() else values[:0]
 
 
 def _read(path: str) -> tuple[Array, Array]:

@@ -13,6 +13,8 @@ EVERY_COUNT_UP_TO = 64
 """Image tokens up to which every number of kept tokens is tried."""
 MOST_COUNTS = 50
 """Numbers of kept tokens that are tried of models with more image tokens."""
+SCORE_CHANGES = "absolute change of the score from that of the whole image"
+"""What stands in files in place of whether a model is right, where that puts out a score."""
 PIXEL_PERCENT = tuple(range(0, 100, 10))
 """Shares of pixels that removal on pixels paints black, %."""
 

@@ -58,6 +58,8 @@ def _read(path: str) -> tuple[dict[str, Array], dict[str, Array]]:
     with h5py.File(path, "r") as file:
         names = [str(name) for name in file.attrs["sets"]]
         effect, correct = file["effect"][:].astype(np.float64), file["correct"][:].astype(np.float64)
+        if file.attrs.get("num_classes") == 1:  # a score is never right
+            correct[:] = np.nan
     found = []
     for values in (effect, correct):
         by_set = {

@@ -13,12 +13,14 @@ from timm.layers.mlp import SwiGLUPacked
 from timm.layers.norm import LayerNorm
 from timm.models.beit import Beit
 from timm.models.eva import Eva
-from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer
+from timm.models.vision_transformer import Block, ParallelScalingBlock, ResPostBlock, VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 
 from classlens.errors import InputError
+from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.linear import linear_map
-from classlens.models.pooling import CLS_MEAN, head_width, read_class_and_mean
+from classlens.models.parallel import TwoBranchBlock
+from classlens.models.pooling import head_width, read_class_and_mean
 
 FAMILIES = (VisionTransformer, VisionTransformerRelPos, Beit, Eva)
 """Families whose blocks add an attention branch and then an MLP branch to the residual stream."""
@@ -43,8 +45,9 @@ def create(
 
     Args:
         architecture: a name that timm knows, or of a model that timm saved, see `classlens.models.saved`.
-        options: further keyword arguments of `timm.create_model`; `norm_eps` is the epsilon of all LayerNorms, and
-            `swiglu` packs gate and values of a gated MLP into one layer.
+        options: further keyword arguments of `timm.create_model`; `norm_eps` is the epsilon of all LayerNorms,
+            `swiglu` packs gate and values of a gated MLP into one layer, and `one_output: score` says that the one
+            output, if there is one alone, stays what it is (`puts_out_score`), see `classlens.models.one_output`.
         pretrained: take timm's published weights, all of which must fit; a head for another number of classes than
             theirs is fresh.
         device: where its parameters are made ("meta" makes none).
@@ -64,6 +67,7 @@ def create(
         given["norm_layer"] = partial(LayerNorm, eps=given.pop("norm_eps"))
     if given.pop("swiglu", False):
         given |= {"mlp_layer": SwiGLUPacked, "act_layer": torch.nn.SiLU}
+    score = given.pop("one_output", None) == SCORE
     # For another number of classes timm would load what fits, and leave the rest fresh.
     classes = given.pop("num_classes", None) if pretrained else None
     if both := given.get("global_pool") == CLS_MEAN:
@@ -75,6 +79,7 @@ def create(
                 read_class_and_mean(model)
             if classes not in (None, model.num_classes):
                 model.reset_classifier(classes)
+            model.puts_out_score = score and model.num_classes == 1
         except (TypeError, ValueError, AssertionError, RuntimeError, OSError, KeyError) as error:
             raise InputError(f"architecture {architecture!r} with options {dict(options)}: {error}") from error
     built: torch.nn.Module = model.eval()
@@ -121,7 +126,9 @@ def require_supported(model: torch.nn.Module, architecture: str, *, headless: bo
             "weights that have one; in Python as model.head)"
         )
     for block in model.blocks:
-        if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock):
+        if isinstance(block, ParallelScalingBlock) and block.out_proj is None:  # read as `TwoBranchBlock`
+            continue
+        if isinstance(model, VisionTransformer) and type(block) not in (Block, ResPostBlock, TwoBranchBlock):
             raise refuse(f"its blocks are {type(block).__name__}, whose branches do not follow one another")
         if not all(hasattr(block, name) for name in ("drop_path1", "drop_path2", "attn", "mlp")):
             raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")

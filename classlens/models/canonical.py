@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from classlens.errors import InputError
 from classlens.models.build import build
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 
 
 def save_weights(model: torch.nn.Module, destination: Path | str, *, described_as: str) -> None:
@@ -42,7 +42,7 @@ def require_finite(model: torch.nn.Module, described_as: str) -> None:
 
 def load_model(weights: Path | str, architecture: str, options: Mapping[str, Any]) -> torch.nn.Module:
     """Build a model and give it the weights of a canonical file, which has two classes where timm's has one output."""
-    model: torch.nn.Module = as_two_classes(build(architecture, options))
+    model: torch.nn.Module = canonical_form(build(architecture, options))
     model.load_state_dict(load_file(weights))
     return model
 

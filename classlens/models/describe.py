@@ -14,7 +14,7 @@ from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.inputs import channels_of, per_channel
 from classlens.models.needs import lacks
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 from classlens.models.patch import pixels_of_token
 from classlens.models.pooling import head_width
 from classlens.models.saved import config_file, is_saved, not_saved_by_timm
@@ -49,9 +49,10 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
     if size is not None and sized:
         options = {**options, "img_size": list(sides(size))}
         model = build(architecture, options, device="meta")
+    count, published = model.num_classes, model.pretrained_cfg["num_classes"]
+    model = canonical_form(model)
     rows, columns = model.patch_embed.grid_size
     image_size, patch = model.patch_embed.img_size, pixels_of_token(model)
-    embedding = model.patch_embed
     if (not embedding.strict_img_size or embedding.dynamic_img_pad) and any(
         s % p for s, p in zip(image_size, patch, strict=True)
     ):
@@ -73,14 +74,14 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
         "heads": model.blocks[0].attn.num_heads,
         "width": model.embed_dim,
         "head_width": head_width(model),
-        "num_classes": model.num_classes,
-        "published_classes": model.pretrained_cfg["num_classes"],
+        "num_classes": count,
+        "published_classes": published,
         "tokens": rows * columns + model.num_prefix_tokens,
         "num_prefix_tokens": model.num_prefix_tokens,
         "has_class_token": model.cls_token is not None,
         "distilled": getattr(model, "head_dist", None) is not None,
         "class_token_pooling": model.global_pool == "token",
-        "lacks": lacks(as_two_classes(model)),
+        "lacks": lacks(model),
         "grid": [rows, columns],
         "patch": list(patch),
         "image_size": simple(image_size),
@@ -121,7 +122,7 @@ def _of_saved(model: Any, architecture: str, options: Mapping[str, Any]) -> dict
         "img_size": list(model.patch_embed.img_size),
     }
     name, built = described["architecture"], {**sizes, **described.get("model_args", {}), **options}
-    same: Any = build(name, built, device="meta")
+    same: Any = canonical_form(build(name, built, device="meta"))
     shapes = [[(key, tensor.shape) for key, tensor in one.state_dict().items()] for one in (model, same)]
     if shapes[0] != shapes[1] or model.global_pool != same.global_pool:
         raise InputError(

@@ -1,4 +1,5 @@
-"""What explanations and attributions may need of a model, in words. Imports no torch, as planning asks.
+"""What explanations and attributions may need of a model, in words, and names in configs. Imports no torch, as planning
+asks.
 
 `classlens.models.needs` asks a model; `classlens.catalog.methods` says which explanation needs what.
 """
@@ -7,6 +8,12 @@ CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [
 UNGATED, RELEVANCE = "attention without a gate", "a rule of relevance for every layer"
 SUM_OVER_TOKENS = "an output that is a sum over tokens"
 SEVERAL_CLASSES, CLASS_EMBEDDING = "several classes", "a class embedding"
+CLS_MEAN = "cls_mean"
+"""The value of `global_pool` of models whose head reads [CLS ; mean], see `classlens.models.pooling`."""
+SCORE = "score"
+"""The value of `one_output` of models whose one output is no class's."""
+SOURCE, TORCHVISION = "source:", "torchvision:"
+"""In front of an architecture that stands for a SOURCE, and of a SOURCE that is torchvision's."""
 REASONS = {
     CLASS_TOKEN: "it reads the [CLS] token, which this model does not have",
     CLASS_TOKEN_POOLING: "it reads what the [CLS] token attends to, which this model's output does not depend on at "

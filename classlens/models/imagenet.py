@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.errors import InputError
+from classlens.models.facts import SOURCE, TORCHVISION
 
 IMAGENET_CLASSES = 1000
 SYNSETS = "data/_info/imagenet_synsets.txt"
@@ -53,7 +54,7 @@ def may_know_imagenet(model: Mapping[str, Any]) -> bool:
     if model["head"]:
         return True
     # Names with a colon lie elsewhere than at timm, with classes of their own.
-    own = model["architecture"].startswith("source:torchvision:")
+    own = model["architecture"].startswith(SOURCE + TORCHVISION)
     published = model["weights"] == "pretrained" and (own or ":" not in model["architecture"])
     count = model["options"].get("num_classes", IMAGENET_CLASSES if published else None)
     return bool(count == IMAGENET_CLASSES)

@@ -18,6 +18,7 @@ from classlens.models.facts import (
     CLASS_EMBEDDING,
     CLASS_TOKEN,
     CLASS_TOKEN_POOLING,
+    CLS_MEAN,
     REASONS,
     RELEVANCE,
     SEVERAL_CLASSES,
@@ -26,7 +27,7 @@ from classlens.models.facts import (
 )
 from classlens.models.linear import is_plain
 from classlens.models.one_output import HEADS
-from classlens.models.pooling import CLS_MEAN, adds_positions, head_width
+from classlens.models.pooling import adds_positions, head_width
 from classlens.models.split import head_of
 
 MLPS = (Mlp, GluMlp, SwiGLU)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-BINARY, SCORE = "binary", "score"
-"""What one output is: a binary classifier's, or a score (a regression's), which has no classes."""
+BINARY = "binary"
+"""What one output is: a binary classifier's, or a `SCORE` (a regression's), which has no classes."""
 NEGATIVE, POSITIVE = "negative", "positive"
 """What its two classes are called where they have no names."""
 HEADS = ("head", "head_dist")
@@ -49,12 +49,12 @@ def with_two_outputs(head: nn.Module) -> nn.Sequential:
 
 
 def as_two_classes(model: Any) -> Any:
-    """Give a model with one output the heads of two classes, in place; another one is left as it is.
+    """Give a model with one output the heads of two classes, in place; another one, and a score, is left as it is.
 
     Args:
-        model: a supported timm model with linear heads.
+        model: a supported timm model with linear heads, see `classlens.models.build.create`.
     """
-    if model.head.out_features == 1:
+    if model.head.out_features == 1 and not getattr(model, "puts_out_score", False):
         log.info("the model's one output is read as two classes, the negative one first")
         for name in HEADS:
             head = getattr(model, name, None)

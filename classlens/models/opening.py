@@ -20,17 +20,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
+from classlens.models.facts import SCORE
 from classlens.models.linear import LinearMap, linear_map, outputs_of, replaced, zeros_for
 from classlens.models.one_output import (
     BINARY,
     HEADS,
     NEGATIVE,
     POSITIVE,
-    SCORE,
     linear_head,
     two_class_head,
     with_two_outputs,
 )
+from classlens.models.parallel import two_branches
 from classlens.models.pooling import head_width
 
 WRAPPERS: tuple[tuple[Any, str], ...] = (
@@ -92,6 +93,8 @@ def open_model(given: Any, one_output: str | None = None) -> Opened:
             f"{type(given).__name__}; build the model and load the weights into it"
         )
     model: Any = _opened(inner, {})
+    if isinstance(model, FAMILIES) and (blocks := two_branches(model)) is not None:
+        model = _copied(model, {"blocks": blocks})
     if not isinstance(model, FAMILIES):
         _refuse_if_inside(given, inner)
         return Opened(model, False)

@@ -1,8 +1,8 @@
 """A pooling that timm lacks: the head reads [CLS ; mean of the image tokens], 2 D numbers.
 
-So do DINOv2's own linear heads and Dinov2ForImageClassification of transformers. The option `global_pool: cls_mean` of
-`classlens.models.build.build` makes such a model: timm's entry points name the class that they make, so the class of
-the model that they made is changed.
+So do DINOv2's own linear heads and Dinov2ForImageClassification of transformers; other prefix tokens than [CLS] are
+read by neither half. The option `global_pool: cls_mean` of `classlens.models.build.build` makes such a model: timm's
+entry points name the class that they make, so the class of the model that they made is changed.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import torch
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
-CLS_MEAN = "cls_mean"
-"""The value of `global_pool`. Other prefix tokens than [CLS] are read by neither half."""
+from classlens.models.facts import CLS_MEAN
 
 
 def head_width(model: Any) -> int:

@@ -20,7 +20,7 @@ from classlens.models.build import build
 from classlens.models.canonical import save_weights
 from classlens.models.device import choose_device, device_name
 from classlens.models.inputs import Normalise
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 from classlens.progress import Progress
 
 EVALUATION_BATCH = 256
@@ -73,7 +73,7 @@ def train(
     with h5py.File(training) as learn, h5py.File(evaluation) as held_out, reproducible(seed, threads):
         if not len(learn["pixels"]):
             raise InputError("there are no training images; raise the data set's key `train_per_class`")
-        model = as_two_classes(build(architecture, options)).to(target)
+        model = canonical_form(build(architecture, options)).to(target)
         steps = epochs * -(-len(learn["pixels"]) // batch_size)
         optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=steps)

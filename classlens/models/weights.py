@@ -15,12 +15,12 @@ from classlens.models.archive import fill_from_archive
 from classlens.models.build import build
 from classlens.models.canonical import save_weights, some
 from classlens.models.checkpoint import read_tables
+from classlens.models.facts import CLS_MEAN
 from classlens.models.foreign import SAVE, kind_of, of_names
 from classlens.models.harmless import DROPPED_BY_TIMM, sorted_out
 from classlens.models.head import NO_WIDE_HEAD, not_brought, read_head
 from classlens.models.match import Taken, compare, expected_tensors, find, further_copies, of_head, passed_over
-from classlens.models.one_output import as_two_classes
-from classlens.models.pooling import CLS_MEAN
+from classlens.models.parallel import canonical_form
 from classlens.models.remedy import Recipe, remedy
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def _assembled(
         raise InputError(f"architecture {architecture!r}: {NO_WIDE_HEAD}")
     elif pretrained and model.num_classes != (published := model.pretrained_cfg["num_classes"]):
         raise InputError(f"architecture {architecture!r}: {not_brought(model.num_classes, published)}")
-    return as_two_classes(model), taken
+    return canonical_form(model), taken
 
 
 def look_at_file(

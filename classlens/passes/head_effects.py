@@ -29,6 +29,9 @@ class HeadEffects(Pass):
     """Effect of replacing each head and what it writes directly, (N, B, H), and the logit (N).
 
     Every head's output, at all tokens, is replaced by its mean over the images at that token.
+
+    Args:
+        files: `attribution`, one file where the output is a sum of what heads write; else `direct` is NaN.
     """
 
     doing = "ablating heads"
@@ -53,7 +56,7 @@ class HeadEffects(Pass):
             "direct": Column(
                 (blocks, heads),
                 np.float32,
-                "what a head writes into that logit, from all tokens: block, head",
+                "what a head writes into that logit, from all tokens: block, head; NaN: the output is no such sum",
                 "logit",
                 compress=False,
             ),
@@ -68,8 +71,11 @@ class HeadEffects(Pass):
 
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
         found = self._ablation.heads(images, classes, self._means)
-        direct = part.rows["attribution"]["heads"].sum(-1, dtype=np.float64).astype(np.float32)
-        return {"effect": found.effect, "direct": torch.from_numpy(direct), "logit": found.logit}
+        direct = torch.full(found.effect.shape, torch.nan)
+        if "attribution" in part.rows:
+            written = part.rows["attribution"]["heads"][:, 0].sum(-1, dtype=np.float64)
+            direct = torch.from_numpy(written.astype(np.float32))
+        return {"effect": found.effect, "direct": direct, "logit": found.logit}
 
     def checked(self, arrays: dict[str, Array]) -> dict[str, Array]:
         refuse(not np.isfinite(arrays["effect"]).all(), False, "an effect of ablation")

@@ -13,7 +13,7 @@ from classlens.inference.network import LoadedModel
 from classlens.measures.removal_steps import PIXEL_PERCENT
 from classlens.models.inputs import to_device
 from classlens.passes.base import Columns, Files, Part, Tensors
-from classlens.passes.removal import Removal, right_columns, right_rows
+from classlens.passes.removal import Removal, compared, right_columns, right_rows, verdict
 
 
 class RemovePixels(Removal):
@@ -27,7 +27,7 @@ class RemovePixels(Removal):
 
     @classmethod
     def columns(cls, model: Any, *, seeds: Sequence[int]) -> Columns:
-        return right_columns(max(1, len(seeds)), len(PIXEL_PERCENT))
+        return right_columns(max(1, len(seeds)), len(PIXEL_PERCENT), model.num_classes)
 
     def attributes(self) -> dict[str, Any]:
         return {**super().attributes(), "percent_removed": np.asarray(PIXEL_PERCENT, np.int32)}
@@ -50,7 +50,7 @@ class PixelRemoval:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, importance: torch.Tensor) -> torch.Tensor:
-        """Tell whether the model is right: bool (2 directions, n, steps).
+        """Tell whether the model is right: bool (2 directions, n, steps), or float32 changes of a score.
 
         Args:
             images: (n, 3, H, W), normalised.
@@ -71,7 +71,7 @@ class PixelRemoval:
                 continue
             painted = (places >= height * width - count, places < count)
             right.append(torch.stack([self._right(torch.where(one, self._black, images), classes) for one in painted]))
-        return torch.stack(right, dim=-1)
+        return compared(torch.stack(right, dim=-1), whole)
 
     def _right(self, images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(self._model(images).argmax(-1) == classes)
+        return verdict(self._model(images), classes)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
-from classlens.classes import check_classes
+from classlens.classes import output_indices
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.h5 import h5py
@@ -73,7 +73,7 @@ def randomised_explanations(
     random: Any = load_model(control[0], network["architecture"], network["options"])
     with h5py.File(pixels) as file:
         photos = file["pixels"][list(images)]
-        classes = check_classes(file["class_index"][list(images)].astype(np.int64), model.num_classes)
+        classes = output_indices(file["class_index"][list(images)].astype(np.int64), model.num_classes)
     blocks, found = cascade(len(model.blocks)), []
     for reset in blocks:
         for block in range(len(model.blocks) - reset, len(model.blocks)):

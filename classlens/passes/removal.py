@@ -13,12 +13,14 @@ from classlens.errors import InputError
 from classlens.explanations.random import random_importance
 from classlens.hdf5 import Column
 from classlens.inference.network import LoadedModel
-from classlens.measures.removal_steps import DIRECTIONS
+from classlens.measures.removal_steps import DIRECTIONS, SCORE_CHANGES
 from classlens.passes.base import Columns, Files, Part, Pass
 
 
 class Removal(Pass):
     """Whether a model is right about each image while it is taken apart: `negative`, `positive` (N, orders, steps).
+
+    Of a model that puts out a score, how far it is from that of the whole image.
 
     Args:
         files: `explanation`, one file whose `importance` (N, P) orders the tokens; none: random orders.
@@ -60,9 +62,20 @@ class Removal(Pass):
         return found
 
 
-def right_columns(orders: int, steps: int) -> Columns:
+def right_columns(orders: int, steps: int, num_classes: int) -> Columns:
     """Return the data sets, by direction, of a file with what `right_rows` gives."""
-    return dict.fromkeys(DIRECTIONS, Column((orders, steps), np.bool_, "the model is right, by order and step"))
+    type_, text = (np.float32, SCORE_CHANGES) if num_classes == 1 else (np.bool_, "the model is right")
+    return dict.fromkeys(DIRECTIONS, Column((orders, steps), type_, f"{text}, by order and step"))
+
+
+def verdict(logits: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
+    """Tell what a model says of n images, given its logits (n, C): whether it is right, or its score."""
+    return logits[:, 0].float() if logits.shape[-1] == 1 else logits.argmax(-1) == classes
+
+
+def compared(verdicts: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+    """Return verdicts (..., n, steps) as they are, or how far scores are from those of the whole images (n)."""
+    return verdicts if verdicts.dtype == torch.bool else (verdicts - whole[:, None]).abs()
 
 
 def right_rows(right: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.hdf5 import Column, RowWriter, iterate_rows
 from classlens.joining import common_layout
-from classlens.measures.removal_steps import DIRECTIONS, PIXEL_PERCENT, pixel_area
+from classlens.measures.removal_steps import DIRECTIONS, PIXEL_PERCENT, SCORE_CHANGES, pixel_area
 from classlens.progress import Progress
 
 
@@ -65,11 +65,11 @@ def _join(shards: Sequence[str], correct_per_image: str) -> tuple[Array, dict[st
     """
     columns, attributes, rows = common_layout(shards)
     is_random = bool(attributes.pop("random_orders"))
-    orders, steps = columns[DIRECTIONS[0]].shape
-    sums = np.zeros((len(DIRECTIONS), orders, steps), np.int64)
+    (orders, steps), scores = columns[DIRECTIONS[0]].shape, columns[DIRECTIONS[0]].dtype != np.bool_
+    sums = np.zeros((len(DIRECTIONS), orders, steps), np.float64 if scores else np.int64)
     with (
         Progress(rows, "removal curves") as progress,
-        RowWriter(correct_per_image, rows, share_columns(steps), attributes) as writer,
+        RowWriter(correct_per_image, rows, share_columns(steps, scores=scores), attributes) as writer,
     ):
         for part in (part for shard in shards for part in iterate_rows(shard, DIRECTIONS)):
             right = np.stack([part[direction] for direction in DIRECTIONS])
@@ -79,10 +79,10 @@ def _join(shards: Sequence[str], correct_per_image: str) -> tuple[Array, dict[st
     return sums / rows, attributes, is_random
 
 
-def share_columns(steps: int) -> dict[str, Column]:
-    """Return the data sets of a file with the share of orders, per image."""
-    text = "share of orders under which the model is right, by step"
-    return dict.fromkeys(DIRECTIONS, Column((steps,), np.float32, text, "fraction"))
+def share_columns(steps: int, *, scores: bool = False) -> dict[str, Column]:
+    """Return the data sets of a file with the share of orders, per image, or with mean changes of a score."""
+    text = f"{SCORE_CHANGES}, mean over orders" if scores else "share of orders under which the model is right"
+    return dict.fromkeys(DIRECTIONS, Column((steps,), np.float32, f"{text}, by step", "" if scores else "fraction"))
 
 
 def _areas(accuracy: Array) -> tuple[float, float]:

@@ -88,6 +88,8 @@ class TokenEffects(Pass):
         rank, norm = (part.rows["layers"][f"residual/{name}"][..., self._image_tokens] for name in ("rank", "norm"))
         labels = part.rows["labels"]["label"][:, 0] if self._has_labels else None
         sets = token_sets(rank, norm, self._thresholds, part.start, self._seed, labels)
+        if self.loaded.model.num_classes == 1:  # a score ranks no tokens
+            sets[:, :, [name.endswith("identifiable") for name in set_names(has_labels=self._has_labels)]] = False
         found = self._ablation.image_tokens(images, classes, self._means, to_device(sets, images.device))
         return {"effect": found.effect, "correct": found.correct, "empty": torch.from_numpy(~sets.any(-1))}
 

@@ -15,7 +15,7 @@ from classlens.inference.tokens import TokenModel
 from classlens.measures.removal_steps import DIRECTIONS, importance_order, removal_counts
 from classlens.models.inputs import to_device
 from classlens.passes.base import Columns, Files, Part, Tensors
-from classlens.passes.removal import Removal, right_columns, right_rows
+from classlens.passes.removal import Removal, compared, right_columns, right_rows, verdict
 
 
 class RemoveTokens(Removal):
@@ -36,7 +36,9 @@ class RemoveTokens(Removal):
 
     @classmethod
     def columns(cls, model: Any, *, counts: Sequence[int] | None, seeds: Sequence[int]) -> Columns:
-        return right_columns(max(1, len(seeds)), len(_falling(counts, model.patch_embed.num_patches)))
+        return right_columns(
+            max(1, len(seeds)), len(_falling(counts, model.patch_embed.num_patches)), model.num_classes
+        )
 
     def attributes(self) -> dict[str, Any]:
         patches = self._removal.tokens.patches
@@ -70,7 +72,7 @@ class TokenRemoval:
     def __call__(
         self, images: torch.Tensor, classes: torch.Tensor, orders: torch.Tensor, counts: Sequence[int]
     ) -> torch.Tensor:
-        """Tell whether the model is right: bool (2 directions, S, n, steps).
+        """Tell whether the model is right: bool (2 directions, S, n, steps), or float32 changes of a score.
 
         Args:
             images: (n, 3, H, W), normalised.
@@ -95,7 +97,8 @@ class TokenRemoval:
                 for part in batches(len(kept), size)
             ]
             right.append(torch.cat(parts).view(shape))
-        return torch.stack(right, dim=-1)
+        found = torch.stack(right, dim=-1)
+        return found if found.dtype == torch.bool else compared(found, self._right(embedded, None, classes))
 
     def _right(self, embedded: torch.Tensor, kept: torch.Tensor | None, classes: torch.Tensor) -> torch.Tensor:
-        return self.tokens.logits(self.tokens.residual(embedded, kept)).argmax(-1) == classes
+        return verdict(self.tokens.logits(self.tokens.residual(embedded, kept)), classes)

@@ -14,8 +14,9 @@ from classlens.data.source import Source as Images
 from classlens.data.stimulus import read_stimuli
 from classlens.models.build import create
 from classlens.models.canonical import save_weights
+from classlens.models.facts import SCORE
 from classlens.models.head import head_shape
-from classlens.models.one_output import as_two_classes
+from classlens.models.parallel import canonical_form
 from classlens.models.weights import set_head
 from classlens.sources.certificate import certify
 from classlens.sources.find import find
@@ -35,6 +36,7 @@ def write_brought(
     brought: str,
     published: str | None,
     transform: Mapping[str, Any],
+    one_output: str,
     source: type[Images],
     **place: Unpack[Place],
 ) -> dict[str, Any]:
@@ -48,6 +50,7 @@ def write_brought(
         brought: SOURCE.
         published: the same where a library or a hub has it, so that it is part of the key.
         transform: how pictures become the model's input.
+        one_output: what a model with one output says, `binary` or `score`.
         source: kind of data set.
         place: of the data set, see `Place`.
 
@@ -64,7 +67,8 @@ def write_brought(
     if head:
         model.reset_classifier(head_shape(head[0])[0])
         set_head(model, Path(head[0]))
-    save_weights(as_two_classes(model), weights, described_as=brought)
+    model.puts_out_score = one_output == SCORE and model.num_classes == 1
+    save_weights(canonical_form(model), weights, described_as=brought)
     Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
     return {"certificate": told, **({"source": found.note()} if isinstance(found, Source) else {})}
 

@@ -15,14 +15,18 @@ from collections.abc import Mapping
 from threading import Thread
 from typing import Any
 
+from classlens.data.geometry import Size
 from classlens.errors import InputError
 from classlens.models.describe import describe
 from classlens.sources.find import find
 from classlens.sources.place import is_source, named
 
 
-def described(architecture: str, options: Mapping[str, Any], size: Any = None) -> dict[str, Any]:
+def described(architecture: str, options: Mapping[str, Any], size: Size | None = None) -> dict[str, Any]:
     """Return the facts about an architecture, or about a model that a SOURCE names, which its files say.
+
+    Args:
+        size: of the images, see `classlens.models.describe.describe`.
 
     Returns:
         see `classlens.models.describe.describe`; also `source`, library and kind, of a model of another library.
@@ -34,16 +38,15 @@ def described(architecture: str, options: Mapping[str, Any], size: Any = None) -
         return describe(architecture, options, size)
     found = find(named(architecture), options.get("img_size"))
     if isinstance(found, str):
-        return {"built_as": [found, dict(options)], **describe(found, options)}
-    classes = {"num_classes": options["num_classes"]} if "num_classes" in options else {}
-    built = {**found.options, **classes}
-    facts = describe(found.architecture, built)
+        return {"built_as": [found, dict(options)], **describe(found, options, size)}
+    built = {**found.options, **{key: options[key] for key in ("num_classes", "one_output") if key in options}}
+    facts = describe(found.architecture, built, size)
     return {
+        "built_as": [found.architecture, built],
         **facts,
         "published_classes": found.options.get("num_classes", facts["num_classes"]),
-        "built_as": [found.architecture, built],
         "class_names": None if found.class_names is None else list(found.class_names),
-        "transform": {**found.transform, "size": found.transform["size"][0]},
+        "transform": {**found.transform, "size": facts["image_size"]},
         "source": {"library": found.library, "kind": found.kind},
     }
 

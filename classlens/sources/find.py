@@ -9,8 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from classlens.data.geometry import Size
 from classlens.errors import InputError
 from classlens.models.build import create
+from classlens.models.facts import TORCHVISION
 from classlens.models.foreign import config_of, folder
 from classlens.models.saved import HUB, LOCAL
 from classlens.sources import adapters, huggingface, openclip, torch_vision
@@ -20,7 +22,7 @@ WANTED = ["*.json", "*.safetensors"]
 """Of a repository on the hub; others may run code when they are read, or hold the same again."""
 
 
-def load(source: str | Path, img_size: int | None = None) -> nn.Module:
+def load(source: str | Path, img_size: Size | None = None) -> nn.Module:
     """Return the timm model that computes what a source computes, with its weights, in evaluation mode.
 
     Args:
@@ -39,7 +41,7 @@ def load(source: str | Path, img_size: int | None = None) -> nn.Module:
     return create(found, {} if img_size is None else {"img_size": img_size}, pretrained=True)
 
 
-def find(source: str | Path, img_size: int | None = None) -> Source | str:
+def find(source: str | Path, img_size: Size | None = None) -> Source | str:
     """Return what a source is: a model of another library, or timm's name of one of its own.
 
     Args:
@@ -52,7 +54,7 @@ def find(source: str | Path, img_size: int | None = None) -> Source | str:
         InputError: it is none of these, something is missing, or it is a model that cannot be looked into.
     """
     name = str(source)
-    if name.startswith(torch_vision.PREFIX):
+    if name.startswith(TORCHVISION):
         return torch_vision.published(name, img_size)
     if name.startswith(openclip.PREFIX):
         return _openclip(name, img_size)
@@ -68,7 +70,7 @@ def find(source: str | Path, img_size: int | None = None) -> Source | str:
     return name
 
 
-def _in_folder(place: Path, name: str, img_size: int | None) -> Source | str:
+def _in_folder(place: Path, name: str, img_size: Size | None) -> Source | str:
     config, adapter = config_of(place), adapters.adapter_config(place)
     if adapter is not None:
         return _adapted(place, adapter, name, img_size)
@@ -87,7 +89,7 @@ def _in_folder(place: Path, name: str, img_size: int | None) -> Source | str:
     raise InputError(f"{name} {folder(place)}")
 
 
-def _in_file(place: Path, name: str, img_size: int | None) -> Source:
+def _in_file(place: Path, name: str, img_size: Size | None) -> Source:
     tensors = tensors_in(place)
     if torch_vision.is_torchvisions(tensors):
         return torch_vision.from_tensors(tensors, name, img_size)
@@ -99,7 +101,7 @@ def _in_file(place: Path, name: str, img_size: int | None) -> Source:
     raise InputError(f"{name} does not say which model it is of; name timm's architecture, too (docs/models.md)")
 
 
-def _openclip(name: str, img_size: int | None) -> Source:
+def _openclip(name: str, img_size: Size | None) -> Source:
     model, _, tag = name.removeprefix(openclip.PREFIX).partition("/")
     config = openclip.config_named(model)
     if not tag:
@@ -120,7 +122,7 @@ def _openclip(name: str, img_size: int | None) -> Source:
     return openclip.from_tensors(config, tensors_in(Path(file)), name, img_size, published)
 
 
-def _adapted(place: Path, adapter: dict[str, Any], name: str, img_size: int | None) -> Source:
+def _adapted(place: Path, adapter: dict[str, Any], name: str, img_size: Size | None) -> Source:
     inner = _adapted_folder(place, adapter, name)
     config, of = config_of(inner), (adapter.get("auto_mapping") or {}).get("base_model_class")
     config = {**config, "architectures": [of]} if of else config

@@ -14,9 +14,9 @@ from torch import nn
 
 from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
+from classlens.models.facts import CLS_MEAN
 from classlens.models.foreign import config_of
 from classlens.models.match import adapted
-from classlens.models.pooling import CLS_MEAN
 from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
 from classlens.sources.names import fused, renamed, resampled, resampled_biases

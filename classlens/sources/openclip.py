@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from classlens.data.geometry import sides
+from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
 from classlens.models.match import adapted
 from classlens.sources.names import Table, ratio, renamed, resampled
@@ -66,7 +66,7 @@ def from_tensors(
     config: Mapping[str, Any],
     given: Mapping[str, torch.Tensor],
     name: str,
-    img_size: int | None = None,
+    img_size: Size | None = None,
     preprocess: Mapping[str, Any] | None = None,
 ) -> Source:
     """Return the image tower of a model.

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from PIL import Image
 
+from classlens.data.geometry import sides
+from classlens.models.facts import TORCHVISION
 from classlens.models.foreign import config_of
 from classlens.sources import openclip, torch_vision
 from classlens.sources.adapters import adapter_config
@@ -78,7 +80,7 @@ def _of_transformers(name: str, source: Source) -> Original:
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         more: dict[str, Any] = {}
-        if trained not in (None, images.shape[-1], list(images.shape[-2:])) and "dino" not in source.kind:
+        if trained and sides(trained) != tuple(images.shape[-2:]) and "dino" not in source.kind:
             more["interpolate_pos_encoding"] = True
         if source.kind == "timm_wrapper":
             more = {}
@@ -104,7 +106,7 @@ def _of_transformers(name: str, source: Source) -> Original:
 
 
 def _of_torchvision(name: str, source: Source) -> Original:
-    if name.startswith(torch_vision.PREFIX):
+    if name.startswith(TORCHVISION):
         weights: Any = torch_vision.weights_of(name)
         made = torch_vision.whole_model(source, weights.get_state_dict(progress=False, check_hash=True))
         return Original(made, weights.transforms(), torch_vision.VERSION)

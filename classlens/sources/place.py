@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-PREFIX = "source:"
-"""In front of a SOURCE where a config has `weights: SOURCE` and no architecture."""
-LIBRARIES = ("torchvision:", "open_clip:", "hf-hub:")
+from classlens.models.facts import SOURCE, TORCHVISION
+
+LIBRARIES = (TORCHVISION, "open_clip:", "hf-hub:")
 MOST_IMAGES = 8
 DESCRIPTIONS = (
     "config.json", "preprocessor_config.json", "processor_config.json", "adapter_config.json", "open_clip_config.json",
@@ -20,12 +20,12 @@ WEIGHTS = (
 
 def is_source(architecture: str) -> bool:
     """Tell whether an architecture stands for a SOURCE."""
-    return architecture.startswith(PREFIX)
+    return architecture.startswith(SOURCE)
 
 
 def named(architecture: str) -> str:
     """Return the SOURCE as its user wrote it."""
-    return architecture.removeprefix(PREFIX)
+    return architecture.removeprefix(SOURCE)
 
 
 def path_of(architecture: str) -> Path | None:

@@ -14,12 +14,13 @@ from torch import nn
 from torchvision.models import VisionTransformer, WeightsEnum, get_model_weights, list_models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
+from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
+from classlens.models.facts import TORCHVISION
 from classlens.sources.names import Table, ratio, renamed, resampled
 from classlens.sources.preprocessing import IMAGENET
 from classlens.sources.source import Source, Tensors
 
-PREFIX = "torchvision:"
 BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
 NAMES: Table = (
     ("class_token", "cls_token"),
@@ -45,7 +46,7 @@ def weights_of(name: str) -> WeightsEnum:
     Raises:
         InputError: torchvision has no such vision transformer, or no such weights.
     """
-    model, _, tag = name.removeprefix(PREFIX).partition("/")
+    model, _, tag = name.removeprefix(TORCHVISION).partition("/")
     known = [one for one in list_models() if one.startswith("vit_")]
     if model not in known:
         raise InputError(f"{name}: torchvision has no such vision transformer; take one of {', '.join(known)}")
@@ -56,7 +57,7 @@ def weights_of(name: str) -> WeightsEnum:
     return found
 
 
-def published(name: str, img_size: int | None = None) -> Source:
+def published(name: str, img_size: Size | None = None) -> Source:
     """Return a model with torchvision's published weights, which are downloaded unless they are here.
 
     Raises:
@@ -87,7 +88,7 @@ def is_torchvisions(names: Mapping[str, Any]) -> bool:
 def from_tensors(
     given: Mapping[str, torch.Tensor],
     name: str,
-    img_size: int | None = None,
+    img_size: Size | None = None,
     *,
     heads: int | None = None,
     eps: float = 1e-6,
@@ -120,7 +121,9 @@ def from_tensors(
             f"it into the model that it is of and give that, Lens(model)"
         )
     side = math.isqrt(tensors["pos_embed"].shape[1] - 1)
-    size = img_size or side * patch
+    size, width_of_images = sides(img_size or side * patch)
+    if size != width_of_images:
+        raise InputError(f"{name}: models of torchvision take squares, and no {size} x {width_of_images} pixels")
     head = tensors.get("head.weight")
     return Source(
         name=name,

@@ -24,14 +24,17 @@ def overview(outputs: Sequence[str], table: str, models: Sequence[Mapping[str, A
     Args:
         outputs: the output file of each model.
         table: the table to write, a row per model: what `models` says; images, classes (that these show), accuracy (a
-            fraction) with ci_low, ci_high (bootstrap over images).
+            fraction; empty of a score) with ci_low, ci_high (bootstrap over images).
         models: in the same order, columns of the table: model, label, architecture, weights, dataset, and its size.
     """
     rows = []
     for path, facts in zip(outputs, models, strict=True):
         with h5py.File(path, "r") as file:
             correct, classes = file["correct"][:].astype(np.float64), np.unique(file["class_index"][:])
-        low, high = bootstrap_interval(correct[:, None], resampling)
-        found = {"images": len(correct), "classes": len(classes), "accuracy": correct.mean()}
+        scores = facts["model_classes"] == 1  # which are never right
+        low, high = bootstrap_interval(correct[: 0 if scores else None, None], resampling)
+        found = {
+            "images": len(correct), "classes": len(classes), "accuracy": np.nan if scores else correct.mean(),
+        }  # fmt: skip
         rows.append({**facts, **found, "ci_low": low[0], "ci_high": high[0]})
     write_table(pd.DataFrame(rows)[[*COLUMNS]], table)

@@ -58,7 +58,7 @@ class Study:
         self.run(effects, of=TokenEffects, sums=ResidualSums, **given | changed)
 
     def heads(self, effects, **changed):
-        self.run(effects, of=HeadEffects, sums=HeadSums, attribution=self.attribution, **changed)
+        self.run(effects, of=HeadEffects, sums=HeadSums, **{"attribution": [self.attribution], **changed})
 
     def means(self, sums):
         return mean_of(sum_images(sums, self.loaded, self.pixels, range(len(CLASSES)), 5), self.loaded)
@@ -84,6 +84,14 @@ def test_files_of_heads(study, tmp_path):
     assert found["direct"] == pytest.approx(parts["heads"].astype(float).sum(-1), abs=1e-6)
     # What a head does itself is not all that comes of it.
     assert not np.allclose(found["effect"], found["direct"], atol=1e-2)
+
+
+def test_heads_have_effects_where_nothing_is_attributed(study, tmp_path):
+    study.heads(tmp_path / "with.h5")
+    study.heads(tmp_path / "without.h5", attribution=[])
+    (with_directs, _), (without, _) = (contents(tmp_path / f"{name}.h5") for name in ("with", "without"))
+    assert np.array_equal(without["effect"], with_directs["effect"])
+    assert np.isnan(without["direct"]).all()
 
 
 def test_files_of_tokens(study, tmp_path):

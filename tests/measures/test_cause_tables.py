@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 from classlens.ablation.sets import set_names
 from classlens.columns import MODEL, TWIN
 from classlens.csvfile import read_table
+from classlens.figures.head_causes import draw
 from classlens.measures.head_causes import head_causes
 from classlens.measures.layers import read_layout
 from classlens.measures.outlier_norms import norm_thresholds
@@ -57,6 +58,22 @@ def test_heads(tmp_path, has_twin):
     # Corrected over the table: Holm multiplies the least p-value by the number of tests.
     least = found["p_value"].idxmin()
     assert found.loc[least, "p_corrected"] == pytest.approx(min(1, found["p_value"].min() * len(found)), rel=1e-4)
+
+
+def test_heads_without_direct_contributions(tmp_path):
+    path, _, effect = write_heads(tmp_path / "heads.h5", 1)
+    with h5py.File(path, "r+") as file:
+        file["direct"][...] = np.nan
+    agreement = str(tmp_path / "agreement.csv")
+    found = tabled(head_causes, tmp_path, effects=path, twin=[], agreement=agreement, **STATISTICS)
+    assert found["effect"].to_numpy() == pytest.approx(effect.mean(0).ravel(), rel=1e-5)
+    assert found[["effect_ci_low", "effect_ci_high"]].notna().all(axis=None)
+    absent = [name for name in found if name.startswith(("direct", "difference", "p_"))]
+    assert len(absent) == 8
+    assert found[absent].isna().all(axis=None)
+    assert not found["significant"].any()
+    assert read_table(agreement)["spearman"].isna().all()
+    draw(found, read_table(agreement), "a model")
 
 
 def write_tokens(path, seed, has_labels=True):

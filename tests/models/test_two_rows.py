@@ -107,9 +107,3 @@ def test_facts_say_two_classes(tmp_path, monkeypatch):
     save_head(tmp_path / "head.npz", np.ones((1, 16)))
     headed = configured(tmp_path, monkeypatch, options=OPTIONS, weights="trunk.pth", head="head.npz")
     assert model_options(headed, "m")["num_classes"] == 2
-
-
-def test_the_workflow_refuses_a_score(tmp_path, monkeypatch):
-    with pytest.raises(InputError, match=r"models\.m\.one_output: the workflow ranks classes, and a score has none"):
-        configured(tmp_path, monkeypatch, one_output="score")
-    configured(tmp_path, monkeypatch, one_output="binary")

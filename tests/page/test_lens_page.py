@@ -357,9 +357,12 @@ def test_texts_are_shown_as_typed(shown, tmp_path):
 def test_a_model_without_cls_masks_and_explanations(shown, tmp_path):
     notes = ["No explanations.", "No masks."]
     files = made(tmp_path / "files", prefix=(), masks=False, methods=(), notes=notes)
-    with shown(files.write(tmp_path / "vit.html"), "#token=0") as page:
+    equal = "outputs equal transformers' own to 2e-06, 8 of 8 predictions"
+    (tmp_path / "certificate.json").write_text(json.dumps({"library": "transformers", "text": equal}))
+    written = files.write(tmp_path / "vit.html", certificate=[str(tmp_path / "certificate.json")])
+    with shown(written, "#token=0") as page:
         assert page.locator("#prefix").is_hidden()
-        assert texts(page, "#notes li") == notes
+        assert texts(page, "#notes li") == [*notes, f"A model of transformers: {equal}."]
         assert page.locator("#colour option").count() == 2
         assert page.inner_text("#token-name").lower().startswith("row 1, column 1")
         assert "mask" not in page.inner_text("#facts")

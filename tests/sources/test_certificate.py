@@ -54,6 +54,64 @@ def test_every_family_is_certified_against_its_own_library(case, tmp_path):
     assert told["versions"]["transformers"] == transformers.__version__
 
 
+def write_torchvision(folder):
+    from torchvision.models.vision_transformer import VisionTransformer
+
+    shape = {"image_size": 32, "patch_size": 16, "num_layers": 1, "num_heads": 12, "hidden_dim": 768, "mlp_dim": 8}
+    model = VisionTransformer(**shape, num_classes=5)
+    torch.nn.init.normal_(model.heads.head.weight)  # which is zero otherwise
+    torch.save(model.state_dict(), folder / "model.pth")
+    return str(folder / "model.pth"), 5
+
+
+def write_open_clip(folder):
+    from test_openclip import made as tower
+
+    model, config = tower()
+    pictures = {"mean": [0.5] * 3, "std": [0.5] * 3, "size": 32, "resize_mode": "squash"}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": pictures}))
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    return str(folder), 20
+
+
+def write_open_clip_checkpoint(folder):
+    import open_clip
+
+    name, classes = write_open_clip(folder)
+    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
+    (folder / "tiny-tower.json").write_text(json.dumps(config))
+    open_clip.add_model_config(folder / "tiny-tower.json")
+    return f"open_clip:tiny-tower/{name}/open_clip_pytorch_model.bin", classes
+
+
+def write_peft(folder):
+    peft = pytest.importorskip("peft")
+    from test_peft import adapted
+
+    saved(folder / "base", VIT)
+    base = transformers.ViTForImageClassification.from_pretrained(folder / "base")
+    adapted(base).save_pretrained(folder / "lora")
+    assert peft.__version__
+    return str(folder / "lora"), 5
+
+
+@pytest.mark.parametrize("write", [write_torchvision, write_open_clip, write_open_clip_checkpoint, write_peft])
+def test_models_of_other_libraries_are_certified(write, tmp_path):
+    if "clip" in write.__name__:
+        pytest.importorskip("open_clip")
+    name, classes = write(tmp_path)
+    found = find(name)
+    _, model, told = certified(name, PICTURES, found.transform)
+    assert (told["certified"], told["library"], told["agree"], model.num_classes) == (True, found.library, 3, classes)
+    assert told["difference"] <= 1e-5 * told["largest"]
+    assert told["largest"] > 0.01
+    assert told["versions"][found.library]
+    with torch.no_grad():
+        next(parameter for name, parameter in model.named_parameters() if "mlp" in name).mul_(-9)
+    with pytest.raises(InputError, match=f"timm's model differs from {found.library}'s? own by"):
+        certificate.certify(name, found, model, PICTURES)
+
+
 def test_both_ways_of_pictures_are_compared(tmp_path):
     saved(tmp_path, VIT)
     told = certified(str(tmp_path), PICTURES, {**find(tmp_path).transform, "size": 32})[2]

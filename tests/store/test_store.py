@@ -398,6 +398,12 @@ def test_records_are_readable_json(project, store):
     assert 0 <= days < 0.1
 
 
+def test_provenance_tells_the_certificate_of_weights(project, store):
+    told = {"text": "outputs equal transformers' own to 2e-06, 8 of 8 predictions"}
+    run_job(job_of(project), lambda *given: {**compute(*given), "certificate": told}, store)
+    assert f"    {told['text']}" in provenance_lines("results/out.txt", store)
+
+
 def test_provenance_tells_where_a_job_ran(project, store, monkeypatch):
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

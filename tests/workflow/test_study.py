@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,13 @@ def test_the_head_is_the_users(study):
         h5py.File(study.result("folder/output.h5")) as output,
     ):
         assert np.array_equal(layer["residual/top5"][:, 0, 0], output["top5"][:, 0])
+
+
+def test_the_certificate_of_a_model_of_another_library_is_shown(study):
+    told = json.loads(study.result("torchvision/certificate.json").read_text())["text"]
+    assert re.fullmatch(r"outputs equal torchvision's own( to \de-\d\d)?, 6 of 6 predictions", told)
+    assert f"A model of torchvision: {told}." in study.result("lens/torchvision.html").read_text()
+    assert f"    {told}\n" in study.classlens("provenance", "results/torchvision/output.h5")
 
 
 @pytest.mark.parametrize("kind", PACKED[1:])
