@@ -23,11 +23,13 @@ MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
 MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
 ATTRIBUTION = "results/{model}/attribution/logit.h5"
 HEAD_EFFECTS = "results/{model}/causes/heads.h5"
+HEAD_SPANS, HEAD_WORDS = "results/{model}/words/heads.h5", "results/{model}/words/heads.csv"
 TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 EXTRACTED = "results/{model}/shards/{shard}.h5"
 SUMS = "results/{model}/shards/sums/{of}/{shard}.h5"
 SUMMED = "results/{model}/shards/summed/{of}.h5"
 LENS_SUMS = "results/{model}/shards/sums/tuned_lens/{shard}.h5"
+HEAD_SUMS = "results/{model}/shards/sums/head_words/{shard}.h5"
 LENS_MAPS = "results/{model}/shards/tuned_lens/maps.h5"
 LENS_SEEN = "results/{model}/shards/tuned_lens/{shard}.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
@@ -134,6 +136,12 @@ def of_randomised(folder: str) -> ManyFiles:
 def lens_sums(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the sums of a model's training images, nothing where one job takes them all."""
     shards = all_shards(LENS_SUMS, "training")(config, wildcards)
+    return shards if len(shards) > 1 else []
+
+
+def head_sums(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the sums of what a model's heads write, nothing where one job takes all images."""
+    shards = all_shards(HEAD_SUMS)(config, wildcards)
     return shards if len(shards) > 1 else []
 
 
