@@ -60,8 +60,8 @@ ANALYSES = (
             caption="{model}: a cell per head, with the class whose row of the head explains most of the variance over "
             "images of what the head writes into the output, norms frozen, and the share that it explains. Grey heads "
             "are not named: their share is not beyond that of as many random directions ({correction} correction over "
-            "the model's heads). Below: the shares of each named head's classes, one after the other, beside the 95th "
-            "percentile of the first share of random directions.",
+            "the model's heads). Below: the shares of a head's classes, one by one, and the 95th percentile of "
+            "the first share of random directions; named heads first, then those with the largest shares.",
         ),
     ),
 )
