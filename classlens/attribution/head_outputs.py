@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from classlens.arrays import Array
 from classlens.attribution.decompose import LogitAttribution
 from classlens.attribution.frozen import Frozen, freezing
+from classlens.attribution.words import Span, span_of
 from classlens.inference.attention import Attention, patch_attention
 
 
@@ -78,6 +80,14 @@ class HeadOutputs:
     def _stacked(self) -> bool:
         """Readouts have places of their own in what the head reads; those of a pool's heads share it."""
         return self._readouts[0].of_pool is None
+
+
+def spans_of(outputs: HeadOutputs, covered: Array) -> list[list[Span]]:
+    """Return the spans of what the heads of every block write, given the covariance of z (B, H, F, F)."""
+    return [
+        [span_of(to_head, of_head) for to_head, of_head in zip(maps.double().cpu().numpy(), of_block, strict=True)]
+        for maps, of_block in zip(outputs.maps(), covered, strict=True)
+    ]
 
 
 class _Outputs(Frozen):

@@ -55,8 +55,13 @@ def name_heads(
         for block in range(len(trace))
     ]
     table = table_of(found, classes, called, per_head, draws, seed)
+    write_table(with_names(table, correction, confidence), words)
+
+
+def with_names(table: pd.DataFrame, correction: str, confidence: float) -> pd.DataFrame:
+    """Return a table of words with p_corrected, and name: the first word of heads where that is significant."""
     table = with_correction(table, correction, confidence)
-    write_table(table.assign(name=table["word"].where(table["significant"])).drop(columns="significant"), words)
+    return table.assign(name=table["word"].where(table["significant"])).drop(columns="significant")
 
 
 def head_words(words: str, twin: Sequence[str], table: str) -> None:

@@ -8,8 +8,8 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from classlens.attribution.head_outputs import HeadOutputs
-from classlens.attribution.words import covariance, span_of
+from classlens.attribution.head_outputs import HeadOutputs, spans_of
+from classlens.attribution.words import covariance
 from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.hdf5 import describe
@@ -74,10 +74,7 @@ def write_spans(
             summed = sum_images(OutputSums, loaded, pixels, range(images), batch_size)
         outputs = HeadOutputs(loaded.model)
         covered = covariance(summed.totals["sum"], summed.totals["product"], summed.count)
-        found = [
-            [span_of(one, of_head) for one, of_head in zip(maps.double().cpu().numpy(), of_block, strict=True)]
-            for maps, of_block in zip(outputs.maps(), covered, strict=True)
-        ]
+        found = spans_of(outputs, covered)
         classes = outputs.rows().float().cpu().numpy()
     most = max(len(span.variance) for block in found for span in block)
     shape = (len(found), len(found[0]))

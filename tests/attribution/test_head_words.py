@@ -9,7 +9,7 @@ from frozen_parts import POST_NORM, frozen, layer_scale_of, scaled_by, seen_by_t
 from tiny_transformers import SMALL, TOKEN, transformer, write_small
 
 from classlens.attribution.decompose import LogitAttribution
-from classlens.attribution.head_outputs import HeadOutputs
+from classlens.attribution.head_outputs import HeadOutputs, spans_of
 from classlens.attribution.words import Span, covariance, null_shares, span_of, table_of, unit, words_of
 from classlens.csvfile import read_table
 from classlens.errors import InputError
@@ -113,13 +113,10 @@ def greedy(contributions, rows, most):
     return found
 
 
-def spans_of(model, images):
+def spans(model, images):
     read = HeadOutputs(model)
-    z = read(images).double().numpy()
-    product = np.einsum("nbhf,nbhg->bhfg", z, z)
-    covered = covariance(z.sum(0), product, len(z))
-    maps = [one.numpy() for one in read.maps()]
-    return [[span_of(*of) for of in zip(*block, strict=True)] for block in zip(maps, covered, strict=True)]
+    z = read(images).numpy()
+    return spans_of(read, covariance(z.sum(0), np.einsum("nbhf,nbhg->bhfg", z, z), len(z)))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,8 +130,8 @@ def test_words_are_those_of_brute_force(name):
     torch.testing.assert_close(torch.einsum("nbhr,nr->nbh", contributions, rows[classes]), of_logit)
     expected = np.stack([written(model, image) for image in IMAGES])
     np.testing.assert_allclose(contributions.numpy(), expected, rtol=1e-7, atol=1e-9)
-    for block, spans in enumerate(spans_of(model, IMAGES)):
-        for head, span in enumerate(spans):
+    for block, of_block in enumerate(spans(model, IMAGES)):
+        for head, span in enumerate(of_block):
             found = words_of(span, unit(rows.numpy()), 4)
             assert len(found) > 1
             words, shares = zip(*greedy(expected[:, block, head], rows.numpy(), 4), strict=True)
@@ -151,7 +148,7 @@ def test_a_planted_head_gets_its_word():
         row = model.head.weight[3] / model.norm.weight
         attention.proj.weight[:, width : 2 * width] = 0
         attention.proj.weight[:, width] = row - row.mean()
-    table = table_of(spans_of(model, IMAGES), model.head.weight.detach().numpy(), list("abcdefg"), 3, 999, 0)
+    table = table_of(spans(model, IMAGES), model.head.weight.detach().numpy(), list("abcdefg"), 3, 999, 0)
     first = table[table["place"] == 1].set_index(["block", "head"])
     assert first.loc[(0, 1), "word"] == "d"
     assert first.loc[(0, 1), "share"] == pytest.approx(1)
