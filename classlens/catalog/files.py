@@ -9,7 +9,7 @@ from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
 from classlens.config.config import Config
 from classlens.models.saved import local_folder, saved_weights
-from classlens.sources.place import files_of, is_source
+from classlens.sources.place import files_of, files_of_tower, is_source
 from classlens.terms import block_name
 
 ManyFiles = Callable[[Config, Wildcards], list[str]]
@@ -171,7 +171,8 @@ def checkpoint(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the user's checkpoint of a model, nothing where timm, a hub or a seed gives the weights."""
     entry = config.models[wildcards["model"]]
     if is_brought(config, wildcards["model"]):
-        return files_of(entry["architecture"])
+        tower = files_of_tower(entry["texts"]["tower"]) if entry["texts"] else []
+        return list(dict.fromkeys([*files_of(entry["architecture"]), *tower]))
     if entry["weights"] == "pretrained" and local_folder(entry["architecture"]):
         return [str(saved_weights(entry["architecture"]))]
     return [] if entry["weights"] in ("pretrained", "random") else [entry["weights"]]

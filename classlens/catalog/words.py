@@ -36,7 +36,7 @@ JOBS = (
         "classlens.measures.head_words:name_heads",
         inputs={"spans": files.HEAD_SPANS, "stimuli": files.STIMULI, "head": files.head},
         outputs={"words": files.HEAD_WORDS},
-        settings=("words", "seed", "statistics.correction", "statistics.confidence"),
+        settings=("words", "seed", "statistics.correction", "statistics.confidence", "texts"),
         needs=(ATTRIBUTION,),
         group="finish_{model}",
     ),

@@ -46,6 +46,8 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
         from classlens.models.head import head_shape  # which looks at its numbers, by numpy
 
         options["num_classes"] = head_shape(entry["head"])[0]
+    elif entry["texts"]:
+        options["num_classes"] = len(entry["texts"]["texts"])
     elif entry["weights"] != "pretrained":
         options.setdefault("num_classes", config.classes(entry["dataset"]))
     return options

@@ -195,6 +195,9 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
+    model["texts"] = None
+    if isinstance(model["head"], dict):
+        model |= {"texts": _texts_of(f"config: models.{name}.head", model), "head": None}
     shipped = isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED)
     if model["one_output"] == "score":
         raise InputError(
@@ -221,6 +224,27 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["weights_key"] is not None and not (is_file or local_folder(model["architecture"])):
         raise InputError(f"config: models.{name}.weights_key: `weights` is no file; remove the key")
     model.setdefault("label", name)
+
+
+def _texts_of(where: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return texts as classes, those of a file in its place."""
+    if model["architecture"] is not None:
+        raise InputError(
+            f"{where}: texts need weights that say which model they are of, e.g. weights: open_clip:ViT-B-16/openai, "
+            f"without `architecture` (docs/models.md)"
+        )
+    texts = model["head"]["texts"]
+    if isinstance(texts, str):
+        try:
+            lines = Path(texts).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{where}.texts: {texts}: {error}; give a list, or a text file with one in each line"
+            ) from None
+        texts = [line.strip() for line in lines if line.strip()]
+        if len(set(texts)) < max(2, len(texts)):
+            raise InputError(f"{where}.texts: {texts} has fewer than two texts, or one twice")
+    return {**model["head"], "texts": texts, "tower": model["head"]["tower"] or model["weights"]}
 
 
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ def name_heads(
     seed: int,
     correction: str,
     confidence: float,
+    texts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the words of a model's heads: its own classes (docs/method.md, heads in words).
 
@@ -41,10 +43,11 @@ def name_heads(
         seed: of these.
         correction: `holm` or `fdr_bh`.
         confidence: 1 - confidence is the level of significance.
+        texts: texts that are the classes, and so the words; None: none.
     """
     with h5py.File(spans, "r") as file:
         axes, variance, trace, classes = (file[name][:] for name in ("axes", "variance", "trace", "classes"))
-    own = read_head(head[0]).class_names if head else None
+    own = texts["texts"] if texts else read_head(head[0]).class_names if head else None
     names = class_names(stimuli) | dict(enumerate(own or ()))
     called = [names.get(index) or f"class {index}" for index in range(len(classes))]
     found = [

@@ -1,15 +1,24 @@
 """Texts as classes: zero-shot logits are the source library's own, for CLIP and SigLIP."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from test_certificate import MODEL, PICTURES, digest, facts
+from test_certificate import config as config_of
+from test_certificate import job as job_of
 from test_huggingface import TEXT, VIT, made
 from test_openclip import VISION
 
 from classlens import Lens
+from classlens.catalog import files, settings
+from classlens.config import architecture
+from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
+from classlens.models.canonical import load_model
+from classlens.sources.bring import write_brought
 from classlens.sources.find import load
 from classlens.sources.texts import forms_of, tower_of, with_texts
 
@@ -136,3 +145,57 @@ def test_what_does_not_go_is_said(tmp_path):
     made("ViTModel", "ViTConfig", VIT).save_pretrained(tmp_path / "vit")
     with pytest.raises(InputError, match="is a ViTModel, whose texts cannot be embedded: take a whole CLIP or SigLIP"):
         Lens.load(tmp_path / "vit", texts=TEXTS)
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    """A folder with a CLIP, pictures of five classes and the texts that name these."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [facts(*request) for request in requests])
+    for name in "vwxyz":
+        Path("data", name).mkdir(parents=True)
+        PICTURES[0].save(Path("data", name, "a.png"))
+    Path("clip").mkdir()
+    Path("classes.txt").write_text("cat\n\nwater dog\n dog\nwater\nphoto\n")
+    return of_transformers("clip", CLIP)
+
+
+CLASSES = ["cat", "water dog", "dog", "water", "photo"]
+
+
+@torch.no_grad()
+def test_a_config_takes_texts_as_a_head(working):
+    head = {"texts": "classes.txt", "templates": ["a photo of {}"]}
+    complete = with_architectures(config_of(weights="clip", head=head))
+    known = complete.architecture("m")
+    assert (known["num_classes"], complete.architecture("m-random")["num_classes"]) == (5, 5)
+    assert {"clip/config.json", "clip/tokenizer.json", "clip/model.safetensors"} <= {*files.checkpoint(complete, MODEL)}
+    # The words are part of the key, and where they lie is not.
+    assert settings.texts(complete, MODEL) == {"texts": {"texts": CLASSES, "templates": ["a photo of {}"]}}
+    hub = config_of(weights="clip", head={"texts": CLASSES, "tower": "hf-hub:a/b"})
+    assert settings.texts(hub, MODEL)["texts"] == {"texts": CLASSES, "templates": None, "tower": "hf-hub:a/b"}
+    assert settings.texts(config_of(weights="clip"), MODEL) == {}
+    rows = "".join(f"evaluation,{n},{n},{c},{c},{c}/a.png,{digest(c)}\n" for n, c in enumerate("vwxyz"))
+    Path("stimuli.csv").write_text("split,image,class_index,class_id,class_name,file,sha256\n" + rows)
+    listed = files.checkpoint(complete, MODEL)
+    notes = write_brought(listed, [], "stimuli.csv", "w.safetensors", "c.json", **job_of(complete))
+    assert notes["certificate"]["certified"]
+    ours = load_model("w.safetensors", *known["built_as"])(IMAGES)
+    expected = working([f"a photo of {text}" for text in CLASSES]).logits_per_image
+    torch.testing.assert_close(ours / lengths("clip"), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"head": {"texts": ["cat"]}}, "too short"),
+        ({"head": {"texts": ["cat", "cat"]}}, "non-unique"),
+        ({"head": {"templates": "openai"}}, "'texts' is a required property"),
+        ({"head": {"texts": "none.txt"}}, r"head\.texts: none\.txt: .*No such file.*give a list, or a text file"),
+        ({"head": {"texts": TEXTS}, "architecture": "vit_tiny_patch16_224"}, "texts need weights that say which model"),
+    ],
+)
+def test_a_config_says_what_texts_lack(model, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        config_of(**{"weights": "clip", **model})
