@@ -221,18 +221,22 @@ class View:
         return words_on(self._model, self._inputs, names, vocabulary, **counts, batch_size=self._batch_size)
 
     def heads_of(
-        self, word: str, least: float = 0.2, vocabulary: Mapping[str, Any] | None = None
+        self, word: Class, least: float = 0.2, vocabulary: Mapping[str, Any] | None = None
     ) -> list[tuple[int, int]]:
         """Return the heads (block, head) of which a word explains a share of `least` or more, e.g. for `Lens.ablate`.
+
+        Args:
+            word: of the vocabulary; by default a class, by name or index.
+            least: share of a head's variance over images.
+            vocabulary: see `words`.
 
         Raises:
             InputError: there is no such word; otherwise as `words`.
         """
-        known = (
-            [self._classes.label(index) for index in range(self._classes.count)] if vocabulary is None else vocabulary
-        )
-        if word not in known:
-            raise InputError(f"there is no word {word!r}; take one of {', '.join(map(repr, list(known)[:10]))}, ...")
+        if vocabulary is None:
+            word = self._classes.label(int(self._classes.indices(word, 1)[0]))
+        elif word not in vocabulary:
+            raise InputError(f"there is no word {word!r} in the vocabulary; take one of its {len(vocabulary)} words")
         words = self.words(vocabulary, draws=1)
         chosen = words[(words["word"] == word) & (words["share"] >= least)]
         return list(zip(chosen["block"].tolist(), chosen["head"].tolist(), strict=True))

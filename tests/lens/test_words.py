@@ -54,8 +54,11 @@ def test_heads_of_a_word_can_be_silenced(lens):
     assert not np.allclose(changed.output, view.output)
     with pytest.raises(InputError, match="words are of the model itself"):
         changed.words()
-    with pytest.raises(InputError, match=r"no word 'dodo'; take one of 'cat'"):
+    with pytest.raises(InputError, match="no class of the model is called 'dodo'"):
         view.heads_of("dodo")
+    with pytest.raises(InputError, match="no word 'dodo' in the vocabulary; take one of its 1 words"):
+        view.heads_of("dodo", vocabulary={"axis": np.eye(24)[0]})
+    assert view.heads_of("hound", 0) == view.heads_of(1, 0) == view.heads_of("dog, hound", 0)
 
 
 def test_one_image_and_heads_that_are_not_linear_have_no_words(lens):
