@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 FLOAT_FORMAT = "%.6g"
-TEXT = ("model", "class_name")
+TEXT = ("model", "class_name", "word", "name")
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:
@@ -14,5 +14,5 @@ def write_table(table: pd.DataFrame, path: str) -> None:
 
 
 def read_table(path: str) -> pd.DataFrame:
-    """Read a table back; names of models and classes stay text whatever they look like."""
+    """Read a table back; names of models, classes and heads stay text whatever they look like."""
     return pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])

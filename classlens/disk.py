@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from classlens.attribution.words import MOST_AXES
 from classlens.catalog import files
 from classlens.catalog.rules import pass_of
 from classlens.catalog.settings import randomised_images, settings_of
@@ -131,6 +132,9 @@ def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob |
     def tuned_lens() -> float:
         return _rows(seen_columns(tokens, classes), images) + FLOAT * (width * width + width)
 
+    def spans() -> float:
+        return FLOAT * width * (depth * min(width, MOST_AXES * facts["heads"]) + classes)
+
     def randomised() -> float:
         some = randomised_images(config, {"model": name})["images"]
         return PER_FILE + len(some) * FLOAT * patches * (len(cascade(depth)) + 1)
@@ -159,6 +163,7 @@ def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob |
         r"randomisation/": randomised,
         r"probes/": probes,
         r"tuned_lens/": tuned_lens,
+        r"words/.*h5": spans,
     }
     return next((size() for pattern, size in kinds.items() if re.match(pattern, path)), 0.0)
 

@@ -74,6 +74,8 @@ def _class_names(config: Config, model: str) -> tuple[str, Sequence[str] | None]
         from classlens.models.head import read_head  # which looks at its numbers, by numpy
 
         return f"models.{model}.head: {head}", read_head(head).class_names
+    if texts := config.models[model]["texts"]:
+        return f"models.{model}.head: texts", texts["texts"]
     known = cast("Mapping[str, Sequence[str] | None]", config.architecture(model))
     return f"models.{model}: the model", known.get("class_names")
 

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from classlens.inference.activations import residuals
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.projection import Projection
+from classlens.passes.head_words import OutputSums
 from classlens.passes.randomisation import cascade, explained
 from classlens.passes.tuned_lens import TunedLensSums
 from classlens.probes.features import Features
@@ -88,6 +89,11 @@ def linear_probes(trial: Trial, jobs: Sequence[Settings], evaluation: int, image
             ridge.solve(1.0)
 
     yield Stage("linear probes", ridges, solve, "ridge solutions")
+
+
+def head_spans(trial: Trial, _jobs: Sequence[Settings], evaluation: int, _training: int) -> Iterator[Stage]:
+    """Yield what reading what heads write takes, in one job or in those of shards."""
+    yield from trial.of_sums(OutputSums, {}, evaluation)
 
 
 def tuned_lens(trial: Trial, jobs: Sequence[Settings], _evaluation: int, images: int) -> Iterator[Stage]:

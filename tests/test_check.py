@@ -127,7 +127,13 @@ def test_all_stages_of_a_model_that_runs_everything(working, methods):
     assert [note.partition(":")[0] for note in notes] == [
         *("data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"),
         *("replacing tokens", "looking through the tuned lens", "perturbing attention", "explaining"),
-        *("removing tokens", "removing pixels", "sums of the tuned lens", "tuning the lens"),
+        *(
+            "removing tokens",
+            "removing pixels",
+            "reading what heads write",
+            "sums of the tuned lens",
+            "tuning the lens",
+        ),
         *("choosing the tuned lens", "linear probes", "together"),
     ]
 

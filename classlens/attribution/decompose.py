@@ -13,27 +13,22 @@ destination times a matrix that all share, this holds for an average over many d
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
 from typing import Any
 
 import torch
 
+from classlens.attribution.branches import Branch, branches_of
+from classlens.attribution.frozen import Frozen, freezing, spot
 from classlens.attribution.norms import FrozenNorm
+from classlens.attribution.readouts import Readout, readouts_of
 from classlens.errors import InputError
-from classlens.inference.attention import Attention, patch_attention, patch_pool
-from classlens.inference.branch import POST_NORM_BLOCKS
-from classlens.inference.guard import Spot, watch
+from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.probe import attention_behaviour, behaviour, made_up, once
-from classlens.inference.projection import Projection
-from classlens.models.facts import CLS_MEAN, SUM_OVER_TOKENS
-from classlens.models.linear import LinearMap, linear_map
+from classlens.models.facts import SUM_OVER_TOKENS
 from classlens.models.needs import require
-from classlens.models.pooling import first_pooled
-from classlens.models.split import Head
 
 FEW = 2
 """Rows of attention that take less memory than the queries and keys that they come from."""
@@ -89,17 +84,13 @@ class LogitAttribution:
         if not tried:
             once(model, _require_sum, hooks=True)
         self._model = model
-        self._norm = FrozenNorm(getattr(model, "norm", None), "the last norm")
-        self._readouts = _readouts(model)
-        facts = attention_behaviour(model)
-        self._branches = [
-            _Branch(block, number, facts.heads[number], facts.head_width[number])
-            for number, block in enumerate(model.blocks)
-        ]
-        few = all(readout.count <= FEW for readout in self._readouts)
+        self.norm = FrozenNorm(getattr(model, "norm", None), "the last norm")
+        self.readouts = readouts_of(model)
+        self.branches = branches_of(model)
+        few = all(readout.count <= FEW for readout in self.readouts)
         tokens = model.num_prefix_tokens + model.patch_embed.num_patches
         # Per block weights, or queries, keys and values, which lie together; a block at a time, weights and scores.
-        weights = facts.heads[0] * tokens**2
+        weights = attention_behaviour(model).heads[0] * tokens**2
         numbers = (len(model.blocks) + 2) * weights
         self._keeps_weights = not few and 4 * numbers <= KEPT_BYTES
         if not self._keeps_weights:
@@ -120,9 +111,9 @@ class LogitAttribution:
         """
         # In full precision whatever autocast does: large parts may cancel.
         exactly = partial(torch.autocast, images.device.type, enabled=False)
-        dtype = torch.promote_types(self._readouts[0].weight.dtype, torch.float32)
+        dtype = torch.promote_types(self.readouts[0].weight.dtype, torch.float32)
         with exactly():
-            passes = [_Pass(self._norm, readout, self._branches, classes) for readout in self._readouts]
+            passes = [_Pass(self.norm, readout, self.branches, classes) for readout in self.readouts]
 
         def attend(block: int, attention: Attention) -> torch.Tensor:
             if attention.nested or not self._keeps_weights:
@@ -136,141 +127,23 @@ class LogitAttribution:
                 one.read_attention(block, attention, weights)
             return weights.to(attention.value.dtype) @ attention.value
 
-        def attend_in_pool(attention: Attention) -> torch.Tensor:
-            with exactly():
-                exact = replace(attention, query=attention.query.to(dtype), key=attention.key.to(dtype)).weights()
-            read = exact.mean(2) if self._model.attn_pool.pool == "avg" else exact[:, :, 0]
-            for one, weights in zip(passes, read.unbind(1), strict=True):
-                one.read_pool(weights)
-            return exact.to(attention.value.dtype) @ attention.value
+        def all_of(read: Callable[..., None]) -> Callable[[torch.Tensor, int], None]:
+            def seen(values: torch.Tensor, _block: int) -> None:
+                for one in passes:
+                    read(one, values)
 
-        with (
-            patch_attention(self._model, attend),
-            patch_pool(self._model, attend_in_pool),
-            _reading(self._model, self._branches, passes),
-        ):
+            return seen
+
+        more = [
+            spot("", all_of(_Pass.read_embedding), True, [0]),
+            spot("drop_path2", all_of(_Pass.read_mlp), False, list(range(len(self.branches)))),
+        ]
+        with patch_attention(self._model, attend), freezing(self._model, self.branches, passes, *more):
             output = self._model(images)
         with exactly():
             found = [one.contributions() for one in passes]
         parts = {name: torch.stack([each[name] for each in found]).sum(0) for name in found[0]}
         return Attribution(**parts, logit=output.gather(1, classes[:, None])[:, 0].to(parts["constant"]))
-
-
-@dataclass(frozen=True)
-class _Readout:
-    """Rows of a head and the tokens whose mean they read, or what a head of an attention pool attends to."""
-
-    weight: torch.Tensor
-    """(C, D), of what the pooling puts out."""
-    bias: torch.Tensor | None
-    share: float
-    """Of this head in the output."""
-    tokens: slice
-    count: int
-    pooled_norm: FrozenNorm
-    """After the pooling."""
-    of_pool: LinearMap | None = None
-    """What the head of the pool makes of a token (D, D), its part of the output; None: there is no such pool."""
-    with_biases: bool = True
-    """Of several that read one pooled vector, one brings the biases of what follows it."""
-
-
-def _readouts(model: Any) -> list[_Readout]:
-    project = Projection(model)
-    if project.distilled is not None:
-        none = FrozenNorm(None, "")
-        heads = [_linear(head) for head in (project.head, project.distilled)]
-        return [
-            _Readout(head.weight, head.bias, 0.5, slice(token, token + 1), 1, none) for token, head in enumerate(heads)
-        ]
-    pooled = FrozenNorm(getattr(model, "fc_norm", None), "the norm after the pooling")
-    head = _linear(project.head)
-    if model.global_pool == "token":
-        return [_Readout(head.weight, head.bias, 1.0, slice(0, 1), 1, pooled)]
-    first, total = first_pooled(model), model.num_prefix_tokens + model.patch_embed.num_patches
-    tokens, count = slice(first, total), total - first
-    if model.global_pool == CLS_MEAN:
-        of_class_token, of_mean = torch.split(head.weight, model.embed_dim, dim=1)
-        return [
-            _Readout(of_class_token, None, 1.0, slice(0, 1), 1, pooled, with_biases=False),
-            _Readout(of_mean, head.bias, 1.0, tokens, count, pooled),
-        ]
-    if (pool := getattr(model, "attn_pool", None)) is not None:
-        parts = _pool_heads(pool)
-        return [
-            _Readout(head.weight, head.bias, 1.0, tokens, count, pooled, part, number == 0)
-            for number, part in enumerate(parts)
-        ]
-    return [_Readout(head.weight, head.bias, 1.0, tokens, count, pooled)]
-
-
-def _linear(head: Head) -> LinearMap:
-    assert head.last is not None
-    return head.last
-
-
-def _pool_heads(pool: Any) -> list[LinearMap]:
-    """Return what each head of a pool without MLP makes of a token that it attends to, in what the pool puts out."""
-    width = pool.kv.in_features
-    of_value = linear_map(pool.kv, width, "kv of the attention pool")
-    projection = linear_map(pool.proj, width, "proj of the attention pool")
-    maps = []
-    for head in range(pool.num_heads):
-        rows = slice(head * pool.head_dim, (head + 1) * pool.head_dim)
-        values = slice(width + rows.start, width + rows.stop)
-        out = projection.weight[:, rows]
-        bias = out.new_zeros(len(out)) if of_value.bias is None else out @ of_value.bias[values]
-        if projection.bias is not None and head == 0:
-            bias = bias + projection.bias
-        maps.append(LinearMap(out @ of_value.weight[values], bias))
-    return maps
-
-
-class _Branch:
-    """What stands between a block's heads and the residual stream: norm, projection, LayerScale, norm.
-
-    Blocks have some of these at most. The first norm stands inside the attention, the last after the branch.
-    """
-
-    def __init__(self, block: Any, number: int, heads: int, head_width: int) -> None:
-        attention = block.attn
-        self.block, self.heads = block, heads
-        self.inner = FrozenNorm(getattr(attention, "norm", None), f"the norm inside the attention of block {number}")
-        self.projection = linear_map(attention.proj, heads * head_width, f"attn.proj of block {number}")
-        self.layer_scale = _layer_scale(block, self.projection.weight)
-        post = block.norm1 if isinstance(block, POST_NORM_BLOCKS) else None
-        self.post = FrozenNorm(post, f"the norm after the attention of block {number}")
-
-    def pull_back(self, u: torch.Tensor) -> torch.Tensor:
-        """Return for u (n, D) at the residual stream what it is at the heads' outputs, (n, H, d)."""
-        at_heads = self.inner.pull_back(self._after_projection(u) @ self.projection.weight.to(u.dtype))
-        return at_heads.reshape(len(u), self.heads, -1)
-
-    def constants(self, u: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the branch adds whatever the heads put out, along u (n, D).
-
-        Returns:
-            (n), in front of the post-norm, whose scale it still lacks, and after it.
-        """
-        after = self._after_projection(u)
-        front = self.inner.bias(after @ self.projection.weight.to(u.dtype))
-        if self.projection.bias is not None:
-            front = front + after @ self.projection.bias.to(u.dtype)
-        return front, self.post.bias(u)
-
-    def _after_projection(self, u: torch.Tensor) -> torch.Tensor:
-        pulled = self.post.pull_back(u)
-        return pulled if self.layer_scale is None else pulled * self.layer_scale
-
-
-@torch.no_grad()
-def _layer_scale(block: Any, weight: torch.Tensor) -> torch.Tensor | None:
-    """Return what LayerScale multiplies each channel by, (D), as the module does it; None: there is none."""
-    module = getattr(block, "ls1", None)
-    if module is None or isinstance(module, torch.nn.Identity):
-        return getattr(block, "gamma_1", None)
-    found: torch.Tensor = module(weight.new_ones(1, 1, len(weight)))[0, 0]
-    return found
 
 
 def _require_sum(model: Any) -> None:
@@ -286,19 +159,17 @@ def _require_sum(model: Any) -> None:
         )
 
 
-class _Pass:
-    """What one forward pass shows of one readout; Q destinations, its tokens."""
+class _Pass(Frozen):
+    """What one forward pass shows of one readout of some classes; Q destinations, its tokens."""
 
-    def __init__(self, norm: FrozenNorm, readout: _Readout, branches: list[_Branch], classes: torch.Tensor) -> None:
-        self._norm, self._readout, self._branches, self.pooled_norm = norm, readout, branches, readout.pooled_norm
-        weight = readout.weight
-        self._dtype = torch.promote_types(weight.dtype, torch.float32)
-        w = readout.share * weight[classes].to(self._dtype)
+    def __init__(self, norm: FrozenNorm, readout: Readout, branches: list[Branch], classes: torch.Tensor) -> None:
+        super().__init__(norm, readout, branches, len(classes))
+        w = readout.share * readout.weight[classes].to(self._dtype)
         bias, of_pool = readout.bias, readout.of_pool
-        after_pooling = self.pooled_norm.pull_back(w)
-        at_tokens = after_pooling if of_pool is None else after_pooling @ of_pool.weight.to(self._dtype)
+        after_pooling = self.readout.pooled_norm.pull_back(w)
+        at_tokens = readout.pull_back(w)
         self._u = norm.pull_back(at_tokens)
-        self._constant = self.pooled_norm.bias(w) + (0 if bias is None else readout.share * bias[classes])
+        self._constant = self.readout.pooled_norm.bias(w) + (0 if bias is None else readout.share * bias[classes])
         if not readout.with_biases:
             self._constant = torch.zeros_like(self._constant)
         self._norm_bias = norm.bias(at_tokens)
@@ -307,12 +178,7 @@ class _Pass:
         self._at_heads = [branch.pull_back(self._u) for branch in branches]
         self._read: list[torch.Tensor] = []
         self._rows: list[Attention | torch.Tensor] = []
-        ones = self._u.new_ones(len(w), readout.count)
-        self._scales = [ones] * len(branches)
-        self._post_scales = [ones] * len(branches)
         self._mlp: list[torch.Tensor] = []
-        self._pooled = ones[:, 0]
-        self._shares: torch.Tensor | None = None
 
     def read_attention(self, block: int, attention: Attention, weights: torch.Tensor | None) -> None:
         """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from.
@@ -326,18 +192,10 @@ class _Pass:
             # Not as a product of matrices, which would first move the values to where it wants them.
             self._read.append((attention.value.to(self._dtype) * self._at_heads[block][:, :, None]).sum(-1))
             if weights is not None:
-                self._rows.append(weights[:, :, self._readout.tokens])
+                self._rows.append(weights[:, :, self.readout.tokens])
                 return
-            rows = _rows_of(attention, self._readout.tokens, self._dtype)
-            self._rows.append(rows.weights() if self._readout.count <= FEW else rows)
-
-    def read_inner(self, heads: torch.Tensor, block: int) -> None:
-        """Keep the scale of the norm inside the attention, given what it sees (n, T, D)."""
-        self._scales[block] = self._branches[block].inner.scale(self._destinations(heads))
-
-    def read_post(self, projected: torch.Tensor, block: int) -> None:
-        """Keep the scale of the norm after the attention, given what it sees (n, T, D)."""
-        self._post_scales[block] = self._branches[block].post.scale(self._destinations(projected))
+            rows = _rows_of(attention, self.readout.tokens, self._dtype)
+            self._rows.append(rows.weights() if self.readout.count <= FEW else rows)
 
     def read_mlp(self, added: torch.Tensor) -> None:
         """Keep u . what the next block's MLP adds at the destinations (n, Q)."""
@@ -347,24 +205,10 @@ class _Pass:
         """Keep u . the destinations' input to the first block (n, Q)."""
         self._embedding = self._along_u(tokens)
 
-    def read_last(self, residual: torch.Tensor) -> None:
-        """Keep the scale of the last norm at the destinations (n, Q)."""
-        self._last = self._norm.scale(self._destinations(residual))
-
-    def read_pooled(self, pooled: torch.Tensor) -> None:
-        """Keep the scale of the norm after the pooling (n), given what it sees (n, D)."""
-        self._pooled = self.pooled_norm.scale(pooled.to(self._dtype))
-
-    def read_pool(self, weights: torch.Tensor) -> None:
-        """Keep what the head of the pool attends to (n, Q)."""
-        self._shares = weights.to(self._dtype)
-
     def contributions(self) -> dict[str, torch.Tensor]:
         """Return this readout's share of `Attribution`, by name."""
-        weight = self._last * self._pooled[:, None]
-        weight = weight / self._readout.count if self._shares is None else weight * self._shares
-        heads, biases = [], []
-        for block, branch in enumerate(self._branches):
+        weight, heads, biases = self.weight(), [], []
+        for block, branch in enumerate(self.branches):
             front, after = branch.constants(self._u)
             of_post = weight * self._post_scales[block]
             rows = self._rows[block]
@@ -381,9 +225,6 @@ class _Pass:
             "constant": self._constant + self._pooled * self._norm_bias,
         }
 
-    def _destinations(self, tokens: torch.Tensor) -> torch.Tensor:
-        return tokens[:, self._readout.tokens].to(self._dtype)
-
     def _along_u(self, tokens: torch.Tensor) -> torch.Tensor:
         with torch.autocast(tokens.device.type, enabled=False):
             return (self._destinations(tokens) @ self._u[..., None])[..., 0]
@@ -395,37 +236,3 @@ def _rows_of(attention: Attention, rows: slice, dtype: torch.dtype) -> Attention
     if bias is not None:
         bias = bias.expand(*attention.query.shape[:-1], attention.key.shape[-2])[:, :, rows].to(dtype)
     return replace(attention, query=attention.query[:, :, rows].to(dtype), key=attention.key.to(dtype), bias=bias)
-
-
-@contextmanager
-def _reading(model: Any, branches: list[_Branch], passes: list[_Pass]) -> Iterator[None]:
-    """Show the passes what the model computes."""
-
-    def spot(name: str, read: Callable[..., None], before: bool, blocks: list[int], *, by_block: bool = False) -> Spot:
-        def seen(block: int, values: torch.Tensor) -> None:
-            for one in passes:
-                read(one, values, block) if by_block else read(one, values)
-
-        return Spot(name, attrgetter(name) if name else lambda block: block, seen, before, blocks)
-
-    every = range(len(branches))
-    inner = [number for number in every if branches[number].inner.module is not None]
-    post = [number for number in every if branches[number].post.module is not None]
-    spots = [
-        spot("", _Pass.read_embedding, True, [0]),
-        spot("attn.norm", _Pass.read_inner, True, inner, by_block=True),
-        spot("norm1", _Pass.read_post, True, post, by_block=True),
-        spot("drop_path2", _Pass.read_mlp, False, list(every)),
-        spot("", _Pass.read_last, False, [len(branches) - 1]),
-    ]
-    with ExitStack() as stack:
-        pooled = passes[0].pooled_norm.module
-        if pooled is not None:
-
-            def read(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
-                for one in passes:
-                    one.read_pooled(inputs[0])
-
-            stack.callback(pooled.register_forward_pre_hook(read).remove)
-        stack.enter_context(watch(model, *spots))
-        yield

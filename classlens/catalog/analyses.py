@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from classlens.catalog import ablation, explanations, identifiability, memories, perturbations, series, tuned_lens
+from classlens.catalog import (
+    ablation,
+    explanations,
+    identifiability,
+    memories,
+    perturbations,
+    series,
+    tuned_lens,
+    words,
+)
 from classlens.catalog.job import Analysis, Job, Pass
 
-PARTS = (identifiability, memories, ablation, tuned_lens, perturbations, explanations, series)
+PARTS = (identifiability, memories, ablation, words, tuned_lens, perturbations, explanations, series)
 PASSES: dict[str, Pass] = {one.name: one for part in PARTS for one in part.PASSES}
 JOBS: dict[str, Job] = {job.name: job for part in PARTS for job in part.JOBS}
 """Jobs of a model that are neither passes nor analyses."""

@@ -10,7 +10,7 @@ from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
 from classlens.config.config import Config
 from classlens.models.saved import local_folder, saved_weights
-from classlens.sources.place import files_of, is_source
+from classlens.sources.place import files_of, files_of_tower, is_source
 from classlens.terms import block_name
 
 ManyFiles = Callable[[Config, Wildcards], list[str]]
@@ -24,11 +24,13 @@ MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
 MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
 ATTRIBUTION = "results/{model}/attribution/logit.h5"
 HEAD_EFFECTS = "results/{model}/causes/heads.h5"
+HEAD_SPANS, HEAD_WORDS = "results/{model}/words/heads.h5", "results/{model}/words/heads.csv"
 TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 EXTRACTED = "results/{model}/shards/{shard}.h5"
 SUMS = "results/{model}/shards/sums/{of}/{shard}.h5"
 SUMMED = "results/{model}/shards/summed/{of}.h5"
 LENS_SUMS = "results/{model}/shards/sums/tuned_lens/{shard}.h5"
+HEAD_SUMS = "results/{model}/shards/sums/head_words/{shard}.h5"
 LENS_MAPS = "results/{model}/shards/tuned_lens/maps.h5"
 LENS_SEEN = "results/{model}/shards/tuned_lens/{shard}.h5"
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
@@ -153,6 +155,12 @@ def lens_sums(config: Config, wildcards: Wildcards) -> list[str]:
     return shards if len(shards) > 1 else []
 
 
+def head_sums(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the sums of what a model's heads write, nothing where one job takes all images."""
+    shards = all_shards(HEAD_SUMS)(config, wildcards)
+    return shards if len(shards) > 1 else []
+
+
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the segmentation scores of a model, nothing where its data set has no masks."""
     model = wildcards["model"]
@@ -185,7 +193,8 @@ def checkpoint(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the user's checkpoint of a model, nothing where timm, a hub or a seed gives the weights."""
     entry = config.models[wildcards["model"]]
     if is_brought(config, wildcards["model"]):
-        return files_of(entry["architecture"])
+        tower = files_of_tower(entry["texts"]["tower"]) if entry["texts"] else []
+        return list(dict.fromkeys([*files_of(entry["architecture"]), *tower]))
     if entry["weights"] == "pretrained" and local_folder(entry["architecture"]):
         return [str(saved_weights(entry["architecture"]))]
     return [] if entry["weights"] in ("pretrained", "random") else [entry["weights"]]

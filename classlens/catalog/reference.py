@@ -61,7 +61,7 @@ def _for_editors(part: Any) -> Any:
         kept["pattern"] = pattern.replace("\\Z", "$")  # which JavaScript does not know
     kinds = part.get("type")
     if kinds == "object" or (isinstance(kinds, list) and "object" in kinds):
-        kept["type"] = [*([kinds] if isinstance(kinds, str) else kinds), "null"]
+        kept["type"] = [*dict.fromkeys([*([kinds] if isinstance(kinds, str) else kinds), "null"])]
     return kept
 
 

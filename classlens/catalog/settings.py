@@ -147,7 +147,18 @@ def origin(config: Config, wildcards: Wildcards) -> Slice:
 
 def source_place(config: Config, wildcards: Wildcards) -> Slice:
     """Where a model of another library lies: its files' contents are part of the key, so their place is not."""
-    return {"brought": named(config.models[wildcards["model"]]["architecture"])}
+    entry = config.models[wildcards["model"]]
+    tower = {"tower": entry["texts"]["tower"]} if entry["texts"] else {}
+    return {"brought": named(entry["architecture"]), **tower}
+
+
+def texts(config: Config, wildcards: Wildcards) -> Slice:
+    """Texts as classes, their templates, and what a library or a hub calls their tower; nothing of other models."""
+    given = config.models[wildcards["model"]]["texts"]
+    if not given:
+        return {}
+    tower = {} if path_of(given["tower"]) else {"tower": given["tower"]}
+    return {"texts": {**{key: given[key] for key in ("texts", "templates")}, **tower}}
 
 
 def source_name(config: Config, wildcards: Wildcards) -> Slice:

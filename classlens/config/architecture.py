@@ -50,6 +50,8 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
         from classlens.models.head import head_shape  # which looks at its numbers, by numpy
 
         options["num_classes"] = head_shape(entry["head"])[0]
+    elif entry["texts"]:
+        options["num_classes"] = len(entry["texts"]["texts"])
     elif entry["weights"] != "pretrained":
         options.setdefault("num_classes", 1 if score else config.classes(entry["dataset"]))
     return {**options, "one_output": SCORE} if score else options

@@ -75,6 +75,7 @@ class Config:
     extraction: dict[str, Any]
     statistics: dict[str, Any]
     memories: dict[str, Any]
+    words: dict[str, Any]
     explanations: dict[str, Any]
     faithfulness: dict[str, Any]
     probes: dict[str, Any]

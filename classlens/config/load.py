@@ -198,6 +198,9 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
         made = "random" if model["weights"] == "random" else "trained"
         raise InputError(f"config: models.{name}.head: {made} weights bring a head of their own; remove the key")
+    model["texts"] = None
+    if isinstance(model["head"], dict):
+        model |= {"texts": _texts_of(f"config: models.{name}.head", model), "head": None}
     shipped = isinstance(model["weights"], str) and model["weights"].startswith(SHIPPED)
     if model["one_output"] == SCORE and (model["head"] or isinstance(model["weights"], dict)):
         raise InputError(
@@ -242,6 +245,27 @@ def _check_differences(pairs: list[list[str]], models: Mapping[str, Mapping[str,
     names = ["_".join(pair) for pair in pairs]
     if twice := {name for name in names if names.count(name) > 1}:
         raise InputError(f"config: differences: two pairs are called {twice.pop()}; take one out, or rename a model")
+
+
+def _texts_of(where: str, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return texts as classes, those of a file in its place."""
+    if model["architecture"] is not None:
+        raise InputError(
+            f"{where}: texts need weights that say which model they are of, e.g. weights: open_clip:ViT-B-16/openai, "
+            f"without `architecture` (docs/models.md)"
+        )
+    texts = model["head"]["texts"]
+    if isinstance(texts, str):
+        try:
+            lines = Path(texts).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"{where}.texts: {texts}: {error}; give a list, or a text file with one in each line"
+            ) from None
+        texts = [line.strip() for line in lines if line.strip()]
+        if len(set(texts)) < max(2, len(texts)):
+            raise InputError(f"{where}.texts: {texts} has fewer than two texts, or one twice")
+    return {**model["head"], "texts": texts, "tower": model["head"]["tower"] or model["weights"]}
 
 
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:

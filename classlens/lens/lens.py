@@ -46,6 +46,7 @@ from classlens.models.pictures import Picture, as_inputs
 from classlens.passes.attention_perturbation import restrict
 from classlens.sources.find import load
 from classlens.sources.live import brought
+from classlens.sources.texts import Templates, pulled, tower_of, with_texts
 from classlens.terms import SITES
 from classlens.tuned_lens.maps import read_maps
 
@@ -100,6 +101,8 @@ class Lens:
     ) -> None:
         self._given, self._one_output, self._batch_size, self._tuned = model, one_output, batch_size, tuned
         self._names = None if class_names is None else in_order(class_names)
+        self._tower: str | None = None
+        self._base: Any = None
         self._active: tuple[Intervention, ...] = ()
         self._maps_for: tuple[int, int, int] | None = None
         self._now()
@@ -112,12 +115,16 @@ class Lens:
         source: str | Path,
         img_size: Size | None = None,
         class_names: Names | None = None,
+        *,
+        texts: Sequence[str] | None = None,
+        templates: Templates = None,
         **options: Any,
     ) -> Lens:
         """Return a lens on a model that lies somewhere, also one of transformers, torchvision or open_clip.
 
             Lens.load("facebook-dinov2-folder")
             Lens.load("torchvision:vit_b_16")
+            Lens.load("open_clip:ViT-B-16/openai", texts=["a cat", "a dog"])
 
         Args:
             source: a name of timm's; `hf-hub:OWNER/NAME`; a folder as `save_pretrained` or a Trainer leave it, also of
@@ -125,12 +132,55 @@ class Lens:
                 file in place of the tag). See docs/models.md.
             img_size: pixels of its images, a side, or height and width; None: its preprocessor's, else its config's.
             class_names: see `Lens`; None: the source's own (id2label).
+            texts, templates: classes of CLIP or SigLIP, see `with_texts`.
             options: further arguments of `Lens`.
 
         Raises:
             InputError: there is no such model, or it cannot be looked into.
         """
-        return cls(load(source, img_size), class_names, **options)
+        lens = cls(load(source, img_size), class_names, **options)
+        lens._tower = str(source)
+        return lens if texts is None else lens.with_texts(texts, templates)
+
+    def with_texts(self, texts: Sequence[str], templates: Templates = None, *, tower: str | Path | None = None) -> Lens:
+        """Return a lens on the same image tower whose classes are texts.
+
+        Logits are those of the source's own zero-shot classifier times the length of the image's embedding, which is
+        the same for all classes, so that ranks and predictions agree (docs/method.md, texts as classes).
+
+        Args:
+            texts: C of them, two at least.
+            templates: "openai"; sentences with {} where the text goes; None: texts as they are.
+            tower: the SOURCE whose text tower embeds them; None: the one that `Lens.load` was given.
+
+        Raises:
+            InputError: the source has no text tower, or one whose embeddings do not fit.
+        """
+        base, name = self._towerless(), self._text_tower(tower)
+        made = Lens(with_texts(base, tower_of(name), texts, templates), batch_size=self._batch_size, tuned=self._tuned)
+        made._tower, made._base = name, base
+        return made
+
+    def directions(
+        self, texts: Sequence[str], templates: Templates = None, *, tower: str | Path | None = None
+    ) -> dict[str, Array]:
+        """Return directions (R) of texts in the space that the model's head reads, e.g. for `View.words`.
+
+        Args:
+            texts, templates, tower: see `with_texts`.
+        """
+        rows, _ = pulled(self._towerless(), tower_of(self._text_tower(tower)).directions(texts, templates))
+        return dict(zip(texts, rows.float().cpu().numpy(), strict=True))
+
+    def _towerless(self) -> Any:
+        """Return the image tower, with the projection to embeddings as its head."""
+        self._now()
+        return self.model if self._base is None else self._base
+
+    def _text_tower(self, given: str | Path | None) -> str:
+        if (name := given or self._tower) is None:
+            raise InputError("texts need a text tower; open the model with Lens.load, or name one: tower='SOURCE'")
+        return str(name)
 
     def _now(self) -> Behaviour:
         """Open the model as it is now, which may have been changed since the last time, and return what it does."""

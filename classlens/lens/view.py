@@ -27,6 +27,7 @@ from classlens.inference.ranks import require_sound, summarise
 from classlens.inference.tokens import TokenModel
 from classlens.lens.arguments import require_place, require_site
 from classlens.lens.classes import Class, Classes
+from classlens.lens.words import words_on
 from classlens.measures.layers import token_groups
 from classlens.models.pictures import photos
 from classlens.terms import SITES, TOP, chance
@@ -267,6 +268,56 @@ class View:
         write_table(pd.concat(frames, names=["site"]).reset_index("site"), str(place / "tokens.csv"))
         for image in range(len(self)):
             self.plot(image, class_index=class_index).savefig(place / f"image_{image}.png")
+
+    def words(
+        self, vocabulary: Mapping[str, Any] | None = None, *, per_head: int = 5, draws: int = 9999, seed: int = 0
+    ) -> pd.DataFrame:
+        """Return in words what each head writes into the logits: directions that explain its variance over images.
+
+        See docs/method.md, heads in words. The more images, the better.
+
+        Args:
+            vocabulary: directions (R) by word, in the space that the model's own head reads, which R numbers of are
+                (D mostly); None: the classes, by their rows of the head.
+            per_head: words of a head, at most.
+            draws: random dictionaries that its first word is compared with.
+            seed: of the draws.
+
+        Returns:
+            A row per block, head and word: block, head (from 0), place (from 1), word, share (of the head's variance),
+            cumulative; in rows of place 1 also null (95th percentile of random directions), p_value, p_corrected (Holm,
+            over heads) and name, the word where that is below 0.05.
+
+        Raises:
+            InputError: the model's readout is not linear, there is only one image, or directions do not fit; or the
+                view was taken under interventions.
+        """
+        self._require_intact("words", "ask")
+        self._classes.require("words")
+        names = [self._classes.label(index) for index in range(self._classes.count)]
+        counts = {"per_head": per_head, "draws": draws, "seed": seed}
+        return words_on(self._model, self._inputs, names, vocabulary, **counts, batch_size=self._batch_size)
+
+    def heads_of(
+        self, word: Class, least: float = 0.2, vocabulary: Mapping[str, Any] | None = None
+    ) -> list[tuple[int, int]]:
+        """Return the heads (block, head) of which a word explains a share of `least` or more, e.g. for `Lens.ablate`.
+
+        Args:
+            word: of the vocabulary; by default a class, by name or index.
+            least: share of a head's variance over images.
+            vocabulary: see `words`.
+
+        Raises:
+            InputError: there is no such word; otherwise as `words`.
+        """
+        if vocabulary is None:
+            word = self._classes.label(int(self._classes.indices(word, 1)[0]))
+        elif word not in vocabulary:
+            raise InputError(f"there is no word {word!r} in the vocabulary; take one of its {len(vocabulary)} words")
+        words = self.words(vocabulary, draws=1)
+        chosen = words[(words["word"] == word) & (words["share"] >= least)]
+        return list(zip(chosen["block"].tolist(), chosen["head"].tolist(), strict=True))
 
     def plot(
         self,

@@ -56,5 +56,7 @@ def may_know_imagenet(model: Mapping[str, Any]) -> bool:
     # Names with a colon lie elsewhere than at timm, with classes of their own.
     own = model["architecture"].startswith(SOURCE + TORCHVISION)
     published = model["weights"] == "pretrained" and (own or ":" not in model["architecture"])
-    count = model["options"].get("num_classes", IMAGENET_CLASSES if published else None)
+    texts = model.get("texts")
+    known = len(texts["texts"]) if texts else IMAGENET_CLASSES if published else None
+    count = model["options"].get("num_classes", known)
     return bool(count == IMAGENET_CLASSES)

@@ -22,6 +22,7 @@ from classlens.sources.certificate import certify
 from classlens.sources.find import find
 from classlens.sources.place import spread
 from classlens.sources.source import Source, timm_model
+from classlens.sources.texts import tower_of, with_texts
 
 TIMMS = {"certified": False, "library": "timm", "text": "timm's own model"}
 
@@ -38,6 +39,8 @@ def write_brought(
     transform: Mapping[str, Any],
     one_output: str,
     source: type[Images],
+    texts: Mapping[str, Any] | None = None,
+    tower: str = "",
     **place: Unpack[Place],
 ) -> dict[str, Any]:
     """Write a source's weights and certificate.
@@ -52,13 +55,15 @@ def write_brought(
         transform: how pictures become the model's input.
         one_output: what a model with one output says, `binary` or `score`.
         source: kind of data set.
+        texts: texts that are the classes, and their templates, see `classlens.sources.texts.with_texts`; None: none.
+        tower: SOURCE of the text tower that embeds them.
         place: of the data set, see `Place`.
 
     Returns:
         provenance: the certificate, and which tensors had no part.
 
     Raises:
-        InputError: as `find`, `timm_model` and `certify`.
+        InputError: as `find`, `timm_model`, `certify`, `tower_of` and `with_texts`.
     """
     images = source(**place)
     digests = {one.file: one.sha256 for one in read_stimuli(stimuli, "evaluation")}
@@ -67,6 +72,8 @@ def write_brought(
     if head:
         model.reset_classifier(head_shape(head[0])[0])
         set_head(model, Path(head[0]))
+    if texts:
+        model = with_texts(model, tower_of(tower), texts["texts"], texts["templates"])
     model.puts_out_score = one_output == SCORE and model.num_classes == 1
     save_weights(canonical_form(model), weights, described_as=brought)
     Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")

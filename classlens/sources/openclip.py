@@ -62,6 +62,14 @@ def config_named(name: str) -> dict[str, Any]:
     return config
 
 
+def asked_of(name: str) -> tuple[str, dict[str, Any]]:
+    """Return what open_clip calls a SOURCE, and further arguments of its `create_model`."""
+    if name.startswith(PREFIX):
+        known, _, tag = name.removeprefix(PREFIX).partition("/")
+        return known, {"pretrained": tag}
+    return name if name.startswith("hf-hub:") else f"local-dir:{name}", {}
+
+
 def from_tensors(
     config: Mapping[str, Any],
     given: Mapping[str, torch.Tensor],

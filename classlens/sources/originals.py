@@ -116,12 +116,7 @@ def _of_torchvision(name: str, source: Source) -> Original:
 def _of_open_clip(name: str, source: Source) -> Original:
     import open_clip
 
+    known, asked = openclip.asked_of(name)
     size = tuple(source.transform["size"])
-    asked: dict[str, Any] = {"force_image_size": size}
-    if name.startswith(openclip.PREFIX):
-        known, _, tag = name.removeprefix(openclip.PREFIX).partition("/")
-        asked["pretrained"] = tag
-    else:
-        known = name if name.startswith("hf-hub:") else f"local-dir:{name}"
-    model, _, prepare = open_clip.create_model_and_transforms(known, **asked)
+    model, _, prepare = open_clip.create_model_and_transforms(known, force_image_size=size, **asked)
     return Original(model.eval().encode_image, prepare, open_clip.__version__)

@@ -18,6 +18,9 @@ WEIGHTS = (
 )  # fmt: skip
 
 
+TOKENIZERS = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "spiece.model")
+
+
 def is_source(architecture: str) -> bool:
     """Tell whether an architecture stands for a SOURCE."""
     return architecture.startswith(SOURCE)
@@ -48,3 +51,10 @@ def files_of(architecture: str) -> list[str]:
         return [] if place is None else [str(place)]
     found = [place / name for name in DESCRIPTIONS if (place / name).is_file()]
     return [*map(str, found), *sorted(str(file) for pattern in WEIGHTS for file in place.glob(pattern))]
+
+
+def files_of_tower(name: str) -> list[str]:
+    """Return the files of a SOURCE on this machine whose text tower is taken, with those of its tokenizer."""
+    place = path_of(name)
+    found = sorted(str(file) for pattern in TOKENIZERS for file in place.glob(pattern)) if place else []
+    return [*files_of(name), *found]

@@ -15,6 +15,7 @@ from figure_tables import BOTH
 from matplotlib.figure import Figure
 
 from classlens.catalog.analyses import ANALYSES, JOBS
+from classlens.columns import TWIN as TWIN_ROWS
 from classlens.csvfile import read_table
 from classlens.declared import load
 
@@ -146,6 +147,12 @@ def outliers(labels, twin=True, **given):
 
 def attribution(label, **given):
     return Case("logit_attribution", {"table": tables.attribution_table(**given)}, {"label": label}, [label])
+
+
+def words(label, **given):
+    table = tables.words_table(**given)
+    shown = {"of the random twin": bool((table["of"] == TWIN_ROWS).any())}
+    return Case("head_words", {"table": table}, {"label": label}, [label, table["word"].iloc[0]], shown)
 
 
 def quality(label, **given):

@@ -191,6 +191,19 @@ def attribution_table(blocks=6, heads=4, one_image=False) -> pd.DataFrame:
     return numbers.assign(images=30, **{name.replace("mean_", ""): values for name, values in found.items()})
 
 
+def words_table(blocks=6, heads=4, words=("cat", "tabby, tabby cat", "007"), named=True, twin=True) -> pd.DataFrame:
+    rows = []
+    for of in (MODEL, TWIN) if twin else (MODEL,):
+        for block, head in np.ndindex(blocks, heads):
+            for place, word in enumerate(words, start=1):
+                share = (0.2 + 0.6 * head / heads) / place**2
+                row = {"of": of, "block": block, "head": head, "place": place, "word": word, "share": share}
+                tested = {"null": 0.3, "p_value": 0.001, "p_corrected": 0.04}
+                own = {"name": word} if named and of == MODEL and head % 2 else {}
+                rows.append({**row, "cumulative": share, **(tested | own if place == 1 else {})})
+    return pd.DataFrame(rows).reindex(columns=[*rows[0], "name"] if "name" not in rows[0] else list(rows[0]))
+
+
 FEW = ("gradient", "chefer", "random")
 
 

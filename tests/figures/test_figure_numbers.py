@@ -316,3 +316,20 @@ def test_heat_maps(tmp_path, images, signed):
         values = rows["importance"].to_numpy().reshape(4, 4)
         shares = values / (np.abs(values).max() or 1)
         assert sum(np.allclose(one, shares, atol=1e-5) for one in shown) == (1 if number else 4)
+
+
+def test_named_heads_have_their_words_and_colours(tmp_path):
+    case = figures.words("ViT", blocks=3, heads=4)
+    above, below, *_ = axes_of(case, tmp_path)
+    assert above.get_title() == "6 of 12 heads are named; 0 of 12 of the random twin"
+    shown = np.ma.filled(above.images[0].get_array().astype(float), np.nan)
+    assert np.isnan(shown[::2]).all()
+    assert shown[1::2] == pytest.approx(np.array([[35] * 3, [65] * 3]))
+    written = {text.get_position(): (text.get_text(), text.get_color()) for text in above.texts}
+    assert written[2, 4] == ("cat\n65 %", "white")
+    assert written[2, 1] == ("cat\n20 %", "0.5")
+    lines = [text.get_text() for text in below.texts]
+    assert lines[:3] == ["1.4", "cat 65 %, tabby, tabby cat 16 %, 007 7 %", "random 30 %"]
+    assert [line for line in lines if "." in line and "%" not in line][-6:] == [
+        f"{b}.{h}" for h in (3, 1) for b in (1, 2, 3)
+    ]

@@ -26,7 +26,7 @@ def test_the_page(tmp_path, monkeypatch):
             file["weight"], file["bias"] = np.eye(24) * (block < 11), np.full(24, 0.5) * (block < 11)
             file.attrs.update({"block": block, "num_classes": 1000})
     blocks = BLOCK.findall((CHECKOUT / "docs/lens.md").read_text())
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     names = {}
     for block in blocks:
         exec(block, names)
@@ -36,6 +36,7 @@ def test_the_page(tmp_path, monkeypatch):
     # Every block but the last has a map.
     differs = names["tuned"]("cat.jpg").logit(class_index="tabby") != view.logit(class_index="tabby")
     assert differs.any((1, 2)).tolist() == [True] * 11 + [False]
+    assert (names["words"]["place"] == 1).sum() == 12 * 3
     assert names["top"].shape == (1, 197, 3)
     assert not np.allclose(names["patched"].output, names["lens"]("other.jpg").output)
     assert {path.name for path in tmp_path.glob("*.png")} == {"blocks.png", "cls.png", "overlay.png"}

@@ -45,7 +45,7 @@ rule brought_weights:
         job=job(
             "brought_weights",
             "classlens.sources.bring:write_brought",
-            settings=["source_name"],
+            settings=["source_name", "texts"],
             local=["source_place", "raw_folders"],
             plugins=["source"],
             raw=lambda wildcards: [*files.checkpoint(CONFIG, wildcards), *files.head(CONFIG, wildcards)],

@@ -1,0 +1,67 @@
+"""Heads in words: which classes explain what heads write into the logits."""
+
+from classlens.catalog import files
+from classlens.catalog.job import ATTRIBUTION, EXECUTION, Analysis, Figure, Gpu, Job
+
+PASSES = ()
+JOBS = (
+    # Of models whose images do not fit into one shard; others have their sums from the job that finds the spans.
+    Job(
+        "head_spans_sums",
+        "classlens.passes.sums:write_sums",
+        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS},
+        outputs={"shard": files.HEAD_SUMS},
+        settings=("network", "shard"),
+        local=EXECUTION,
+        functions={"of": "classlens.passes.head_words:OutputSums"},
+        needs=(ATTRIBUTION,),
+        environment="torch",
+        gpu=Gpu(60),
+        temporary=True,
+    ),
+    Job(
+        "head_spans",
+        "classlens.passes.head_words:write_spans",
+        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "shards": files.head_sums},
+        outputs={"spans": files.HEAD_SPANS},
+        settings=("network",),
+        local=EXECUTION,
+        needs=(ATTRIBUTION,),
+        environment="torch",
+        gpu=Gpu(60),
+        trial="classlens.trials:head_spans",
+    ),
+    Job(
+        "name_heads",
+        "classlens.measures.head_words:name_heads",
+        inputs={"spans": files.HEAD_SPANS, "stimuli": files.STIMULI, "head": files.head},
+        outputs={"words": files.HEAD_WORDS},
+        settings=("words", "seed", "statistics.correction", "statistics.confidence", "texts"),
+        needs=(ATTRIBUTION,),
+        group="finish_{model}",
+    ),
+)
+ANALYSES = (
+    Analysis(
+        "head_words",
+        section="Class building",
+        function="classlens.measures.head_words:head_words",
+        inputs={"words": files.HEAD_WORDS, "twin": files.of_twin(files.HEAD_WORDS)},
+        needs=(ATTRIBUTION,),
+        one_model=True,
+        caption="{model}: the classes whose rows of the head explain most of the variance over images of what each "
+        "head writes into the output, one after the other, each with the share that it explains beside those before "
+        "it. The first one names the head where its share is beyond the first share of as many random directions: "
+        "null is their 95th percentile, and p-values are corrected over the model's heads ({correction}). The same of "
+        "the random twin.",
+        figure=Figure(
+            "classlens.figures.head_words:draw",
+            content="figure: heads in words",
+            caption="{model}: a cell per head, with the class whose row of the head explains most of the variance over "
+            "images of what the head writes into the output, norms frozen, and the share that it explains. Grey heads "
+            "are not named: their share is not beyond that of as many random directions ({correction} correction over "
+            "the model's heads). Below: the shares of a head's classes, one by one, and the 95th percentile of "
+            "the first share of random directions; named heads first, then those with the largest shares.",
+        ),
+    ),
+)

@@ -1,0 +1,68 @@
+"""Words of heads from Python: those of the workflow, of any directions, and what they are for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from tiny_transformers import random_images, transformer
+
+from classlens import Lens
+from classlens.errors import InputError
+
+NAMES = ["cat", "dog, hound", "hen", "pig", "cow", "owl", "ape"]
+
+
+@pytest.fixture(scope="module")
+def lens():
+    return Lens(transformer("LayerScale"), NAMES, batch_size=4)
+
+
+def test_classes_are_words(lens):
+    view = lens(random_images(9))
+    words = view.words(draws=199)
+    assert words.columns.tolist() == [
+        *("block", "head", "place", "word", "share", "cumulative", "null", "p_value", "p_corrected", "name"),
+    ]
+    assert set(words["word"]) <= set(NAMES)
+    first = words[words["place"] == 1]
+    assert first[["block", "head"]].to_numpy().tolist() == [[b, h] for b in range(2) for h in range(3)]
+    rows = dict(zip(NAMES, 3 * lens.model.head.weight, strict=True))
+    pd.testing.assert_frame_equal(view.words(rows, draws=199), words)
+
+
+def test_other_directions_are_words(lens):
+    view = lens(random_images(9))
+    directions = {f"axis {place}": row for place, row in enumerate(np.eye(24))}
+    words = view.words(directions, per_head=2, draws=99)
+    assert words["word"].str.startswith("axis").all()
+    assert words["place"].max() == 2
+    with pytest.raises(InputError, match=r"direction of 'short' is no 24 numbers"):
+        view.words({"short": np.ones(3)})
+    with pytest.raises(InputError, match="a vocabulary maps words to directions"):
+        view.words(["water"])
+
+
+def test_heads_of_a_word_can_be_silenced(lens):
+    images = random_images(9)
+    view = lens(images)
+    words = view.words(draws=99)
+    word = words["word"].iloc[0]
+    heads = view.heads_of(word, least=0.1)
+    expected = words[(words["word"] == word) & (words["share"] >= 0.1)]
+    assert heads == list(map(tuple, expected[["block", "head"]].to_numpy().tolist()))
+    with lens.ablate(heads=heads):
+        changed = lens(images)
+    assert not np.allclose(changed.output, view.output)
+    with pytest.raises(InputError, match="words are of the model itself"):
+        changed.words()
+    with pytest.raises(InputError, match="no class of the model is called 'dodo'"):
+        view.heads_of("dodo")
+    with pytest.raises(InputError, match="no word 'dodo' in the vocabulary; take one of its 1 words"):
+        view.heads_of("dodo", vocabulary={"axis": np.eye(24)[0]})
+    assert view.heads_of("hound", 0) == view.heads_of(1, 0) == view.heads_of("dog, hound", 0)
+
+
+def test_one_image_and_heads_that_are_not_linear_have_no_words(lens):
+    with pytest.raises(InputError, match="look at two images at least"):
+        lens(random_images(1)).words()
+    with pytest.raises(InputError, match="attention pool has an MLP"):
+        Lens(transformer("attention pool"))(random_images(2)).words()

@@ -1,0 +1,201 @@
+"""Texts as classes: zero-shot logits are the source library's own, for CLIP and SigLIP."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_certificate import MODEL, PICTURES, digest, facts
+from test_certificate import config as config_of
+from test_certificate import job as job_of
+from test_huggingface import TEXT, VIT, made
+from test_openclip import VISION
+
+from classlens import Lens
+from classlens.catalog import files, settings
+from classlens.config import architecture
+from classlens.config.architecture import with_architectures
+from classlens.errors import InputError
+from classlens.models.canonical import load_model
+from classlens.sources.bring import write_brought
+from classlens.sources.find import load
+from classlens.sources.texts import forms_of, tower_of, with_texts
+
+open_clip, transformers = pytest.importorskip("open_clip"), pytest.importorskip("transformers")
+
+WORDS = ["cat", "dog", "a", "photo", "of", "water"]
+TEXTS = ["cat", "dog", "water dog"]
+TEMPLATES = ["a photo of {}", "a {} of water"]
+SPOKEN = {**TEXT, "max_position_embeddings": 9, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 3}
+CLIP = ("CLIPModel", "CLIPConfig", {"vision_config": VIT, "text_config": SPOKEN, "projection_dim": 16})
+SIGLIP = ("SiglipModel", "SiglipConfig", {"vision_config": VIT, "text_config": {**SPOKEN, "projection_size": 24}})
+IMAGES = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def tokenizer():
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    names = ["<pad>", "<bos>", "<unk>", "<eos>", *WORDS]
+    made = Tokenizer(models.WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing("<bos> $A <eos>", special_tokens=[("<bos>", 1), ("<eos>", 3)])
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **special)
+
+
+def of_transformers(folder, case):
+    model = made(*case)
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    padding = "max_length" if case is SIGLIP else True
+
+    def logits(prompts):
+        texts = tokenizer()(prompts, return_tensors="pt", padding=padding, max_length=9, truncation=True)
+        return model(pixel_values=IMAGES, **texts)
+
+    return logits
+
+
+def of_open_clip(folder):
+    torch.manual_seed(0)
+    text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    config = {"embed_dim": 20, "vision_cfg": VISION, "text_cfg": text}
+    model = open_clip.CLIP(**config, init_logit_bias=-3.0).eval()
+    torch.save(model.state_dict(), folder / "open_clip_pytorch_model.bin")
+    described = {"model_cfg": {**config, "init_logit_bias": -3.0}, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(described))
+    return model
+
+
+def lengths(folder):
+    """|embedding| of the images, by which the lens's logits are longer than the source's."""
+    return load(folder)(IMAGES).norm(dim=-1, keepdim=True)
+
+
+@pytest.mark.parametrize("case", [CLIP, SIGLIP], ids=["CLIP", "SigLIP"])
+@torch.no_grad()
+def test_zero_shot_logits_are_those_of_transformers(case, tmp_path):
+    logits = of_transformers(tmp_path, case)
+    expected = logits(TEXTS).logits_per_image
+    lens = Lens.load(tmp_path, texts=TEXTS)
+    view, bias = lens(IMAGES), tower_of(tmp_path).bias
+    assert (bias != 0) == (case is SIGLIP)
+    found = (torch.from_numpy(view.output) - bias) / lengths(tmp_path) + bias
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+    assert view.names(view.predictions(1)[:, 0]).tolist() == [TEXTS[place] for place in expected.argmax(-1)]
+    assert view.rank(class_index="water dog").shape == (2, 4, 17 if case is CLIP else 16)
+    # Templates: the mean of unit embeddings, of length 1 again.
+    each = [logits([form.format(text) for form in TEMPLATES]).text_embeds.mean(0) for text in TEXTS]
+    rows = torch.nn.functional.normalize(torch.stack(each), dim=-1)
+    scale = tower_of(tmp_path).scale
+    images = load(tmp_path)(IMAGES)
+    again = lens.with_texts(TEXTS, TEMPLATES)(IMAGES).output
+    torch.testing.assert_close(torch.from_numpy(again), scale * images @ rows.T + bias, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_zero_shot_logits_are_those_of_open_clip(tmp_path):
+    model = of_open_clip(tmp_path)
+    images, texts, scale, *bias = model(IMAGES, open_clip.get_tokenizer(f"local-dir:{tmp_path}")(TEXTS))
+    expected = scale * images @ texts.T + bias[0]
+    lens = Lens.load(tmp_path, texts=TEXTS)
+    found = (torch.from_numpy(lens(IMAGES).output) + 3) / lengths(tmp_path) - 3
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_texts_are_words_of_heads_and_the_model_is_shared(tmp_path):
+    of_transformers(tmp_path, CLIP)
+    lens = Lens.load(tmp_path)
+    before = lens(IMAGES).output
+    named = lens.with_texts(TEXTS)
+    assert named.model.blocks[0].mlp.fc1.weight is lens.model.blocks[0].mlp.fc1.weight
+    assert np.array_equal(lens(IMAGES).output, before)
+    directions = named.directions(["cat", "water"])
+    row = named.model.head.weight[0] / tower_of(tmp_path).scale
+    np.testing.assert_allclose(directions["cat"], row, atol=1e-6)
+    assert set(named(IMAGES).words(directions, draws=99)["word"]) == {"cat", "water"}
+    # By a text tower that is named, on a model that was not loaded from it.
+    other = Lens(load(tmp_path)).with_texts(TEXTS, tower=tmp_path)
+    np.testing.assert_allclose(other(IMAGES).output, named(IMAGES).output, atol=1e-6)
+
+
+def test_templates_of_openai_are_the_eighty():
+    forms = forms_of("openai")
+    assert len(forms) == 80
+    assert forms[0].format("cat") == open_clip.OPENAI_IMAGENET_TEMPLATES[0]("cat")
+
+
+def test_what_does_not_go_is_said(tmp_path):
+    of_transformers(tmp_path, CLIP)
+    for texts in ("cat", ["cat"], ["cat", "cat"]):
+        with pytest.raises(InputError, match="two or more that differ"):
+            Lens.load(tmp_path, texts=texts)
+    for templates in ("clip", ["a photo"], []):
+        with pytest.raises(InputError, match=r"templates: give openai, or a list of sentences with \{\}"):
+            Lens.load(tmp_path, texts=TEXTS, templates=templates)
+    with pytest.raises(InputError, match="texts need a text tower; open the model with Lens"):
+        Lens(load(tmp_path)).with_texts(TEXTS)
+    with pytest.raises(InputError, match="embeddings of texts have 16 numbers, those of images 3"):
+        with_texts(with_texts(load(tmp_path), tower_of(tmp_path), TEXTS), tower_of(tmp_path), TEXTS)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"has no tokenizer .*; save it beside the model"):
+        Lens.load(tmp_path, texts=TEXTS)
+    made("ViTModel", "ViTConfig", VIT).save_pretrained(tmp_path / "vit")
+    with pytest.raises(InputError, match="is a ViTModel, whose texts cannot be embedded: take a whole CLIP or SigLIP"):
+        Lens.load(tmp_path / "vit", texts=TEXTS)
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    """A folder with a CLIP, pictures of five classes and the texts that name these."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(architecture, "_describe", lambda requests: [facts(*request) for request in requests])
+    for name in "vwxyz":
+        Path("data", name).mkdir(parents=True)
+        PICTURES[0].save(Path("data", name, "a.png"))
+    Path("clip").mkdir()
+    Path("classes.txt").write_text("cat\n\nwater dog\n dog\nwater\nphoto\n")
+    return of_transformers("clip", CLIP)
+
+
+CLASSES = ["cat", "water dog", "dog", "water", "photo"]
+
+
+@torch.no_grad()
+def test_a_config_takes_texts_as_a_head(working):
+    head = {"texts": "classes.txt", "templates": ["a photo of {}"]}
+    complete = with_architectures(config_of(weights="clip", head=head))
+    known = complete.architecture("m")
+    assert (known["num_classes"], complete.architecture("m-random")["num_classes"]) == (5, 5)
+    assert {"clip/config.json", "clip/tokenizer.json", "clip/model.safetensors"} <= {*files.checkpoint(complete, MODEL)}
+    # The words are part of the key, and where they lie is not.
+    assert settings.texts(complete, MODEL) == {"texts": {"texts": CLASSES, "templates": ["a photo of {}"]}}
+    hub = config_of(weights="clip", head={"texts": CLASSES, "tower": "hf-hub:a/b"})
+    assert settings.texts(hub, MODEL)["texts"] == {"texts": CLASSES, "templates": None, "tower": "hf-hub:a/b"}
+    assert settings.texts(config_of(weights="clip"), MODEL) == {}
+    rows = "".join(f"evaluation,{n},{n},{c},{c},{c}/a.png,{digest(c)}\n" for n, c in enumerate("vwxyz"))
+    Path("stimuli.csv").write_text("split,image,class_index,class_id,class_name,file,sha256\n" + rows)
+    listed = files.checkpoint(complete, MODEL)
+    notes = write_brought(listed, [], "stimuli.csv", "w.safetensors", "c.json", **job_of(complete))
+    assert notes["certificate"]["certified"]
+    ours = load_model("w.safetensors", *known["built_as"])(IMAGES)
+    expected = working([f"a photo of {text}" for text in CLASSES]).logits_per_image
+    torch.testing.assert_close(ours / lengths("clip"), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"head": {"texts": ["cat"]}}, "too short"),
+        ({"head": {"texts": ["cat", "cat"]}}, "non-unique"),
+        ({"head": {"templates": "openai"}}, "'texts' is a required property"),
+        ({"head": {"texts": "none.txt"}}, r"head\.texts: none\.txt: .*No such file.*give a list, or a text file"),
+        ({"head": {"texts": TEXTS}, "architecture": "vit_tiny_patch16_224"}, "texts need weights that say which model"),
+    ],
+)
+def test_a_config_says_what_texts_lack(model, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        config_of(**{"weights": "clip", **model})
