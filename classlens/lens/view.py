@@ -104,6 +104,19 @@ class View:
         k = self._require_k(k)
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
 
+    def of_logits(
+        self, site: str, block: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+    ) -> dict[str, Array]:
+        """Return what a function makes of a block's logits: several measures by one projection.
+
+        Args:
+            site, block: as in other methods.
+            reduce: called with the logits (n, T, C) of some images and which of the N these are; returns tensors
+                (n, ...) by name.
+        """
+        self._require_classes("ranks")
+        return self._reduced(site, block, reduce)
+
     def names(self, indices: Array) -> Array:
         """Return the names of classes, e.g. of `top()`, in the shape of their indices."""
         return self._classes.names(indices)

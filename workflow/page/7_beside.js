@@ -26,12 +26,16 @@ function tokenAt(place) {
 function messageOf(view, values) {
   const { image, site, lens, colour, cover } = view;
   const depth = ABOUT.blocks > 1 ? view.block / (ABOUT.blocks - 1) : 1;
-  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, classes: [...classColours(values).keys()] };
+  const chosen = view.class === null ? null : { index: view.class, name: className(view.class) };
+  const classes = [...classColours(values).keys()];
+  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, chosen, classes };
 }
 
 /** Return the view that a message asks for, in this page's blocks and tokens. */
 function changesOf(message) {
-  return { ...message, block: Math.round(Number(message.depth) * (ABOUT.blocks - 1)), token: tokenAt(message.place) };
+  // Another model may know other classes.
+  const same = message.chosen && className(message.chosen.index) === message.chosen.name;
+  return { ...message, class: same ? message.chosen.index : null, block: Math.round(Number(message.depth) * (ABOUT.blocks - 1)), token: tokenAt(message.place) };
 }
 
 class Beside {

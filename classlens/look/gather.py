@@ -1,0 +1,206 @@
+"""What the lens page shows of some pictures, read off a lens's views instead of a run's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from classlens.arrays import Array
+from classlens.batching import batches
+from classlens.catalog.methods import METHODS, require_method
+from classlens.catalog.reading import pooling_notes, prefix_names
+from classlens.errors import InputError
+from classlens.inference.probe import behaviour
+from classlens.inference.ranks import summarise
+from classlens.lens.lens import Lens
+from classlens.lens.view import View
+from classlens.models.needs import lacks
+from classlens.models.pictures import as_inputs, photos
+from classlens.page.document import Shown
+from classlens.page.pack import rounded
+from classlens.progress import Progress
+from classlens.terms import SITES
+
+MOST_CHOSEN = 30
+"""Classes that a page has at every token, beside the class of interest."""
+KEPT_BYTES = 2**30
+"""Memory for the tokens of a batch."""
+LOGIT_STEPS = 127
+RANK_STEPS = 255
+"""A chosen class's ranks are kept in a byte: exact up to 256 classes, else to within half a step of identifiability."""
+
+
+class Gathered:
+    """A lens's numbers of some pictures, as a page takes them.
+
+    Without labels, the class of interest of each picture is the model's own prediction, or the class that is given.
+
+    Args:
+        lens: on a model with classes.
+        name: what the model is called.
+        pictures: files, each with its name for display.
+        methods: explanations of the class of interest.
+        class_of_interest: of all pictures, by index or name; None: each one's prediction.
+
+    Raises:
+        InputError: the model has no classes, the class or a method does not exist or does not apply, a picture cannot
+            be decoded. (What a picture or an explanation lacks is found when it is its turn.)
+    """
+
+    def __init__(
+        self,
+        lens: Lens,
+        name: str,
+        pictures: Mapping[Path, str],
+        methods: Sequence[str] = (),
+        class_of_interest: int | str | None = None,
+    ) -> None:
+        lens.classes.require("ranks of classes; classlens attention shows what its tokens attend to")
+        self._lens, self._name, self._pictures, self._methods = lens, name, pictures, methods
+        for method in methods:
+            require_method(method, name, lacks(lens.model))
+        given = None if class_of_interest is None else int(lens.classes.indices(class_of_interest, 1)[0])
+        facts, self._paths = behaviour(lens.model), list(pictures)
+        self._depth, self._channels = len(lens.model.blocks), facts.channels
+        each = len(SITES) * self._depth * facts.tokens * facts.width * facts.kept_dtype.itemsize
+        self._parts = list(batches(len(pictures), max(1, KEPT_BYTES // each)))
+        # The first batch's view is still there when its numbers are asked for; others are looked at again, as keeping
+        # the tokens of all would take memory without bound.
+        self._look = lru_cache(maxsize=1)(self._looked)
+        outputs = np.concatenate([self._look(place)[0].output for place in reversed(range(len(self._parts)))][::-1])
+        strongest = np.argsort(-outputs, axis=1, kind="stable")[:, : max(MOST_CHOSEN, 5)]
+        self._probability = softmax(outputs, axis=1).max(1)
+        self._top = strongest[:, :5]
+        self._interest = strongest[:, 0] if given is None else np.full(len(outputs), given)
+        # Every picture's strongest class before any's second one.
+        ranked = chain([] if given is None else [given], strongest.T.ravel().tolist())
+        self._chosen = list(dict.fromkeys(ranked))[:MOST_CHOSEN]
+        self._given = given is not None
+
+    def about(self, of: int) -> dict[str, Any]:
+        """Return what the page says of the model and the pictures.
+
+        Args:
+            of: how many pictures there are, of which these were chosen.
+        """
+        model, classes = self._lens.model, self._lens.classes
+        has_class_token, missing = model.cls_token is not None, lacks(model)
+        height, width = model.patch_embed.img_size
+        return {
+            "model": self._name,
+            "label": self._name,
+            "grid": [int(side) for side in model.patch_embed.grid_size],
+            **({"ratio": width / height} if width != height else {}),
+            "prefix": prefix_names(
+                model.num_prefix_tokens,
+                has_class_token=has_class_token,
+                distilled=getattr(model, "head_dist", None) is not None,
+            ),
+            "notes": pooling_notes(
+                missing, has_class_token=has_class_token, class_token_pooling=model.global_pool == "token"
+            ),
+            "others": [],
+            "methods": [{"name": name, "label": METHODS[name].label} for name in self._methods],
+            "sites": SITES,
+            "blocks": self._depth,
+            "num_classes": classes.count,
+            "classes": [classes.label(index) for index in range(classes.count)],
+            "sample": {"of": of},
+            "interest": "given" if self._given else "prediction",
+            "chosen": self._chosen,
+            "images": [
+                {
+                    "image": image,
+                    "file": self._pictures[path],
+                    "class": int(self._interest[image]),
+                    "probability": round(float(self._probability[image]), 3),
+                    "top5": self._top[image].tolist(),
+                }
+                for image, path in enumerate(self._paths)
+            ],
+        }
+
+    def images(self) -> Iterator[Shown]:
+        """Yield what the page holds of each picture."""
+        with Progress(len(self._parts) * self._depth, "look", unit="block") as progress:
+            for place, part in enumerate(self._parts):
+                yield from self._shown(place, part, progress)
+
+    def _looked(self, place: int) -> tuple[View, Array]:
+        """Return a batch's view, and its photos (n, H, W, 3) uint8."""
+        inputs = as_inputs(self._lens.model, self._paths[self._parts[place]], self._channels)
+        return self._lens(inputs), np.rint(255 * photos(self._lens.model, inputs)).astype(np.uint8)
+
+    def _shown(self, place: int, part: slice, progress: Progress) -> Iterator[Shown]:
+        view, pixels = self._look(place)
+        interest, chosen = torch.from_numpy(self._interest[part]), torch.tensor(self._chosen)
+        stacked: dict[str, list[Array]] = {}
+
+        def read(site: str, block: int) -> dict[str, Array]:
+            def reduce(logits: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
+                found = summarise(logits, interest[some].to(logits.device))
+                kept = {name: found[name] for name in ("rank", "logit", "top5")}
+                if site == SITES[0]:
+                    kept |= several(logits, chosen)
+                return kept
+
+            return view.of_logits(site, block, reduce)
+
+        for block in range(self._depth):
+            sites = [read(site, block) for site in SITES]
+            for name in ("rank", "logit", "top5"):
+                stacked.setdefault(name, []).append(np.array([one[name] for one in sites]))
+            for name in ("ranks", "logits"):
+                stacked.setdefault(name, []).append(sites[0][name])
+            progress.advance()
+        importance = [self._importance(view, method, interest) for method in self._methods]
+        small = np.uint16 if self._lens.classes.count <= 2**16 else np.int32
+        for one, photo in enumerate(pixels):
+            # (block, site, token, ...) to (site, token, block, ...): a token keeps its classes over blocks.
+            rank, logit, top5 = (
+                np.moveaxis(np.array([values[:, one] for values in stacked[name]]), 0, 2)
+                for name in ("rank", "logit", "top5")
+            )
+            codes, unit = rounded(logit, (1,))
+            arrays = {"rank": rank.astype(small), "top5": top5.astype(small), "logit": codes, "logit_unit": unit}
+            # (block, token, class) to (class, block, token).
+            ranks, logits = (
+                np.array([values[one] for values in stacked[name]]).transpose(2, 0, 1) for name in ("ranks", "logits")
+            )
+            arrays["chosen_rank"] = np.rint(ranks / rank_step(self._lens.classes.count)).astype(np.uint8)
+            codes, arrays["chosen_unit"] = rounded(logits, (2,), LOGIT_STEPS)
+            arrays["chosen_logit"] = codes.astype(np.int8)
+            if importance:
+                arrays["importance"], _ = rounded(np.array([values[one] for values in importance]), (1,))
+            yield part.start + one, arrays, photo
+
+    def _importance(self, view: View, method: str, interest: torch.Tensor) -> Array:
+        found = view.explain(interest, method, image=None)
+        assert isinstance(found, list)
+        values = np.array([one.importance for one in found])
+        if not np.isfinite(values).all():
+            raise InputError(f"{self._name}: explanation {method} has values that are not finite; leave it out")
+        return values
+
+
+def several(logits: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return ranks and logits (n, T, K) of K classes among logits (n, T, C).
+
+    A rank is the number of classes with a larger logit, looked up among the sorted logits.
+    """
+    # numpy's sort is several times as fast as torch's here.
+    found, ordered = logits[..., classes.to(logits.device)], torch.from_numpy(np.sort(logits.cpu().numpy(), axis=-1))
+    above = logits.shape[-1] - torch.searchsorted(ordered, found.cpu().contiguous(), right=True)
+    return {"ranks": above, "logits": found}
+
+
+def rank_step(count: int) -> float:
+    """Return how many ranks a step of the codes of chosen classes is: 1 where a byte holds all of them."""
+    return max(1.0, (count - 1) / RANK_STEPS)
