@@ -1,4 +1,4 @@
-"""The command line: `classlens look`, `init`, `check`, `run`, `snakefile`, `watch`, `store ...` and `config-reference`."""
+"""The command line: `classlens look`, `init`, `check`, `run`, `snakefile`, `watch`, `store ...`, `config-reference`."""
 
 from __future__ import annotations
 

@@ -26,4 +26,6 @@ def pooling_notes(lacks: Mapping[str, str], *, has_class_token: bool, class_toke
         return [f"{'' if has_class_token else 'The model has no [CLS] token; '}{reads}."]
     if not has_class_token:
         return ["The model has no [CLS] token; its head reads the mean of the image tokens."]
-    return [] if class_token_pooling else ["The head of the model does not read [CLS] but the mean of the image tokens."]
+    return (
+        [] if class_token_pooling else ["The head of the model does not read [CLS] but the mean of the image tokens."]
+    )

@@ -105,9 +105,9 @@ class View:
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
 
     def of_logits(
-        self, site: str, block: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+        self, site: str, block: int | None, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
     ) -> dict[str, Array]:
-        """Return what a function makes of a block's logits: several measures by one projection.
+        """Return what a function makes of a site's logits, block by block: several measures by one projection.
 
         Args:
             site, block: as in other methods.

@@ -13,8 +13,10 @@ import typer
 from classlens.errors import InputError
 from classlens.units import written_size
 
-MODEL = """A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, open_clip:NAME/TAG, or
-a checkpoint with --architecture."""
+MODEL = (
+    "A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, open_clip:NAME/TAG, or "
+    "a checkpoint with --architecture."
+)
 REFUSED = 2
 """Exit status where something cannot be looked at; nothing is written then."""
 
@@ -38,13 +40,15 @@ def refusals() -> Iterator[None]:
 def look(
     model: Model,
     pictures: Annotated[
-        list[str], typer.Argument(metavar="PICTURES", help="Files, folders (flat or nested) or globs; no labels needed.")
+        list[str],
+        typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("look.html"),
     no_open: NoOpen = False,
     architecture: Architecture = None,
     class_name: Annotated[
-        str | None, typer.Option("--class", help="Class of interest, by name or index; default: what the model predicts.")
+        str | None,
+        typer.Option("--class", help="Class of interest, by name or index; default: the prediction."),
     ] = None,
     images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
     explain: Annotated[

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import softmax
 
 from classlens.arrays import Array
 from classlens.batching import batches
@@ -32,9 +31,9 @@ MOST_CHOSEN = 30
 """Classes that a page has at every token, beside the class of interest."""
 KEPT_BYTES = 2**30
 """Memory for the tokens of a batch."""
-LOGIT_STEPS = 127
-RANK_STEPS = 255
-"""A chosen class's ranks are kept in a byte: exact up to 256 classes, else to within half a step of identifiability."""
+LOGIT_STEPS, RANK_STEPS = 63, 127
+"""Steps of a chosen class's logits and ranks. Few, since they are most of the page: ranks are exact up to 128 classes,
+else identifiability is to within 0.004; what is among the five strongest classes is exact."""
 
 
 class Gathered:
@@ -76,7 +75,7 @@ class Gathered:
         self._look = lru_cache(maxsize=1)(self._looked)
         outputs = np.concatenate([self._look(place)[0].output for place in reversed(range(len(self._parts)))][::-1])
         strongest = np.argsort(-outputs, axis=1, kind="stable")[:, : max(MOST_CHOSEN, 5)]
-        self._probability = softmax(outputs, axis=1).max(1)
+        self._probability = torch.from_numpy(outputs).softmax(1).amax(1).tolist()
         self._top = strongest[:, :5]
         self._interest = strongest[:, 0] if given is None else np.full(len(outputs), given)
         # Every picture's strongest class before any's second one.
@@ -120,7 +119,7 @@ class Gathered:
                     "image": image,
                     "file": self._pictures[path],
                     "class": int(self._interest[image]),
-                    "probability": round(float(self._probability[image]), 3),
+                    "probability": round(self._probability[image], 3),
                     "top5": self._top[image].tolist(),
                 }
                 for image, path in enumerate(self._paths)
@@ -129,7 +128,8 @@ class Gathered:
 
     def images(self) -> Iterator[Shown]:
         """Yield what the page holds of each picture."""
-        with Progress(len(self._parts) * self._depth, "look", unit="block") as progress:
+        total = len(self._paths) * self._depth * len(SITES)
+        with Progress(total, "read off", unit="site") as progress:
             for place, part in enumerate(self._parts):
                 yield from self._shown(place, part, progress)
 
@@ -141,42 +141,34 @@ class Gathered:
     def _shown(self, place: int, part: slice, progress: Progress) -> Iterator[Shown]:
         view, pixels = self._look(place)
         interest, chosen = torch.from_numpy(self._interest[part]), torch.tensor(self._chosen)
-        stacked: dict[str, list[Array]] = {}
 
-        def read(site: str, block: int) -> dict[str, Array]:
+        def read(site: str) -> dict[str, Array]:
             def reduce(logits: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
                 found = summarise(logits, interest[some].to(logits.device))
                 kept = {name: found[name] for name in ("rank", "logit", "top5")}
                 if site == SITES[0]:
                     kept |= several(logits, chosen)
+                progress.advance(len(logits))
                 return kept
 
-            return view.of_logits(site, block, reduce)
+            return view.of_logits(site, None, reduce)
 
-        for block in range(self._depth):
-            sites = [read(site, block) for site in SITES]
-            for name in ("rank", "logit", "top5"):
-                stacked.setdefault(name, []).append(np.array([one[name] for one in sites]))
-            for name in ("ranks", "logits"):
-                stacked.setdefault(name, []).append(sites[0][name])
-            progress.advance()
+        sites = [read(site) for site in SITES]
         importance = [self._importance(view, method, interest) for method in self._methods]
         small = np.uint16 if self._lens.classes.count <= 2**16 else np.int32
         for one, photo in enumerate(pixels):
-            # (block, site, token, ...) to (site, token, block, ...): a token keeps its classes over blocks.
+            # (site, block, token, ...) to (site, token, block, ...): a token keeps its classes over blocks.
             rank, logit, top5 = (
-                np.moveaxis(np.array([values[:, one] for values in stacked[name]]), 0, 2)
+                np.array([values[name][:, one] for values in sites]).swapaxes(1, 2)
                 for name in ("rank", "logit", "top5")
             )
             codes, unit = rounded(logit, (1,))
             arrays = {"rank": rank.astype(small), "top5": top5.astype(small), "logit": codes, "logit_unit": unit}
             # (block, token, class) to (class, block, token).
-            ranks, logits = (
-                np.array([values[one] for values in stacked[name]]).transpose(2, 0, 1) for name in ("ranks", "logits")
-            )
-            arrays["chosen_rank"] = np.rint(ranks / rank_step(self._lens.classes.count)).astype(np.uint8)
+            ranks, logits = (sites[0][name][:, one].transpose(2, 0, 1) for name in ("ranks", "logits"))
+            arrays["chosen_rank"] = _steps_of_depth(np.rint(ranks / rank_step(self._lens.classes.count)), np.uint8)
             codes, arrays["chosen_unit"] = rounded(logits, (2,), LOGIT_STEPS)
-            arrays["chosen_logit"] = codes.astype(np.int8)
+            arrays["chosen_logit"] = _steps_of_depth(codes, np.int8)
             if importance:
                 arrays["importance"], _ = rounded(np.array([values[one] for values in importance]), (1,))
             yield part.start + one, arrays, photo
@@ -188,6 +180,11 @@ class Gathered:
         if not np.isfinite(values).all():
             raise InputError(f"{self._name}: explanation {method} has values that are not finite; leave it out")
         return values
+
+
+def _steps_of_depth(codes: Array, dtype: type[np.generic]) -> Array:
+    """Return codes (class, block, token), those after the first block as differences to the block before, in a byte."""
+    return np.diff(codes.astype(dtype), axis=1, prepend=np.zeros_like(codes[:, :1], dtype))
 
 
 def several(logits: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -19,8 +19,8 @@ const TUNED = ABOUT.arrays.some((array) => array.name === "tuned_rank");
 // Pictures without labels have a class of interest, the model's prediction or one that was asked for, and it can be changed.
 const LABELLED = ABOUT.interest === undefined;
 const INTEREST = LABELLED ? "correct class" : "class of interest";
-// Of a chosen class, a byte holds each rank.
-const RANK_STEP = Math.max(1, (ABOUT.num_classes - 1) / 255);
+// Ranks of chosen classes are rounded to so many.
+const RANK_STEP = Math.max(1, (ABOUT.num_classes - 1) / 127);
 
 function className(index) {
   return ABOUT.classes[index] ?? `class ${index}`;
@@ -51,6 +51,9 @@ class Values {
     this.photo = photo;
     this.ownClass = IMAGES.get(image).class;
     this.interest = this.ownClass;
+    for (const codes of [this.chosen_rank, this.chosen_logit]) {
+      for (let i = TOKENS; codes && i < codes.length; i++) if (i % (ABOUT.blocks * TOKENS) >= TOKENS) codes[i] += codes[i - TOKENS];
+    }
     this.places = this.top5.length / (ABOUT.sites.length * TOKENS * ABOUT.blocks);
     if (TUNED) {
       this.rank = joined(this.rank, this.tuned_rank);
