@@ -18,7 +18,7 @@ from classlens.catalog.configs import read_config
 from classlens.catalog.reference import MADE_FILES, reference
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
-from classlens.look.command import look
+from classlens.look.command import attention, look
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc
@@ -35,6 +35,7 @@ app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers th
 store_app = typer.Typer(no_args_is_help=True, help="Inspect and maintain the artifact store.")
 app.add_typer(store_app, name="store")
 app.command()(look)
+app.command()(attention)
 
 WHICH_CONFIG = "default: that of the last run in the working directory, else config/config.yaml or config.yaml there"
 

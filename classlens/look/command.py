@@ -70,19 +70,50 @@ def look(
         methods = [one.strip() for one in explain.split(",") if one.strip()]
         chosen = int(class_name) if class_name is not None and class_name.isdigit() else class_name
         gathered = Gathered(open_lens(model, architecture), Path(model).name, found, methods, chosen)
-        write_page(output, page_of(gathered, of), no_open=no_open, what=f"{len(found)} pictures")
+        text = page_of(gathered, of)
+        output.write_text(text, encoding="utf-8", newline="\n")
+        show(output, f"{len(found)} pictures, {written_size(output.stat().st_size)}", no_open=no_open)
 
 
-def write_page(page: Path, text: str, *, no_open: bool, what: str) -> None:
-    """Write a page, say so, and open it in the browser.
+def attention(
+    model: Model,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture.")],
+    token: Annotated[
+        str | None, typer.Option(help="Image token that looks, as row,column from 1; default: [CLS].")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder.")] = Path("attention"),
+    no_open: NoOpen = False,
+    architecture: Architecture = None,
+) -> None:
+    """Show where [CLS], or any token of a picture, looks: a map per block and head, as PNGs and a page of them.
 
-    Args:
-        page: the file.
-        text: what it holds.
-        no_open: do not open it.
-        what: it shows.
+    Works for models with fused attention, with registers, and without a head.
     """
-    page.write_text(text, encoding="utf-8", newline="\n")
-    typer.echo(f"{page}: {what}, {written_size(page.stat().st_size)}")
+    with refusals():
+        from classlens.look.pictures import find_pictures
+
+        place = _place(token)
+        [path] = find_pictures([str(picture)], 1)[0]
+        from classlens.look.attention import token_attention, write_attention
+        from classlens.look.models import open_lens
+
+        found = token_attention(open_lens(model, architecture), path, place)
+        page = write_attention(found, output, model=Path(model).name, file=path.name)
+        blocks, heads, _ = found.weights.shape
+        show(page, f"{blocks} blocks of {heads} heads, a PNG each beside it", no_open=no_open)
+
+
+def _place(token: str | None) -> tuple[int, int] | None:
+    if token is None:
+        return None
+    row, _, column = token.partition(",")
+    if not (row.strip().isdigit() and column.strip().isdigit()):
+        raise InputError(f"--token {token} is no row,column; write e.g. --token 3,5 (both from 1)")
+    return int(row), int(column)
+
+
+def show(page: Path, what: str, *, no_open: bool) -> None:
+    """Say what a page shows, and open it in the browser unless that is not wanted."""
+    typer.echo(f"{page}: {what}")
     if not no_open:
         webbrowser.open(page.resolve().as_uri())
