@@ -53,7 +53,7 @@ img {{ display: block; }}
 </html>
 """
 TEXT = (
-    "Where {token} looks: a row per block, a column per head, and the mean of the heads. Colour and opacity are "
+    "What {token} attends to: a row per block, a column per head, and the mean of the heads. Colour and opacity are "
     "attention weights as a share of the largest on any image token of that map; the number is how much of the "
     "attention is on image tokens{rest}."
 )
@@ -97,7 +97,7 @@ class TokenAttention:
         height, width = self.photo.shape[:2]
         share = weights / max(float(weights.max()), np.finfo(np.float32).tiny)
         rgba = np.rint(255 * matplotlib.colormaps["viridis"](share)).astype(np.uint8)
-        rgba[..., 3] = np.rint(230 * np.sqrt(share))
+        rgba[..., 3] = np.rint(230 * share)
         over = Image.fromarray(rgba).resize((width, height), Image.Resampling.NEAREST)
         drawn = Image.fromarray(self.photo).convert("L").convert("RGBA")
         drawn.alpha_composite(over)

@@ -50,6 +50,9 @@ def look(
         str | None,
         typer.Option("--class", help="Class of interest, by name or index; default: the prediction."),
     ] = None,
+    beside: Annotated[
+        str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
+    ] = None,
     images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
     explain: Annotated[
         str, typer.Option(help="Explanations of the class of interest, e.g. attn_lrp,legrad (docs/method.md).")
@@ -69,8 +72,14 @@ def look(
 
         methods = [one.strip() for one in explain.split(",") if one.strip()]
         chosen = int(class_name) if class_name is not None and class_name.isdigit() else class_name
-        gathered = Gathered(open_lens(model, architecture), Path(model).name, found, methods, chosen)
-        text = page_of(gathered, of)
+
+        def gathered(source: str) -> Gathered:
+            named = architecture if source == model or Path(source).expanduser().is_file() else None
+            return Gathered(open_lens(source, named), Path(source).name, found, methods, chosen)
+
+        # One model after the other: each is let go before the next is opened.
+        other = None if beside is None else (Path(beside).name, page_of(gathered(beside), of))
+        text = page_of(gathered(model), of, other)
         output.write_text(text, encoding="utf-8", newline="\n")
         show(output, f"{len(found)} pictures, {written_size(output.stat().st_size)}", no_open=no_open)
 
@@ -79,13 +88,13 @@ def attention(
     model: Model,
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture.")],
     token: Annotated[
-        str | None, typer.Option(help="Image token that looks, as row,column from 1; default: [CLS].")
+        str | None, typer.Option(help="Image token that attends, as row,column from 1; default: [CLS].")
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder.")] = Path("attention"),
     no_open: NoOpen = False,
     architecture: Architecture = None,
 ) -> None:
-    """Show where [CLS], or any token of a picture, looks: a map per block and head, as PNGs and a page of them.
+    """Show what [CLS], or any token of a picture, attends to: a map per block and head, as PNGs and a page of them.
 
     Works for models with fused attention, with registers, and without a head.
     """

@@ -32,7 +32,13 @@ units `logit_unit` of site and block. Some pages have more: `tuned_rank` and `tu
 
 
 def document(
-    about: Mapping[str, Any], images: Iterable[Shown], *, template: str, style: str, scripts: Sequence[str]
+    about: Mapping[str, Any],
+    images: Iterable[Shown],
+    *,
+    template: str,
+    style: str,
+    scripts: Sequence[str],
+    held: str = "",
 ) -> Iterator[str]:
     """Yield the page's text, piece by piece.
 
@@ -43,6 +49,7 @@ def document(
         about: what the page says, but for its arrays; `label` is its title, `images` describes each image.
         images: in the order of their descriptions.
         template, style, scripts: sources of the page.
+        held: the page of the other model, which this one can show beside it; "" where that is another file, or none.
     """
     coming = iter(images)
     first = next(coming)
@@ -54,7 +61,8 @@ def document(
         "style_digest": _digest(css),
         "script": script,
         "script_digest": _digest(script),
-        "about": json.dumps({**about, "arrays": arrays}).replace("<", "\\u003c"),
+        "about": _as_json({**about, "arrays": arrays}),
+        "held": f'<script type="application/json" id="page-0">{_as_json(held)}</script>\n' if held else "",
     }
     pieces = _elements(chain([first], coming), len(about["images"]))
     for position, part in enumerate(MARK.split(Path(template).read_text())):
@@ -66,6 +74,11 @@ def document(
             yield from pieces
         else:
             yield text[part]
+
+
+def _as_json(content: Any) -> str:
+    """Return JSON that ends no element of the page."""
+    return json.dumps(content).replace("<", "\\u003c")
 
 
 def _digest(text: str) -> str:

@@ -6,6 +6,8 @@ import webbrowser
 from types import SimpleNamespace
 
 import pytest
+import timm
+import torch
 from browser import launched, needs_browser, opened
 from made_pictures import CLASSES, SAVED, checkpoint, make_pictures
 from typer.testing import CliRunner
@@ -112,4 +114,29 @@ def test_the_page_in_a_browser(made):
         page.locator("#colour").select_option("legrad")
         # LeGrad is never negative, so that its scale has one end.
         assert page.locator("#legend .scale").inner_text().split() == ["0", "1"]
+    assert notes == []
+
+
+@needs_browser
+def test_two_models_on_one_page(made, tmp_path):
+    torch.manual_seed(2)
+    torch.save(timm.create_model(SAVED, num_classes=CLASSES).state_dict(), tmp_path / "other.pth")
+    page_file = tmp_path / "both.html"
+    words = ["look", made.model, *made.pictures, "--architecture", SAVED, "--no-open", "-o", page_file]
+    typed(*words, "--beside", tmp_path / "other.pth")
+    views = [open_lens(str(file), SAVED)(made.pictures) for file in (made.model, tmp_path / "other.pth")]
+    notes = []
+    with opened(page_file, notes) as page:
+        page.wait_for_selector(READY, state="attached")
+        page.locator("#thumbnails [data-image='1']").click()
+        frame = page.frame_locator("#other iframe")
+        frame.locator(READY).wait_for(state="attached")
+        frame.get_by_text(f"1.png: the model says class {views[1].predictions(1)[1, 0]} ").wait_for()
+        page.locator("[data-token='7']").click()
+        frame.locator("[data-token='7'].pinned").wait_for()
+        chosen = int(views[0].predictions(1)[1, 0])
+        page.locator("#class").select_option(str(chosen))
+        for here, view in zip((page, frame), views, strict=True):
+            place = f"{view.rank(class_index=chosen)[-1, 1, 7] + 1} of {CLASSES}"
+            here.locator("#facts dd", has_text=place).wait_for()
     assert notes == []

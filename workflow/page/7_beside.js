@@ -38,6 +38,12 @@ function changesOf(message) {
   return { ...message, class: same ? message.chosen.index : null, block: Math.round(Number(message.depth) * (ABOUT.blocks - 1)), token: tokenAt(message.place) };
 }
 
+/** Return where another model's page is: in this page, or a file beside it. */
+async function addressOf(other) {
+  if (!other.held) return `${encodeURIComponent(other.model)}.html`;
+  return URL.createObjectURL(new Blob([JSON.parse(await held("page", 0))], { type: "text/html" }));
+}
+
 class Beside {
   constructor(on) {
     this.on = on;
@@ -85,7 +91,7 @@ class Beside {
   }
 
   /** Show the page of a model, or none. */
-  open(model) {
+  async open(model) {
     if (EMBEDDED || model === (this.model ?? null)) return;
     clearTimeout(this.waiting);
     this.frame?.remove();
@@ -94,9 +100,12 @@ class Beside {
     this.section.hidden = model === null;
     document.body.classList.toggle("side-by-side", model !== null);
     if (model === null) return;
-    const label = ABOUT.others.find((other) => other.model === model).label;
+    const other = ABOUT.others.find((one) => one.model === model);
+    const { label } = other;
     this.tell("");
-    this.frame = element("iframe", { title: `The same view of ${label}`, src: `${encodeURIComponent(model)}.html#embedded=1` });
+    const address = await addressOf(other);
+    if (model !== this.model) return; // Another one was chosen meanwhile.
+    this.frame = element("iframe", { title: `The same view of ${label}`, src: `${address}#embedded=1` });
     this.section.append(this.frame);
     this.waiting = setTimeout(() => {
       this.frame.style.height = "0";

@@ -22,6 +22,8 @@ async function change(changes, said = null) {
 
 function followFragment() {
   const said = saidByFragment();
+  // A page that holds another model's was made to be seen beside it.
+  if (!location.hash && ABOUT.others[0]?.held) said.beside = ABOUT.others[0].model;
   view = possibleView(said);
   tell(lacks(said));
 }
