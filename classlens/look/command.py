@@ -81,7 +81,7 @@ def look(
         other = None if beside is None else (Path(beside).name, page_of(gathered(beside), of))
         text = page_of(gathered(model), of, other)
         output.write_text(text, encoding="utf-8", newline="\n")
-        show(output, f"{len(found)} pictures, {written_size(output.stat().st_size)}", no_open=no_open)
+        show(output, f"{len(found)} of {of} pictures, {written_size(output.stat().st_size)}", no_open=no_open)
 
 
 def attention(

@@ -70,10 +70,10 @@ class Gathered:
         self._depth, self._channels = len(lens.model.blocks), facts.channels
         each = len(SITES) * self._depth * facts.tokens * facts.width * facts.kept_dtype.itemsize
         self._parts = list(batches(len(pictures), max(1, KEPT_BYTES // each)))
-        # The first batch's view is still there when its numbers are asked for; others are looked at again, as keeping
-        # the tokens of all would take memory without bound.
+        # A single batch is looked at once. Of several, each is looked at again for its numbers: which classes are chosen
+        # depends on all, and keeping the tokens of all would take memory without bound.
         self._look = lru_cache(maxsize=1)(self._looked)
-        outputs = np.concatenate([self._look(place)[0].output for place in reversed(range(len(self._parts)))][::-1])
+        outputs = np.concatenate(list(self._outputs()))
         strongest = np.argsort(-outputs, axis=1, kind="stable")[:, : max(MOST_CHOSEN, 5)]
         self._probability = torch.from_numpy(outputs).softmax(1).amax(1).tolist()
         self._top = strongest[:, :5]
@@ -132,6 +132,13 @@ class Gathered:
         with Progress(total, "read off", unit="site") as progress:
             for place, part in enumerate(self._parts):
                 yield from self._shown(place, part, progress)
+
+    def _outputs(self) -> Iterator[Array]:
+        """Yield what the model says of each batch."""
+        with Progress(len(self._paths), "look") as progress:
+            for place, part in enumerate(self._parts):
+                yield self._look(place)[0].output
+                progress.advance(part.stop - part.start)
 
     def _looked(self, place: int) -> tuple[View, Array]:
         """Return a batch's view, and its photos (n, H, W, 3) uint8."""

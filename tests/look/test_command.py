@@ -43,7 +43,7 @@ def facts(page):
 
 
 def test_one_page_and_nothing_else(made):
-    assert re.fullmatch(r".*look\.html: 3 pictures, .* [kM]B\n", made.said, re.DOTALL)
+    assert re.fullmatch(r".*look\.html: 3 of 3 pictures, .* [kM]B\n", made.said, re.DOTALL)
     assert {path.name for path in made.folder.iterdir()} == {"vit.pth", "pictures", "look.html"}
     assert made.page.read_text().count('id="values-') == 3
 

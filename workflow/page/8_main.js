@@ -157,7 +157,7 @@ function makeTexts() {
   at("summary").textContent = `Every token of ${ABOUT.model}, projected onto ${ABOUT.num_classes} classes after each of its ${ABOUT.blocks} blocks. `
     + (LABELLED ? `Data set ${ABOUT.dataset}; the model is right for ${right} of the ${shown} images on this page.`
       : `The pictures have no labels: the class of interest is ${interest}, and you can choose another one.`);
-  if (!LABELLED) at("sample").textContent = shown < of ? `${shown} of ${of} pictures, evenly chosen.` : `All ${of} pictures.`;
+  if (!LABELLED) at("sample").textContent = shown < of ? `${shown} of ${of} pictures, evenly chosen.` : "";
   else at("sample").textContent = shown < of
     ? `${shown} of ${of} evaluation images, chosen evenly over ${classes} classes (seed ${seed}).`
     : `All ${of} evaluation images.`;
