@@ -70,8 +70,8 @@ class Gathered:
         self._depth, self._channels = len(lens.model.blocks), facts.channels
         each = len(SITES) * self._depth * facts.tokens * facts.width * facts.kept_dtype.itemsize
         self._parts = list(batches(len(pictures), max(1, KEPT_BYTES // each)))
-        # A single batch is looked at once. Of several, each is looked at again for its numbers: which classes are chosen
-        # depends on all, and keeping the tokens of all would take memory without bound.
+        # A single batch is looked at once. Of several, each is looked at again for its numbers: which classes are
+        # chosen depends on all, and keeping the tokens of all would take memory without bound.
         self._look = lru_cache(maxsize=1)(self._looked)
         outputs = np.concatenate(list(self._outputs()))
         strongest = np.argsort(-outputs, axis=1, kind="stable")[:, : max(MOST_CHOSEN, 5)]
