@@ -14,8 +14,8 @@ from classlens.errors import InputError
 from classlens.units import written_size
 
 MODEL = (
-    "A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, open_clip:NAME/TAG, or "
-    "a checkpoint with --architecture."
+    "A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, open_clip:NAME/TAG, "
+    "a checkpoint with --architecture, or shipped:vit_cls."
 )
 REFUSED = 2
 """Exit status where something cannot be looked at; nothing is written then."""

@@ -50,7 +50,7 @@ class Gathered:
 
     Raises:
         InputError: the model has no classes, the class or a method does not exist or does not apply, a picture cannot
-            be decoded. (What a picture or an explanation lacks is found when it is its turn.)
+            be decoded.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Gathered:
         methods: Sequence[str] = (),
         class_of_interest: int | str | None = None,
     ) -> None:
-        lens.classes.require("ranks of classes; classlens attention shows what its tokens attend to")
+        lens.classes.require("ranks (classlens attention shows what tokens attend to)")
         self._lens, self._name, self._pictures, self._methods = lens, name, pictures, methods
         for method in methods:
             require_method(method, name, lacks(lens.model))
