@@ -1,4 +1,4 @@
-"""The command line: `look`, `explain`, `diff`, `init`, `check`, `run`, `watch`, `store ...`, `config-reference`."""
+"""The command line: `look`, `attention`, `explain`, `diff`, `init`, `check`, `run`, `watch`, `store ...` and more."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from classlens.catalog.configs import read_config
 from classlens.catalog.reference import MADE_FILES, reference
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
+from classlens.look.command import attention, look
 from classlens.look.explain import explain as explain_pictures
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
@@ -35,6 +36,8 @@ from classlens.units import written_size
 app = typer.Typer(no_args_is_help=True, help="Look inside vision transformers through class embedding space.")
 store_app = typer.Typer(no_args_is_help=True, help="Inspect and maintain the artifact store.")
 app.add_typer(store_app, name="store")
+app.command()(look)
+app.command()(attention)
 app.command("explain")(explain_pictures)
 
 WHICH_CONFIG = "default: that of the last run in the working directory, else config/config.yaml or config.yaml there"

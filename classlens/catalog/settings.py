@@ -15,12 +15,13 @@ from classlens.catalog.analyses import ANALYSES, STACKED
 from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import require_attention_kind
 from classlens.catalog.methods import METHODS, require_method
+from classlens.catalog.reading import pooling_notes, prefix_names
 from classlens.config.architecture import built_as
-from classlens.config.config import ArchitectureInfo, Config
+from classlens.config.config import Config
 from classlens.data.geometry import Geometry, sides
 from classlens.data.kinds import KINDS
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_TOKEN_POOLING, SEVERAL_CLASSES
+from classlens.models.facts import SEVERAL_CLASSES
 from classlens.models.saved import is_saved, local_folder
 from classlens.shipped import WEIGHTS
 from classlens.sources.place import named, path_of
@@ -493,7 +494,11 @@ def page(config: Config, wildcards: Wildcards) -> Slice:
             "dataset": entry["dataset"],
             "grid": architecture["grid"],
             **({"ratio": width / height} if width != height else {}),
-            "prefix": _prefix_names(architecture),
+            "prefix": prefix_names(
+                architecture["num_prefix_tokens"],
+                has_class_token=architecture["has_class_token"],
+                distilled=architecture["distilled"],
+            ),
             "notes": _lens_notes(config, model, shown),
             **_series(config, model),
             "others": [{"model": name, "label": config.models[name]["label"]} for name in others],
@@ -510,23 +515,14 @@ def _series(config: Config, model: str) -> Slice:
     return {"series": {"at": config.models[model]["series"]["at"], "points": found}}
 
 
-def _prefix_names(architecture: ArchitectureInfo) -> list[str]:
-    """Return what the tokens in front of the image tokens are called."""
-    names = ["[CLS]"] if architecture["has_class_token"] else []
-    names += ["distillation"] if architecture["distilled"] else []
-    registers = architecture["num_prefix_tokens"] - len(names)
-    return [*names, *(f"register {number + 1}" for number in range(registers))]
-
-
 def _lens_notes(config: Config, model: str, shown: list[str]) -> list[str]:
     """Say what a model's page cannot show, and why."""
-    architecture, notes = config.architecture(model), []
-    if reads := architecture["lacks"].get(CLASS_TOKEN_POOLING, "").partition(", but ")[2]:
-        notes.append(f"{'' if architecture['has_class_token'] else 'The model has no [CLS] token; '}{reads}.")
-    elif not architecture["has_class_token"]:
-        notes.append("The model has no [CLS] token; its head reads the mean of the image tokens.")
-    elif not architecture["class_token_pooling"]:
-        notes.append("The head of the model does not read [CLS] but the mean of the image tokens.")
+    architecture = config.architecture(model)
+    notes = pooling_notes(
+        architecture["lacks"],
+        has_class_token=architecture["has_class_token"],
+        class_token_pooling=architecture["class_token_pooling"],
+    )
     if not shown:
         notes.append("No explanations: the config compares none for this model (analyses, explanations.methods).")
     else:

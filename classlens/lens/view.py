@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, Target, explain_inputs
 from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.attention_rows import row_of
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
@@ -109,6 +109,19 @@ class View:
         """
         k = self._require_k(k)
         return self._reduced(site, block, lambda logits, _part: {"top": logits.topk(k, dim=-1).indices})["top"]
+
+    def of_logits(
+        self, site: str, block: int | None, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
+    ) -> dict[str, Array]:
+        """Return what a function makes of a site's logits, block by block: several measures by one projection.
+
+        Args:
+            site, block: as in other methods.
+            reduce: called with the logits (n, T, C) of some images and which of the N these are; returns tensors
+                (n, ...) by name.
+        """
+        self._require_classes("ranks")
+        return self._reduced(site, block, reduce)
 
     def names(self, indices: Array) -> Array:
         """Return the names of classes, e.g. of `top()`, in the shape of their indices."""
@@ -232,14 +245,7 @@ class View:
             rows = []
 
             def attend(_block: int, attention: Attention) -> torch.Tensor:
-                if attention.nested:  # contexts around know tokens by their places
-                    rows.append(attention.weights()[:, :, at])
-                else:
-                    bias = attention.bias
-                    if bias is not None:
-                        bias = bias.expand(*attention.query.shape[:3], attention.key.shape[2])[:, :, [at]]
-                    row = replace(attention, query=attention.query[:, :, [at]], bias=bias)
-                    rows.append(row.weights()[:, :, 0])
+                rows.append(row_of(attention, at))
                 return attention.output()
 
             if place:

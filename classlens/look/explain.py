@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from classlens.errors import InputError
-
-REFUSED = 2
-"""Exit status where something cannot be explained; nothing is written then."""
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """Show what is wrong in one line."""
-    try:
-        yield
-    except (InputError, OSError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(REFUSED) from None
+from classlens.look.command import Architecture, Model, refusals
 
 
 def explain(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, "
-            "open_clip:NAME/TAG, or a checkpoint with --architecture.",
-        ),
-    ],
+    model: Model,
     pictures: Annotated[
         list[str], typer.Argument(metavar="PICTURES...", help="Files, folders (flat or nested) or globs.")
     ],
@@ -43,9 +22,7 @@ def explain(
         str | None,
         typer.Option("--class", help="The class to explain, by name or index; default: what the model predicts."),
     ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="timm's name of the model, for a checkpoint that does not say it.")
-    ] = None,
+    architecture: Architecture = None,
 ) -> None:
     """Explain a model's decisions: which parts of pictures support a class.
 
@@ -53,9 +30,9 @@ def explain(
     tokens), and explanations.csv with the class of each and its probability.
     """
     with refusals():
-        from classlens.data.given import given_pictures
+        from classlens.look.pictures import find_pictures
 
-        found = given_pictures(pictures)
+        found = list(find_pictures(pictures, sys.maxsize)[0])
         from classlens.look.explained import write_explanations
         from classlens.look.models import open_lens
 

@@ -19,18 +19,19 @@ EXACT_SIDE = 64
 """Pictures up to this size (pixels) are kept without loss: each of their pixels is seen."""
 
 
-def rounded(values: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
+def rounded(values: Array, axes: tuple[int, ...], steps: int = STEPS) -> tuple[Array, Array]:
     """Round numbers to a share of the largest one.
 
     Args:
         values: finite real numbers.
         axes: over which the largest absolute value is taken.
+        steps: of the largest value; int16 holds the codes.
 
     Returns:
         int16 codes of the same shape, and float32 unit of the codes, without `axes`; code times unit is the number, to
-        within unit / 2, and the unit is the largest absolute value / STEPS.
+        within unit / 2, and the unit is the largest absolute value / steps.
     """
-    unit = (np.abs(values).max(axis=axes, keepdims=True) / STEPS).astype(np.float32)
+    unit = (np.abs(values).max(axis=axes, keepdims=True) / steps).astype(np.float32)
     codes = np.rint(np.divide(values, unit, out=np.zeros(values.shape), where=unit > 0)).astype(np.int16)
     return codes, unit.squeeze(axes)
 

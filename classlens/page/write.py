@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import hashlib
-import html
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,17 +17,13 @@ from classlens.data.stimulus import class_names
 from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.measures.layers import read_layout
-from classlens.page.pack import packed, picture, rounded
+from classlens.page.document import Shown, document
+from classlens.page.pack import rounded
 from classlens.page.sample import even_sample
-from classlens.progress import Progress
 from classlens.terms import SITES
 
 BATCH = 16
 """Images in memory at once."""
-THUMBNAIL = 80
-"""Side in pixels."""
-MARK = re.compile(r"\{\{(\w+)\}\}")
-"""Where the template takes something in."""
 
 
 def write_lens_page(
@@ -54,9 +46,6 @@ def write_lens_page(
     facts: Mapping[str, Any],
 ) -> None:
     """Write the page: one HTML file that asks for nothing else.
-
-    Text of the config and of file names goes into JSON, whose `<` are escaped, and the page's script only ever sets it
-    as text.
 
     Args:
         layers: the model's layer files in block order.
@@ -94,34 +83,9 @@ def write_lens_page(
         "classes": class_names(stimuli),
         "sample": {"of": len(class_index), "classes": len(np.unique(class_index)), "seed": seed},
         "images": _described(chosen, output, stimuli),
-        "arrays": source.arrays(int(chosen[0])),
     }
-    script = "\n".join(Path(path).read_text() for path in scripts)
-    css = Path(style).read_text()
-    text = {
-        "title": html.escape(str(facts["label"])),
-        "style": css,
-        "style_digest": _digest(css),
-        "script": script,
-        "script_digest": _digest(script),
-        "about": json.dumps(about).replace("<", "\\u003c"),
-    }
-    pieces = source.packed(chosen)
     with open(page, "w", newline="\n") as file:
-        for position, part in enumerate(MARK.split(Path(template).read_text())):
-            if position % 2 == 0:
-                file.write(part)
-            elif part == "first_image":  # in front of the script, which shows it while the others are still being read
-                file.write(next(pieces))
-            elif part == "other_images":
-                file.writelines(pieces)
-            else:
-                file.write(text[part])
-
-
-def _digest(text: str) -> str:
-    """Return what a content security policy names an inline script or style by."""
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        file.writelines(document(about, source.images(chosen), template=template, style=style, scripts=scripts))
 
 
 class _Source:
@@ -139,34 +103,12 @@ class _Source:
         self._layers, self._pixels, self._labels, self._explanations = layers, pixels, labels, explanations
         self._tuned = tuned
 
-    def packed(self, chosen: Array) -> Iterator[str]:
-        """Yield for each image the elements that hold its numbers, its photo and its thumbnail."""
-        with Progress(len(chosen), "lens page") as progress:
-            for part in batches(len(chosen), BATCH):
-                for image, arrays, photo in self._read(chosen[part]):
-                    contents = {
-                        "values": packed(arrays.values()),
-                        "photo": picture(photo),
-                        "thumbnail": picture(photo, THUMBNAIL),
-                    }
-                    progress.advance()
-                    yield "".join(
-                        f'<script type="text/plain" id="{name}-{image}">{content}</script>\n'
-                        for name, content in contents.items()
-                    )
+    def images(self, chosen: Array) -> Iterator[Shown]:
+        """Yield what the page holds of each image."""
+        for part in batches(len(chosen), BATCH):
+            yield from self._read(chosen[part])
 
-    def arrays(self, image: int) -> list[dict[str, Any]]:
-        """Return name, type and shape of each image's arrays, in the order in which they are packed."""
-        [(_, arrays, _)] = self._read(np.array([image]))
-        return [{"name": name, "type": array.dtype.name, "shape": array.shape} for name, array in arrays.items()]
-
-    def _read(self, images: Array) -> Iterator[tuple[int, dict[str, Array], Array]]:
-        """Yield number, arrays and photo of each image.
-
-        The arrays: `rank` and `top5` of site, token, block (and place); `logit` likewise, in units `logit_unit` of site
-        and block; `tuned_rank` and `tuned_top5` of token, block (and place), where there is a tuned lens; `importance`
-        of method, image token, in units of its own for each method; `label` of image token.
-        """
+    def _read(self, images: Array) -> Iterator[Shown]:
         stacked: dict[str, list[list[Array]]] = {"rank": [], "logit": [], "top5": []}
         for path in self._layers:
             with h5py.File(path) as file:

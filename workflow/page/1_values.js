@@ -8,11 +8,19 @@ if (ABOUT.ratio) document.documentElement.style.setProperty("--ratio", ABOUT.rat
 const PREFIX = ABOUT.prefix.length;
 const TOKENS = PREFIX + ROWS * COLUMNS;
 const CHANCE = (ABOUT.num_classes + 1) / (2 * ABOUT.num_classes);
-const TYPES = { uint16: Uint16Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, float32: Float32Array };
+const TYPES = {
+  uint8: Uint8Array, uint16: Uint16Array, int32: Int32Array, int16: Int16Array, int8: Int8Array, float32: Float32Array,
+};
 const KEPT_IMAGES = 8;
 // What the tuned lens sees of the residual stream lies behind the sites, as if it were one more; only some pages have it.
 const TUNED_SITE = ABOUT.sites.length;
 const TUNED = ABOUT.arrays.some((array) => array.name === "tuned_rank");
+
+// Pictures without labels have a class of interest, the model's prediction or one that was asked for, and it can be changed.
+const LABELLED = ABOUT.interest === undefined;
+const INTEREST = LABELLED ? "correct class" : "class of interest";
+// Ranks of chosen classes are rounded to so many.
+const RANK_STEP = Math.max(1, (ABOUT.num_classes - 1) / 127);
 
 function className(index) {
   return ABOUT.classes[index] ?? `class ${index}`;
@@ -41,7 +49,11 @@ class Values {
   constructor(image, arrays, photo) {
     Object.assign(this, arrays);
     this.photo = photo;
-    this.correctClass = IMAGES.get(image).class;
+    this.ownClass = IMAGES.get(image).class;
+    this.interest = this.ownClass;
+    for (const codes of [this.chosen_rank, this.chosen_logit]) {
+      for (let i = TOKENS; codes && i < codes.length; i++) if (i % (ABOUT.blocks * TOKENS) >= TOKENS) codes[i] += codes[i - TOKENS];
+    }
     this.places = this.top5.length / (ABOUT.sites.length * TOKENS * ABOUT.blocks);
     if (TUNED) {
       this.rank = joined(this.rank, this.tuned_rank);
@@ -53,16 +65,48 @@ class Values {
     return (site * TOKENS + token) * ABOUT.blocks + block;
   }
 
+  /** Change the class of interest; null is the image's own. */
+  choose(index) {
+    const chosen = index ?? this.ownClass;
+    if (chosen !== this.interest) this.matched = null;
+    this.interest = chosen;
+  }
+
+  /** Return where another class than the image's own lies among those that the page has at every token, or -1. */
+  chosenPlace(site) {
+    return site === 0 ? ABOUT.chosen.indexOf(this.interest) : -1;
+  }
+
+  isOwn() {
+    return this.interest === this.ownClass;
+  }
+
+  /** Tell whether the class of interest is known at every token of a site, or only where it is among the strongest. */
+  isWhole(site) {
+    return this.isOwn() || this.chosenPlace(site) >= 0;
+  }
+
+  /** Return a rank, or null where it is not known; of another class than the image's own to within RANK_STEP / 2. */
   rankAt(site, block, token) {
-    return this.rank[this.index(site, block, token)];
+    if (this.isOwn()) return this.rank[this.index(site, block, token)];
+    const strong = this.classes(site, block, token).indexOf(this.interest);
+    if (strong >= 0) return strong;
+    const place = this.chosenPlace(site);
+    if (place < 0) return null;
+    const rank = Math.round(this.chosen_rank[(place * ABOUT.blocks + block) * TOKENS + token] * RANK_STEP);
+    return Math.max(rank, this.places);
   }
 
   identifiability(site, block, token) {
-    return 1 - this.rankAt(site, block, token) / ABOUT.num_classes;
+    const rank = this.rankAt(site, block, token);
+    return rank === null ? null : 1 - rank / ABOUT.num_classes;
   }
 
+  /** Return a logit, or null where it is not known. */
   logitAt(site, block, token) {
-    return this.logit[this.index(site, block, token)] * this.logit_unit[site * ABOUT.blocks + block];
+    if (this.isOwn()) return this.logit[this.index(site, block, token)] * this.logit_unit[site * ABOUT.blocks + block];
+    const place = this.chosenPlace(site) * ABOUT.blocks + block;
+    return place < 0 ? null : this.chosen_logit[place * TOKENS + token] * this.chosen_unit[place];
   }
 
   /** Classes with the largest logits, largest first. */

@@ -21,6 +21,7 @@ function possibleView(said) {
     token: whole(said.token, TOKENS),
     colour: one(said.colour, COLOURS.map((colour) => colour.name)) ?? IDENTIFIABILITY,
     cover: whole(said.cover, 101) ?? STRENGTH,
+    class: LABELLED ? null : whole(said.class, ABOUT.num_classes),
     beside: one(said.beside, ABOUT.others.map((other) => other.model)),
   };
 }
@@ -55,10 +56,11 @@ function saidByFragment() {
 }
 
 function fragmentOf(view) {
-  const { cover, token, beside, lens, ...always } = view;
+  const { cover, token, beside, lens, class: chosen, ...always } = view;
   const parts = new URLSearchParams(always);
   if (lens !== LOGIT_LENS) parts.set("lens", lens);
   if (token !== null) parts.set("token", token);
+  if (chosen !== null) parts.set("class", chosen);
   if (cover !== STRENGTH) parts.set("cover", cover);
   if (beside !== null) parts.set("beside", beside);
   return `#${parts}`;

@@ -4,7 +4,9 @@
 const SEQUENTIAL = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 // Blue to red over white, ColorBrewer's RdBu.
 const DIVERGING = ["#2166ac", "#4393c3", "#92c5de", "#f7f7f7", "#f4a582", "#d6604d", "#b2182b"];
-// Okabe & Ito 2008; the first is the correct class's.
+// Yellow to red, ColorBrewer's YlOrRd, as in figures of maps that are never negative.
+const HEAT = ["#ffffcc", "#ffeda0", "#fed976", "#feb24c", "#fd8d3c", "#fc4e2a", "#e31a1c", "#bd0026", "#800026"];
+// Okabe & Ito 2008; the first is the class of interest's.
 const CATEGORIES = ["#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#f0e442"];
 const OTHERS = "#8c8c8c";
 
@@ -23,18 +25,19 @@ function ramp(hexes) {
 
 const SEQUENTIAL_RAMP = ramp(SEQUENTIAL);
 const DIVERGING_RAMP = ramp(DIVERGING);
+const HEAT_RAMP = ramp(HEAT);
 const OTHERS_RGB = rgb(OTHERS);
 
-/** Return the classes of an image that get a colour: the correct one, then those most often on top at any site and block. */
+/** Return the classes of an image that get a colour: that of interest, then those most often on top at any site and block. */
 function colouredClasses(values) {
   const counts = new Map();
   for (let place = 0; place < values.top5.length; place += values.places) {
     const top = values.top5[place];
     counts.set(top, (counts.get(top) ?? 0) + 1);
   }
-  counts.delete(values.correctClass);
+  counts.delete(values.interest);
   const often = [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([index]) => index);
-  return [values.correctClass, ...often].slice(0, CATEGORIES.length);
+  return [values.interest, ...often].slice(0, CATEGORIES.length);
 }
 
 let classesBeside = [];
@@ -56,22 +59,32 @@ function classColours(values) {
   return values.colours;
 }
 
+/** Tell whether a map has importance against its class, for which it takes a scale with two ends. */
+function isSigned(shares) {
+  return shares.some((share) => share < 0);
+}
+
 /** Return what colours a token: [[red, green, blue], opacity], or null where there is nothing to show. */
 function painter(values, view) {
   const site = siteOf(view);
   const cover = view.cover / 100;
   if (view.colour === IDENTIFIABILITY) {
-    return (block, token) => [SEQUENTIAL_RAMP[Math.round(255 * values.identifiability(site, block, token))], cover];
+    return (block, token) => {
+      const share = values.identifiability(site, block, token);
+      return share === null ? null : [SEQUENTIAL_RAMP[Math.round(255 * share)], cover];
+    };
   }
   if (view.colour === TOP_CLASS) {
     const colours = classColours(values);
     return (block, token) => [colours.get(values.topClass(site, block, token)) ?? OTHERS_RGB, cover];
   }
   const shares = values.importanceShares(ABOUT.methods.findIndex((method) => method.name === view.colour));
+  const signed = isSigned(shares);
   return (_, token) => {
     if (token < PREFIX) return null;
     const share = shares[token - PREFIX];
     // Little importance lets the photo through, as in the figure of heat maps.
+    if (!signed) return [HEAT_RAMP[Math.round(255 * share)], Math.min(1, 1.3 * cover) * share];
     return [DIVERGING_RAMP[Math.round(255 * (share + 1) / 2)], Math.min(1, 1.3 * cover) * Math.sqrt(Math.abs(share))];
   };
 }

@@ -99,7 +99,7 @@ function paintStrip(paint) {
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(COLUMNS, ROWS);
     for (let place = 0; place < ROWS * COLUMNS; place++) {
-      const [colour] = paint(block, PREFIX + place);
+      const [colour] = paint(block, PREFIX + place) ?? [OTHERS_RGB];
       pixels.data.set([...colour, 255], 4 * place);
     }
     context.putImageData(pixels, 0, 0);
@@ -127,16 +127,19 @@ function scale(colours, low, high, text, tick = null) {
 function paintLegend(values, view) {
   const legend = document.getElementById("legend");
   if (view.colour === IDENTIFIABILITY) {
-    const text = `identifiability: 1 = the correct class is on top; the tick is chance, ${CHANCE.toPrecision(2)}`;
+    const text = `identifiability: 1 = the ${INTEREST} is on top; the tick is chance, ${CHANCE.toPrecision(2)}`
+      + (values.isWhole(siteOf(view)) ? "" : `; known where the class is among a token's ${values.places} strongest`);
     legend.replaceChildren(...scale(SEQUENTIAL, "0", "1", text, CHANCE));
   } else if (view.colour === TOP_CLASS) {
     const entries = [...classColours(values)].map(([index, colour], place) =>
-      swatch(colour, place ? className(index) : `${className(index)} (correct)`));
+      swatch(colour, place ? className(index) : `${className(index)} (${LABELLED ? "correct" : "of interest"})`));
     const shown = new Set(classColours(values).keys());
     const others = values.top5.some((top, place) => place % values.places === 0 && !shown.has(top));
     legend.replaceChildren(...entries, ...(others ? [swatch(OTHERS_RGB, "other classes")] : []));
   } else {
-    const text = "importance for the correct class, as a share of the image's largest; one map for all blocks";
-    legend.replaceChildren(...scale(DIVERGING, "−1", "1", text));
+    const whose = LABELLED ? "the correct class" : className(values.ownClass);
+    const text = `importance for ${whose}, as a share of the image's largest; one map for all blocks`;
+    const signed = isSigned(values.importanceShares(ABOUT.methods.findIndex((method) => method.name === view.colour)));
+    legend.replaceChildren(...scale(...(signed ? [DIVERGING, "−1"] : [HEAT, "0"]), "1", text));
   }
 }

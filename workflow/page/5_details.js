@@ -8,16 +8,29 @@ function siteLabel(view) {
   return SITE_LABELS[view.site] + (isTuned(view) ? ", tuned lens" : "");
 }
 
+function shownShare(share) {
+  return share === null ? "not known" : share.toFixed(3);
+}
+
+/** Return a class's place among all, as exactly as the page has it. */
+function shownPlace(values, site, block, token) {
+  const rank = values.rankAt(site, block, token);
+  if (rank === null) return `not among the ${values.places} strongest`;
+  const exact = values.isOwn() || RANK_STEP === 1 || rank < values.places;
+  return `${exact ? "" : "about "}${rank + 1} of ${ABOUT.num_classes}`;
+}
+
 function describeToken(values, view, token) {
   const site = siteOf(view);
-  const share = values.identifiability(site, view.block, token).toFixed(3);
+  const share = shownShare(values.identifiability(site, view.block, token));
   return `${tokenName(token)}: identifiability ${share}, top class ${className(values.topClass(site, view.block, token))}`;
 }
 
 function classEntry(values, index) {
-  const correct = index === values.correctClass;
+  const chosen = index === values.interest;
   const entry = [swatch(classColours(values).get(index) ?? OTHERS_RGB, className(index))];
-  return correct ? [...entry, element("span", { className: "correct", textContent: "✓ correct" })] : entry;
+  const mark = LABELLED ? "✓ correct" : "✓ of interest";
+  return chosen ? [...entry, element("span", { className: "correct", textContent: mark })] : entry;
 }
 
 function showToken(values, view, token) {
@@ -25,13 +38,13 @@ function showToken(values, view, token) {
   CELLS[token].setAttribute("aria-label", describeToken(values, view, token));
   document.getElementById("token-name").textContent =
     `${tokenName(token)} · ${siteLabel(view)}, block ${view.block + 1}`;
-  const rank = values.rankAt(site, view.block, token);
   const facts = [
-    ["identifiability", values.identifiability(site, view.block, token).toFixed(3)],
-    ["place of the correct class", `${rank + 1} of ${ABOUT.num_classes}`],
+    ["identifiability", shownShare(values.identifiability(site, view.block, token))],
+    [`place of the ${INTEREST}`, shownPlace(values, site, view.block, token)],
   ];
   // Files of the tuned lens have no logits.
-  if (!isTuned(view)) facts.push(["logit of the correct class", values.logitAt(site, view.block, token).toPrecision(3)]);
+  const logit = isTuned(view) ? null : values.logitAt(site, view.block, token);
+  if (logit !== null) facts.push([`logit of the ${INTEREST}`, logit.toPrecision(values.isOwn() ? 3 : 2)]);
   ABOUT.methods.forEach((method, place) => {
     if (method.name === view.colour && token >= PREFIX) {
       facts.push(["importance", `${values.importanceShares(place)[token - PREFIX].toFixed(2)} of the largest`]);
@@ -76,7 +89,7 @@ function showPath(values, view) {
     const top = element("td", {}, classEntry(values, tops[block]));
     const row = element("tr", {}, [
       element("th", { scope: "row", textContent: block + 1 }),
-      element("td", { textContent: shares[block].toFixed(3) }),
+      element("td", { textContent: shownShare(shares[block]) }),
       top,
     ]);
     row.classList.toggle("now", block === view.block);
@@ -104,10 +117,11 @@ function drawChart(values, view, shares, tops) {
     parts.push(drawn("text", { class: "end", x: left - 5, y: y(share) + 4 }, share));
   }
   parts.push(drawn("line", { class: "chance", x1: left, x2: width - right, y1: y(CHANCE), y2: y(CHANCE) }));
-  parts.push(drawn("polyline", { class: "line", points: shares.map((share, block) => `${x(block)},${y(share)}`).join(" ") }));
+  const points = shares.map((share, block) => (share === null ? null : `${x(block)},${y(share)}`)).filter(Boolean);
+  parts.push(drawn("polyline", { class: "line", points: points.join(" ") }));
   const every = Math.ceil(ABOUT.blocks / 14);
   shares.forEach((share, block) => {
-    parts.push(drawn("circle", { class: "dot", cx: x(block), cy: y(share), r: 3 }));
+    if (share !== null) parts.push(drawn("circle", { class: "dot", cx: x(block), cy: y(share), r: 3 }));
     const colour = css(classColours(values).get(tops[block]) ?? OTHERS_RGB);
     const square = drawn("rect", { x: x(block) - step / 2 + 0.5, y: height - bottom + 5, width: step - 1, height: 10, fill: colour });
     square.append(drawn("title", {}, `block ${block + 1}: ${className(tops[block])}`));

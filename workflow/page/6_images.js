@@ -14,11 +14,13 @@ function makeThumbnails(choose) {
   }
   const options = ABOUT.images.map((one) => {
     const verdict = one.correct ? "right" : "wrong";
+    const name = LABELLED
+      ? `image ${one.image}, ${className(one.class)}, model ${verdict}` : `${one.file}: ${className(one.top5[0])}`;
     const picture = element("img", { alt: "" });
     held("thumbnail", one.image).then((url) => { picture.src = url; });
-    const option = element("div", { role: "option", className: `thumbnail ${verdict}`, tabIndex: -1 }, [picture]);
-    option.setAttribute("aria-label", `image ${one.image}, ${className(one.class)}, model ${verdict}`);
-    option.title = `image ${one.image}: ${className(one.class)}, model ${verdict}`;
+    const option = element("div", { role: "option", className: LABELLED ? `thumbnail ${verdict}` : "thumbnail", tabIndex: -1 }, [picture]);
+    option.setAttribute("aria-label", name);
+    option.title = name;
     option.dataset.image = one.image;
     list.append(option);
     return option;
@@ -39,6 +41,7 @@ function makeThumbnails(choose) {
 
   filters.class.addEventListener("change", filter);
   filters.verdict.addEventListener("change", filter);
+  filters.verdict.parentElement.hidden = !LABELLED;
   list.addEventListener("click", (event) => {
     const option = event.target.closest(".thumbnail");
     if (option) choose(Number(option.dataset.image));
@@ -75,7 +78,12 @@ function showImage(image, url) {
   photo.src = url;
   // Pixels of small pictures are shown as they are.
   photo.onload = () => photo.classList.toggle("small", photo.naturalWidth <= 64);
-  photo.alt = `image ${image}: ${className(one.class)}`;
+  photo.alt = LABELLED ? `image ${image}: ${className(one.class)}` : one.file;
+  if (!LABELLED) {
+    const says = `: the model says ${className(one.top5[0])} (${one.probability.toFixed(2)}), then ${className(one.top5[1])}`;
+    at("caption").replaceChildren(element("strong", { textContent: one.file }), element("span", { textContent: says }));
+    return;
+  }
   const says = one.correct ? "and the model says so" : `but the model says ${className(one.top5[0])}`;
   const verdict = element("strong", { className: one.correct ? "right" : "wrong", textContent: one.correct ? "✓ right" : "✗ wrong" });
   document.getElementById("caption").replaceChildren(

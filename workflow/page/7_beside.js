@@ -26,12 +26,22 @@ function tokenAt(place) {
 function messageOf(view, values) {
   const { image, site, lens, colour, cover } = view;
   const depth = ABOUT.blocks > 1 ? view.block / (ABOUT.blocks - 1) : 1;
-  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, classes: [...classColours(values).keys()] };
+  const chosen = view.class === null ? null : { index: view.class, name: className(view.class) };
+  const classes = [...classColours(values).keys()];
+  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, chosen, classes };
 }
 
 /** Return the view that a message asks for, in this page's blocks and tokens. */
 function changesOf(message) {
-  return { ...message, block: Math.round(Number(message.depth) * (ABOUT.blocks - 1)), token: tokenAt(message.place) };
+  // Another model may know other classes.
+  const same = message.chosen && className(message.chosen.index) === message.chosen.name;
+  return { ...message, class: same ? message.chosen.index : null, block: Math.round(Number(message.depth) * (ABOUT.blocks - 1)), token: tokenAt(message.place) };
+}
+
+/** Return where another model's page is: in this page, or a file beside it. */
+async function addressOf(other) {
+  if (!other.held) return `${encodeURIComponent(other.model)}.html`;
+  return URL.createObjectURL(new Blob([JSON.parse(await held("page", 0))], { type: "text/html" }));
 }
 
 class Beside {
@@ -81,7 +91,7 @@ class Beside {
   }
 
   /** Show the page of a model, or none. */
-  open(model) {
+  async open(model) {
     if (EMBEDDED || model === (this.model ?? null)) return;
     clearTimeout(this.waiting);
     this.frame?.remove();
@@ -90,9 +100,12 @@ class Beside {
     this.section.hidden = model === null;
     document.body.classList.toggle("side-by-side", model !== null);
     if (model === null) return;
-    const label = ABOUT.others.find((other) => other.model === model).label;
+    const other = ABOUT.others.find((one) => one.model === model);
+    const { label } = other;
     this.tell("");
-    this.frame = element("iframe", { title: `The same view of ${label}`, src: `${encodeURIComponent(model)}.html#embedded=1` });
+    const address = await addressOf(other);
+    if (model !== this.model) return; // Another one was chosen meanwhile.
+    this.frame = element("iframe", { title: `The same view of ${label}`, src: `${address}#embedded=1` });
     this.section.append(this.frame);
     this.waiting = setTimeout(() => {
       this.frame.style.height = "0";

@@ -22,6 +22,8 @@ async function change(changes, said = null) {
 
 function followFragment() {
   const said = saidByFragment();
+  // A page that holds another model's was made to be seen beside it.
+  if (!location.hash && ABOUT.others[0]?.held) said.beside = ABOUT.others[0].model;
   view = possibleView(said);
   tell(lacks(said));
 }
@@ -39,11 +41,13 @@ async function draw(told = false) {
     values = found;
     showImage(view.image, values.photo);
     selectThumbnail(view.image);
+    offerClasses();
   }
+  values.choose(view.class);
   const paint = painter(values, view);
   const byBlock = OF_BLOCKS.some((colour) => colour.name === view.colour);
   paintTokens(paint, view);
-  const mapChanged = [view.image, siteOf(view), view.colour, ...classesBeside].join();
+  const mapChanged = [view.image, siteOf(view), view.colour, values.interest, ...classesBeside].join();
   if (draw.map !== mapChanged) {
     draw.map = mapChanged;
     paintStrip(paint);
@@ -66,6 +70,7 @@ function showControls() {
   at("block-name").textContent = `${view.block + 1} of ${ABOUT.blocks}`;
   at("colour").value = view.colour;
   at("cover").value = view.cover;
+  at("class").value = view.class ?? "";
   at("beside").value = view.beside ?? "";
   for (const radio of document.querySelectorAll("#sites input")) radio.checked = radio.value === view.site;
   for (const radio of document.querySelectorAll("#lenses input")) radio.checked = radio.value === view.lens;
@@ -95,6 +100,20 @@ function onKey(event) {
   event.preventDefault();
 }
 
+/** Offer as classes of interest those that the page has at every token, and those that are strong somewhere in the image. */
+function offerClasses() {
+  if (LABELLED) return;
+  const own = ABOUT.interest === "prediction" ? "the model's prediction" : className(values.ownClass);
+  const strong = [...new Set(values.top5)].filter((index) => !ABOUT.chosen.includes(index)).sort((a, b) => a - b);
+  if (view.class !== null && ![...ABOUT.chosen, ...strong].includes(view.class)) strong.push(view.class);
+  const group = (label, classes) => (classes.length ? [element("optgroup", { label }, classes.map((index) =>
+    element("option", { value: index, textContent: className(index) })))] : []);
+  at("class").replaceChildren(
+    element("option", { value: "", textContent: own }),
+    ...group("at every token", ABOUT.chosen), ...group("where they are among the strongest", strong),
+  );
+}
+
 /** Make radio buttons of a part of the view, with the text of each of its values. */
 function makeRadios(container, part, texts) {
   for (const [value, text] of Object.entries(texts)) {
@@ -116,6 +135,8 @@ function makeControls() {
   if (ABOUT.methods.length) at("colour").append(element("optgroup", { label: "explanations" }, options(ABOUT.methods)));
   at("colour").addEventListener("change", () => change({ colour: at("colour").value }));
   at("cover").addEventListener("input", () => change({ cover: Number(at("cover").value) }));
+  at("class").addEventListener("change", () => change({ class: at("class").value || null }));
+  at("class-choice").hidden = LABELLED;
   at("beside").append(element("option", { value: "", textContent: "nothing" }));
   at("beside").append(...ABOUT.others.map((other) => element("option", { value: other.model, textContent: other.label })));
   at("beside").addEventListener("change", () => change({ beside: at("beside").value || null }));
@@ -131,11 +152,14 @@ function makeTexts() {
   const { of, classes, seed } = ABOUT.sample;
   const shown = ABOUT.images.length;
   const right = ABOUT.images.filter((one) => one.correct).length;
+  const interest = ABOUT.interest === "given" ? className(ABOUT.images[0].class) : "the model's own prediction for each";
   at("label").textContent = ABOUT.label;
   at("own-name").textContent = ABOUT.label;
   at("summary").textContent = `Every token of ${ABOUT.model}, projected onto ${ABOUT.num_classes} classes after each of its ${ABOUT.blocks} blocks. `
-    + `Data set ${ABOUT.dataset}; the model is right for ${right} of the ${shown} images on this page.`;
-  at("sample").textContent = shown < of
+    + (LABELLED ? `Data set ${ABOUT.dataset}; the model is right for ${right} of the ${shown} images on this page.`
+      : `The pictures have no labels: the class of interest is ${interest}, and you can choose another one.`);
+  if (!LABELLED) at("sample").textContent = shown < of ? `${shown} of ${of} pictures, evenly chosen.` : "";
+  else at("sample").textContent = shown < of
     ? `${shown} of ${of} evaluation images, chosen evenly over ${classes} classes (seed ${seed}).`
     : `All ${of} evaluation images.`;
   at("notes").append(...ABOUT.notes.map((note) => element("li", { textContent: note })));

@@ -1,0 +1,50 @@
+"""What one token attends to, without the T x T weights of all tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from classlens.inference.attention import Attention, patch_attention
+from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.probe import attention_behaviour, image_parameter
+
+
+def attention_of(model: Any, inputs: torch.Tensor, block: int | None, token: int) -> torch.Tensor:
+    """Return the attention weights of a token, after the softmax.
+
+    Args:
+        model: a supported timm model; it runs without gradients, in evaluation mode.
+        inputs: (N, channels, H, W), normalised.
+        block: from 0; None for all blocks of one forward pass.
+        token: among all T tokens, prefix tokens first.
+
+    Returns:
+        float32 (N, H, T) on the CPU, or (B, N, H, T); each row sums to one.
+
+    Raises:
+        InputError: the model's attention cannot be reached, see `probe.attention_behaviour`.
+    """
+    attention_behaviour(model)
+    rows: list[torch.Tensor] = []
+
+    def attend(index: int, attention: Attention) -> torch.Tensor:
+        if block in (None, index):
+            rows.append(row_of(attention, token).float().cpu())
+        return attention.output()
+
+    with torch.no_grad(), frozen_eval_mode(model), patch_attention(model, attend):
+        model(inputs.to(image_parameter(model)))
+    return rows[0] if block is not None else torch.stack(rows)
+
+
+def row_of(attention: Attention, token: int) -> torch.Tensor:
+    """Return the weights (n, H, T) of one token at an attention."""
+    if attention.nested:  # contexts around know all tokens only
+        return attention.weights()[:, :, token]
+    one, bias = slice(token, token + 1), attention.bias
+    if bias is not None:
+        bias = bias.expand(*attention.query.shape[:-1], attention.key.shape[-2])[:, :, one]
+    return replace(attention, query=attention.query[:, :, one], bias=bias).weights()[:, :, 0]

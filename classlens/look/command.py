@@ -1,0 +1,132 @@
+"""The commands `classlens look` and `classlens attention`. Whatever needs torch is imported when one runs."""
+
+from __future__ import annotations
+
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from classlens.errors import InputError
+from classlens.units import written_size
+
+MODEL = (
+    "A name of timm's, hf-hub:OWNER/NAME, a folder that save_pretrained left, torchvision:NAME, open_clip:NAME/TAG, "
+    "a checkpoint with --architecture, or shipped:vit_cls."
+)
+REFUSED = 2
+"""Exit status where something cannot be looked at; nothing is written then."""
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
+Architecture = Annotated[
+    str | None, typer.Option("--architecture", help="timm's name of the model, for a checkpoint that does not say it.")
+]
+NoOpen = Annotated[bool, typer.Option("--no-open", help="Do not open the page in the browser.")]
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Show what is wrong in one line."""
+    try:
+        yield
+    except (InputError, OSError) as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(REFUSED) from None
+
+
+def look(
+    model: Model,
+    pictures: Annotated[
+        list[str],
+        typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("look.html"),
+    no_open: NoOpen = False,
+    architecture: Architecture = None,
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", help="Class of interest, by name or index; default: the prediction."),
+    ] = None,
+    beside: Annotated[
+        str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
+    ] = None,
+    texts: Annotated[
+        list[str] | None,
+        typer.Option("--texts", help="Texts as classes, of CLIP or SigLIP: --texts 'a cat' --texts 'a dog'."),
+    ] = None,
+    images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
+    explain: Annotated[
+        str, typer.Option(help="Explanations of the class of interest, e.g. attn_lrp,legrad (docs/method.md).")
+    ] = "",
+) -> None:
+    """Look through a model in the browser: every token of some pictures, in class embedding space.
+
+    Writes one page that holds everything; nothing else is written, and no config or data set is needed.
+    """
+    with refusals():
+        from classlens.look.pictures import find_pictures
+
+        found, of = find_pictures(pictures, images)
+        from classlens.look.gather import Gathered
+        from classlens.look.models import open_lens
+        from classlens.look.page import page_of
+
+        methods = [one.strip() for one in explain.split(",") if one.strip()]
+        chosen = int(class_name) if class_name is not None and class_name.isdigit() else class_name
+
+        def gathered(source: str) -> Gathered:
+            named = architecture if source == model or Path(source).expanduser().is_file() else None
+            return Gathered(open_lens(source, named, texts), Path(source).name, found, methods, chosen)
+
+        # One model after the other: each is let go before the next is opened.
+        other = None if beside is None else (Path(beside).name, page_of(gathered(beside), of))
+        text = page_of(gathered(model), of, other)
+        output.write_text(text, encoding="utf-8", newline="\n")
+        show(output, f"{len(found)} of {of} pictures, {written_size(output.stat().st_size)}", no_open=no_open)
+
+
+def attention(
+    model: Model,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture.")],
+    token: Annotated[
+        str | None, typer.Option(help="Image token that attends, as row,column from 1; default: [CLS].")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder.")] = Path("attention"),
+    no_open: NoOpen = False,
+    architecture: Architecture = None,
+) -> None:
+    """Show what [CLS], or any token of a picture, attends to: a map per block and head, as PNGs and a page of them.
+
+    Works for models with fused attention, with registers, and without a head.
+    """
+    with refusals():
+        from classlens.look.pictures import find_pictures
+
+        place = _place(token)
+        [path] = find_pictures([str(picture)], 1)[0]
+        from classlens.look.attention import token_attention, write_attention
+        from classlens.look.models import open_lens
+
+        found = token_attention(open_lens(model, architecture), path, place)
+        page = write_attention(found, output, model=Path(model).name, file=path.name)
+        blocks, heads, _ = found.weights.shape
+        show(page, f"{blocks} blocks of {heads} heads, a PNG each beside it", no_open=no_open)
+
+
+def _place(token: str | None) -> tuple[int, int] | None:
+    if token is None:
+        return None
+    row, _, column = token.partition(",")
+    if not (row.strip().isdigit() and column.strip().isdigit()):
+        raise InputError(f"--token {token} is no row,column; write e.g. --token 3,5 (both from 1)")
+    return int(row), int(column)
+
+
+def show(page: Path, what: str, *, no_open: bool) -> None:
+    """Say what a page shows, and open it in the browser unless that is not wanted."""
+    typer.echo(f"{page}: {what}")
+    if not no_open:
+        webbrowser.open(page.resolve().as_uri())
