@@ -9,8 +9,9 @@ import torch
 
 from classlens.attribution.norms import FrozenNorm
 from classlens.inference.projection import Projection
+from classlens.models.facts import CLS_MEAN
 from classlens.models.linear import LinearMap, linear_map
-from classlens.models.pooling import CLS_MEAN, first_pooled
+from classlens.models.pooling import first_pooled
 from classlens.models.split import Head
 
 

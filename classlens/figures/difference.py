@@ -54,11 +54,10 @@ def draw(table: pd.DataFrame, first: str, second: str) -> Figure:
 
 def _said(table: pd.DataFrame) -> str:
     """Return the differences of the models as wholes."""
-    whole = table[table["quantity"].isin(WHOLE)]
     return ", ".join(
-        f"{WHOLE[row.quantity]} {row.difference:+.3f}"
-        + ("" if np.isnan(row.ci_low) else f" [{row.ci_low:+.3f}, {row.ci_high:+.3f}]")
-        for row in whole.itertuples()
+        f"{WHOLE[row['quantity']]} {row['difference']:+.3f}"
+        + ("" if np.isnan(row["ci_low"]) else f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]")
+        for row in table[table["quantity"].isin(WHOLE)].to_dict("records")
     )
 
 

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, TwoSlopeNorm
+from matplotlib.colors import BoundaryNorm, TwoSlopeNorm, to_hex
 from matplotlib.figure import Figure
 
 from classlens.figures.layout import fitted, new_figure
@@ -95,7 +95,7 @@ def _curves(figure: Figure, panel: Axes, rows: pd.DataFrame, numbers: Sequence[i
     blocks = int(rows["block"].max()) + 1
     norm = BoundaryNorm(np.arange(blocks + 1) + 0.5, 256)
     for block, own in rows.groupby("block"):
-        colour = matplotlib.colormaps[BLOCK_COLOURS](norm(int(str(block)) + 1))
+        colour = to_hex(matplotlib.colormaps[BLOCK_COLOURS](norm(int(str(block)) + 1)))
         interval_line(panel, np.arange(len(numbers)), own.sort_values("point"), "mean", line_style(colour))
     chance_line(panel, chance)
     panel.set(ylim=(-0.02, 1.02), yticks=SHARE_TICKS)
