@@ -57,7 +57,7 @@ class SaveSeries:
         path = self.folder / f"{self.at}_{number}"
         self.folder.mkdir(parents=True, exist_ok=True)
         if hasattr(model, "save_pretrained"):
-            model.save_pretrained(path)
+            model.save_pretrained(path)  # type: ignore[operator]
         else:
             save_model(model, f"{path}.safetensors")
 
