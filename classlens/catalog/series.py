@@ -86,4 +86,22 @@ ANALYSES = (
             "bootstrap interval of the effect over images stays above 0.",
         ),
     ),
+    Analysis(
+        "series_words",
+        section="Training",
+        function="classlens.measures.series:series_words",
+        inputs={"words": files.of_points(files.HEAD_WORDS)},
+        settings=("points",),
+        needs=(SERIES, ATTRIBUTION),
+        caption="The class that explains most of what each head writes, with the share that it explains, at every "
+        "checkpoint of a series (model: its last point); name: that class where the share is beyond random directions.",
+        figure=Figure(
+            "classlens.figures.series_words:draw",
+            content="figure: heads in words over training",
+            settings=("series_labels",),
+            caption="What heads stand for over training: a row per head (block.head), a column per checkpoint. A cell "
+            "has the class that explains most of what the head writes, in colour by the share that it explains, where "
+            "that is beyond random directions; grey cells are not named.",
+        ),
+    ),
 )

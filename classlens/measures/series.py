@@ -62,3 +62,17 @@ def series_heads(causes: Sequence[str], table: str, points: Sequence[int], at: s
     begins = np.where(stays.any(0), np.asarray(points)[stays.argmax(0)], np.nan)
     heads = pd.concat([part.assign(begins=begins) for part in parts], ignore_index=True).astype({"begins": "Int64"})
     write_table(heads[["at", "point", *heads.columns.drop(["at", "point"])]], table)
+
+
+def series_words(words: Sequence[str], table: str, points: Sequence[int], at: str) -> None:
+    """Put the first words of heads side by side over training.
+
+    Args:
+        words: the points' tables of `classlens.measures.head_words.name_heads`, in the order of training.
+        table: the table to write, a row per point, block and head (from 0). Columns: at, point, block, head, word (the
+            class that explains most of the head's variance), share, name (the word, where it is beyond random ones).
+        points: their numbers.
+    """
+    parts = [read_table(path).assign(at=at, point=point) for point, path in zip(points, words, strict=True)]
+    first = pd.concat([part[part["place"] == 1] for part in parts], ignore_index=True)
+    write_table(first[["at", "point", "block", "head", "word", "share", "name"]], table)

@@ -127,6 +127,12 @@ def training_heads(labels, **given):
     return Case("series_heads", {"table": table}, {"models": models, "labels": called}, labels)
 
 
+def training_words(labels, word="tabby", **given):
+    models, called = series_of(labels)
+    table = tables.series_words_table([*called], word, **given)
+    return Case("series_words", {"table": table}, {"models": models, "labels": called}, labels)
+
+
 def difference(first, second, **given):
     table = tables.difference_table(**given)
     return Case("difference", {"table": table}, {"first": first, "second": second}, [first, second])

@@ -147,6 +147,18 @@ def series_heads_table(models, points=(0, 1, 10), blocks=6, heads=4) -> pd.DataF
     return pd.concat(parts, ignore_index=True)
 
 
+def series_words_table(models, word, points=(0, 1, 10), blocks=6, heads=4) -> pd.DataFrame:
+    generator = np.random.default_rng(11)
+    rows = [
+        {"model": model, "at": "epoch", "point": point, "block": block, "head": head, "word": word}
+        for model in models
+        for point in points
+        for block, head in np.ndindex(blocks, heads)
+    ]
+    table = pd.DataFrame(rows).assign(share=generator.random(len(rows)))
+    return table.assign(name=table["word"].where(table["share"] > 0.5))
+
+
 def difference_table(blocks=6, heads=4, groups=BOTH, one_image=False) -> pd.DataFrame:
     generator = np.random.default_rng(10)
     rows = [(name, np.nan, np.nan, np.nan) for name in ("accuracy", "logit")]

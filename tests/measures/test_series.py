@@ -8,7 +8,7 @@ from layer_files import tabled
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.measures.difference import difference
-from classlens.measures.series import series_heads, series_identifiability
+from classlens.measures.series import series_heads, series_identifiability, series_words
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 DRAWS = Resampling(99, 0.95, 0)
@@ -79,6 +79,19 @@ def test_since_when_heads_matter(tmp_path):
     assert np.isnan(begins.iloc[3]).all()
     assert found.loc[found["head"].eq(1) & found["block"].eq(1), "direct"].tolist() == [3, 3, 3]
     assert found["effect"].tolist() == [0] * 4 + [1] * 4 + [2] * 4
+
+
+def test_first_words_over_training(tmp_path):
+    paths = []
+    for point in range(2):
+        lines = ["block,head,place,word,share,cumulative,null,p_value,p_corrected,name"]
+        lines += [f"0,{head},1,word {point}{head},0.{5 + head},0.5,0.3,0.01,0.02,{'7' * head}" for head in range(2)]
+        paths.append(tmp_path / f"{point}.csv")
+        paths[-1].write_text("\n".join([*lines, "0,0,2,other,0.1,0.6,,,,"]) + "\n")
+    found = tabled(series_words, tmp_path, words=list(map(str, paths)), points=[5, 10], at="step")
+    assert found["word"].tolist() == ["word 00", "word 01", "word 10", "word 11"]
+    assert found["name"].fillna("").tolist() == ["", "7", "", "7"]
+    assert found["point"].tolist() == [5, 5, 10, 10]
 
 
 def written(folder, seeds, **shape):
