@@ -1,7 +1,7 @@
 """Heads in words: which classes, or words of a vocabulary, explain what heads write into the logits."""
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, EXECUTION, Analysis, Figure, Gpu, Job
+from classlens.catalog.job import ATTRIBUTION, EXECUTION, RANKS, Analysis, Figure, Gpu, Job
 
 PASSES = ()
 JOBS = (
@@ -14,7 +14,7 @@ JOBS = (
         settings=("network", "shard"),
         local=EXECUTION,
         functions={"of": "classlens.passes.head_words:OutputSums"},
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         environment="torch",
         gpu=Gpu(60),
         temporary=True,
@@ -26,7 +26,7 @@ JOBS = (
         outputs={"spans": files.HEAD_SPANS},
         settings=("network",),
         local=EXECUTION,
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         environment="torch",
         gpu=Gpu(60),
         trial="classlens.trials:head_spans",
@@ -38,7 +38,7 @@ JOBS = (
         outputs={"vocabulary": files.VOCABULARY},
         settings=("vocabulary",),
         local=("source_place",),
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         environment="sources",
         # As for weights: what is wrong with a text tower is told at once.
         priority=1,
@@ -54,7 +54,7 @@ JOBS = (
         },
         outputs={"words": files.HEAD_WORDS},
         settings=("words.per_head", "words.draws", "seed", "statistics.correction", "statistics.confidence", "texts"),
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         group="finish_{model}",
     ),
 )
@@ -64,7 +64,7 @@ ANALYSES = (
         section="Class building",
         function="classlens.measures.head_words:head_words",
         inputs={"words": files.HEAD_WORDS, "twin": files.of_twin(files.HEAD_WORDS)},
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         one_model=True,
         caption="{model}: the words (its classes, or those of `words.vocabulary`) whose directions explain most of the "
         "variance over images of what each head writes into the output, one after the other, each with the share that "
