@@ -16,6 +16,8 @@ ARCHITECTURES = PACKAGE / "models/architectures.json"
 """Facts about the architectures that the project's own configs name."""
 WEIGHTS = PACKAGE / "models/trained"
 """Weights of the default config's models, NAME.safetensors each, which config/weights.yaml trains."""
+COMMON, COMMON_WORDS = "common", PACKAGE / "sources/common_words.txt"
+"""What a config calls common English words, and their file: of WordNet 3.0, whose licence is in it."""
 SHIPPED = "shipped:"
 """What a config calls them by: `weights: shipped:NAME`."""
 

@@ -24,6 +24,7 @@ MEASURED_IDENTIFIABILITY = "results/{model}/measures/identifiability.h5"
 MEMORY_PARAMETERS = "results/{model}/memories/parameters.h5"
 ATTRIBUTION = "results/{model}/attribution/logit.h5"
 HEAD_EFFECTS = "results/{model}/causes/heads.h5"
+VOCABULARY = "results/{model}/words/vocabulary.h5"
 HEAD_SPANS, HEAD_WORDS = "results/{model}/words/heads.h5", "results/{model}/words/heads.csv"
 TOKEN_EFFECTS = "results/{model}/causes/tokens.h5"
 EXTRACTED = "results/{model}/shards/{shard}.h5"
@@ -159,6 +160,24 @@ def head_sums(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the sums of what a model's heads write, nothing where one job takes all images."""
     shards = all_shards(HEAD_SUMS)(config, wildcards)
     return shards if len(shards) > 1 else []
+
+
+def tower(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the files of a model's SOURCE on this machine, and those of its text tower."""
+    entry = config.models[wildcards["model"]]
+    of_tower = files_of_tower(entry["texts"]["tower"] if entry["texts"] else entry["architecture"])
+    return list(dict.fromkeys([*files_of(entry["architecture"]), *of_tower]))
+
+
+def listed_words(config: Config, _wildcards: Wildcards) -> str:
+    """Return the file that lists the words of a vocabulary."""
+    path: str = config.words["vocabulary"]
+    return path
+
+
+def vocabulary(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the directions of `words.vocabulary`, nothing where a model's classes are the words."""
+    return [VOCABULARY.format(**wildcards)] if config.words["vocabulary"] else []
 
 
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:

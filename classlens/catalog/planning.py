@@ -138,3 +138,8 @@ def page_explanations(config: Config, wildcards: Wildcards) -> list[str]:
 def page_tuned_lens(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the files of the tuned lens that a model's lens page shows, none where the config does not run it."""
     return files.TUNED_LENS(config, wildcards) if wildcards["model"] in runs(config, "tuned_lens") else []
+
+
+def page_words(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the words of a model's heads for its lens page, none where the config does not ask for them."""
+    return [files.HEAD_WORDS.format(**wildcards)] if wildcards["model"] in runs(config, "head_words") else []

@@ -162,6 +162,16 @@ def texts(config: Config, wildcards: Wildcards) -> Slice:
     return {"texts": {**{key: given[key] for key in ("texts", "templates")}, **tower}}
 
 
+def vocabulary(config: Config, wildcards: Wildcards) -> Slice:
+    """How words of a vocabulary are embedded, and by which models of a library or a hub."""
+    entry = config.models[wildcards["model"]]
+    names = {named(entry["architecture"]), *([entry["texts"]["tower"]] if entry["texts"] else [])}
+    return {
+        "templates": config.words["templates"],
+        "published": sorted(name for name in names if path_of(name) is None),
+    }
+
+
 def source_name(config: Config, wildcards: Wildcards) -> Slice:
     """What a library or a hub calls a model, how it takes pictures, and what one output says."""
     entry = config.models[wildcards["model"]]

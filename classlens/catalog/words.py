@@ -1,7 +1,7 @@
-"""Heads in words: which classes explain what heads write into the logits."""
+"""Heads in words: which classes, or words of a vocabulary, explain what heads write into the logits."""
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, EXECUTION, Analysis, Figure, Gpu, Job
+from classlens.catalog.job import ATTRIBUTION, EXECUTION, RANKS, Analysis, Figure, Gpu, Job
 
 PASSES = ()
 JOBS = (
@@ -14,7 +14,7 @@ JOBS = (
         settings=("network", "shard"),
         local=EXECUTION,
         functions={"of": "classlens.passes.head_words:OutputSums"},
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         environment="torch",
         gpu=Gpu(60),
         temporary=True,
@@ -26,18 +26,35 @@ JOBS = (
         outputs={"spans": files.HEAD_SPANS},
         settings=("network",),
         local=EXECUTION,
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         environment="torch",
         gpu=Gpu(60),
         trial="classlens.trials:head_spans",
     ),
     Job(
+        "embed_vocabulary",
+        "classlens.sources.vocabulary:write_vocabulary",
+        inputs={"files": files.tower, "words": files.listed_words},
+        outputs={"vocabulary": files.VOCABULARY},
+        settings=("vocabulary",),
+        local=("source_place",),
+        needs=(ATTRIBUTION, RANKS),
+        environment="sources",
+        # As for weights: what is wrong with a text tower is told at once.
+        priority=1,
+    ),
+    Job(
         "name_heads",
         "classlens.measures.head_words:name_heads",
-        inputs={"spans": files.HEAD_SPANS, "stimuli": files.STIMULI, "head": files.head},
+        inputs={
+            "spans": files.HEAD_SPANS,
+            "stimuli": files.STIMULI,
+            "head": files.head,
+            "vocabulary": files.vocabulary,
+        },
         outputs={"words": files.HEAD_WORDS},
-        settings=("words", "seed", "statistics.correction", "statistics.confidence", "texts"),
-        needs=(ATTRIBUTION,),
+        settings=("words.per_head", "words.draws", "seed", "statistics.correction", "statistics.confidence", "texts"),
+        needs=(ATTRIBUTION, RANKS),
         group="finish_{model}",
     ),
 )
@@ -47,21 +64,22 @@ ANALYSES = (
         section="Class building",
         function="classlens.measures.head_words:head_words",
         inputs={"words": files.HEAD_WORDS, "twin": files.of_twin(files.HEAD_WORDS)},
-        needs=(ATTRIBUTION,),
+        needs=(ATTRIBUTION, RANKS),
         one_model=True,
-        caption="{model}: the classes whose rows of the head explain most of the variance over images of what each "
-        "head writes into the output, one after the other, each with the share that it explains beside those before "
-        "it. The first one names the head where its share is beyond the first share of as many random directions: "
-        "null is their 95th percentile, and p-values are corrected over the model's heads ({correction}). The same of "
-        "the random twin.",
+        caption="{model}: the words (its classes, or those of `words.vocabulary`) whose directions explain most of the "
+        "variance over images of what each head writes into the output, one after the other, each with the share that "
+        "it explains beside those before it. The first one names the head where its share is beyond the first share of "
+        "as many random directions: null is their 95th percentile, and p-values are corrected over the model's heads "
+        "({correction}). The same of the random twin.",
         figure=Figure(
             "classlens.figures.head_words:draw",
             content="figure: heads in words",
-            caption="{model}: a cell per head, with the class whose row of the head explains most of the variance over "
-            "images of what the head writes into the output, norms frozen, and the share that it explains. Grey heads "
-            "are not named: their share is not beyond that of as many random directions ({correction} correction over "
-            "the model's heads). Below: the shares of a head's classes, one by one, and the 95th percentile of "
-            "the first share of random directions; named heads first, then those with the largest shares.",
+            caption="{model}: a cell per head, with the word (a class, or one of `words.vocabulary`) whose direction "
+            "explains most of the variance over images of what the head writes into the output, norms frozen, and the "
+            "share that it explains. Grey heads are not named: their share is not beyond that of as many random "
+            "directions ({correction} correction over the model's heads). Below: the shares of a head's words, one by "
+            "one, and the 95th percentile of the first share of random directions; named heads first, then those with "
+            "the largest shares.",
         ),
     ),
 )

@@ -21,9 +21,9 @@ from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
 from classlens.data.kinds import KINDS, kind_of
 from classlens.errors import InputError
-from classlens.models.facts import SCORE, SOURCE
+from classlens.models.facts import SCORE, SOURCE, TORCHVISION
 from classlens.models.saved import local_folder
-from classlens.shipped import SHIPPED, shipped_weights
+from classlens.shipped import COMMON, COMMON_WORDS, SHIPPED, shipped_weights
 from classlens.terms import BRANCHES, SITES
 
 MOST_SHOWN = 100
@@ -101,6 +101,7 @@ def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     full["models"] = with_points(full["models"])
     for name, model in full["models"].items():
         _check_model(name, model, full["datasets"])
+    _check_vocabulary(full["words"], full["models"])
     models = _with_twins(full.pop("models"), full["seed"])
     _check_differences(full["differences"], models)
     return Config(models=models, **full)
@@ -227,6 +228,24 @@ def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) 
     if model["weights_key"] is not None and not (is_file or local_folder(model["architecture"])):
         raise InputError(f"config: models.{name}.weights_key: `weights` is no file; remove the key")
     model.setdefault("label", name)
+
+
+def _check_vocabulary(words: dict[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that a vocabulary is there, and that each model whose heads it is for may have a text tower."""
+    if (given := words["vocabulary"]) is None:
+        return
+    if given != COMMON and not Path(given).is_file():
+        raise InputError(f"config: words.vocabulary: there is no file {given!r}; give `{COMMON}`, or a file of words")
+    words["vocabulary"] = str(COMMON_WORDS) if given == COMMON else given
+    for name, model in models.items():
+        asked = model["analyses"] is None or "head_words" in model["analyses"]
+        if asked and (
+            not model["architecture"].startswith(SOURCE) or model["architecture"].startswith(SOURCE + TORCHVISION)
+        ):
+            raise InputError(
+                f"config: words.vocabulary: {name} has no text tower; take null, give it weights of CLIP or SigLIP "
+                f"(docs/models.md), or leave head_words out of models.{name}.analyses"
+            )
 
 
 def _check_differences(pairs: list[list[str]], models: Mapping[str, Mapping[str, Any]]) -> None:

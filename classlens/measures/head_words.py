@@ -21,6 +21,7 @@ def name_heads(
     spans: str,
     stimuli: str,
     head: Sequence[str],
+    vocabulary: Sequence[str],
     words: str,
     *,
     per_head: int,
@@ -30,12 +31,13 @@ def name_heads(
     confidence: float,
     texts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the words of a model's heads: its own classes (docs/method.md, heads in words).
+    """Write the words of a model's heads: its own classes, or those of a vocabulary (docs/method.md, heads in words).
 
     Args:
         spans: see `classlens.passes.head_words.write_spans`.
         stimuli: stimuli.csv of its data set, for the names of classes.
         head: the user's own head, whose class names count first, as a list of one; an empty list where there is none.
+        vocabulary: see `classlens.sources.vocabulary.write_vocabulary`, as a list of one; an empty list: the classes.
         words: the table to write, a row per block, head and word: see `classlens.attribution.words.table_of`; in rows
             of place 1 also p_corrected (over the model's heads) and name, the word where that is below 1 - confidence.
         per_head: words of a head, at most.
@@ -47,9 +49,11 @@ def name_heads(
     """
     with h5py.File(spans, "r") as file:
         axes, variance, trace, classes = (file[name][:] for name in ("axes", "variance", "trace", "classes"))
-    own = texts["texts"] if texts else read_head(head[0]).class_names if head else None
-    names = class_names(stimuli) | dict(enumerate(own or ()))
-    called = [names.get(index) or f"class {index}" for index in range(len(classes))]
+    if vocabulary:
+        with h5py.File(vocabulary[0], "r") as file:
+            rows, called = file["direction"][:], [word.decode() for word in file["word"][:]]
+    else:
+        rows, called = classes, _class_words(len(classes), stimuli, head, texts)
     found = [
         [
             Span(variance[place][variance[place] > 0], axes[place][:, variance[place] > 0].astype(np.float64), of_head)
@@ -57,8 +61,14 @@ def name_heads(
         ]
         for block in range(len(trace))
     ]
-    table = table_of(found, classes, called, per_head, draws, seed)
+    table = table_of(found, rows, called, per_head, draws, seed)
     write_table(with_names(table, correction, confidence), words)
+
+
+def _class_words(count: int, stimuli: str, head: Sequence[str], texts: Mapping[str, Any] | None) -> list[str]:
+    own = texts["texts"] if texts else read_head(head[0]).class_names if head else None
+    names = class_names(stimuli) | dict(enumerate(own or ()))
+    return [names.get(index) or f"class {index}" for index in range(count)]
 
 
 def with_names(table: pd.DataFrame, correction: str, confidence: float) -> pd.DataFrame:

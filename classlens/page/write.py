@@ -36,6 +36,7 @@ def write_lens_page(
     explanations: Sequence[str],
     tuned: Sequence[str] = (),
     certificate: Sequence[str] = (),
+    words: Sequence[str] = (),
     template: str,
     style: str,
     scripts: Sequence[str],
@@ -56,6 +57,7 @@ def write_lens_page(
         explanations: its explanation files.
         tuned: its files of the tuned lens in block order; none make a page without the switch between lenses.
         certificate: that a model of another library computes the same, or nothing.
+        words: the words of its heads (results/MODEL/words/heads.csv), or nothing.
         template, style, scripts: sources of the page.
         page: the file to write.
         images: how many images to show, see `even_sample`.
@@ -82,6 +84,7 @@ def write_lens_page(
         "num_classes": source.layout.num_classes,
         "classes": class_names(stimuli),
         "sample": {"of": len(class_index), "classes": len(np.unique(class_index)), "seed": seed},
+        "heads": [names for path in words for names in _names_of_heads(path)],
         "images": _described(chosen, output, stimuli),
     }
     with open(page, "w", newline="\n") as file:
@@ -163,6 +166,16 @@ def _finite(values: Array, path: str) -> Array:
     if not np.isfinite(values).all():
         raise InputError(f"{path}: importance has values that are not finite; compute it again")
     return values
+
+
+def _names_of_heads(words: str) -> list[list[tuple[str, float] | None]]:
+    """Return by block and head what it is named by and the share that this explains, None where it has no name."""
+    with open(words, newline="") as table:
+        rows = [row for row in csv.DictReader(table) if row["place"] == "1"]
+    found = {(int(row["block"]), int(row["head"])): row for row in rows}
+    blocks, heads = (1 + max((place[axis] for place in found), default=-1) for axis in (0, 1))
+    named = {place: (row["name"], float(row["share"])) for place, row in found.items() if row["name"]}
+    return [[named.get((block, head)) for head in range(heads)] for block in range(blocks)]
 
 
 def _described(chosen: Array, output: str, stimuli: str) -> list[dict[str, Any]]:

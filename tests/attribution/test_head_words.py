@@ -210,7 +210,7 @@ def test_files_of_shards_are_those_of_all_images(tmp_path):
         for name in ("variance", "trace", "classes"):
             assert spans[name][:] == pytest.approx(whole[name][:], rel=1e-9)
     for name in ("whole", "spans"):
-        name_heads(tmp_path / f"{name}.h5", tmp_path / "stimuli.csv", [], str(tmp_path / f"{name}.csv"), **NAMING)
+        name_heads(tmp_path / f"{name}.h5", tmp_path / "stimuli.csv", [], [], str(tmp_path / f"{name}.csv"), **NAMING)
     words = read_table(str(tmp_path / "whole.csv"))
     pd.testing.assert_frame_equal(words, read_table(str(tmp_path / "spans.csv")))
     with h5py.File(pixels) as file:

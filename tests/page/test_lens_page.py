@@ -75,6 +75,17 @@ def token(page, number):
     return page.locator(f"[data-token='{number}']")
 
 
+def test_heads_in_words(shown, tmp_path):
+    files, rows = made(tmp_path / "files"), ["0,0,1,a,0.9,0.9,", "0,1,1,b,0.61,0.61,b", "0,1,2,c,0.2,0.81,"]
+    head = "block,head,place,word,share,cumulative,name"
+    (tmp_path / "heads.csv").write_text("\n".join([head, *rows, '1,0,1,x,1,1,"x, <b>"', ""]))
+    with shown(files.write(tmp_path / "vit.html", words=[str(tmp_path / "heads.csv")])) as page:
+        assert texts(page, "#head-words th[scope=col]") == ["block", "head 1", "head 2"]
+        assert texts(page, "#head-words tbody tr") == ["1 – b 61 %", "2 x, <b> 100 % –"]
+    with shown(files.write(tmp_path / "vit.html")) as page:
+        assert not page.locator("#heads").is_visible()
+
+
 def test_every_number_of_every_image(shown, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "BATCH", 3)
     files = made(tmp_path / "files", classes=70_000, prefix=("[CLS]", "register 1"), tuned=True)

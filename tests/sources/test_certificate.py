@@ -157,9 +157,10 @@ def facts(*request):
         return {"error": str(error)}
 
 
-def config(**model):
+def config(words=None, **model):
     data = {"kind": "image_folder", "root": "data", "per_class": None}
-    return load_config({"datasets": {"d": data}, "models": {"m": {"dataset": "d", "weights": "vit", **model}}})
+    models = {"m": {"dataset": "d", "weights": "vit", **model}}
+    return load_config({"datasets": {"d": data}, "models": models, "words": words or {}})
 
 
 def job(complete, **more):

@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from declared_jobs import described as job_params
 from test_certificate import MODEL, PICTURES, digest, facts
 from test_certificate import config as config_of
 from test_certificate import job as job_of
@@ -16,11 +18,15 @@ from classlens import Lens
 from classlens.catalog import files, settings
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
+from classlens.csvfile import read_table
 from classlens.errors import InputError
+from classlens.measures.head_words import name_heads
 from classlens.models.canonical import load_model
+from classlens.shipped import COMMON_WORDS, PACKAGE
 from classlens.sources.bring import write_brought
 from classlens.sources.find import load
 from classlens.sources.texts import forms_of, tower_of, with_texts
+from classlens.sources.vocabulary import write_vocabulary
 
 open_clip, transformers = pytest.importorskip("open_clip"), pytest.importorskip("transformers")
 
@@ -199,3 +205,59 @@ def test_a_config_says_what_texts_lack(model, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
         config_of(**{"weights": "clip", **model})
+
+
+@torch.no_grad()
+def test_a_vocabulary_names_heads(working):
+    Path("words.txt").write_text("# of test\nwater dog\n\ncat\nwater dog\n photo\n")
+    words = {"vocabulary": "words.txt", "templates": TEMPLATES}
+    complete = with_architectures(config_of(words, weights="clip"))
+    assert {"clip/tokenizer.json", "clip/model.safetensors"} <= {*files.tower(complete, MODEL)}
+    # The twin's heads are compared with the same words, embedded by the same key.
+    for model in (MODEL, {"model": "m-random"}):
+        told = job_params("embed_vocabulary", complete, model, PACKAGE.parent)
+        assert told["config"] == {"templates": TEMPLATES, "published": []}
+        read = files.tower(complete, model), files.listed_words(complete, model)
+        write_vocabulary(*read, f"{model['model']}.h5", **told["config"], **told["local"])
+    assert Path("m.h5").read_bytes() == Path("m-random.h5").read_bytes()
+    with h5py.File("m.h5") as file:
+        rows = file["direction"][:]
+    expected = Lens.load("clip").directions(["water dog", "cat", "photo"], TEMPLATES)
+    np.testing.assert_allclose(rows, [*expected.values()], atol=1e-6)
+    # Heads that write one axis each: that of the last word, and one across all words.
+    across = np.linalg.svd(rows)[2][-1]
+    axes = np.stack([rows[2] / np.linalg.norm(rows[2]), across])[None, :, :, None]
+    with h5py.File("spans.h5", "w") as file:
+        file.update({"axes": axes, "variance": np.ones((1, 2, 1)), "trace": np.ones((1, 2)), "classes": rows[:2]})
+    counts = {"per_head": 1, "draws": 99, "seed": 0, "correction": "holm", "confidence": 0.95}
+    name_heads("spans.h5", "none.csv", [], ["m.h5"], "heads.csv", **counts)
+    table = read_table("heads.csv").set_index("head")
+    assert table.loc[0, "word"] == "photo"
+    assert table.index.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "model", "said"),
+    [
+        ("none.txt", {}, r"words\.vocabulary: there is no file 'none\.txt'; give `common`, or a file"),
+        (
+            "common",
+            {"architecture": "vit_tiny_patch16_224", "weights": "pretrained"},
+            "m has no text tower; take null",
+        ),
+        ("common", {"weights": "torchvision:vit_b_16"}, "m has no text tower; take null"),
+    ],
+)
+def test_a_config_says_what_a_vocabulary_lacks(vocabulary, model, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=said):
+        config_of({"vocabulary": vocabulary}, **{"weights": "clip", **model})
+
+
+def test_the_words_that_come_with_the_package_are_common_ones():
+    lines = COMMON_WORDS.read_text().splitlines()
+    words = [line for line in lines if not line.startswith("#")]
+    assert len(words) == len({*words}) == 3000
+    assert {"water", "red", "dog", "tree"} <= {*words}
+    assert all(word.isalpha() and word.islower() for word in words)
+    assert any("Princeton University" in line for line in lines)

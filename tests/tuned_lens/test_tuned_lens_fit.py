@@ -13,9 +13,11 @@ from tiny_transformers import FAMILIES
 from tuned_files import made, read, write_images
 
 from classlens.errors import InputError
+from classlens.models.build import build
 from classlens.models.inputs import Normalise
 from classlens.passes.extraction import Extraction
 from classlens.passes.run import run_pass
+from classlens.sources.texts import TextTower, with_texts
 from classlens.tuned_lens.divergence import divergence
 from classlens.tuned_lens.held_out import held_out_images
 from classlens.tuned_lens.map_names import LENS, RIDGE, STEPS
@@ -334,3 +336,22 @@ def test_what_is_wrong_is_said(tmp_path):
 def made_with_nan(folder):
     folder.mkdir()
     return made(folder, change=lambda model: model.blocks[0].mlp.fc2.bias.fill_(float("nan")))
+
+
+def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path, monkeypatch):
+    """A tower like CLIP's with texts as classes, on images that nothing was fitted to."""
+    architecture, options = FAMILIES["norm before the blocks"]
+    options = {**options, "depth": 4}
+    monkeypatch.setitem(FAMILIES, "CLIP", (architecture, options))
+
+    def as_clip(model):
+        draw = torch.Generator().manual_seed(0)
+        tower = TextTower(lambda prompts: torch.randn(len(prompts), 12, generator=draw), 30.0, 0.0)
+        projecting = build(architecture, {**options, "num_classes": 12})
+        torch.nn.init.normal_(projecting.head.weight, std=24**-0.5, generator=draw)
+        model.head.load_state_dict(with_texts(projecting, tower, list("abcdefg")).head.state_dict())
+
+    study = made(tmp_path, "CLIP", training=120, change=as_clip)
+    *inner, last = [read(path)[0] for path in study.fit()]
+    assert [found["kl"].mean() < found["kl_logit_lens"].mean() for found in inner] == [True] * 3
+    assert np.array_equal(last["kl"], last["kl_logit_lens"])

@@ -168,6 +168,7 @@ function makeTexts() {
 function start() {
   followFragment();
   makeTexts();
+  makeHeadWords();
   const on = {
     hover,
     pin: (token) => change({ token: token === view.token ? null : token }),

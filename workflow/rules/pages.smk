@@ -14,6 +14,7 @@ rule lens_page:
         labels=reads(files.token_labels),
         explanations=reads(planning.page_explanations),
         tuned=reads(planning.page_tuned_lens),
+        words=reads(planning.page_words),
         certificate=reads(files.certificate),
         template=lambda wildcards: str(PAGE / "page.html"),
         style=lambda wildcards: str(PAGE / "page.css"),
