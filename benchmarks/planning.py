@@ -1,6 +1,7 @@
-"""What planning costs: `snakemake -n` for the paper's config, and for thousands of jobs over 50,000 images.
+"""What planning costs: `snakemake -n` for the paper's config, and for thousands of jobs over 50,000 images, and for
+a series of checkpoints.
 
-    python benchmarks/planning.py [--models 10 40 120] [--images 50000] [--turns 3] [--clock cpu]
+    python benchmarks/planning.py [--models 10 40 120] [--points 1 50] [--images 50000] [--turns 3] [--clock cpu]
 
 Images are empty files, since planning looks at names and times alone. The paper's data sets are laid out in full; facts
 of architectures are made before the clock starts, as in a second run. The bare limit is Snakemake alone on as many
@@ -38,6 +39,7 @@ rule one:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--models", type=int, nargs="+", default=[10, 40, 120])
+    options.add_argument("--points", type=int, nargs="+", default=[1, 50], help="checkpoints of a series")
     options.add_argument("--images", type=int, default=50_000)
     options.add_argument("--turns", type=int, default=3)
     options.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu where other work shares the machine")
@@ -50,6 +52,10 @@ def main() -> None:
             here = folder / f"models-{models}"
             make_many(here, models, given.images)
             report(f"{models} models, {given.images} images", here, here / "config.yaml", given)
+        for points in given.points:
+            here = folder / f"points-{points}"
+            make_many(here, 1, 1000, points)
+            report(f"a series of {points} checkpoints, 1000 images", here, here / "config.yaml", given)
 
 
 def report(title: str, folder: Path, config: Path, given: argparse.Namespace) -> None:
@@ -115,8 +121,8 @@ def make_paper(folder: Path) -> None:
             write(folder / model["weights"], "")
 
 
-def make_many(folder: Path, models: int, images: int) -> None:
-    """Lay out one folder of images for many models of one architecture."""
+def make_many(folder: Path, models: int, images: int, points: int = 0) -> None:
+    """Lay out one folder of images for many models of one architecture, or for series of so many points."""
     per_class = 50
     for number in range(images // per_class):
         make_files(folder / "images" / f"class_{number:04d}", per_class, ".png")
@@ -127,6 +133,11 @@ def make_many(folder: Path, models: int, images: int) -> None:
         "transform": {"size": 224},
         "random_twin": False,
     }
+    if points:
+        for number in range(points):
+            write(folder / f"epoch_{number}.safetensors", "")
+        series = {"weights": "pretrained", "checkpoints": "epoch_*.safetensors"}
+        model |= {**series, "options": {"num_classes": images // per_class}}
     config = {
         "datasets": {"images": {"kind": "image_folder", "root": "images", "per_class": None}},
         "models": {f"model_{number:03d}": model for number in range(models)},

@@ -100,8 +100,9 @@ def columns_of(config: Config, job: WantedJob, model: Any) -> dict[str, Column] 
 def _pixels(config: Config, name: str, path: str) -> float:
     dataset, size = config.models[name]["dataset"], config.geometry(name).size
     split = path.rpartition("/")[2].removesuffix(".h5")
-    columns = pixel_columns(size, config.classes(dataset))
-    return _rows(columns, config.images(dataset, split), pixel_chunk_rows(size))
+    channels = config.datasets[dataset]["channels"] or 3
+    columns = pixel_columns(size, config.classes(dataset), channels)
+    return _rows(columns, config.images(dataset, split), pixel_chunk_rows(size, channels))
 
 
 def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob | None) -> float:

@@ -31,9 +31,10 @@ class Trial:
 
     def __init__(self, loaded: LoadedModel, folder: Path, batch_size: int, size: Size) -> None:
         self.loaded, self.batch_size, self._folder = loaded, batch_size, folder
-        self.pixels = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, *sides(size), 3), np.uint8)
+        channels = loaded.normalise.stored
+        self.pixels = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, *sides(size), channels), np.uint8)
         self.classes = np.zeros(TRIAL_IMAGES, np.int64)
-        columns = pixel_columns(size, loaded.model.num_classes)
+        columns = pixel_columns(size, loaded.model.num_classes, channels)
         made = {name: np.zeros((TRIAL_IMAGES, *one.shape), one.dtype) for name, one in columns.items()}
         self.file = self._write("pixels", columns, made | {"pixels": self.pixels})
 

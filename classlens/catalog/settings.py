@@ -90,9 +90,15 @@ def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
 
 
 def decoding(config: Config, wildcards: Wildcards) -> Slice:
-    """Which stored values are black and white, where types do not say it."""
+    """Which stored values are black and white, where types do not say it, and how many channels there are."""
     value_range = config.datasets[wildcards["dataset"]]["value_range"]
-    return {} if value_range is None else {"value_range": value_range}
+    return channels(config, wildcards) | ({} if value_range is None else {"value_range": value_range})
+
+
+def channels(config: Config, wildcards: Wildcards) -> Slice:
+    """How many channels images have that are no pictures."""
+    given = config.datasets[wildcards["dataset"]]["channels"]
+    return {"channels": given} if given else {}
 
 
 def geometry(_config: Config, wildcards: Wildcards) -> Slice:

@@ -227,6 +227,19 @@ def _misfits(config: Config, model: str) -> list[str]:
             f"config: models.{model}.transform.size is {given}, but {place.named(entry['architecture'])} takes "
             f"{taken} pixels; set options.img_size or transform.size"
         )
+    given = config.dataset(model)["channels"]
+    if facts["channels"] not in ((given,) if given else (1, 3)):
+        found.append(
+            f"config: models.{model}: {place.named(entry['architecture'])} takes images of {facts['channels']} "
+            f"channels, but those of datasets.{entry['dataset']} have {given or 'three, or one (grey)'}; give it .npy "
+            f"or TIFF images and the data set's key channels, or correct options.in_chans"
+        )
+    if given and "source" in facts:
+        found.append(
+            f"config: models.{model}: {place.named(entry['architecture'])} is compared with its library on pictures, "
+            f"and datasets.{entry['dataset']} has images of {given} channels; give it as timm's architecture "
+            f"and weights"
+        )
     for name in ("mean", "std"):
         if (count := len(config.transform(model)[name])) != facts["channels"]:
             found.append(

@@ -183,6 +183,11 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
             raise InputError(
                 f"config: datasets.{name}.value_range: {low} is not below {high}; give [low, high], black and white"
             )
+    if dataset["channels"] and not kind.takes_channels:
+        raise InputError(
+            f"config: datasets.{name}.channels: kind {dataset['kind']} holds pictures of three channels; save images "
+            f"as .npy arrays in a data set of kind image_folder"
+        )
     if dataset["masks"] and not kind.takes_masks:
         raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,10 +63,11 @@ class ClassFolders:
     Args:
         root: the folder.
         name: of the data set in the config, for messages.
+        suffixes: of images, in lower case.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
-        self.root, self._where = root, f"datasets.{name}.root"
+    def __init__(self, root: Path, name: str, suffixes: Set[str] = SUFFIXES) -> None:
+        self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -75,7 +77,7 @@ class ClassFolders:
             InputError: a split has no folders of classes, or no other split beside it.
         """
         found = find_splits(self._top.folders)
-        sorted_into = {folder: content_of(self.root / folder) for folder in found.values()}
+        sorted_into = {folder: content_of(self.root / folder, self._suffixes) for folder in found.values()}
         for folder, content in sorted_into.items():
             if len(found) == 2 and not content.folders:
                 other = self.root / self._other(found, folder)
@@ -223,18 +225,22 @@ class ClassFolders:
 
     @cached_property
     def _top(self) -> Content:
-        return content_of(self.root)
+        return content_of(self.root, self._suffixes)
 
     @cached_property
     def _parents(self) -> dict[str, Content]:
         """The folders that hold those of classes, relative to the root."""
-        return {name: content_of(self.root / name) for name in self.splits.values()} or {"": self._top}
+        return {name: content_of(self.root / name, self._suffixes) for name in self.splits.values()} or {"": self._top}
 
     @cached_property
     def _contents(self) -> dict[str, dict[str, Content]]:
         """What lies in each folder that may be a class's, by the folder that it lies in."""
         return {
-            parent: {name: content_of(self.root / parent / name) for name in content.folders if not _is_system(name)}
+            parent: {
+                name: content_of(self.root / parent / name, self._suffixes)
+                for name in content.folders
+                if not _is_system(name)
+            }
             for parent, content in self._parents.items()
         }
 
@@ -271,8 +277,8 @@ class ClassFolders:
         return next(name for name in splits.values() if name != folder)
 
 
-def content_of(folder: Path) -> Content:
-    """Look into a folder; hidden names are passed over."""
+def content_of(folder: Path, suffixes: Set[str] = SUFFIXES) -> Content:
+    """Look into a folder for images of some suffixes; hidden names are passed over."""
     found = Content()
     for entry in entries(folder):
         suffix = Path(entry.name).suffix.lower()
@@ -280,7 +286,7 @@ def content_of(folder: Path) -> Content:
             continue
         if entry.is_dir():
             found.folders.append(entry.name)
-        elif suffix in SUFFIXES:
+        elif suffix in suffixes:
             found.images.append(entry.name)
         elif entry.is_symlink() and not Path(entry.path).exists():
             found.broken.append(entry.name)

@@ -4,6 +4,7 @@ root/<class>/*              the first per_class images are for evaluation, the n
 root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training; see
                             `classlens.data.splits` for other names
 root/*, root/labels.csv     instead: a table with the columns image and class, see `classlens.data.labelled`
+root/*/*.npy, .tif          instead of pictures, where the config says `channels`; see `classlens.data.bands`
 root/classes.txt            optional: the order of classes, see `classlens.data.classes`; without it folders count in
                             sorted order
 masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ if the images are, and without <class>/
@@ -17,18 +18,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from classlens.data.class_folders import ClassFolders
+from classlens.data.class_folders import SUFFIXES, ClassFolders
 from classlens.data.labelled import LABELS, LabelledImages
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.raw import ImageFiles
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
 
+ARRAYS = frozenset((".npy", ".tif", ".tiff"))
+"""Of images of any number of channels."""
+
 
 class ImageFolder(ImageFiles):
     """A folder of images; pixels of a mask that are not zero are class."""
 
-    takes_masks = True
+    takes_masks = takes_channels = True
     without_masks = "there are no masks; name a folder of PNG masks with the key masks"
     holds = "the classes"
 
@@ -103,7 +107,7 @@ class ImageFolder(ImageFiles):
     def _folders(self) -> ClassFolders | LabelledImages:
         self.require_root()
         kind = LabelledImages if (self.root / LABELS).is_file() else ClassFolders
-        return kind(self.root, self.name)
+        return kind(self.root, self.name, ARRAYS if self.channels else SUFFIXES)
 
     def _splits(self, class_id: str, per_class: int | None) -> dict[str, list[str]]:
         if self._folders.splits:

@@ -26,4 +26,5 @@ def kind_of(dataset: Mapping[str, Any]) -> type[Source]:
 
 def open_dataset(dataset: Mapping[str, Any], name: str = "NAME") -> Source:
     """Return access to a data set, given its section of the config and its name there."""
-    return kind_of(dataset)(dataset["root"], dataset["masks"], name, dataset.get("value_range"))
+    decoding = dataset.get("value_range"), dataset.get("channels")
+    return kind_of(dataset)(dataset["root"], dataset["masks"], name, *decoding)

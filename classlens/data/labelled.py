@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Set
 from functools import cached_property
 from pathlib import Path
 
-from classlens.data.class_folders import content_of
+from classlens.data.class_folders import SUFFIXES, content_of
 from classlens.data.classes import CLASSES, read_classes
 from classlens.data.raw import is_plain_name, read_text, require_text
 from classlens.errors import InputError
@@ -22,10 +23,12 @@ class LabelledImages:
     Args:
         root: the folder.
         name: of the data set in the config, for messages.
+        suffixes: of images, in lower case.
     """
 
-    def __init__(self, root: Path, name: str) -> None:
+    def __init__(self, root: Path, name: str, suffixes: Set[str] = SUFFIXES) -> None:
         self.root, self._table, self._where = root, root / LABELS, f"datasets.{name}.root"
+        self._suffixes = suffixes
         self.splits: dict[str, str] = {}
 
     @cached_property
@@ -81,6 +84,6 @@ class LabelledImages:
 
     def doubts(self) -> list[str]:
         """Return which images the table passes over."""
-        others = [image for image in content_of(self.root).images if image not in self._classes]
+        others = [image for image in content_of(self.root, self._suffixes).images if image not in self._classes]
         named = ", ".join(sorted(others)[:MOST_NAMED]) + (", ..." if len(others) > MOST_NAMED else "")
         return [f"{self._where}: {LABELS} does not name {len(others):,} images: {named}"] if others else []

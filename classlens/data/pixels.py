@@ -38,7 +38,9 @@ def write_pixels(
     part: Sequence[int] | None = None,
     **place: Unpack[Place],
 ) -> None:
-    """Write `pixels` (N, height, width, 3) uint8 and `class_index` (N), in the order of the stimuli.
+    """Write `pixels` (N, height, width, channels) uint8 and `class_index` (N), in the order of the stimuli.
+
+    There are three channels but where the data set says others.
 
     Memory holds a few chunks, whatever N is.
 
@@ -64,7 +66,7 @@ def write_pixels(
         return np.asarray(geometry.image(image)), seen(image)
 
     contrast = Contrast()
-    with pixel_writer(pixels, listed, geometry.size) as writer:
+    with pixel_writer(pixels, listed, geometry.size, images.channels or 3) as writer:
         for item, (image, looked) in in_order(decode, listed, threads, "decoding images"):
             contrast.add(looked)
             writer.append({"pixels": image[None], "class_index": np.array([item.class_index])})
@@ -84,29 +86,31 @@ def read_images(stimuli: str, split: str) -> list[Listed]:
     return listed
 
 
-def pixel_writer(path: str, listed: Sequence[Listed], size: Size) -> RowWriter:
+def pixel_writer(path: str, listed: Sequence[Listed], size: Size, channels: int = 3) -> RowWriter:
     """Return what writes a file of pixels.
 
     Args:
         path: the file.
         listed: its images.
         size: of each.
+        channels: of each.
     """
-    columns = pixel_columns(size, 1 + max(item.class_index for item in listed))
-    return RowWriter(path, len(listed), columns, chunk_rows=pixel_chunk_rows(size))
+    columns = pixel_columns(size, 1 + max(item.class_index for item in listed), channels)
+    return RowWriter(path, len(listed), columns, chunk_rows=pixel_chunk_rows(size, channels))
 
 
-def pixel_columns(size: Size, classes: int) -> dict[str, Column]:
+def pixel_columns(size: Size, classes: int, channels: int = 3) -> dict[str, Column]:
     """Return the data sets of a file of images, whose class indices lie below a number."""
+    what = "red, green and blue" if channels == 3 else "channels"
     return {
-        "pixels": Column((*sides(size), 3), np.uint8, "red, green and blue", "1/255", compress=False),
+        "pixels": Column((*sides(size), channels), np.uint8, what, "1/255", compress=False),
         "class_index": Column((), index_dtype(classes), "class of each image", "class index", compress=False),
     }
 
 
-def pixel_chunk_rows(size: Size) -> int:
+def pixel_chunk_rows(size: Size, channels: int = 3) -> int:
     """Return the images in a chunk of a file of pixels."""
-    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (3 * prod(sides(size)))))
+    return max(1, min(CHUNK_ROWS, CHUNK_BYTES // (channels * prod(sides(size)))))
 
 
 def mask_columns(size: Size) -> dict[str, Column]:

@@ -109,8 +109,11 @@ class ImageFiles(Source):
 
     def decode(self, content: bytes, file: str) -> Image.Image:
         """Decode the image file."""
-        from classlens.data.images import open_image  # Pillow is for decoding alone
+        from classlens.data.bands import open_bands  # Pillow is for decoding alone
+        from classlens.data.images import open_image
 
+        if self.channels:
+            return open_bands(content, self.folder / file, self.channels, self.value_range)
         return open_image(content, self.folder / file, self.value_range)
 
     def mask_content(self, file: str, class_id: str) -> bytes:

@@ -25,6 +25,7 @@ class Place(TypedDict):
     mask_root: str | None
     name: NotRequired[str]
     value_range: NotRequired[Sequence[float] | None]
+    channels: NotRequired[int | None]
 
 
 class Source(ABC):
@@ -36,6 +37,7 @@ class Source(ABC):
         name: its name in the config, for messages.
         value_range: the stored values that mean black and white, for kinds that decode image files; None where the type
             of the values says it.
+        channels: of each image, for kinds that take other images than pictures; None: pictures, of three.
     """
 
     needs_root: ClassVar[bool] = True
@@ -45,6 +47,8 @@ class Source(ABC):
     """Whether files hold many images each, which are decoded in parts."""
     takes_masks: ClassVar[bool] = False
     """Whether the user may name a folder of masks."""
+    takes_channels: ClassVar[bool] = False
+    """Whether images may have other channels than pictures."""
     decodes: ClassVar[bool] = True
     """Whether images are files of whatever type, whose range of values the user may name."""
     without_masks: ClassVar[str] = "the data set has no masks"
@@ -58,8 +62,10 @@ class Source(ABC):
         mask_root: str | None = None,
         name: str = "NAME",
         value_range: Sequence[float] | None = None,
+        channels: int | None = None,
     ) -> None:
         self.root, self.mask_root, self.name, self.value_range = Path(root or ""), mask_root, name, value_range
+        self.channels = channels
 
     def layout(self) -> dict[Path, str]:
         """Return the files and folders of a published data set that a config needs, with what each holds."""

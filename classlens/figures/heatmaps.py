@@ -16,6 +16,7 @@ from classlens.arrays import Array
 from classlens.figures.importance import lowest, opacity, palette, shares
 from classlens.figures.layout import class_namer, figure_title, fitted, new_figure
 from classlens.figures.style import PAGE_WIDTH
+from classlens.photos import as_colours
 
 SIDE_BY_SIDE = 2
 """Images in a row of the figure."""
@@ -42,7 +43,7 @@ def draw(
         block, head: of the single maps, from 0.
         signed: importance can be evidence against a class, too.
     """
-    photos = {int(image): pixels["pixels"][int(image)] for image in table["image"].unique()}
+    photos = {int(image): as_colours(pixels["pixels"][int(image)]) for image in table["image"].unique()}
     name = class_namer(stimuli)
     columns = min(SIDE_BY_SIDE, len(photos))
     strips = -(-len(photos) // columns)

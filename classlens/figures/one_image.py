@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from classlens.arrays import Array
 from classlens.figures.layout import class_namer, figure_title, fitted, legend_below, panels
 from classlens.figures.style import PAGE_WIDTH, Look
+from classlens.photos import as_colours
 
 COLOURS = "coolwarm"
 MOST, COLUMNS = 7, 4
@@ -56,7 +57,7 @@ def draw(
         said[block] = f", [CLS] says {name(int(of_cls.iloc[0]))}" if len(of_cls) else ""
     image, index = (int(table[column].iloc[0]) for column in ("image", "class_index"))
     title = f"{label}: where image {image} shows its class, {name(index)}, block by block"
-    photo = pixels["pixels"][image] / 255
+    photo = as_colours(pixels["pixels"][image]) / 255
     return draw_blocks(photo, tokens, said, chance=chance, title=title)
 
 

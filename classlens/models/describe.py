@@ -33,8 +33,8 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
         depth (B), heads, width (D), head_width (how many numbers the head reads), num_classes (C), published_classes
         (of timm's own weights), tokens (T), num_prefix_tokens, has_class_token, distilled (it has two heads), grid
         (rows and columns of image tokens), patch (height and width of each, pixels), image_size (pixels: a side, or
-        height and width), channels (3, or 1 of grey images), class_token_pooling, lacks (of what explanations need,
-        see `needs.lacks`; one output counts as two classes), and timm's own transform. Where something else builds the
+        height and width), channels (1: grey images), class_token_pooling, lacks (of what explanations need, see
+        `needs.lacks`; one output counts as two classes), and timm's own transform. Where something else builds the
         same, of a saved model (`classlens.models.saved`) or for a size, also built_as (architecture and options); of a
         saved model class_names where it brings such.
 
@@ -61,11 +61,6 @@ def describe(architecture: str, options: Mapping[str, Any], size: Size | None = 
             f"dynamic_img_pad, or refused by dynamic_img_size; take an img_size that patches divide, or leave these out"
         )
     channels = channels_of(model)
-    if channels not in (1, 3):
-        raise InputError(
-            f"architecture {architecture!r} takes images of {channels} channels, but those of data sets have three, or "
-            f"one (grey); leave options.in_chans out, or look at this model with classlens.Lens"
-        )
     data = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     if data["crop_mode"] not in RESIZES:
         raise InputError(f"architecture {architecture!r}: timm's crop mode {data['crop_mode']!r} is not known")

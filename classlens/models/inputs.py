@@ -13,15 +13,19 @@ from classlens.arrays import Array
 
 
 class Normalise:
-    """Turn uint8 pixels (n, H, W, 3) into float32 inputs (n, 3, H, W): (x / 255 - mean) / std per channel.
+    """Turn uint8 pixels (n, H, W, C) into float32 inputs (n, C, H, W): (x / 255 - mean) / std per channel.
 
-    With one mean and standard deviation inputs are grey (n, 1, H, W), of the luminance that Pillow takes.
+    With one mean and standard deviation inputs are grey (n, 1, H, W), of the luminance that Pillow takes of three.
+
+    Attributes:
+        stored: C of the pixels.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
         self._mean = torch.tensor(mean, device=device).view(-1, 1, 1)
         self._std = torch.tensor(std, device=device).view(-1, 1, 1)
         self._device, self._grey = device, len(mean) == 1
+        self.stored = 3 if self._grey else len(mean)
 
     def __call__(self, pixels: npt.NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
         """Normalise a batch on the device; see `to_device`."""
@@ -39,9 +43,9 @@ def channels_of(model: Any) -> int:
 
 
 def per_channel(values: Sequence[float], channels: int) -> list[float]:
-    """Return mean or standard deviation of each channel; timm's are of three, and a grey picture's are their means."""
+    """Return mean or standard deviation of each channel; timm's are of three, and others' are their means."""
     found = [float(one) for one in values]
-    return found if channels == len(found) else [sum(found) / len(found)]
+    return found if channels == len(found) else [sum(found) / len(found)] * channels
 
 
 def to_device(values: Array | torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -20,6 +20,7 @@ from classlens.measures.layers import read_layout
 from classlens.page.document import Shown, document
 from classlens.page.pack import rounded
 from classlens.page.sample import even_sample
+from classlens.photos import as_colours
 from classlens.terms import SITES
 
 BATCH = 16
@@ -143,7 +144,7 @@ class _Source:
                 arrays["importance"], _ = rounded(np.array([values[place] for values in importance]), (1,))
             if label:
                 arrays["label"] = label[0][place]
-            yield int(image), arrays, photos[place]
+            yield int(image), arrays, as_colours(photos[place])
 
     def _read_tuned(self, images: Array) -> dict[str, Array]:
         """Return what the tuned lens sees by image, token, block (and place); nothing where there is none."""

@@ -23,7 +23,8 @@ class RemovePixels(Removal):
 
     def __init__(self, loaded: LoadedModel, files: Files, *, seeds: Sequence[int] = ()) -> None:
         super().__init__(loaded, files, seeds=seeds)
-        self._removal = PixelRemoval(loaded.model, loaded.normalise(np.zeros((1, 1, 1, 3), np.uint8)))
+        black = np.zeros((1, 1, 1, loaded.normalise.stored), np.uint8)
+        self._removal = PixelRemoval(loaded.model, loaded.normalise(black))
 
     @classmethod
     def columns(cls, model: Any, *, seeds: Sequence[int]) -> Columns:
@@ -42,7 +43,7 @@ class PixelRemoval:
 
     Args:
         model: a supported timm model in evaluation mode.
-        black: (1, 3, 1, 1), a black pixel after normalisation.
+        black: (1, channels, 1, 1), a black pixel after normalisation.
     """
 
     def __init__(self, model: Any, black: torch.Tensor) -> None:
@@ -53,7 +54,7 @@ class PixelRemoval:
         """Tell whether the model is right: bool (2 directions, n, steps), or float32 changes of a score.
 
         Args:
-            images: (n, 3, H, W), normalised.
+            images: (n, channels, H, W), normalised.
             classes: (n), the correct ones.
             importance: (n, P), enlarged bilinearly to pixels; of equal pixels the first one is the more important.
         """

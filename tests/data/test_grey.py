@@ -1,13 +1,11 @@
 """Models that take grey images."""
 
 import numpy as np
-import pytest
 import torch
 from PIL import Image
 from tiny_transformers import SMALL, extract_pixels
 
 from classlens import Lens
-from classlens.errors import InputError
 from classlens.inference.network import LoadedModel
 from classlens.models.build import build
 from classlens.models.describe import describe
@@ -37,8 +35,3 @@ def test_the_workflow_sees_what_a_lens_sees(monkeypatch):
     rows = extract_pixels(model, pixels, [1, 2])
     assert extraction.Extraction.columns(model).keys() == rows.keys()
     assert np.array_equal(rows["output/top5"], Lens(model)(normalise(pixels)).predictions(5))
-
-
-def test_other_channels_are_refused_by_name():
-    with pytest.raises(InputError, match="takes images of 4 channels"):
-        describe("vit_tiny_patch16_224", {**SMALL, "in_chans": 4})

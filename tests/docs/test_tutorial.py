@@ -26,6 +26,8 @@ def test_every_cell_runs_and_gives_what_the_text_is_about(executed):
     text = "".join(str(cell.outputs) for cell in code_cells(executed))
     accuracy = float(text.partition("images, accuracy ")[2][:5])
     assert accuracy > 0.8
+    before, after = map(float, text.partition("before and after: ")[2][:11].split())
+    assert after > before + 0.2
     assert "my.yaml is fine" in text
     assert text.count("image/png") == 6
 

@@ -4,11 +4,14 @@ import h5py
 import numpy as np
 import pytest
 from layer_files import tabled
+from tiny_transformers import write_small
 
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.measures.difference import difference
 from classlens.measures.series import series_heads, series_identifiability, series_words
+from classlens.passes.attribution import AttributeLogits
+from classlens.passes.run import run_pass
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
 DRAWS = Resampling(99, 0.95, 0)
@@ -141,6 +144,25 @@ def test_a_model_does_not_differ_from_itself(tmp_path):
     found = tabled(difference, tmp_path, **files, **STATISTICS)
     assert (found[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
     assert not found["significant"].any()
+
+
+@pytest.mark.parametrize("head", range(3))
+def test_the_head_that_was_edited_is_first_among_direct(head, tmp_path):
+    def edit(model):
+        width = model.blocks[-1].attn.head_dim
+        model.blocks[-1].attn.proj.weight[:, head * width : (head + 1) * width] *= -1
+
+    files = []
+    for name, change in (("a", None), ("b", edit)):
+        (folder := tmp_path / name).mkdir()
+        _, pixels, weights, network = write_small(folder, "plain", [5, 5, 5, 5], change)
+        files.append(str(folder / "direct.h5"))
+        run_pass(pixels, weights, files[-1], of=AttributeLogits, **network)
+    seen = [write_identifiability(tmp_path / "seen.h5", 0, images=4)[0]] * 2
+    found = tabled(difference, tmp_path, identifiability=seen, attribution=files, effects=[], **STATISTICS)
+    cells = found[found["quantity"] == "direct"].set_index(["part", "block", "head"])["difference"].abs()
+    assert cells.idxmax() == ("head", 1, head)
+    assert cells.max() > 2 * cells.drop(("head", 1, head)).max()
 
 
 def test_models_of_other_shapes_are_compared_by_depth_and_as_wholes(tmp_path):

@@ -17,7 +17,7 @@ rule stimuli:
         job=job(
             "stimuli",
             "classlens.data.listing:list_stimuli",
-            settings=["selection"],
+            settings=["selection", "channels"],
             local=["raw_folders", "threads"],
             plugins=["source"],
             told=raw_told("images"),
