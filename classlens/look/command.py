@@ -24,6 +24,14 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 Architecture = Annotated[
     str | None, typer.Option("--architecture", help="timm's name of the model, for a checkpoint that does not say it.")
 ]
+Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--texts",
+        metavar="TEXT",
+        help="A text as a class of CLIP or SigLIP; once for each: --texts 'a cat' --texts 'a dog'.",
+    ),
+]
 NoOpen = Annotated[bool, typer.Option("--no-open", help="Do not open the page in the browser.")]
 
 
@@ -53,10 +61,7 @@ def look(
     beside: Annotated[
         str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
     ] = None,
-    texts: Annotated[
-        list[str] | None,
-        typer.Option("--texts", help="Texts as classes, of CLIP or SigLIP: --texts 'a cat' --texts 'a dog'."),
-    ] = None,
+    texts: Texts = None,
     images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
     explain: Annotated[
         str, typer.Option(help="Explanations of the class of interest, e.g. attn_lrp,legrad (docs/method.md).")
