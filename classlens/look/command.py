@@ -62,6 +62,10 @@ def look(
         str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
     ] = None,
     texts: Texts = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option("--tuned", metavar="FOLDER", help="Tuned lens of MODEL, of a run: results/NAME/tuned_lens."),
+    ] = None,
     images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
     explain: Annotated[
         str, typer.Option(help="Explanations of the class of interest, e.g. attn_lrp,legrad (docs/method.md).")
@@ -84,7 +88,8 @@ def look(
 
         def gathered(source: str) -> Gathered:
             named = architecture if source == model or Path(source).expanduser().is_file() else None
-            return Gathered(open_lens(source, named, texts), Path(source).name, found, methods, chosen)
+            maps = tuned if source == model else None
+            return Gathered(open_lens(source, named, texts), Path(source).name, found, methods, chosen, maps)
 
         # One model after the other: each is let go before the next is opened.
         other = None if beside is None else (Path(beside).name, page_of(gathered(beside), of))

@@ -67,6 +67,7 @@ def test_it_opens_in_the_browser(made, tmp_path, monkeypatch):
         (["vit.pth", "pictures", "--architecture", "resnet18"], "not supported"),
         (["vit.pth", "pictures", "--architecture", SAVED, "--class", "cat"], "names of the model's classes"),
         (["vit.pth", "pictures", "--architecture", SAVED, "--explain", "magic"], "'magic' is unknown"),
+        (["vit.pth", "pictures", "--architecture", SAVED, "--tuned", "empty"], "has 0 files of blocks"),
         (["vit_tiny_patch16_224", "pictures"], "vit_tiny_patch16_224"),
     ],
 )
