@@ -53,7 +53,7 @@ def left_out(config: Config) -> Iterator[LeftOut]:
         and any(applicable.methods(config, model) for model in models)
         and not any(planning.explained_methods(config, model) for model in models)
     ):
-        text = "explanations.methods: no explanation is computed, for no model runs an analysis that compares them"
+        text = "explanations.methods: no explanation is compared, for no model runs an analysis that compares them"
         yield LeftOut(text, asked=True)
 
 

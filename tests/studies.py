@@ -47,6 +47,7 @@ GOLDEN_CONFIG = {
         "randomised_images": 4,
     },
     "faithfulness": {"random_seeds": 1},
+    "lens_page": {"explanations": []},
 }
 
 
@@ -153,7 +154,7 @@ def study_config():
         "extraction": {"threads": 1},
         "statistics": {"resamples": 99},
         "tuned_lens": {"steps": 5, "images_per_step": 4},
-        "lens_page": {"images": 3},
+        "lens_page": {"images": 3, "explanations": []},
         "series": {"analyses": ["identifiability"]},
         "differences": [["run@0", "run@1"]],
     }

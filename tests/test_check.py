@@ -113,7 +113,7 @@ def test_the_stages_of_a_run_are_estimated(checked):
     findings = checked(quick=False, weights={"train": {"epochs": 2}})
     assert findings.problems == []
     stages = [note.partition(":")[0] for note in findings.notes]
-    assert stages[-5:] == ["data", "training", "extracting", "together", "disk"]
+    assert stages[-6:] == ["data", "training", "extracting", "explaining", "together", "disk"]
     assert estimate.UNKNOWN in findings.notes[-2]
 
 
@@ -265,7 +265,7 @@ GAP = {"options": {**TINY_MODEL["options"], "global_pool": "avg", "class_token":
          ["heatmaps left out: it shows the explanation legrad_cls, which does not apply to m"],
          ["has no masks", "which m does not have"]),
         ({"analyses": ["identifiability"]}, {"explanations": {"methods": ["random"]}},
-         ["explanations.methods: no explanation is computed"], []),
+         ["explanations.methods: no explanation is compared"], []),
         ({"analyses": ["identifiability"]}, {"figures": ["identifiability_comparison", "removal_curves"]},
          ["figures: removal_curves is left out, for no model runs faithfulness"], []),
     ],

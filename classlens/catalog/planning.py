@@ -5,6 +5,7 @@ from __future__ import annotations
 from classlens.catalog import applicable, files
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.job import RANKS, Analysis, Wildcards
+from classlens.catalog.methods import applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
 from classlens.tables.numbers import CITED
@@ -129,10 +130,20 @@ def wanted_pages(config: Config) -> list[str]:
     return [name for name in shown if applicable.has(config, name, RANKS)]
 
 
+def page_methods(config: Config, model: str) -> list[str]:
+    """Return the explanations that a model's lens page shows: those that are compared, else those listed for pages.
+
+    Points of a series that training went on from show none, as each would take a pass.
+    """
+    listed = [] if config.is_passing(model) else config.lens_page["explanations"]
+    there = applicable_methods(config.architecture(model)["lacks"])
+    return explained_methods(config, model) or [name for name in there if name in listed]
+
+
 def page_explanations(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the files of the explanations that a model's lens page shows."""
     model = wildcards["model"]
-    return [f"results/{model}/explanation/{one}.h5" for one in explained_methods(config, model)]
+    return [f"results/{model}/explanation/{one}.h5" for one in page_methods(config, model)]
 
 
 def page_tuned_lens(config: Config, wildcards: Wildcards) -> list[str]:

@@ -496,7 +496,7 @@ def page(config: Config, wildcards: Wildcards) -> Slice:
     model, images = wildcards["model"], config.lens_page["images"]
     if images == 0:
         raise InputError("config: lens_page.images is 0, so there are no lens pages; write how many images they show")
-    shown = planning.explained_methods(config, model)
+    shown = planning.page_methods(config, model)
     entry, architecture = config.models[model], config.architecture(model)
     others = [name for name in config.models if config.models[name]["dataset"] == entry["dataset"] and name != model]
     height, width = sides(architecture["image_size"])
@@ -540,8 +540,9 @@ def _lens_notes(config: Config, model: str, shown: list[str]) -> list[str]:
         class_token_pooling=architecture["class_token_pooling"],
     )
     if not shown:
-        notes.append("No explanations: the config compares none for this model (analyses, explanations.methods).")
-    else:
+        text = "No explanations: the config compares none for this model (analyses, explanations.methods), nor lists"
+        notes.append(f"{text} one that applies to it for pages (lens_page.explanations).")
+    elif shown == planning.explained_methods(config, model):
         wanted = config.explanations["methods"] or list(METHODS)
         others = [METHODS[name].label for name in wanted if name not in applicable.methods(config, model)]
         if others:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from classlens.errors import InputError
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import attention_behaviour, image_parameter
@@ -25,9 +26,14 @@ def attention_of(model: Any, inputs: torch.Tensor, block: int | None, token: int
         float32 (N, H, T) on the CPU, or (B, N, H, T); each row sums to one.
 
     Raises:
-        InputError: the model's attention cannot be reached, see `probe.attention_behaviour`.
+        InputError: the model's attention cannot be reached, see `probe.attention_behaviour`; or all blocks are asked
+            for, and they differ in the number of heads.
     """
-    attention_behaviour(model)
+    heads = attention_behaviour(model).heads
+    if block is None and len(set(heads)) > 1:
+        raise InputError(
+            f"blocks have {', '.join(map(str, heads))} heads, not all the same; ask for one block at a time"
+        )
     rows: list[torch.Tensor] = []
 
     def attend(index: int, attention: Attention) -> torch.Tensor:

@@ -397,6 +397,12 @@ class View:
         row, column = divmod(token - model.num_prefix_tokens, int(model.patch_embed.grid_size[1]))
         return f"token {token} (row {row + 1}, column {column + 1})"
 
+    def through(self, maps: Maps | None) -> View:
+        """Return the same view with the site residual read through a tuned lens, or by the logit lens (None)."""
+        other = copy(self)
+        other._maps = maps
+        return other
+
     def _only(self, image: int) -> View:
         """Return one image of the view."""
         place = require_place(image, len(self), "image")

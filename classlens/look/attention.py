@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw
 
 from classlens.arrays import Array
 from classlens.catalog.reading import prefix_names
 from classlens.errors import InputError
+from classlens.figures.importance import colours
 from classlens.inference.attention_rows import attention_of
 from classlens.inference.probe import behaviour
 from classlens.lens.lens import Lens
@@ -95,10 +95,7 @@ class TokenAttention:
     def _drawn(self, weights: Array) -> Image.Image:
         """Return weights (rows, columns) over the photo, which shows where there is little."""
         height, width = self.photo.shape[:2]
-        share = weights / max(float(weights.max()), np.finfo(np.float32).tiny)
-        rgba = np.rint(255 * matplotlib.colormaps["viridis"](share)).astype(np.uint8)
-        rgba[..., 3] = np.rint(230 * share)
-        over = Image.fromarray(rgba).resize((width, height), Image.Resampling.NEAREST)
+        over = Image.fromarray(colours(weights, signed=False)).resize((width, height), Image.Resampling.NEAREST)
         drawn = Image.fromarray(self.photo).convert("L").convert("RGBA")
         drawn.alpha_composite(over)
         if self.token >= len(self.prefix):

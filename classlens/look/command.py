@@ -24,6 +24,14 @@ Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)]
 Architecture = Annotated[
     str | None, typer.Option("--architecture", help="timm's name of the model, for a checkpoint that does not say it.")
 ]
+Texts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--texts",
+        metavar="TEXT",
+        help="A text as a class of CLIP or SigLIP; once for each: --texts 'a cat' --texts 'a dog'.",
+    ),
+]
 NoOpen = Annotated[bool, typer.Option("--no-open", help="Do not open the page in the browser.")]
 
 
@@ -53,9 +61,10 @@ def look(
     beside: Annotated[
         str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
     ] = None,
-    texts: Annotated[
-        list[str] | None,
-        typer.Option("--texts", help="Texts as classes, of CLIP or SigLIP: --texts 'a cat' --texts 'a dog'."),
+    texts: Texts = None,
+    tuned: Annotated[
+        Path | None,
+        typer.Option("--tuned", metavar="FOLDER", help="Tuned lens of MODEL, of a run: results/NAME/tuned_lens."),
     ] = None,
     images: Annotated[int, typer.Option(help="Pictures at most, evenly chosen.", min=1)] = 64,
     explain: Annotated[
@@ -79,7 +88,8 @@ def look(
 
         def gathered(source: str) -> Gathered:
             named = architecture if source == model or Path(source).expanduser().is_file() else None
-            return Gathered(open_lens(source, named, texts), Path(source).name, found, methods, chosen)
+            maps = tuned if source == model else None
+            return Gathered(open_lens(source, named, texts), Path(source).name, found, methods, chosen, maps)
 
         # One model after the other: each is let go before the next is opened.
         other = None if beside is None else (Path(beside).name, page_of(gathered(beside), of))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from classlens.look.command import Architecture, Model, refusals
+from classlens.look.command import Architecture, Model, Texts, refusals
 
 
 def explain(
@@ -23,6 +23,7 @@ def explain(
         typer.Option("--class", help="The class to explain, by name or index; default: what the model predicts."),
     ] = None,
     architecture: Architecture = None,
+    texts: Texts = None,
 ) -> None:
     """Explain a model's decisions: which parts of pictures support a class.
 
@@ -37,5 +38,5 @@ def explain(
         from classlens.look.models import open_lens
 
         chosen = int(class_name) if class_name is not None and class_name.isdigit() else class_name
-        write_explanations(open_lens(model, architecture), found, method, output, chosen)
+        write_explanations(open_lens(model, architecture, texts), found, method, output, chosen)
         typer.echo(f"{output}: {len(found)} pictures explained by {method}")

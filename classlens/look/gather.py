@@ -26,6 +26,7 @@ from classlens.page.document import Shown
 from classlens.page.pack import rounded
 from classlens.progress import Progress
 from classlens.terms import SITES
+from classlens.tuned_lens.maps import read_maps
 
 MOST_CHOSEN = 30
 """Classes that a page has at every token, beside the class of interest."""
@@ -47,10 +48,11 @@ class Gathered:
         pictures: files, each with its name for display.
         methods: explanations of the class of interest.
         class_of_interest: of all pictures, by index or name; None: each one's prediction.
+        tuned: folder of the model's tuned lens, see `Lens`, that the page can switch to; None: the logit lens alone.
 
     Raises:
-        InputError: the model has no classes, the class or a method does not exist or does not apply, a picture cannot
-            be decoded.
+        InputError: the model has no classes, the class or a method does not exist or does not apply, the tuned lens is
+            of another model, a picture cannot be decoded.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Gathered:
         pictures: Mapping[Path, str],
         methods: Sequence[str] = (),
         class_of_interest: int | str | None = None,
+        tuned: Path | None = None,
     ) -> None:
         lens.classes.require("ranks (classlens attention shows what tokens attend to)")
         self._lens, self._name, self._pictures, self._methods = lens, name, pictures, methods
@@ -68,6 +71,7 @@ class Gathered:
         given = None if class_of_interest is None else int(lens.classes.indices(class_of_interest, 1)[0])
         facts, self._paths = behaviour(lens.model), list(pictures)
         self._depth, self._channels = len(lens.model.blocks), facts.channels
+        self._maps = None if tuned is None else read_maps(tuned, self._depth, facts.width, facts.classes)
         each = len(SITES) * self._depth * facts.tokens * facts.width * facts.kept_dtype.itemsize
         self._parts = list(batches(len(pictures), max(1, KEPT_BYTES // each)))
         # A single batch is looked at once. Of several, each is looked at again for its numbers: which classes are
@@ -162,6 +166,7 @@ class Gathered:
 
         sites = [read(site) for site in SITES]
         importance = [self._importance(view, method, interest) for method in self._methods]
+        tuned = {} if self._maps is None else self._tuned(view.through(self._maps), interest)
         small = np.uint16 if self._lens.classes.count <= 2**16 else np.int32
         for one, photo in enumerate(pixels):
             # (site, block, token, ...) to (site, token, block, ...): a token keeps its classes over blocks.
@@ -176,9 +181,18 @@ class Gathered:
             arrays["chosen_rank"] = _steps_of_depth(np.rint(ranks / rank_step(self._lens.classes.count)), np.uint8)
             codes, arrays["chosen_unit"] = rounded(logits, (2,), LOGIT_STEPS)
             arrays["chosen_logit"] = _steps_of_depth(codes, np.int8)
+            # (block, token, ...) to (token, block, ...).
+            arrays |= {f"tuned_{name}": values[:, one].swapaxes(0, 1).astype(small) for name, values in tuned.items()}
             if importance:
                 arrays["importance"], _ = rounded(np.array([values[one] for values in importance]), (1,))
             yield part.start + one, arrays, photo
+
+    def _tuned(self, view: View, interest: torch.Tensor) -> dict[str, Array]:
+        def reduce(logits: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
+            found = summarise(logits, interest[some].to(logits.device))
+            return {name: found[name] for name in ("rank", "top5")}
+
+        return view.of_logits(SITES[0], None, reduce)
 
     def _importance(self, view: View, method: str, interest: torch.Tensor) -> Array:
         found = view.explain(interest, method, image=None)

@@ -295,13 +295,19 @@ def test_what_a_page_shows_of_its_model():
     config = config_of(models={"plain": model, "other": model})
     config = replace(config, architectures=dict.fromkeys(config.models, AVERAGES | {"num_prefix_tokens": 2}))
     shown = describe(EXPLICIT["lens_page"][0], config, {"model": "plain"}, CHECKOUT)["config"]
-    assert shown["methods"] == []
+    assert shown["methods"] == [["legrad", "LeGrad"]]
     assert shown["facts"]["prefix"] == ["register 1", "register 2"]
     assert [other["model"] for other in shown["facts"]["others"]] == ["plain-random", "other", "other-random"]
     assert [note.partition(";")[0].partition(":")[0] for note in shown["facts"]["notes"]] == [
         "The model has no [CLS] token",
-        "No explanations",
     ]
+    assert planning.page_explanations(config, {"model": "plain"}) == ["results/plain/explanation/legrad.h5"]
+    for listed in ([], ["chefer"]):  # Chefer's needs [CLS]
+        none = replace(config, lens_page={**config.lens_page, "explanations": listed})
+        assert planning.page_explanations(none, {"model": "plain"}) == []
+        notes = describe(EXPLICIT["lens_page"][0], none, {"model": "plain"}, CHECKOUT)["config"]["facts"]["notes"]
+        assert any(note.startswith("No explanations: ") for note in notes)
+    assert planning.page_explanations(CONFIG, {"model": "s@0"}) == []  # training went on from it
     own = described(EXPLICIT["lens_page"][0])["config"]
     assert [name for name, _ in own["methods"]] == applicable.methods(CONFIG, "a_")
     assert own["facts"]["prefix"] == ["[CLS]"]

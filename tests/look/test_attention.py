@@ -10,6 +10,7 @@ from test_command import typed
 
 from classlens import Lens
 from classlens.errors import InputError
+from classlens.figures.importance import colours
 from classlens.inference.attention import patch_attention
 from classlens.inference.attention_rows import attention_of
 from classlens.look.attention import token_attention
@@ -38,6 +39,14 @@ def test_weights_are_those_of_timm(options):
     assert torch.allclose(one, expected[1, :, :, 5], atol=1e-6)
 
 
+def test_blocks_with_different_numbers_of_heads():
+    model, inputs = small_model(), torch.randn(1, 3, 32, 32)
+    model.blocks[1].attn.num_heads, model.blocks[1].attn.head_dim, model.blocks[1].attn.scale = 6, 4, 4**-0.5
+    assert attention_of(model, inputs, 1, 0).shape == (1, 6, 17)
+    with pytest.raises(InputError, match="blocks have 3, 6, 3 heads"):
+        attention_of(model, inputs, None, 0)
+
+
 def test_an_intervention_around_it_counts():
     model, inputs = small_model(), torch.randn(1, 3, 32, 32)
     with patch_attention(model, restrict("self_only", 1)):
@@ -58,9 +67,16 @@ def test_maps_are_strongest_where_the_weights_are(tmp_path, arguments):
     assert (block, head) == (1, 1)
     assert share == pytest.approx(weights.sum())
     row, column = np.unravel_index(weights.argmax(), (4, 4))
-    # The largest weight has viridis' last colour, nearly opaque.
-    red, green, blue = np.asarray(image)[8 * row + 4, 8 * column + 4].tolist()
-    assert min(red, green) > 200 > 100 > blue
+    # The colours of every map that is never negative, over the photo in grey: where there is most, dark red.
+    grey = np.asarray(Image.fromarray(found.photo).convert("L"), float)
+    over = colours(weights, signed=False).repeat(8, 0).repeat(8, 1).astype(float)
+    share = over[..., 3:] / 255
+    expected = share * over[..., :3] + (1 - share) * grey[..., None]
+    inside = np.ones((32, 32), bool)
+    if arguments:  # the token that attends has a frame
+        inside[8:16, 16:24] = False
+    assert np.abs(np.asarray(image) - expected)[inside].max() <= 1
+    assert over[8 * row, 8 * column].tolist() == [128, 0, 38, 191]
     assert np.allclose(drawn[7][2], found.weights[1, :, 3:].mean(0).sum())
 
 

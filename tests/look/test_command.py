@@ -67,6 +67,7 @@ def test_it_opens_in_the_browser(made, tmp_path, monkeypatch):
         (["vit.pth", "pictures", "--architecture", "resnet18"], "not supported"),
         (["vit.pth", "pictures", "--architecture", SAVED, "--class", "cat"], "names of the model's classes"),
         (["vit.pth", "pictures", "--architecture", SAVED, "--explain", "magic"], "'magic' is unknown"),
+        (["vit.pth", "pictures", "--architecture", SAVED, "--tuned", "empty"], "has 0 files of blocks"),
         (["vit_tiny_patch16_224", "pictures"], "vit_tiny_patch16_224"),
     ],
 )
@@ -139,4 +140,10 @@ def test_two_models_on_one_page(made, tmp_path):
         for here, view in zip((page, frame), views, strict=True):
             place = f"{view.rank(class_index=chosen)[-1, 1, 7] + 1} of {CLASSES}"
             here.locator("#facts dd", has_text=place).wait_for()
+        page.locator("#class").select_option("")
+        page.locator("#colour").select_option("difference")
+        shares = [view.identifiability(class_index=chosen)[-1, 1, 7] for view in views]
+        # The other model predicts another class, and is compared in this one's.
+        page.locator("#facts div", has_text=f"minus that in other.pth{shares[0] - shares[1]:.3f}").wait_for()
+        assert "identifiability here minus in other.pth" in page.locator("#legend").inner_text()
     assert notes == []

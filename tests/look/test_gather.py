@@ -3,6 +3,7 @@
 import json
 import re
 
+import h5py
 import numpy as np
 import pytest
 from made_pictures import make_pictures, small_model
@@ -56,6 +57,24 @@ def test_every_number_is_the_views(pictures, options):
         importance = view.explain(own, "legrad", image=None)[image].importance
         share = arrays["importance"][0] / np.abs(arrays["importance"][0]).max()
         assert np.allclose(share, importance / np.abs(importance).max(), atol=1e-3)
+
+
+def test_a_tuned_lens_beside_the_logit_lens(pictures, tmp_path):
+    model, folder = small_model(), tmp_path / "tuned_lens"
+    folder.mkdir()
+    for block in range(3):
+        with h5py.File(folder / f"block_{block:02d}.h5", "w") as file:
+            file["weight"], file["bias"] = np.random.default_rng(block).normal(size=(24, 24)), np.ones(24)
+            file.attrs.update({"block": block, "num_classes": 300})
+    found, plain = Gathered(Lens(model), "vit", pictures, tuned=folder), Gathered(Lens(model), "vit", pictures)
+    view = Lens(model, tuned=folder)(list(pictures))
+    assert (view.rank() != Lens(model)(list(pictures)).rank()).any()
+    for (image, arrays, _), (_, without, _) in zip(found.images(), plain.images(), strict=True):
+        assert np.array_equal(arrays.pop("tuned_rank").T, view.rank()[:, image])
+        assert np.array_equal(arrays.pop("tuned_top5").swapaxes(0, 1), view.top()[:, image])
+        assert all(np.array_equal(arrays[name], without[name]) for name in without.keys() | arrays.keys())
+    with pytest.raises(InputError, match="has 3 files of blocks, but the model has 2"):
+        Gathered(Lens(small_model(depth=2)), "vit", {}, tuned=folder)
 
 
 def test_few_classes_are_all_there_with_exact_ranks(pictures):

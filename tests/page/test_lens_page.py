@@ -459,6 +459,67 @@ def test_two_models_side_by_side(shown, pair):
     assert [note.partition("#")[0] for note in heard] == [f"request: {(pair.parent / 'gap.html').as_uri()}"]
 
 
+def test_the_difference_of_two_models(shown, tmp_path):
+    image, tokens = 3, np.r_[0, 1:13]
+    here = made(tmp_path / "first", tuned=True, others=[{"model": "gap", "label": "Other"}])
+    changes = {"blocks": 2, "prefix": ("[CLS]", "register 1"), "label": "Other"}
+    there = made(tmp_path / "second", seed=1, others=[{"model": "vit", "label": "A model"}], **changes)
+    there.write(tmp_path / "gap.html")
+    other_tokens = np.r_[0, 2:14]
+
+    def gap(site, block, other):
+        rank = here.rank[site][block, image, tokens] - there.rank[site][other, image, other_tokens]
+        return -rank / 7
+
+    def is_drawn(place, gaps):
+        until(place, "document.querySelector('#legend').textContent.includes('at the same relative depth')")
+        ramp, steps = np.array(place.evaluate("DIVERGING_RAMP")), 255 * (gaps[1:] + 1) / 2
+        wanted = ramp[np.rint(steps).astype(int)]
+        for _ in range(100):
+            found = [re.findall(r"[\d.]+", colour) for colour in colours(place)]
+            if all(len(one) == 4 for one in found) and np.abs(np.array(found, float)[:, :3] - wanted).max() <= 3:
+                return
+            page.wait_for_timeout(10)
+        raise AssertionError(f"{found} are not {wanted}")
+
+    with shown(here.write(tmp_path / "vit.html"), f"#image={image}&beside=gap&colour=difference&block=3", []) as page:
+        page.frame_locator("#other iframe").locator(READY).wait_for(state="attached")
+        frame = page.frames[1]
+        is_drawn(page, gap("residual", 3, 1))
+        is_drawn(frame, -gap("residual", 3, 1))
+        assert "identifiability here minus in Other" in page.inner_text("#legend")
+        page.locator("[value=mlp]").check()
+        page.locator("#block").fill("0")
+        is_drawn(page, gap("mlp", 0, 0))
+        is_drawn(frame, -gap("mlp", 0, 0))
+        # Done in the frame, it is so here as well.
+        frame.locator(".small-map").nth(1).click()
+        is_drawn(page, gap("mlp", 3, 1))
+        token(page, 5).hover()
+        until(page, f"document.querySelector('#facts').textContent.includes('{gap('mlp', 3, 1)[5]:.3f}')")
+        assert "minus that in Other" in page.inner_text("#facts")
+        # The other one has no tuned lens, and is not compared with it.
+        page.locator("#sites [value=residual]").check()
+        page.locator("#lenses [value=tuned]").check()
+        until(page, "document.querySelector('#legend').textContent.startsWith('Models are compared')")
+        assert set(colours(page)) == {"transparent"}
+    with shown(tmp_path / "vit.html") as page:
+        page.select_option("#colour", "difference")
+        until(page, "document.querySelector('#legend').textContent.startsWith('Models are compared')")
+
+
+def test_models_that_cannot_be_compared(shown, pair, study, tmp_path):
+    with shown(pair, "#image=3&beside=gap&colour=difference", []) as page:
+        page.frame_locator("#other iframe").locator("#caption:has-text('Image 3')").wait_for()
+        page.wait_for_timeout(100)
+        assert page.inner_text("#legend").startswith("Models are compared with another one")
+        assert set(colours(page)) == {"transparent"}
+    alone = study.files.write(tmp_path / "vit.html", facts={**study.files.arguments["facts"], "others": []})
+    with shown(alone, "#colour=difference") as page:
+        assert "no such map" in page.inner_text("#trouble")
+        assert page.locator("#colour option[value=difference]").count() == 0
+
+
 def test_a_page_that_is_not_there_is_told(shown, pair):
     with shown(pair, "#beside=missing", []) as page:
         page.wait_for_selector("#other-trouble:visible")

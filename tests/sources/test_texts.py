@@ -5,6 +5,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from declared_jobs import described as job_params
@@ -13,8 +14,9 @@ from test_certificate import config as config_of
 from test_certificate import job as job_of
 from test_huggingface import TEXT, VIT, made
 from test_openclip import VISION
+from typer.testing import CliRunner
 
-from classlens import Lens
+from classlens import Lens, cli
 from classlens.catalog import files, settings
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
@@ -125,6 +127,32 @@ def test_texts_are_words_of_heads_and_the_model_is_shared(tmp_path):
     # By a text tower that is named, on a model that was not loaded from it.
     other = Lens(load(tmp_path)).with_texts(TEXTS, tower=tmp_path)
     np.testing.assert_allclose(other(IMAGES).output, named(IMAGES).output, atol=1e-6)
+
+
+@torch.no_grad()
+def test_texts_of_a_command_are_the_classes(tmp_path):
+    folder, picture = tmp_path / "clip", tmp_path / "a.png"
+    folder.mkdir()
+    of_transformers(folder, CLIP)
+    PICTURES[0].save(picture)
+    texts = [word for text in TEXTS for word in ("--texts", text)]
+
+    def typed(*words, status=0):
+        done = CliRunner().invoke(cli.app, [*map(str, words), *texts])
+        assert done.exit_code == status, (done.output, done.exception)
+        return done.output
+
+    typed("look", folder, picture, "--no-open", "-o", tmp_path / "look.html")
+    about = json.loads((tmp_path / "look.html").read_text().partition('id="about">')[2].partition("</script>")[0])
+    output = Lens.load(folder, texts=TEXTS)(picture).output[0]
+    assert about["classes"] == TEXTS
+    assert about["images"][0]["top5"] == np.argsort(-output).tolist()
+    typed("explain", folder, picture, "--method", "legrad", "--output", tmp_path / "explained", "--class", "water dog")
+    row = pd.read_csv(tmp_path / "explained/explanations.csv").iloc[0]
+    assert row["class"] == "water dog"
+    assert row["probability"] == pytest.approx(float(torch.from_numpy(output).softmax(0)[2]), rel=1e-4)
+    said = typed("look", "shipped:vit_cls", picture, "--no-open", "-o", tmp_path / "none.html", status=2)
+    assert "shipped:vit_cls has no tower for texts" in said
 
 
 def test_templates_of_openai_are_the_eighty():

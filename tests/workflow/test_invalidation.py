@@ -238,7 +238,7 @@ def test_accept_an_edit(workflow):
 
 @pytest.mark.release
 def test_an_edit_of_the_lens_page_writes_it_again(workflow):
-    workflow.config["lens_page"] = {"images": 4}
+    workflow.config["lens_page"] = {"images": 4, "explanations": []}
     page = "results/lens/first.html"
     assert workflow.computes(page) == ["lens_page first"]
     source = workflow.checkout / "workflow/page/page.css"

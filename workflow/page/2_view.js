@@ -1,8 +1,11 @@
 // The view: what is looked at. It stands in the URL's fragment, so that a link shows the same.
 
-const IDENTIFIABILITY = "identifiability";
-const TOP_CLASS = "class";
-const OF_BLOCKS = [{ name: IDENTIFIABILITY, label: "identifiability" }, { name: TOP_CLASS, label: "top class" }];
+const EMBEDDED = window.parent !== window && new URLSearchParams(location.hash.slice(1)).has("embedded");
+const [IDENTIFIABILITY, TOP_CLASS, DIFFERENCE] = ["identifiability", "class", "difference"];
+const OF_BLOCKS = [
+  { name: IDENTIFIABILITY, label: "identifiability" }, { name: TOP_CLASS, label: "top class" },
+  ...(EMBEDDED || ABOUT.others.length ? [{ name: DIFFERENCE, label: "difference between models" }] : []),
+];
 const COLOURS = [...OF_BLOCKS, ...ABOUT.methods];
 const STRENGTH = 70;
 const [LOGIT_LENS, TUNED_LENS] = ["logit", "tuned"];

@@ -47,6 +47,36 @@ function matchClasses(classes) {
   classesBeside = Array.isArray(classes) ? classes.filter(Number.isInteger).slice(0, CATEGORIES.length) : [];
 }
 
+let sharesBeside = null;
+
+/** Say what identifiability is of: two models are compared where this is the same. */
+function comparedBy(view, values) {
+  return JSON.stringify([ABOUT.grid, ABOUT.num_classes, className(values.interest), view.image, view.site, isTuned(view)]);
+}
+
+/** Return the identifiability of every token at every block of a view's site, for the page that stands beside this one. */
+function sharesOf(view, values) {
+  const site = siteOf(view);
+  const places = Float32Array.from({ length: ABOUT.blocks * TOKENS }, (_, place) => place);
+  const shares = places.map((place) => values.identifiability(site, Math.floor(place / TOKENS), place % TOKENS) ?? NaN);
+  return { by: comparedBy(view, values), label: ABOUT.label, prefix: ABOUT.prefix, blocks: ABOUT.blocks, shares };
+}
+
+function isCompared(view, values) {
+  return sharesBeside?.by === comparedBy(view, values);
+}
+
+/** Return identifiability here minus that in the model beside, at the same relative depth; null where either is not known. */
+function difference(values, view, block, token) {
+  if (!isCompared(view, values)) return null;
+  const { prefix, blocks, shares } = sharesBeside;
+  const place = token < PREFIX ? prefix.indexOf(ABOUT.prefix[token]) : prefix.length + token - PREFIX;
+  const row = Math.round(depthOf(block) * (blocks - 1));
+  const there = place < 0 ? null : shares[row * (prefix.length + ROWS * COLUMNS) + place];
+  const here = values.identifiability(siteOf(view), block, token);
+  return here !== null && there >= 0 && there <= 1 ? here - there : null;
+}
+
 /** Return the colours of an image's classes, by class. */
 function classColours(values) {
   if (values.matched !== classesBeside) {
@@ -77,6 +107,12 @@ function painter(values, view) {
   if (view.colour === TOP_CLASS) {
     const colours = classColours(values);
     return (block, token) => [colours.get(values.topClass(site, block, token)) ?? OTHERS_RGB, cover];
+  }
+  if (view.colour === DIFFERENCE) {
+    return (block, token) => {
+      const found = difference(values, view, block, token);
+      return found === null ? null : [DIVERGING_RAMP[Math.round(255 * (found + 1) / 2)], cover];
+    };
   }
   const shares = values.importanceShares(ABOUT.methods.findIndex((method) => method.name === view.colour));
   const signed = isSigned(shares);

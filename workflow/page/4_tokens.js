@@ -136,6 +136,10 @@ function paintLegend(values, view) {
     const shown = new Set(classColours(values).keys());
     const others = values.top5.some((top, place) => place % values.places === 0 && !shown.has(top));
     legend.replaceChildren(...entries, ...(others ? [swatch(OTHERS_RGB, "other classes")] : []));
+  } else if (view.colour === DIFFERENCE) {
+    legend.replaceChildren(...(isCompared(view, values)
+      ? scale(DIVERGING, "−1", "1", `identifiability here minus in ${sharesBeside.label}, at the same relative depth`)
+      : ["Models are compared with another one beside, which has the same tokens, classes and lens."]));
   } else {
     const whose = LABELLED ? "the correct class" : className(values.ownClass);
     const text = `importance for ${whose}, as a share of the image's largest; one map for all blocks`;

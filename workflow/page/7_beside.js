@@ -2,8 +2,11 @@
 //
 // Pages of other models may differ in depth and grid, so places travel as shares of depth and of the photo.
 
-const EMBEDDED = window.parent !== window && new URLSearchParams(location.hash.slice(1)).has("embedded");
 const ANSWER_WITHIN_MS = 5000;
+
+function depthOf(block) {
+  return ABOUT.blocks > 1 ? block / (ABOUT.blocks - 1) : 1;
+}
 
 function placeOf(token) {
   if (token === null) return null;
@@ -25,10 +28,15 @@ function tokenAt(place) {
 
 function messageOf(view, values) {
   const { image, site, lens, colour, cover } = view;
-  const depth = ABOUT.blocks > 1 ? view.block / (ABOUT.blocks - 1) : 1;
-  const chosen = view.class === null ? null : { index: view.class, name: className(view.class) };
-  const classes = [...classColours(values).keys()];
-  return { say: "view", image, site, lens, depth, place: placeOf(view.token), colour, cover, chosen, classes };
+  const compared = colour === DIFFERENCE;
+  // Predictions may differ, and one class is compared.
+  const index = view.class ?? (compared && !LABELLED ? values.interest : null);
+  return {
+    say: "view", image, site, lens, depth: depthOf(view.block), place: placeOf(view.token), colour, cover,
+    chosen: index === null ? null : { index, name: className(index) },
+    classes: [...classColours(values).keys()],
+    compared: compared ? sharesOf(view, values) : null,
+  };
 }
 
 /** Return the view that a message asks for, in this page's blocks and tokens. */
@@ -79,7 +87,11 @@ class Beside {
       this.frame.style.height = `${Math.min(6000, message.height)}px`;
     } else if (message.say === "view") {
       if (EMBEDDED) matchClasses(message.classes);
+      sharesBeside = message.compared;
       this.on.follow(message);
+    } else if (message.say === "compared") {
+      sharesBeside = message.compared;
+      this.on.compared();
     } else if (message.say === "hover") {
       this.on.hover(tokenAt(message.place));
     }
@@ -96,6 +108,7 @@ class Beside {
     clearTimeout(this.waiting);
     this.frame?.remove();
     this.frame = null;
+    sharesBeside = null;
     this.model = model;
     this.section.hidden = model === null;
     document.body.classList.toggle("side-by-side", model !== null);

@@ -17,7 +17,8 @@ async function change(changes, said = null) {
   view = possibleView({ ...view, ...changes });
   history.replaceState(null, "", EMBEDDED ? `${fragmentOf(view)}&embedded=1` : fragmentOf(view));
   tell(lacks(said ?? {}));
-  await draw(said === null);
+  const drawn = await draw(said === null);
+  if (drawn && said && view.colour === DIFFERENCE) beside.send({ say: "compared", compared: sharesOf(view, values) });
 }
 
 function followFragment() {
@@ -33,10 +34,11 @@ function tell(text) {
   at("trouble").hidden = text === "";
 }
 
+/** Draw the view, and return whether it still is what was asked for. */
 async function draw(told = false) {
   const mine = ++asked;
   const found = await valuesOf(view.image);
-  if (mine !== asked) return; // The view changed while numbers were unpacked.
+  if (mine !== asked) return false; // The view changed while numbers were unpacked.
   if (found !== values) {
     values = found;
     showImage(view.image, values.photo);
@@ -44,10 +46,21 @@ async function draw(told = false) {
     offerClasses();
   }
   values.choose(view.class);
+  beside.open(view.beside);
+  repaint();
+  showControls();
+  showPath(values, view);
+  if (told) beside.send(messageOf(view, values));
+  return true;
+}
+
+/** Draw what depends on colours, of which the page beside may have sent what they come from. */
+function repaint() {
   const paint = painter(values, view);
   const byBlock = OF_BLOCKS.some((colour) => colour.name === view.colour);
   paintTokens(paint, view);
-  const mapChanged = [view.image, siteOf(view), view.colour, values.interest, ...classesBeside].join();
+  const compared = isCompared(view, values) && sharesBeside.label;
+  const mapChanged = [view.image, siteOf(view), view.colour, values.interest, compared, ...classesBeside].join();
   if (draw.map !== mapChanged) {
     draw.map = mapChanged;
     paintStrip(paint);
@@ -57,11 +70,7 @@ async function draw(told = false) {
   at("strip").hidden = !byBlock;
   at("photo").classList.toggle("covered", view.cover > 0);
   at("photo").classList.toggle("muted", view.cover > 0 && byBlock);
-  showControls();
   showToken(values, view, shownToken());
-  showPath(values, view);
-  beside.open(view.beside);
-  if (told) beside.send(messageOf(view, values));
 }
 
 function showControls() {
@@ -183,6 +192,7 @@ function start() {
     hello: () => beside.send(messageOf(view, values)),
     follow: (said) => change({ ...changesOf(said), beside: view.beside }, said),
     hover: (token) => hover(token, true),
+    compared: () => values && repaint(),
   });
   document.addEventListener("keydown", onKey);
   window.addEventListener("hashchange", () => { followFragment(); draw(true); });
