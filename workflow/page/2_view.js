@@ -4,7 +4,7 @@ const EMBEDDED = window.parent !== window && new URLSearchParams(location.hash.s
 const [IDENTIFIABILITY, TOP_CLASS, DIFFERENCE] = ["identifiability", "class", "difference"];
 const OF_BLOCKS = [
   { name: IDENTIFIABILITY, label: "identifiability" }, { name: TOP_CLASS, label: "top class" },
-  ...(EMBEDDED || ABOUT.others.length ? [{ name: DIFFERENCE, label: "difference between models" }] : []),
+  ...(EMBEDDED || ABOUT.others.length ? [{ name: DIFFERENCE, label: "difference" }] : []),
 ];
 const COLOURS = [...OF_BLOCKS, ...ABOUT.methods];
 const STRENGTH = 70;
