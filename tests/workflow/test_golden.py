@@ -16,6 +16,7 @@ from studies import BLOCKS, GOLDEN_CONFIG
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
 from classlens.catalog.configs import load_config
+from classlens.catalog.job import SERIES
 from classlens.catalog.methods import METHODS
 from classlens.catalog.run import computing
 from classlens.config.architecture import with_architectures
@@ -256,7 +257,13 @@ def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
 
 FILES_OF_PASSES = {"extract": 1, "attribute_logits": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 3}
 FILES_OF_PASSES |= {"remove_tokens": 4, "remove_pixels": 4, "head_effects": 1, "token_effects": 1}
-FILES_OF_PASSES |= {"head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 2, "look_through_tuned_lens": 1}
+FILES_OF_PASSES |= {
+    "head_spans_sums": 1,
+    "head_effects_sums": 1,
+    "token_effects_sums": 1,
+    "tuned_lens_sums": 2,
+    "look_through_tuned_lens": 1,
+}
 """How many files each pass over images makes of the model `golden`."""
 
 
@@ -289,7 +296,9 @@ def test_a_shard_is_made_anew_alone(golden_run, records):
     assert digest_file(joined) == digest
 
 
-AGAIN = [*ANALYSES, *(f"{name}_figure" for name in FIGURES), "comparison_table"]
+# Series of checkpoints are in the study.
+MEASURED = [name for name, analysis in ANALYSES.items() if SERIES not in analysis.needs]
+AGAIN = [*MEASURED, *(f"{name}_figure" for name in FIGURES if name in MEASURED), "comparison_table"]
 
 
 def takes_list(record, keyword):

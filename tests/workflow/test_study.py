@@ -128,7 +128,7 @@ def test_training_leaves_a_series(study, results):
         own = rows[(rows["point"] == point) & (rows["group"] == "image")].sort_values("block")
         seen = 1 - results.rank(f"run@{point}", block=None)[..., 1:].mean((1, 2)) / 2
         assert own["mean"].tolist() == pytest.approx(seen.tolist(), abs=1e-5)
-        assert study.result(f"run@{point}/measures/identifiability_rates.csv").exists()
+    assert study.result("run@0/measures/identifiability_rates.csv").exists()
     history = pd.read_csv(study.result("run/training.csv"))
     rates = results.table("series_accuracy").set_index("point")["accuracy"]
     assert rates[1] == pytest.approx(history["accuracy"].iloc[-1], abs=1e-6)
@@ -163,7 +163,7 @@ def test_the_tuned_lens_of_models_that_read_cls_and_that_average(study, results)
 
 
 def test_without_training_images_the_tuned_lens_is_left_out_by_name(study, tmp_path):
-    config = {**deepcopy(study.config), "datasets": {"digits": {"kind": "digits", "per_class": 2}}}
+    config = {**deepcopy(study.config), "datasets": {"digits": {"kind": "digits", "per_class": 2}}, "differences": []}
     config["models"] = {"vit": config["models"]["vit"] | {"analyses": ["identifiability", "tuned_lens"]}}
     config["datasets"]["digits"]["train_per_class"] = 0
     other = Workflow(tmp_path / "work", config)
@@ -216,6 +216,7 @@ def test_check_tells_all_faults_at_once(study, tmp_path, monkeypatch):
     config = deepcopy(study.config)
     config["datasets"] = {name: config["datasets"][name] for name in ("photos", "cifar")}
     config["models"] = {name: config["models"][name] for name in ("folder", "small")}
+    config["differences"] = []
     Workflow(tmp_path, config).command()
     write_photos(tmp_path)
     write_cifar(tmp_path / "cifar")
