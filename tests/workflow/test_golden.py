@@ -257,7 +257,8 @@ def test_the_store_is_asked_before_a_job_is_scheduled(results, config):
 
 FILES_OF_PASSES = {"extract": 1, "attribute_logits": 1, "perturb_attention": 3, "perturb_tokens": 2, "explanation": 3}
 FILES_OF_PASSES |= {"remove_tokens": 4, "remove_pixels": 4, "head_effects": 1, "token_effects": 1}
-FILES_OF_PASSES |= {
+FILES_OF_PASSES |= {"head_spans_sums": 1, "head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 2}
+FILES_OF_PASSES |= {"look_through_tuned_lens": 1}
     "head_spans_sums": 1,
     "head_effects_sums": 1,
     "token_effects_sums": 1,
