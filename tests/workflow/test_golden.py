@@ -259,12 +259,6 @@ FILES_OF_PASSES = {"extract": 1, "attribute_logits": 1, "perturb_attention": 3, 
 FILES_OF_PASSES |= {"remove_tokens": 4, "remove_pixels": 4, "head_effects": 1, "token_effects": 1}
 FILES_OF_PASSES |= {"head_spans_sums": 1, "head_effects_sums": 1, "token_effects_sums": 1, "tuned_lens_sums": 2}
 FILES_OF_PASSES |= {"look_through_tuned_lens": 1}
-    "head_spans_sums": 1,
-    "head_effects_sums": 1,
-    "token_effects_sums": 1,
-    "tuned_lens_sums": 2,
-    "look_through_tuned_lens": 1,
-}
 """How many files each pass over images makes of the model `golden`."""
 
 
