@@ -168,6 +168,7 @@ def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
 
 PLOTTING = {"matplotlib", "seaborn"}
 FUNCTIONS = {job.function for job in (*JOBS.values(), *map(job_of_analysis, ANALYSES.values()))}
+FUNCTIONS -= {job.function for job in JOBS.values() if job.environment == "figures"}
 FUNCTIONS |= {one.code for one in PASSES.values()} | {RUN, "classlens.joining:join"}
 
 

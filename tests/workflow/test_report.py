@@ -46,13 +46,13 @@ def test_it_opens_with_one_image_and_what_was_run(folder, report):
         assert "; 99 resamples" in caption
     assert report.locator("a", has_text=re.compile("^vit$")).first.get_attribute("href") == "results/lens/vit.html"
     titles = [title for title in report.locator("nav, ul").first.inner_text().splitlines() if title[:1].isdigit()]
-    assert titles[:2] == ["1 At a glance", "2 Identifiability"]
+    assert titles[:2] == ["01 At a glance", "02 Identifiability"]
 
 
 def test_a_figure_of_the_opening_opens_with_its_caption_and_fills_the_page(report):
     report.locator("figure img").first.click()
     report.wait_for_selector("text=Description")
-    report.evaluate("app.showCategory('2 Identifiability')")
+    report.evaluate("app.showCategory('02 Identifiability')")
     report.wait_for_timeout(200)
     assert report.locator(".p-3 > img").bounding_box()["width"] > 900
 
