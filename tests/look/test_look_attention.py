@@ -6,7 +6,7 @@ import torch
 from browser import needs_browser, opened
 from made_pictures import SAVED, SMALL, checkpoint, make_pictures, small_model
 from PIL import Image
-from test_command import typed
+from test_look_command import typed
 
 from classlens import Lens
 from classlens.errors import InputError
