@@ -64,7 +64,7 @@ def train(
         InputError: there are no training images, or training diverged.
     """
     target = choose_device(device)
-    files = dict(zip(kept, weights, strict=True)) if kept else {epochs: weights}
+    files: dict[int, Any] = dict(zip(kept, weights, strict=True)) if kept else {epochs: weights}
 
     def keep(epoch: int) -> None:
         if epoch in files:
