@@ -79,7 +79,7 @@ def of_pair(pattern: str, need: str = "") -> ManyFiles:
     """Return what names a file of both models of a difference, nothing where one has not what the file needs."""
 
     def name(config: Config, wildcards: Wildcards) -> list[str]:
-        pair = next(pair for pair in config.differences if "_".join(pair) == wildcards["pair"])
+        pair = config.pairs()[wildcards["pair"]]
         return [pattern.format(model=model) for model in pair if not need or applicable.has(config, model, need)]
 
     return name

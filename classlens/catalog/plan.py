@@ -107,7 +107,7 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
         values["model"] = wildcards["model"]
         values["class_tokens"] = LABELLED[config.dataset(wildcards["model"])["token_labels"]]
     if "pair" in wildcards:
-        values["pair"] = " and ".join(planning.differences(config)[wildcards["pair"]])
+        values["pair"] = " and ".join(config.pairs()[wildcards["pair"]])
     models = _shown_models(config, wildcards, analysis) if analysis else []
     others = any(config.architecture(model)["num_prefix_tokens"] > 1 for model in models)
     values["registers"] = REGISTERS if others else ""

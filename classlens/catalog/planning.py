@@ -83,7 +83,7 @@ def wanted_figures(config: Config) -> list[str]:
 
     Of these the config may list some.
     """
-    names = [f"difference_{pair}" for pair in differences(config)]
+    names = [f"difference_{pair}" for pair in config.pairs()]
     for name, analysis in ANALYSES.items():
         models = runs(config, analysis.group)
         if analysis.figure and models and (config.figures is None or name in config.figures):
@@ -109,11 +109,6 @@ def point_tables(config: Config) -> list[str]:
         if analysis.group in config.series["analyses"] and applies(config, model, analysis.group)
         for table in analysis.tables.values()
     ]
-
-
-def differences(config: Config) -> dict[str, list[str]]:
-    """Return the pairs of models whose difference is measured, by name."""
-    return {"_".join(pair): pair for pair in config.differences}
 
 
 def cited_tables(config: Config) -> list[str]:

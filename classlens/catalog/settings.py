@@ -296,7 +296,7 @@ def kept(config: Config, wildcards: Wildcards) -> Slice:
 
 def pair(config: Config, wildcards: Wildcards) -> Slice:
     """What a figure calls the two models of a difference."""
-    first, second = planning.differences(config)[wildcards["pair"]]
+    first, second = config.pairs()[wildcards["pair"]]
     return {"first": config.models[first]["label"], "second": config.models[second]["label"]}
 
 

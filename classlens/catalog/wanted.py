@@ -60,7 +60,7 @@ def _measured(config: Config) -> Iterator[str]:
         read = (*analysis.inputs.values(), *(analysis.figure.inputs.values() if analysis.figure else ()))
         for model in planning.measured_models(config, analysis):
             yield from _paths(config, {"model": model}, read)
-    for pair in planning.differences(config):
+    for pair in config.pairs():
         yield from _paths(config, {"pair": pair}, JOBS["difference"].inputs.values())
     page = (files.LAYERS, files.OUTPUT, files.EVALUATION, files.token_labels)
     for model in planning.wanted_pages(config):

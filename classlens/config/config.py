@@ -191,6 +191,10 @@ class Config:
             return [model]
         return [name for name, entry in self.models.items() if entry.get("series", {}).get("name") == series["name"]]
 
+    def pairs(self) -> dict[str, list[str]]:
+        """Return the pairs of models whose difference is measured, by name."""
+        return {"_".join(pair): pair for pair in self.differences}
+
     def is_passing(self, model: str) -> bool:
         """Tell whether a model is a point of a series that training went on from."""
         series = self.models[model].get("series")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def draw(table: pd.DataFrame, models: Models, labels: Mapping[str, str]) -> Figu
         labels: by model, what its series is called.
     """
     chosen = [_largest(table[table["model"] == name]) for name, _ in models]
-    heights = [max(1.2, ROW * rows[["block", "head"]].drop_duplicates().shape[0]) + AROUND for rows in chosen]
+    heights = [max(1.2, ROW * rows["place"].nunique()) + AROUND for rows in chosen]
     figure = new_figure(PAGE_WIDTH, sum(heights))
     grid = figure.subplots(len(models), 2, squeeze=False, height_ratios=heights)
     for panels, rows, (name, _) in zip(grid, chosen, models, strict=True):
@@ -46,8 +47,23 @@ def draw(table: pd.DataFrame, models: Models, labels: Mapping[str, str]) -> Figu
 def _largest(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the heads that are drawn, in their order."""
     largest = rows["effect"].abs().groupby([rows["block"], rows["head"]]).max().nlargest(MOST).index
-    chosen = rows.set_index(["block", "head"]).loc[largest.sort_values()].reset_index()
+    return placed(rows, largest)
+
+
+def placed(rows: pd.DataFrame, heads: pd.Index[Any]) -> pd.DataFrame:
+    """Return the rows of some heads (block, head), in their order, with the column `place`: the head's row from 0."""
+    chosen = rows.set_index(["block", "head"]).loc[heads.sort_values()].reset_index()
     return chosen.assign(place=chosen.groupby(["block", "head"]).ngroup())
+
+
+def head_axes(panel: Axes, rows: pd.DataFrame, numbers: Sequence[int]) -> None:
+    """Make the axes of a panel heads (of `placed` rows) and checkpoints."""
+    heads = rows.drop_duplicates("place").sort_values("place")
+    names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]
+    panel.set_yticks(range(len(names)), names)
+    panel.set_ylabel("block.head")
+    panel.grid(visible=False)
+    checkpoint_axis(panel, numbers)
 
 
 def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame, quantity: str, numbers: Sequence[int]) -> None:
@@ -55,12 +71,7 @@ def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame, quantity: str, numbe
     most = float(np.abs(values).max()) or 1.0
     look: Look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
     shown = panel.imshow(values, **look)
-    heads = rows.drop_duplicates("place").sort_values("place")
-    names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]
-    panel.set_yticks(range(len(names)), names)
-    panel.set_ylabel("block.head")
-    panel.grid(visible=False)
-    checkpoint_axis(panel, numbers)
+    head_axes(panel, rows, numbers)
     figure.colorbar(shown, ax=panel, label="logit")
 
 

@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 
 from classlens.figures.head_words import COLOURS, GREYED, UNNAMED, WIDEST
 from classlens.figures.layout import fitted, new_figure
-from classlens.figures.series_heads import AROUND, ROW
-from classlens.figures.series_identifiability import checkpoint_axis
+from classlens.figures.series_heads import AROUND, ROW, head_axes, placed
 from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Models
 
 MOST = 40
@@ -46,14 +45,12 @@ def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the heads that are drawn, in their order."""
     by_head = rows.groupby(["block", "head"]).agg(named=("named", "sum"), share=("share", "max"))
     drawn = by_head.sort_values(["named", "share"], ascending=False, kind="stable").head(MOST).index
-    found = rows.set_index(["block", "head"]).loc[drawn.sort_values()].reset_index()
-    return found.assign(place=found.groupby(["block", "head"]).ngroup())
+    return placed(rows, drawn)
 
 
 def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame) -> None:
     numbers = sorted(set(rows["point"]))
-    heads = rows.drop_duplicates("place").sort_values("place")
-    shares = np.full((len(heads), len(numbers)), np.nan)
+    shares = np.full((rows["place"].nunique(), len(numbers)), np.nan)
     columns = rows["point"].map(numbers.index)
     named = rows["named"].to_numpy(dtype=bool)
     shares[rows["place"][named], columns[named]] = 100 * rows["share"][named]
@@ -64,9 +61,5 @@ def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame) -> None:
         colour = ("white" if row["share"] > 0.6 else MARK_COLOUR) if row["named"] else GREYED
         size = min(LARGEST, 60 * LARGEST / (len(numbers) * max(6, len(word))))
         panel.text(column, row["place"], word, size=size, color=colour, ha="center", va="center")
-    names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]
-    panel.set_yticks(range(len(names)), names)
-    panel.set_ylabel("block.head")
-    checkpoint_axis(panel, numbers)
-    panel.grid(visible=False)
+    head_axes(panel, rows, numbers)
     figure.colorbar(shown, ax=panel, label="variance explained (%)")

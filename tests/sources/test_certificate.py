@@ -140,13 +140,18 @@ def test_without_the_library_a_model_is_brought_and_said_not_to_be_certified(tmp
     assert model(torch.zeros(1, 3, 32, 32)).shape == (1, 5)
 
 
-@pytest.fixture
-def working(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def work_in(folder, monkeypatch):
+    """Go to a folder with a picture of each of five classes; architectures are described in this process."""
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(architecture, "_describe", lambda requests: [facts(*request) for request in requests])
     for name in "vwxyz":
         Path("data", name).mkdir(parents=True)
         PICTURES[0].save(Path("data", name, "a.png"))
+
+
+@pytest.fixture
+def working(tmp_path, monkeypatch):
+    work_in(tmp_path, monkeypatch)
     return saved(Path("vit"), VIT)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from declared_jobs import described as job_params
-from test_certificate import MODEL, PICTURES, digest, facts
+from test_certificate import MODEL, PICTURES, digest, work_in
 from test_certificate import config as config_of
 from test_certificate import job as job_of
 from test_huggingface import TEXT, VIT, made
@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from classlens import Lens, cli
 from classlens.catalog import files, settings
-from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.csvfile import read_table
 from classlens.errors import InputError
@@ -184,11 +183,7 @@ def test_what_does_not_go_is_said(tmp_path):
 @pytest.fixture
 def working(tmp_path, monkeypatch):
     """A folder with a CLIP, pictures of five classes and the texts that name these."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(architecture, "_describe", lambda requests: [facts(*request) for request in requests])
-    for name in "vwxyz":
-        Path("data", name).mkdir(parents=True)
-        PICTURES[0].save(Path("data", name, "a.png"))
+    work_in(tmp_path, monkeypatch)
     Path("clip").mkdir()
     Path("classes.txt").write_text("cat\n\nwater dog\n dog\nwater\nphoto\n")
     return of_transformers("clip", CLIP)
