@@ -73,8 +73,8 @@ def test_a_class_that_is_named(folder, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["vit.pth", "empty"], "no pictures in the folder"),
-        (["vit.pth", "pictures", "vit.pth"], "cannot be read as an image"),
+        (["vit.pth", "empty"], "holds no pictures"),
+        (["vit.pth", "pictures", "vit.pth"], "no picture that can be read"),
         (["vit.pth", "pictures", "--method", "magic"], "'magic' is unknown"),
         (["vit.pth", "pictures", "--method", "probe"], "linear probes"),
         (["vit.pth", "pictures", "--class", "cat"], "names of the model's classes are not known"),
