@@ -97,7 +97,7 @@ def test_what_is_renamed_is_listed_anew(study, tmp_path):
     """Names are in none of the raw files."""
     write_packed(tmp_path)
     kinds = {part: {kind: study.config[part][kind] for kind in PACKED} for part in ("datasets", "models")}
-    other = Workflow(tmp_path, {**study.config, **kinds})
+    other = Workflow(tmp_path, {**study.config, **kinds, "differences": []})
     tables = [f"results/datasets/{kind}/stimuli.csv" for kind in PACKED]
     other.run(*tables)
     (tmp_path / "image_folder/cat").rename(tmp_path / "image_folder/cow")
