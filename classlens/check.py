@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from classlens.catalog.applicable import require_training_images
+from classlens.catalog.applicable import require_data
 from classlens.catalog.configs import load_config
 from classlens.catalog.files import checkpoint, is_brought
 from classlens.classes import output_indices
@@ -110,7 +110,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
     known: Config | None = findings.attempt(with_architectures, config) if len(chosen) == len(config.datasets) else None
     if known is None:
         return findings
-    findings.attempt(require_training_images, known)
+    findings.attempt(require_data, known)
     findings.doubts += findings.attempt(doubts, known) or []
     findings.notes += [one.text for one in left_out(known) if not one.asked]
     for model in known.models:
@@ -151,7 +151,7 @@ def _missing_data(source: Source) -> list[str]:
 
 def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
     """Return which of a model's own files are not there, and where its weights are published."""
-    files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str)}
+    files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str) and "repaired" not in entry}
     missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).exists()}
     published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
     return [
@@ -245,7 +245,12 @@ def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     entry = config.models[model]
     if is_brought(config, model):
         return _check_source(config, model, quick)
-    if config.trained(model) or _missing_weights(model, entry) or not (files := checkpoint(config, {"model": model})):
+    if (
+        config.trained(model)
+        or "repaired" in entry
+        or _missing_weights(model, entry)
+        or not (files := checkpoint(config, {"model": model}))
+    ):
         return None
     file, (architecture, options) = Path(files[0]), built_as(config, model)
     given: dict[str, Any] = {"architecture": architecture, "options": options, "key": entry["weights_key"]}

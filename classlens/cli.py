@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -215,6 +216,31 @@ def diff(
     figure, *pages = f"results/figures/difference_{'_'.join(pair)}.svg", *(f"results/lens/{name}.html" for name in pair)
     typer.echo(f"{figure} will show the difference, {pages[1]}#beside={pair[0]} both models, in {Path.cwd()}")
     os.execv(command[0], [*command, "--", figure, *pages])
+
+
+@app.command()
+def shortcuts(
+    config: Annotated[
+        Path | None, typer.Argument(callback=at_home, help=f"The config of the models; {WHICH_CONFIG}.")
+    ] = None,
+    directory: Working = Path(),
+) -> None:
+    """Find what models should not look at, take it out where that helps, and say so in ten lines."""
+    from classlens.study import shortcuts as found
+
+    with plain_errors():
+        chosen = config_of(directory, config)
+        go_to(directory)
+        models = found.repaired_models(chosen)
+        command = [*snakemake(), "--cores", "all", "--configfile", str(chosen), "--", *found.targets(models)]
+        with subprocess.Popen(command, stdout=sys.stderr) as running:
+            # Ctrl-C reaches Snakemake, too, which ends its jobs first.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            failed = running.wait()
+        for model, attribute in () if failed else models.items():
+            for line in found.answer(model, attribute):
+                typer.echo(line)
+    raise typer.Exit(failed)
 
 
 MOST_PRINTED = 20

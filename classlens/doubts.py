@@ -32,7 +32,7 @@ def doubts(config: Config) -> list[str]:
     """
     found = [doubt for name in config.datasets for doubt in config.source(name).doubts(config.selection(name))]
     for model in config.models:
-        if not config.is_twin(model) and not config.is_passing(model):
+        if not config.is_derived(model):
             found += _of_classes(config, model)
     return [*found, *(one.text for one in left_out(config) if one.asked)]
 

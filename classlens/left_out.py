@@ -33,7 +33,7 @@ def left_out(config: Config) -> Iterator[LeftOut]:
         config: with the facts about architectures.
     """
     for model in config.models:
-        if not config.is_twin(model) and not config.is_passing(model):
+        if not config.is_derived(model):
             yield from _analyses(config, model)
             yield from _methods(config, model)
             if config.lens_page["images"] and not applicable.has(config, model, RANKS):

@@ -96,6 +96,20 @@ def head_spans(trial: Trial, _jobs: Sequence[Settings], evaluation: int, _traini
     yield from trial.of_sums(OutputSums, {}, evaluation)
 
 
+def repair(trial: Trial, jobs: Sequence[Settings], evaluation: int, _training: int) -> Iterator[Stage]:
+    """Yield what trying each head takes, half of the blocks for half of the images, as often as heads are replaced."""
+    model = trial.loaded.model
+    inputs = trial.loaded.normalise(trial.pixels)
+
+    def answer(count: int) -> None:
+        with torch.inference_mode(), trial.loaded.autocast():
+            model(inputs[:count])
+
+    for job in jobs:
+        tries = (job["heads"] + 1) * len(model.blocks) * model.blocks[0].attn.num_heads
+        yield Stage("trying heads", tries * evaluation / 4, answer, "answers")
+
+
 def tuned_lens(trial: Trial, jobs: Sequence[Settings], _evaluation: int, images: int) -> Iterator[Stage]:
     """Yield what fitting a tuned lens takes."""
     loaded, model, project = trial.loaded, trial.loaded.model, Projection(trial.loaded.model)

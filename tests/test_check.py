@@ -15,7 +15,7 @@ from PIL import Image
 from timm.models import save_for_hf
 
 from classlens import estimate, timing
-from classlens.catalog.applicable import require, require_training_images
+from classlens.catalog.applicable import require, require_data
 from classlens.catalog.configs import load_config
 from classlens.check import check
 from classlens.config import architecture
@@ -72,15 +72,15 @@ NOTHING_LEFT = (
 def test_training_without_images_is_told_with_what_to_change(checked):
     [problem] = checked(weights={"train": {}}, per_class=6).problems
     for ask in (
-        lambda: require_training_images(load_config(config({"train": {}}, per_class=6))),
+        lambda: require_data(load_config(config({"train": {}}, per_class=6))),
         lambda: require(load_config(config(per_class=6)), "m", "training images", "linear_probe"),
     ):
         with pytest.raises(InputError, match=NOTHING_LEFT):
             ask()
     assert "training needs training images of m" in problem
     with pytest.raises(InputError, match="train_per_class is 0: raise it"):
-        require_training_images(load_config(config({"train": {}}, train_per_class=0)))
-    require_training_images(load_config(config(per_class=6)))  # nothing is trained
+        require_data(load_config(config({"train": {}}, train_per_class=0)))
+    require_data(load_config(config(per_class=6)))  # nothing is trained
 
 
 def test_fewer_training_images_than_asked_for_are_doubted(checked):

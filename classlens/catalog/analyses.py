@@ -9,12 +9,13 @@ from classlens.catalog import (
     memories,
     perturbations,
     series,
+    shortcuts,
     tuned_lens,
     words,
 )
 from classlens.catalog.job import Analysis, Job, Pass
 
-PARTS = (identifiability, memories, ablation, words, tuned_lens, perturbations, explanations, series)
+PARTS = (identifiability, memories, ablation, words, tuned_lens, perturbations, explanations, series, shortcuts)
 PASSES: dict[str, Pass] = {one.name: one for part in PARTS for one in part.PASSES}
 JOBS: dict[str, Job] = {job.name: job for part in PARTS for job in part.JOBS}
 """Jobs of a model that are neither passes nor analyses."""

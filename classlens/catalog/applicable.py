@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from classlens.catalog.job import ATTRIBUTION, CLASS_TOKEN, HEATMAP_METHOD, MASKS, RANKS, SERIES, TRAINING_IMAGES
+from classlens.catalog.job import (
+    ATTRIBUTION,
+    CLASS_TOKEN,
+    GROUPS,
+    HEATMAP_METHOD,
+    MASKS,
+    RANKS,
+    SERIES,
+    SHORTCUT,
+    TRAINING_IMAGES,
+)
 from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
@@ -21,6 +31,8 @@ REASONS = {
     "explanations.heatmap_method",
     SERIES: "compares points of training, and {model} is a single one; give it `checkpoints` (docs/series.md)",
     RANKS: "compares classes, and {model} puts out a score, which has none",
+    GROUPS: "compares groups of images, and datasets.{dataset} says none (groups, docs/data.md)",
+    SHORTCUT: "looks for a shortcut, and no attribute of datasets.{dataset} is named as one (repair.attribute)",
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
@@ -40,6 +52,8 @@ def has(config: Config, model: str, need: str) -> bool:
         ),
         # Facts are asked of models alone that may put out a score.
         RANKS: lambda: config.models[model]["one_output"] != SCORE or config.architecture(model)["num_classes"] > 1,
+        GROUPS: lambda: config.attributes(config.models[model]["dataset"]),
+        SHORTCUT: lambda: config.spurious(config.models[model]["dataset"]) is not None,
         CLASS_TOKEN: lambda: config.architecture(model)["has_class_token"],
         SERIES: lambda: len(config.points(model)) > 1,
     }
@@ -65,12 +79,16 @@ def require(config: Config, model: str, need: str, job: str) -> None:
         raise InputError(f"{job} {reason(config, model, need)}")
 
 
-def require_training_images(config: Config) -> None:
-    """Check that there is something to train each model on that the workflow trains.
+def require_data(config: Config) -> None:
+    """Check that there is something to train each model on that the workflow trains, and `repair.attribute` somewhere.
 
     Raises:
         InputError: there is not.
     """
+    known = {name for dataset in config.datasets for name in config.attributes(dataset)}
+    if (given := config.repair["attribute"]) is not None and given not in known:
+        there = f"has {', '.join(sorted(known))}" if known else "has no groups"
+        raise InputError(f"config: repair.attribute: no data set has {given!r}; the config {there}")
     for model in filter(config.trained, config.models):
         require(config, model, TRAINING_IMAGES, "training")
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from classlens.catalog import applicable
 from classlens.catalog.job import ATTRIBUTION as ATTRIBUTION_NEED
-from classlens.catalog.job import MASKS, Wildcards
+from classlens.catalog.job import MASKS, RANKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
-from classlens.config.config import Config
+from classlens.config.config import REPAIRED_SUFFIX, Config
 from classlens.models.saved import local_folder, saved_weights
 from classlens.sources.place import files_of, files_of_tower, is_source
 from classlens.terms import block_name
@@ -16,6 +16,10 @@ from classlens.terms import block_name
 ManyFiles = Callable[[Config, Wildcards], list[str]]
 
 WEIGHTS = "results/{model}/weights.safetensors"
+REPAIRED, REPAIRED_WEIGHTS = (
+    "results/{model}/repaired.safetensors",
+    f"results/{{model}}{REPAIRED_SUFFIX}/weights.safetensors",
+)
 CERTIFICATE = "results/{model}/certificate.json"
 HISTORY = "results/{model}/training.csv"
 OUTPUT = "results/{model}/output.h5"
@@ -100,7 +104,7 @@ def pixels(split: str) -> Callable[[Config, Wildcards], str]:
     return name
 
 
-STIMULI, MASK_LIST = of_dataset("stimuli.csv"), of_dataset("masks.csv")
+STIMULI, MASK_LIST, GROUPS = (of_dataset(name) for name in ("stimuli.csv", "masks.csv", "groups.csv"))
 EVALUATION, TRAINING, PIXEL_MASKS = pixels("evaluation"), pixels("training"), pixels("masks")
 
 
@@ -135,6 +139,18 @@ def of_methods(folder: str, suffix: str, ending: str = "") -> ManyFiles:
         f"results/{wildcards['model']}/{folder}/{method}{ending}.{suffix}"
         for method in applicable.methods(config, wildcards["model"])
     ]
+
+
+def groups_table(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the user's table of attributes of a data set, nothing where the data set itself says them."""
+    groups = config.datasets[wildcards["dataset"]]["groups"]
+    return [groups["table"]] if groups and groups["table"] else []
+
+
+def groups_raw(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the raw files that say the attributes of a data set's images, beside their names."""
+    packed = config.packed(wildcards["dataset"])
+    return groups_table(config, wildcards) or (config.raw_images(wildcards["dataset"]) if packed else [])
 
 
 def token_labels(config: Config, wildcards: Wildcards) -> list[str]:
@@ -178,6 +194,12 @@ def listed_words(config: Config, _wildcards: Wildcards) -> str:
 def vocabulary(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the directions of `words.vocabulary`, nothing where a model's classes are the words."""
     return [VOCABULARY.format(**wildcards)] if config.words["vocabulary"] else []
+
+
+def head_words(config: Config, wildcards: Wildcards) -> list[str]:
+    """Return the words of a model's heads, nothing where what heads write are no sums, or there is no class to name."""
+    there = all(applicable.has(config, wildcards["model"], need) for need in (ATTRIBUTION_NEED, RANKS))
+    return [HEAD_WORDS.format(**wildcards)] if there else []
 
 
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:

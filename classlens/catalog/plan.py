@@ -105,6 +105,7 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
     }
     if "model" in wildcards:
         values["model"] = wildcards["model"]
+        values["attribute"] = config.spurious(config.models[wildcards["model"]]["dataset"])
         values["class_tokens"] = LABELLED[config.dataset(wildcards["model"])["token_labels"]]
     if "pair" in wildcards:
         values["pair"] = " and ".join(config.pairs()[wildcards["pair"]])

@@ -26,7 +26,7 @@ def runs(config: Config, group: str) -> list[str]:
 
 
 def _is_measured(config: Config, model: str, group: str) -> bool:
-    return not config.is_twin(model) and not config.is_passing(model) and applies(config, model, group)
+    return not config.is_derived(model) and applies(config, model, group)
 
 
 def applies(config: Config, model: str, group: str) -> bool:
@@ -59,9 +59,7 @@ def measured_models(config: Config, analysis: Analysis) -> list[str]:
 def overviewed_models(config: Config) -> list[str]:
     """Return the models that the report's overview lists: those that an analysis runs for, else all but twins."""
     ran = {model for group in GROUPS for model in runs(config, group)}
-    return [
-        name for name in config.models if name in ran or not (ran or config.is_twin(name) or config.is_passing(name))
-    ]
+    return [name for name in config.models if name in ran or not (ran or config.is_derived(name))]
 
 
 def explained_methods(config: Config, model: str) -> list[str]:

@@ -19,7 +19,7 @@ from classlens.catalog.reading import pooling_notes, prefix_names
 from classlens.config.architecture import built_as
 from classlens.config.config import Config
 from classlens.data.geometry import Geometry, sides
-from classlens.data.kinds import KINDS
+from classlens.data.kinds import KINDS, arrangement_of
 from classlens.errors import InputError
 from classlens.models.facts import SEVERAL_CLASSES
 from classlens.models.saved import is_saved, local_folder
@@ -86,7 +86,20 @@ def raw_folders(config: Config, wildcards: Wildcards) -> Slice:
     """Where raw data lies and what messages call it, which shapes no result."""
     name = _dataset_name(config, wildcards)
     dataset = config.datasets[name]
-    return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name}
+    arrangement = {"arrangement": arranged} if (arranged := arrangement_of(dataset)) else {}
+    return {"root": dataset["root"], "mask_root": dataset["masks"], "name": name, **arrangement}
+
+
+def attributes(config: Config, wildcards: Wildcards) -> Slice:
+    """What images carry beside their class, and where a table names them."""
+    name = wildcards["dataset"]
+    groups = config.datasets[name]["groups"]
+    return {"attributes": config.attributes(name), "image": groups["image"] if groups else "image"}
+
+
+def spurious(config: Config, wildcards: Wildcards) -> Slice:
+    """The attribute that a model should not look at."""
+    return {"attribute": config.spurious(config.models[wildcards["model"]]["dataset"])}
 
 
 def decoding(config: Config, wildcards: Wildcards) -> Slice:

@@ -44,7 +44,7 @@ def model_options(config: Config, model: str) -> dict[str, Any]:
     The head has as many classes as the user's own head, else as the data set, unless the user says otherwise or timm's
     own weights bring a head.
     """
-    entry = config.models[model]
+    entry = config.models[config.original(model)]
     options, score = dict(entry["options"]), entry["one_output"] == SCORE
     if entry["head"]:
         from classlens.models.head import head_shape  # which looks at its numbers, by numpy
@@ -126,7 +126,7 @@ def _scores(config: Config, model: str) -> bool:
 
 def request_of(config: Config, model: str) -> Request:
     """Return what is asked of timm; also for which size, where a transform says it and options do not."""
-    entry = config.models[model]
+    entry = config.models[config.original(model)]
     asked = (entry["architecture"], model_options(config, model))
     told = entry["transform"] != "timm" and "img_size" not in entry["options"]
     return (*asked, entry["transform"]["size"]) if told else asked
@@ -207,6 +207,8 @@ def _describe(requests: list[Request]) -> list[dict[str, Any]]:
 
 def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
+    if config.original(model) != model:
+        return []
     entry, facts = config.models[model], config.architecture(model)
     found: list[str] = []
     if config.class_indices(entry["dataset"]):

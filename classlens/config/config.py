@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from classlens.data.geometry import Geometry, Size, sides, simple
+from classlens.data.groups import attribute_names
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.models.imagenet import IMAGENET_CLASSES, imagenet_indices, is_wnid, knows_imagenet, may_know_imagenet
 
-TWIN_SUFFIX = "-random"
+TWIN_SUFFIX, REPAIRED_SUFFIX = "-random", "-repaired"
 
 Answer = TypeVar("Answer")
 
@@ -83,6 +84,7 @@ class Config:
     outliers: dict[str, Any]
     lens_page: dict[str, Any]
     series: dict[str, Any]
+    repair: dict[str, Any]
     differences: list[list[str]]
     figures: list[str] | None
     store: str | None
@@ -195,6 +197,15 @@ class Config:
         """Return the pairs of models whose difference is measured, by name."""
         return {"_".join(pair): pair for pair in self.differences}
 
+    def original(self, model: str) -> str:
+        """Return the model whose repaired weights a model has; itself, where it has its own."""
+        own: str = self.models[model].get("repaired", model)
+        return own
+
+    def is_derived(self, model: str) -> bool:
+        """Tell whether a model is beside another one: its twin, an earlier point of its series, or it repaired."""
+        return self.is_twin(model) or self.is_passing(model) or self.original(model) != model
+
     def is_passing(self, model: str) -> bool:
         """Tell whether a model is a point of a series that training went on from."""
         series = self.models[model].get("series")
@@ -230,6 +241,15 @@ class Config:
     def has_masks(self, dataset: str) -> bool:
         """Tell whether a data set has masks."""
         return self._once("masks", dataset, lambda: self.source(dataset).has_masks)
+
+    def attributes(self, dataset: str) -> list[str]:
+        """Return the attributes that images of a data set carry beside their class."""
+        return self._once("attributes", dataset, lambda: attribute_names(self.datasets[dataset], self.source(dataset)))
+
+    def spurious(self, dataset: str) -> str | None:
+        """Return the attribute of a data set that `repair` is about, None where it has none, or does not say which."""
+        names, given = self.attributes(dataset), self.repair["attribute"]
+        return given if given in names else names[0] if given is None and len(names) == 1 else None
 
     def more_training(self, dataset: str) -> str:
         """Return what to do where a data set gives no training images."""

@@ -15,11 +15,12 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from classlens import yaml12
-from classlens.config.config import Config, twin_name
+from classlens.config.config import REPAIRED_SUFFIX, Config, twin_name
 from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
-from classlens.data.kinds import KINDS, kind_of
+from classlens.data.groups import attribute_names
+from classlens.data.kinds import ARRANGED_BY, KINDS, kind_of, open_dataset
 from classlens.errors import InputError
 from classlens.models.facts import SCORE, SOURCE, TORCHVISION
 from classlens.models.saved import local_folder
@@ -103,6 +104,7 @@ def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
         _check_model(name, model, full["datasets"])
     _check_vocabulary(full["words"], full["models"])
     models = _with_twins(full.pop("models"), full["seed"])
+    models = _with_repaired(models, full["datasets"], full["repair"]["attribute"])
     _check_differences(full["differences"], models)
     return Config(models=models, **full)
 
@@ -169,7 +171,7 @@ def _unknown_key(key: str, known: list[str]) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}")
 
 
-def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
+def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
     kind = kind_of(dataset)
     if kind.needs_root and not dataset["root"]:
         raise InputError(
@@ -188,6 +190,19 @@ def _check_dataset(name: str, dataset: Mapping[str, Any]) -> None:
             f"config: datasets.{name}.channels: kind {dataset['kind']} holds pictures of three channels; save images "
             f"as .npy arrays in a data set of kind image_folder"
         )
+    for key in ARRANGED_BY:
+        if dataset[key] is not None and key not in kind.arranged_by:
+            raise InputError(f"config: datasets.{name}.{key}: kind {dataset['kind']} is arranged otherwise; remove it")
+    if isinstance(dataset["groups"], str):
+        dataset["groups"] = {"table": dataset["groups"], "image": "image", "attributes": None}
+    groups, labels = dataset["groups"], dataset["labels"]
+    if groups and not groups["table"] and not (kind.packed and groups["attributes"]):
+        raise InputError(
+            f"config: datasets.{name}.groups: name the table of attributes; packed data sets may hold these "
+            f"themselves, and then `attributes` names them"
+        )
+    if labels and bool(labels["split"]) != bool(labels["evaluation"]):
+        raise InputError(f"config: datasets.{name}.labels: give `split` and `evaluation`, or neither")
     if dataset["masks"] and not kind.takes_masks:
         raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 
@@ -290,6 +305,33 @@ def _texts_of(where: str, model: Mapping[str, Any]) -> dict[str, Any]:
         if len(set(texts)) < max(2, len(texts)):
             raise InputError(f"{where}.texts: {texts} has fewer than two texts, or one twice")
     return {**model["head"], "texts": texts, "tower": model["head"]["tower"] or model["weights"]}
+
+
+def _with_repaired(
+    models: Mapping[str, dict[str, Any]], datasets: Mapping[str, dict[str, Any]], attribute: str | None
+) -> dict[str, dict[str, Any]]:
+    """Return the models with what `repair` makes of those that run it after them, for pages and differences alone."""
+    result: dict[str, dict[str, Any]] = {}
+    for name, model in models.items():
+        result[name] = model
+        dataset = datasets[model["dataset"]]
+        names = attribute_names(dataset, open_dataset(dataset, model["dataset"]))
+        is_asked = model["analyses"] is None or "repair" in model["analyses"]
+        passing = "series" in model and not model["series"]["is_last"]
+        has_shortcut = attribute in names if attribute else len(names) == 1
+        if has_shortcut and is_asked and not passing and model["one_output"] != SCORE and model["weights"] != "random":
+            if (repaired := f"{name}{REPAIRED_SUFFIX}") in models:
+                raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
+            result[repaired] = {
+                **{key: value for key, value in model.items() if key != "series"},
+                "label": f"{model['label']} (repaired)",
+                "weights": f"results/{name}/repaired.safetensors",
+                "repaired": name,
+                "head": None,
+                "random_twin": False,
+                "analyses": [],
+            }
+    return result
 
 
 def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, dict[str, Any]]:

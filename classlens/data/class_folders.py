@@ -174,7 +174,7 @@ class ClassFolders:
 
     def _passed_over(self) -> list[str]:
         doubts = []
-        system = [name for content in self._parents.values() for name in content.folders if _is_system(name)]
+        system = [name for content in self._parents.values() for name in content.folders if is_system(name)]
         if empty := [*self._empty, *system]:
             doubts.append(
                 f"{self._where}: folders {_some(empty)} are empty, or made by a system, and no classes: they have no "
@@ -239,7 +239,7 @@ class ClassFolders:
             parent: {
                 name: content_of(self.root / parent / name, self._suffixes)
                 for name in content.folders
-                if not _is_system(name)
+                if not is_system(name)
             }
             for parent, content in self._parents.items()
         }
@@ -295,7 +295,8 @@ def content_of(folder: Path, suffixes: Set[str] = SUFFIXES) -> Content:
     return found
 
 
-def _is_system(name: str) -> bool:
+def is_system(name: str) -> bool:
+    """Tell whether a folder is one that systems put beside the user's."""
     return name.casefold() in SYSTEM_FOLDERS
 
 

@@ -5,6 +5,8 @@ root/validation/<class>/*   instead, together with root/train/<class>/*: for eva
                             `classlens.data.splits` for other names
 root/*, root/labels.csv     instead: a table with the columns image and class, see `classlens.data.labelled`
 root/*/*.npy, .tif          instead of pictures, where the config says `channels`; see `classlens.data.bands`
+root/<class>/<folder>/*     instead, with `group_by: [class, folder]`, or root/<folder>/<class>/* with [folder, class],
+                            also below the folders of splits; see `classlens.data.nested`
 root/classes.txt            optional: the order of classes, see `classlens.data.classes`; without it folders count in
                             sorted order
 masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ if the images are, and without <class>/
@@ -13,7 +15,7 @@ masks/<class>/<stem>.png    optional: non-zero is class; also below validation/ 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from typing import Any
 from classlens.data.class_folders import SUFFIXES, ClassFolders
 from classlens.data.labelled import LABELS, LabelledImages
 from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.nested import FOLDER, NestedFolders
 from classlens.data.raw import ImageFiles
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
@@ -33,6 +36,7 @@ class ImageFolder(ImageFiles):
     """A folder of images; pixels of a mask that are not zero are class."""
 
     takes_masks = takes_channels = True
+    arranged_by = ("labels", "group_by")
     without_masks = "there are no masks; name a folder of PNG masks with the key masks"
     holds = "the classes"
 
@@ -71,8 +75,22 @@ class ImageFolder(ImageFiles):
         return [*self._folders.doubts(), *super().doubts(selection)]
 
     @property
+    def carries(self) -> tuple[str, ...]:
+        """The name of the folder beside the class's, where the config says that there is one."""
+        return (FOLDER,) if "group_by" in self.arrangement else ()
+
+    def attributes(self, files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the folder that images lie in, beside their class's."""
+        if tuple(names) != self.carries:
+            return super().attributes(files, names)
+        step = self.arrangement["group_by"].index(FOLDER)
+        return {FOLDER: [Path(file).parts[-3:-1][step] for file in files]}
+
+    @property
     def more_training(self) -> str:
         """How a class gets more training images."""
+        if "labels" in self.arrangement:
+            return "add lines to the table of labels, or lower per_class (see docs/data.md)"
         if self._folders.splits:
             return f"add images to {self._folders.splits['training']}/"
         return "lower per_class: training images are those that it leaves of a folder (see docs/data.md)"
@@ -104,10 +122,13 @@ class ImageFolder(ImageFiles):
         return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
 
     @cached_property
-    def _folders(self) -> ClassFolders | LabelledImages:
+    def _folders(self) -> ClassFolders | LabelledImages | NestedFolders:
         self.require_root()
-        kind = LabelledImages if (self.root / LABELS).is_file() else ClassFolders
-        return kind(self.root, self.name, ARRAYS if self.channels else SUFFIXES)
+        place = self.root, self.name, ARRAYS if self.channels else SUFFIXES
+        if order := self.arrangement.get("group_by"):
+            return NestedFolders(*place, order)
+        labels = self.arrangement.get("labels")
+        return LabelledImages(*place, labels) if labels or (self.root / LABELS).is_file() else ClassFolders(*place)
 
     def _splits(self, class_id: str, per_class: int | None) -> dict[str, list[str]]:
         if self._folders.splits:

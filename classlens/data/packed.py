@@ -80,6 +80,27 @@ class Packed(Source):
     def read(self, shard: Path, index: Mapping[str, Any], row: int, *, mask: bool = False) -> bytes:
         """Return the content of an image, or of its mask; errors are those of `content`."""
 
+    @abstractmethod
+    def carried(self, shard: Path, index: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[str]]:
+        """Return the values of attributes of a shard's images, in the index's order; "" where there is none.
+
+        Raises:
+            InputError: the shard has no such attribute, or cannot be read.
+        """
+
+    def attributes(self, files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+        """Return what shards say of images beside their class, by attribute; a shard is read once."""
+        shards: dict[str, dict[str, list[str]]] = {}
+        found: dict[str, list[str]] = {name: [] for name in names}
+        for file in files:
+            shard = self._split(file)[0]
+            path, index, row = self._find(file, mask=False)
+            if shard not in shards:
+                shards[shard] = self.carried(path, index, names)
+            for name in names:
+                found[name].append(shards[shard][name][row])
+        return found
+
     def named(self, _index: Mapping[str, Any]) -> list[str] | None:
         """Return the names of classes that a shard brings, None if it brings none."""
         return None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -98,6 +98,20 @@ class Parquet(Packed):
         if len(content) > MOST_BYTES:
             raise InputError(f"{where} has {len(content):,} bytes; no image has, take the row away")
         return content
+
+    def carried(self, shard: Path, index: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[str]]:
+        """Read columns of a file, as text."""
+        _require_library()
+        from classlens.data.parquet_rows import BROKEN, open_parquet
+
+        file = open_parquet(shard)
+        if missing := [name for name in names if name not in file.schema_arrow.names]:
+            raise InputError(f"{shard} has no column {missing[0]}, but {', '.join(file.schema_arrow.names)}; rename it")
+        try:
+            columns = file.read(columns=list(names)).to_pydict()
+        except BROKEN as error:
+            raise InputError(f"{shard}: {', '.join(names)} cannot be read ({error}); restore it") from error
+        return {name: ["" if value is None else str(value) for value in columns[name]] for name in names}
 
     def _rows_of(self, shard: Path, column: str, groups: list[int]) -> ParquetRows:
         _require_library()

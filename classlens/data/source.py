@@ -26,6 +26,7 @@ class Place(TypedDict):
     name: NotRequired[str]
     value_range: NotRequired[Sequence[float] | None]
     channels: NotRequired[int | None]
+    arrangement: NotRequired[Mapping[str, Any]]
 
 
 class Source(ABC):
@@ -38,6 +39,7 @@ class Source(ABC):
         value_range: the stored values that mean black and white, for kinds that decode image files; None where the type
             of the values says it.
         channels: of each image, for kinds that take other images than pictures; None: pictures, of three.
+        arrangement: further keys of its section of the config, those of `arranged_by`, that say how it is arranged.
     """
 
     needs_root: ClassVar[bool] = True
@@ -49,6 +51,8 @@ class Source(ABC):
     """Whether the user may name a folder of masks."""
     takes_channels: ClassVar[bool] = False
     """Whether images may have other channels than pictures."""
+    arranged_by: ClassVar[tuple[str, ...]] = ()
+    """Keys of the config that say how images are arranged."""
     decodes: ClassVar[bool] = True
     """Whether images are files of whatever type, whose range of values the user may name."""
     without_masks: ClassVar[str] = "the data set has no masks"
@@ -63,9 +67,10 @@ class Source(ABC):
         name: str = "NAME",
         value_range: Sequence[float] | None = None,
         channels: int | None = None,
+        arrangement: Mapping[str, Any] | None = None,
     ) -> None:
         self.root, self.mask_root, self.name, self.value_range = Path(root or ""), mask_root, name, value_range
-        self.channels = channels
+        self.channels, self.arrangement = channels, arrangement or {}
 
     def layout(self) -> dict[Path, str]:
         """Return the files and folders of a published data set that a config needs, with what each holds."""
@@ -128,6 +133,23 @@ class Source(ABC):
     def has_masks(self) -> bool:
         """Whether evaluation images have masks."""
         return False
+
+    @property
+    def carries(self) -> tuple[str, ...]:
+        """Attributes that images have beside their class, where the data set itself says them without being asked."""
+        return ()
+
+    def attributes(self, files: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+        """Return what images carry beside their class, by attribute.
+
+        Args:
+            files: of the images in stimuli.csv.
+            names: of the attributes.
+
+        Raises:
+            InputError: the data set says nothing of them.
+        """
+        raise InputError(f"datasets.{self.name}.groups: this kind holds no {', '.join(names)}; name a table of images")
 
     @property
     def more_training(self) -> str:

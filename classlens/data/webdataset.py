@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ MOST_HEADER = 2**16
 """Bytes of a header, with long names: what declares more is damaged, or meant to fill the memory."""
 MOST_LABEL = 32
 """Bytes of a class index."""
+MOST_TEXT = 1000
+"""Bytes of an attribute's value."""
 MOST_BYTES = 2**30
 """Of an image file: far more than the pixels that are decoded at most."""
 DAMAGED = (tarfile.TarError, ValueError, OverflowError, EOFError, RecursionError)
@@ -52,9 +54,8 @@ class WebDataset(Packed):
         names = set()
         with _Headers(io.FileIO(shard)) as file:
             for name, member in _members(file, shard):
-                folder, _, last = name.rpartition("/")
-                stem, _, kind = last.partition(".")
-                key, kind = f"{folder}/{stem}" if folder else stem, kind.lower()
+                key, stem, kind = _parted(name)
+                kind = kind.lower()
                 if not stem or kind not in (*IMAGES, LABEL, MASK):
                     continue
                 if name in names:
@@ -92,6 +93,22 @@ class WebDataset(Packed):
             raise InputError(f"{shard}: {image} is cut off; replace the shard")
         return content
 
+    def carried(self, shard: Path, index: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[str]]:
+        """Read the members KEY.NAME.txt of a shard."""
+        texts: dict[tuple[str, str], str] = {}
+        with _Headers(io.FileIO(shard)) as file:
+            for name, member in _members(file, str(shard)):
+                key, _, kind = _parted(name)
+                attribute = kind.removesuffix(".txt")
+                if attribute in names and kind != attribute and member.size <= MOST_TEXT:
+                    file.seek(member.offset_data)
+                    texts[key, attribute] = file.read(member.size).decode(errors="replace").strip()
+        for name in names:
+            if not any(attribute == name for _, attribute in texts):
+                raise InputError(f"{shard} has no members KEY.{name}.txt; pack the attribute beside its images")
+        keys = [_parted(image)[0] for image in index["images"]]
+        return {name: [texts.get((key, name), "") for key in keys] for name in names}
+
 
 class _Headers(io.BufferedReader):
     """A tar file of which headers are read, and nothing large."""
@@ -100,6 +117,13 @@ class _Headers(io.BufferedReader):
         if size is None or not 0 <= size <= MOST_HEADER:
             raise tarfile.ReadError(f"it has a header of {size or 0:,} bytes")
         return super().read(size)
+
+
+def _parted(name: str) -> tuple[str, str, str]:
+    """Return a member's key, the key's last part, and what comes after its first dot."""
+    folder, _, last = name.rpartition("/")
+    stem, _, kind = last.partition(".")
+    return f"{folder}/{stem}" if folder else stem, stem, kind
 
 
 def _members(file: _Headers, shard: str) -> Iterator[tuple[str, tarfile.TarInfo]]:

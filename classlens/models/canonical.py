@@ -17,15 +17,25 @@ from classlens.models.build import build
 from classlens.models.parallel import canonical_form
 
 
-def save_weights(model: torch.nn.Module, destination: Path | str, *, described_as: str) -> None:
+def save_weights(
+    model: torch.nn.Module, destination: Path | str, *, described_as: str, notes: Mapping[str, str] | None = None
+) -> None:
     """Write a model's tensors as a canonical file.
+
+    Args:
+        model: whose.
+        destination: the file to write.
+        described_as: what messages call the weights.
+        notes: for its header.
 
     Raises:
         InputError: a tensor holds NaN or infinity; the message names it.
     """
     require_finite(model, described_as)
     save_file(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}, destination
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()},
+        destination,
+        dict(notes) if notes else None,
     )
 
 

@@ -25,7 +25,7 @@ except ModuleNotFoundError:
     ) from None
 from classlens.catalog import files, planning
 from classlens.catalog.analyses import ANALYSES, SECTIONS, STACKED, numbered
-from classlens.catalog.applicable import require_training_images
+from classlens.catalog.applicable import require_data
 from classlens.catalog.configs import load_config
 from classlens.catalog.job import Gpu, Job
 from classlens.catalog.methods import METHODS
@@ -121,7 +121,7 @@ LOOKS |= {"--container-cleanup-images", "--print-compilation", "--lp", "--lu", "
 CALL = call()
 
 if workflow.is_main_process:
-    as_workflow_error(require_training_images, CONFIG)
+    as_workflow_error(require_data, CONFIG)
     as_workflow_error(look_over_results)
     for doubt in as_workflow_error(doubts, CONFIG):
         print(f"doubt: {doubt}", file=sys.stderr)
@@ -249,4 +249,4 @@ def one_of(names):
 RULES = rules_of(CONFIG)
 TRAINED = [name for name in CONFIG.models if CONFIG.trained(name)]
 BROUGHT = [name for name in CONFIG.models if files.is_brought(CONFIG, name)]
-UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name)]
+UNTRAINED = [name for name in CONFIG.models if not CONFIG.trained(name) and CONFIG.original(name) == name]

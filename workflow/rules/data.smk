@@ -28,6 +28,29 @@ rule stimuli:
         RUN_JOB
 
 
+rule groups:
+    input:
+        stimuli="results/datasets/{dataset}/stimuli.csv",
+        table=reads(files.groups_table),
+    output:
+        groups="results/datasets/{dataset}/groups.csv",
+    log:
+        "logs/groups/{dataset}.log",
+    conda:
+        "../../envs/data.yaml"
+    params:
+        job=job(
+            "groups",
+            "classlens.data.groups:write_groups",
+            settings=["attributes"],
+            local=["raw_folders"],
+            plugins=["source"],
+            raw=lambda wildcards: files.groups_raw(CONFIG, wildcards),
+        ),
+    script:
+        RUN_JOB
+
+
 rule mask_list:
     input:
         stimuli="results/datasets/{dataset}/stimuli.csv",

@@ -1,0 +1,90 @@
+"""What a repair does to accuracy and to the worst group: the report on images that it was not chosen by."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from classlens.arrays import Array
+from classlens.csvfile import read_texts, write_table
+from classlens.h5 import h5py
+from classlens.statistics.groups import Groups, group_means, groups_of, interval, resampled_means, worst
+from classlens.statistics.resampling import Resampling
+
+CHOOSING, REPORTING = "choosing", "reporting"
+COLUMNS = ("half", "who", "draw", "heads", "accuracy", "worst_group", "change", "ci_low", "ci_high", "found")
+
+
+class Change(NamedTuple):
+    """Of the worst group's accuracy, from one set of answers to another one on the same images.
+
+    Attributes:
+        change: after minus before; NaN where no group has `groups.FEWEST` images.
+        error: its standard error, over resamples of images within groups.
+        low, high: its percentile interval.
+    """
+
+    change: float
+    error: float
+    low: float
+    high: float
+
+
+def change_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> Change:
+    """Measure the change of the worst group's accuracy; in each resample the worst group is found anew, for both.
+
+    Args:
+        before, after: bool (N), whether a model is right.
+        groups: of the images.
+        resampling: how often images are drawn within groups, the same for both.
+    """
+    both = np.stack([before, after], 1)
+    own = worst(group_means(both, groups), groups)
+    drawn = np.subtract(*worst(resampled_means(both, groups, resampling), groups).T[::-1])
+    low, high = interval(drawn, resampling)
+    return Change(float(own[1] - own[0]), float(drawn.std(ddof=1)), float(low), float(high))
+
+
+def is_found(before: Array, after: Array, groups: Groups, resampling: Resampling) -> bool:
+    """Tell whether a repair counts: on images that it was not chosen by, the interval of the change lies above 0."""
+    return change_of_worst(before, after, groups, resampling).low > 0
+
+
+def repair(answers: str, output: str, groups: str, table: str, attribute: str, resampling: Resampling) -> None:
+    """Report what a repair does on both halves of the images.
+
+    Args:
+        answers: see `classlens.passes.repair.write_repair`.
+        output: output file, for the images' classes.
+        groups: groups.csv.
+        table: the table to write. Columns: half (`choosing` or `reporting`), who (`model`, `repaired`, or `random`: as
+            many heads, drawn at random), draw (of these, from 1), heads (replaced: "block.head block.head", from 0),
+            accuracy, worst_group (the smallest accuracy of a group with at least `groups.FEWEST` images of the half;
+            both fractions), change (of worst_group, from the model) with ci_low, ci_high (bootstrap over images within
+            groups, the worst group found anew), found (of repaired: whether the reporting half's interval lies above 0;
+            otherwise repaired.safetensors is the model's own).
+        attribute: of groups.csv.
+    """
+    with h5py.File(answers, "r") as file:
+        right, choosing = file["correct"][:], file["choosing"][:]
+        heads = [" ".join(f"{block}.{head}" for block, head in one if block >= 0) for one in file["heads"][:].tolist()]
+    with h5py.File(output, "r") as file:
+        classes = file["class_index"][:]
+    every, _ = groups_of(classes, read_texts(groups)[attribute].to_numpy(str))
+    whose = ["model", "repaired", *["random"] * (len(right) - 2)]
+    rows = []
+    for half, chosen in ((CHOOSING, choosing), (REPORTING, ~choosing)):
+        of = every.among(chosen)
+        for place, (who, named) in enumerate(zip(whose, heads, strict=True)):
+            before, after = right[0, chosen], right[place, chosen]
+            changed = change_of_worst(before, after, of, resampling)
+            lowest = worst(group_means(after[:, None], of), of)[0]
+            told = (changed.change, changed.low, changed.high) if place else (np.nan,) * 3
+            draw = place - 1 if who == "random" else None
+            rows.append((half, who, draw, named, after.mean(), lowest, *told, None))
+    found = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"draw": "Int64"})
+    repaired = found["who"] == "repaired"
+    reported = found.loc[repaired & (found["half"] == REPORTING), "ci_low"].item() > 0
+    write_table(found.assign(found=pd.Series(reported, found.index).where(repaired)), table)
