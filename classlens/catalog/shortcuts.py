@@ -74,9 +74,9 @@ ANALYSES = (
             content="figure: heads that carry a shortcut",
             caption="{model}: a dot per head. Vertical axis: share of the variance within classes of what the head "
             "writes into the predicted class's logit that goes with the attribute {attribute} (eta squared), with "
-            "bootstrap intervals over images. Filled dots: beyond images exchanged at random within classes, {correction} "
-            "correction over heads. Grey: the random twin. Named are the heads with the largest shares (block.head), "
-            "with the word that names them, if one does.",
+            "bootstrap intervals over images. Filled dots: beyond images exchanged at random within classes, "
+            "{correction} correction over heads. Grey: the random twin. Named are the heads with the largest shares "
+            "(block.head), with the word that names them, if one does.",
         ),
     ),
     Analysis(

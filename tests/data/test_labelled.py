@@ -39,7 +39,7 @@ def test_the_table_says_the_classes(tmp_path):
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("file,class\na.png,cat\n", "no column image; its header is to be image,class"),
+        ("file,class\na.png,cat\n", "no column image; its header is to have image,class"),
         ("image,class\nz.png,cat\n", r"line 2: there is no image 'z.png'"),
         ("image,class\n../a.png,cat\n", r"line 2: there is no image '../a.png'"),
         ("image,class\na.png,\n", "line 2: a.png has no class"),

@@ -133,6 +133,21 @@ def training_words(labels, word="tabby", **given):
     return Case("series_words", {"table": table}, {"models": models, "labels": called}, labels)
 
 
+def groups(labels, **given):
+    models = named(labels)
+    table = tables.group_table([name for name, _ in models], **given)
+    return Case("group_accuracy", {"table": table}, {"models": models}, labels)
+
+
+def shortcuts(label, **given):
+    table = tables.shortcut_table(**given)
+    return Case("shortcut_heads", {"table": table}, {"label": label}, [label], {"random twin": given.get("twin", True)})
+
+
+def repairs(label, **given):
+    return Case("repair", {"table": tables.repair_table(**given)}, {"label": label}, [label])
+
+
 def difference(first, second, **given):
     table = tables.difference_table(**given)
     return Case("difference", {"table": table}, {"first": first, "second": second}, [first, second])

@@ -135,6 +135,54 @@ def series_tables(models, points=(0, 1, 10), blocks=6, groups=BOTH) -> tuple[pd.
     return pd.concat(parts, ignore_index=True), pd.DataFrame(rates)
 
 
+def group_table(models, attributes=("patch",), classes=3, large=True) -> pd.DataFrame:
+    """Accuracy by group; without a large one there is no worst."""
+    rows = []
+    generator = np.random.default_rng(2)
+    for model in models:
+        for attribute in attributes:
+            groups = [(f"class {index}", carries) for index in range(classes) for carries in ("with", "without")]
+            told = [("group", *one, 30, generator.uniform(0.2, 0.9)) for one in groups]
+            lowest = min(told, key=lambda row: row[-1])
+            told += [
+                ("all", "", "", 30 * len(groups), 0.6),
+                ("gap", "", "", 30 * len(groups), 0.3 if large else np.nan),
+            ]
+            told += [("worst", *lowest[1:])] if large else [("worst", "", "", 0, np.nan)]
+            rows += [(model, attribute, *row) for row in told]
+    names = ["model", "attribute", "what", "class_name", "carries", "images", "accuracy"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(ci_low=table["accuracy"] - 0.1, ci_high=table["accuracy"] + 0.1)
+
+
+def shortcut_table(blocks=6, heads=4, twin=True, word="zero", masks=True) -> pd.DataFrame:
+    """How far heads go with an attribute; `word` names every other head."""
+    generator = np.random.default_rng(3)
+    parts = []
+    for of in (MODEL, TWIN)[: 1 + twin]:
+        block, head = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
+        share = generator.uniform(0, 0.6, blocks * heads)
+        columns = {"of": of, "block": block, "head": head, "images": 90, "share": share, **interval(share)}
+        known = share if masks else np.nan
+        columns |= {"direct": share - 0.3, "context": known, "class_tokens": known, "p_value": 0.001}
+        words = np.where((of == MODEL) & (head % 2 == 0), word, None)
+        parts.append(pd.DataFrame({**columns, "significant": share > 0.2, "word": words}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def repair_table(heads="0.1 2.10", worst=0.4) -> pd.DataFrame:
+    """Report of a repair with these heads; none where "" is given."""
+    rows = []
+    for half in ("choosing", "reporting"):
+        for place, who in enumerate(("model", "repaired", *["random"] * 5)):
+            change = (0.2, 0.1, 0.3) if who == "repaired" else (0.01, -0.1, 0.1) if place else (np.nan,) * 3
+            lowest = worst + (0 if np.isnan(change[0]) else change[0])
+            draw = place - 1 if who == "random" else np.nan
+            rows.append((half, who, draw, heads if place else "", 0.8, lowest, *change, True if place == 1 else None))
+    names = ["half", "who", "draw", "heads", "accuracy", "worst_group", "change", "ci_low", "ci_high", "found"]
+    return pd.DataFrame(rows, columns=names)
+
+
 def series_heads_table(models, points=(0, 1, 10), blocks=6, heads=4) -> pd.DataFrame:
     generator, parts = np.random.default_rng(9), []
     block, head = np.unravel_index(np.arange(blocks * heads), (blocks, heads))

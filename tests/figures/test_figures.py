@@ -4,6 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import figure_cases as figures
 import matplotlib
+import numpy as np
 import pytest
 from figure_tables import LONG, PECULIAR, WIDE
 from figure_texts import drawn, misplaced
@@ -72,6 +73,15 @@ CASES = {
     "attribution: peculiar, one block": figures.attribution(PECULIAR[0], blocks=1, heads=1),
     "attribution: wide": figures.attribution(WIDE[0] * 2, blocks=12, heads=12),
     "attribution: very many": figures.attribution("ViT", blocks=48, heads=25),
+    "groups: long": figures.groups(LONG[:3], classes=12),
+    "groups: peculiar": figures.groups(PECULIAR[:1], attributes=("a_b", "$x$"), large=False),
+    "groups: wide": figures.groups(WIDE[:2], classes=1),
+    "shortcuts: long": figures.shortcuts(LONG[5], blocks=24, heads=16),
+    "shortcuts: one head": figures.shortcuts(WIDE[0], blocks=1, heads=1, twin=False, masks=False),
+    "shortcuts: peculiar": figures.shortcuts(PECULIAR[0], word=PECULIAR[1]),
+    "repair": figures.repairs("ViT"),
+    "repair: one head": figures.repairs(LONG[5], heads="0.1"),
+    "repair: nothing": figures.repairs(WIDE[0], heads="", worst=np.nan),
     "words: long": figures.words(LONG[5], words=("tabby, tabby cat and others", "cat", WIDE[2], *"abc")),
     "words: none named": figures.words(PECULIAR[0], named=False, twin=False),
     "words: many": figures.words("ViT-L/16", blocks=24, heads=16),
