@@ -157,7 +157,8 @@ class Lens:
             InputError: the source has no text tower, or one whose embeddings do not fit.
         """
         base, name = self._towerless(), self._text_tower(tower)
-        made = Lens(with_texts(base, tower_of(name), texts, templates), batch_size=self._batch_size, tuned=self._tuned)
+        named = with_texts(base, tower_of(name), texts, templates).model
+        made = Lens(named, batch_size=self._batch_size, tuned=self._tuned)
         made._tower, made._base = name, base
         return made
 
