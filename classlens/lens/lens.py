@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from classlens.lens.arguments import (
     require_site,
     values_of,
 )
-from classlens.lens.classes import Classes, Names, in_order
+from classlens.lens.classes import Class, Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import has_head, require_supported
 from classlens.models.facts import SCORE
@@ -157,7 +157,8 @@ class Lens:
             InputError: the source has no text tower, or one whose embeddings do not fit.
         """
         base, name = self._towerless(), self._text_tower(tower)
-        made = Lens(with_texts(base, tower_of(name), texts, templates), batch_size=self._batch_size, tuned=self._tuned)
+        named = with_texts(base, tower_of(name), texts, templates).model
+        made = Lens(named, batch_size=self._batch_size, tuned=self._tuned)
         made._tower, made._base = name, base
         return made
 
@@ -277,20 +278,31 @@ class Lens:
         self,
         heads: Iterable[tuple[int, int]] | None = None,
         *,
+        words: Class | None = None,
         tokens: Iterable[int] | None = None,
         block: int | None = None,
         value: Values | str = "zero",
+        view: View | None = None,
+        least: float = 0.2,
+        vocabulary: Mapping[str, Any] | None = None,
     ) -> AbstractContextManager[None]:
         """Silence heads, or tokens after a block.
 
         Args:
             heads: pairs (block, head), counted from 0. Their outputs, before the branch's projection, become `value`.
+            words: the word of the heads to silence, in place of `heads`: those of `view.heads_of(words)`.
             tokens: positions among all T tokens, prefix tokens first. Their residual after `block` becomes `value`.
             block: the block after which tokens are silenced; for tokens only.
             value: "zero"; or an array (a mean, say), broadcast to (n, heads, T, d) or to (n, tokens, D).
+            view: of the pictures on which words are found; for words only.
+            least, vocabulary: of words, see `View.heads_of`.
         """
-        if (heads is None) == (tokens is None):
-            raise InputError("ablate takes heads or tokens; for both, nest two contexts")
+        if sum(one is not None for one in (heads, words, tokens)) != 1:
+            raise InputError("ablate takes heads, words or tokens; for several, nest contexts")
+        if (words is None) != (view is None):
+            raise InputError("words are of heads on pictures: give words=... and view=lens(pictures), many of them")
+        if view is not None and words is not None:
+            heads = _spoken(view, words, least, vocabulary)
         facts = self._now()
         if tokens is not None:
             if block is None:
@@ -372,3 +384,19 @@ class Lens:
             raise InputError(f"head {place!r} is not (block, head); give pairs, e.g. heads=[(9, 3)]") from None
         block = require_place(block, self._depth, "block")
         return block, require_place(head, attention.heads[block], "head")
+
+
+def _spoken(view: View, word: Class, least: float, vocabulary: Mapping[str, Any] | None) -> Sequence[tuple[int, int]]:
+    """Return the heads of a word, see `View.heads_of`.
+
+    Raises:
+        InputError: there are none; the message has the words that do have some.
+    """
+    if heads := view.heads_of(word, least, vocabulary):
+        return heads
+    words = view.words(vocabulary, draws=1)
+    counts = words["word"][words["share"] >= least].value_counts()
+    some = ", ".join(f"{other!r} ({count})" for other, count in counts.items()) or "none"
+    raise InputError(
+        f"no head has the word {word!r} with a share of {least:g} or more; words that have heads, and how many: {some}"
+    )

@@ -166,7 +166,7 @@ class Gathered:
 
         sites = [read(site) for site in SITES]
         importance = [self._importance(view, method, interest) for method in self._methods]
-        tuned = {} if self._maps is None else self._tuned(view.through(self._maps), interest)
+        tuned = {} if self._maps is None else self._tuned(view.through(self._maps), interest, chosen)
         small = np.uint16 if self._lens.classes.count <= 2**16 else np.int32
         for one, photo in enumerate(pixels):
             # (site, block, token, ...) to (site, token, block, ...): a token keeps its classes over blocks.
@@ -177,20 +177,23 @@ class Gathered:
             codes, unit = rounded(logit, (1,))
             arrays = {"rank": rank.astype(small), "top5": top5.astype(small), "logit": codes, "logit_unit": unit}
             # (block, token, class) to (class, block, token).
-            ranks, logits = (sites[0][name][:, one].transpose(2, 0, 1) for name in ("ranks", "logits"))
-            arrays["chosen_rank"] = _steps_of_depth(np.rint(ranks / rank_step(self._lens.classes.count)), np.uint8)
+            logits = sites[0]["logits"][:, one].transpose(2, 0, 1)
+            for lens, values in (("", sites[0]), *((("tuned_", tuned),) if tuned else ())):
+                codes = np.rint(values["ranks"][:, one].transpose(2, 0, 1) / rank_step(self._lens.classes.count))
+                arrays[f"{lens}chosen_rank"] = _steps_of_depth(codes, np.uint8)
             codes, arrays["chosen_unit"] = rounded(logits, (2,), LOGIT_STEPS)
             arrays["chosen_logit"] = _steps_of_depth(codes, np.int8)
             # (block, token, ...) to (token, block, ...).
-            arrays |= {f"tuned_{name}": values[:, one].swapaxes(0, 1).astype(small) for name, values in tuned.items()}
+            for name in ("rank", "top5") if tuned else ():
+                arrays[f"tuned_{name}"] = tuned[name][:, one].swapaxes(0, 1).astype(small)
             if importance:
                 arrays["importance"], _ = rounded(np.array([values[one] for values in importance]), (1,))
             yield part.start + one, arrays, photo
 
-    def _tuned(self, view: View, interest: torch.Tensor) -> dict[str, Array]:
+    def _tuned(self, view: View, interest: torch.Tensor, chosen: torch.Tensor) -> dict[str, Array]:
         def reduce(logits: torch.Tensor, some: slice) -> dict[str, torch.Tensor]:
             found = summarise(logits, interest[some].to(logits.device))
-            return {name: found[name] for name in ("rank", "top5")}
+            return {"rank": found["rank"], "top5": found["top5"], "ranks": several(logits, chosen)["ranks"]}
 
         return view.of_logits(SITES[0], None, reduce)
 

@@ -26,8 +26,9 @@ Shown = tuple[int, Mapping[str, Array], Array]
 
 What the page's script (1_values.js) reads: `rank` and `top5` of site, token, block (and place); `logit` likewise, in
 units `logit_unit` of site and block. Some pages have more: `tuned_rank` and `tuned_top5` of token, block (and place);
-`importance` of method, image token, in units of its own for each method; `label` of image token; `chosen_rank` and
-`chosen_logit` of class, block, token, in units `chosen_unit` of class and block, see `classlens.look.gather`.
+`importance` of method, image token, in units of its own for each method; `label` of image token; `chosen_rank`,
+`tuned_chosen_rank` and `chosen_logit` of class, block, token, in units `chosen_unit` of class and block, see
+`classlens.look.gather`.
 """
 
 

@@ -63,17 +63,15 @@ def write_brought(
         provenance: the certificate, and which tensors had no part.
 
     Raises:
-        InputError: as `find`, `timm_model`, `certify`, `tower_of` and `with_texts`.
+        InputError: as `certified`.
     """
     images = source(**place)
     digests = {one.file: one.sha256 for one in read_stimuli(stimuli, "evaluation")}
     shown = [images.image(file, digests[file]) for file in spread(list(digests))]
-    found, model, told = certified(brought, shown, transform)
+    found, model, told = certified(brought, shown, transform, texts, tower)
     if head:
         model.reset_classifier(head_shape(head[0])[0])
         set_head(model, Path(head[0]))
-    if texts:
-        model = with_texts(model, tower_of(tower), texts["texts"], texts["templates"])
     model.puts_out_score = one_output == SCORE and model.num_classes == 1
     save_weights(canonical_form(model), weights, described_as=brought)
     Path(certificate).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
@@ -81,7 +79,11 @@ def write_brought(
 
 
 def certified(
-    name: str, pictures: Sequence[Image.Image], transform: Mapping[str, Any]
+    name: str,
+    pictures: Sequence[Image.Image],
+    transform: Mapping[str, Any],
+    texts: Mapping[str, Any] | None = None,
+    tower: str = "",
 ) -> tuple[Source | str, Any, dict[str, Any]]:
     """Return what a SOURCE is, the timm model that is made of it, and its certificate.
 
@@ -89,12 +91,16 @@ def certified(
         name: SOURCE.
         pictures: that both models are shown.
         transform: how they become the model's input.
+        texts, tower: see `write_brought`.
 
     Raises:
-        InputError: as `find`, `timm_model` and `certify`.
+        InputError: as `find`, `timm_model`, `tower_of`, `with_texts` and `certify`.
     """
     found = find(name, transform["size"])
-    if not isinstance(found, Source):
-        return found, create(found, {"img_size": transform["size"]}, pretrained=True), TIMMS
-    model = timm_model(found)
-    return found, model, certify(name, found, model, pictures, transform)
+    if isinstance(found, Source):
+        model = timm_model(found)
+    else:
+        model = create(found, {"img_size": transform["size"]}, pretrained=True)
+    spoken = with_texts(model, tower_of(tower), texts["texts"], texts["templates"]) if texts else None
+    told = certify(name, found, model, pictures, transform, spoken) if isinstance(found, Source) else TIMMS
+    return found, model if spoken is None else spoken.model, told

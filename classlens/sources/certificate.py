@@ -16,6 +16,7 @@ from classlens.errors import InputError
 from classlens.models.device import autocast
 from classlens.sources.originals import original
 from classlens.sources.source import CROP_MODES, Source
+from classlens.sources.texts import ZeroShot
 
 TOLERANCE = 1e-4
 """Largest difference of outputs, as a share of the largest |output|."""
@@ -26,7 +27,12 @@ log = logging.getLogger(__name__)
 
 @torch.no_grad()
 def certify(
-    name: str, source: Source, model: Any, images: Sequence[Image.Image], transform: Mapping[str, Any] | None = None
+    name: str,
+    source: Source,
+    model: Any,
+    images: Sequence[Image.Image],
+    transform: Mapping[str, Any] | None = None,
+    zero_shot: ZeroShot | None = None,
 ) -> dict[str, Any]:
     """Compare a converted model with the one that its own library makes of the same files, in float32 on the CPU.
 
@@ -36,13 +42,16 @@ def certify(
         model: what was made of it, without a head of the user's own.
         images: pictures, which go through the library's own preprocessing and through ours.
         transform: ours; None: the source's.
+        zero_shot: the same model with texts as classes, whose logits are compared, too, where the library's own model
+            puts out embeddings of images; None: without texts.
 
     Returns:
         certified; `text`, the same in a sentence; and, if the library is there, versions, `compared` (what), `inputs`
-        (how many), `difference` (the largest), `largest` (|output|), `images` and `agree` (their equal predictions).
+        (how many), `difference` (the largest), `largest` (|output|), `images` and `agree` (their equal predictions);
+        of texts `zero_shot`: `texts` (how many), `difference` and `largest` of logits.
 
     Raises:
-        InputError: outputs differ by more than `TOLERANCE`.
+        InputError: outputs or zero-shot logits differ by more than `TOLERANCE`.
     """
     try:
         theirs = original(name, source)
@@ -61,24 +70,26 @@ def certify(
     with autocast(torch.device("cpu"), "float32"):
         expected = theirs.forward(inputs).float()
         found = (model.forward_features(inputs) if theirs.hidden else model(inputs)).float()
+        of_texts = None if zero_shot is None or theirs.hidden else zero_shot.model(inputs).float()
     if found.shape != expected.shape:
         raise InputError(
             f"{name}: {source.library} puts out {tuple(expected.shape)} of {len(inputs)} inputs, and timm's model "
             f"{tuple(found.shape)}; {WAY_OUT}"
         )
-    difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
-    if not difference <= TOLERANCE * largest:
-        raise InputError(
-            f"{name}: timm's model differs from {_own(source)} by {difference:.2g} of {largest:.3g}, more than "
-            f"{TOLERANCE:g} of it; {WAY_OUT}"
-        )
-    classes = 0 if theirs.hidden else int(source.options["num_classes"])
+    difference, largest = _differing(found, expected, name, f"timm's model differs from {_own(source)}")
+    classes, spoken, told = 0 if theirs.hidden else int(source.options["num_classes"]), {}, ""
+    if zero_shot is not None and of_texts is not None:
+        tower, classes = zero_shot.tower, len(zero_shot.directions)
+        # The length of an image's embedding is frozen, as the lens has it.
+        expected, found = tower.logits(expected, zero_shot.directions), tower.frozen(of_texts, found)
+        of_logits = _differing(found, expected, name, f"zero-shot logits differ from {_own(source)}")
+        spoken = {"zero_shot": {"texts": classes, "difference": of_logits[0], "largest": of_logits[1]}}
+        told = f", zero-shot logits of {classes} texts{_to(*of_logits)}"
     count = len(images) if classes else 0
     start = RANDOM_INPUTS
     end_to_end = expected[start + len(ours) :] if own else expected[start : start + len(ours)]
     agree = int((found[start : start + count].argmax(-1) == end_to_end[:count].argmax(-1)).sum()) if count else 0
     predictions = f", {agree} of {count} predictions" if count else ""
-    share = difference / largest if largest else 0.0
     return {
         "certified": True,
         "library": source.library,
@@ -88,13 +99,28 @@ def certify(
         "inputs": len(inputs),
         "difference": difference,
         "largest": largest,
+        **spoken,
         "images": count,
         "agree": agree,
-        "text": f"outputs equal {_own(source)}{f' to {share:.0e}' if share else ''}{predictions}",
+        "text": f"outputs equal {_own(source)}{_to(difference, largest)}{told}{predictions}",
     }
 
 
 WAY_OUT = "take a version of the library that this one was tried with (requirements.lock), or report the model"
+
+
+def _differing(found: torch.Tensor, expected: torch.Tensor, name: str, what: str) -> tuple[float, float]:
+    """Return the largest difference and the largest |value|, if the former is a small share of the latter."""
+    difference, largest = float((found - expected).abs().max()), float(expected.abs().max())
+    if not difference <= TOLERANCE * largest:
+        raise InputError(
+            f"{name}: {what} by {difference:.2g} of {largest:.3g}, more than {TOLERANCE:g} of it; {WAY_OUT}"
+        )
+    return difference, largest
+
+
+def _to(difference: float, largest: float) -> str:
+    return f" to {difference / largest:.0e}" if difference else ""
 
 
 def _own(source: Source) -> str:

@@ -55,6 +55,30 @@ class TextTower:
         found = torch.cat([normalize(self.embed(part).float(), dim=-1) for part in parts])
         return normalize(found.reshape(len(texts), len(forms), -1).mean(1), dim=-1)
 
+    def logits(self, embeddings: torch.Tensor, directions: torch.Tensor) -> torch.Tensor:
+        """Return the model's logits (n, M) of embeddings of images (n, E) and directions of texts (M, E)."""
+        return self.scale * normalize(embeddings, dim=-1) @ directions.T + self.bias
+
+    def frozen(self, logits: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return logits (n, M) of texts as a head, divided by the length of embeddings of images (n, E)."""
+        lengths: torch.Tensor = embeddings.norm(dim=-1, keepdim=True)
+        return (logits - self.bias) / lengths + self.bias
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """A model with texts as classes, and what its head was made of.
+
+    Attributes:
+        model: an image tower of timm with a head of texts.
+        tower: that the texts were embedded by.
+        directions: of the texts (C, E), of length 1.
+    """
+
+    model: Any
+    tower: TextTower
+    directions: torch.Tensor
+
 
 def forms_of(templates: Templates) -> list[str]:
     """Return sentences with {} where a text goes.
@@ -157,8 +181,8 @@ def pulled(model: Any, directions: torch.Tensor) -> tuple[torch.Tensor, torch.Te
     return (directions @ head.weight).detach(), bias.detach()
 
 
-def with_texts(model: Any, tower: TextTower, texts: Sequence[str], templates: Templates = None) -> Any:
-    """Return the model with texts as classes; all other parameters are shared with the given one, which stays as it is.
+def with_texts(model: Any, tower: TextTower, texts: Sequence[str], templates: Templates = None) -> ZeroShot:
+    """Return a model with texts as classes; all other parameters are shared with the given one, which stays as it is.
 
     Args:
         model: see `pulled`.
@@ -171,7 +195,8 @@ def with_texts(model: Any, tower: TextTower, texts: Sequence[str], templates: Te
     """
     if isinstance(texts, str) or len(set(texts)) < max(2, len(texts)):
         raise InputError("texts as classes are two or more that differ; give a list")
-    rows, bias = pulled(model, tower.directions(texts, templates))
+    directions = tower.directions(texts, templates)
+    rows, bias = pulled(model, directions)
     kept = {id(one): one for one in (*model.parameters(), *model.buffers())}
     made: Any = copy.deepcopy(model, kept)
     made.reset_classifier(len(texts))
@@ -181,4 +206,4 @@ def with_texts(model: Any, tower: TextTower, texts: Sequence[str], templates: Te
         made.head.bias.copy_(tower.scale * bias + tower.bias)
     labels = {"label_names": list(texts), "label_descriptions": None, "num_classes": len(texts)}
     made.pretrained_cfg = {**(made.pretrained_cfg or {}), **labels}
-    return made.eval()
+    return ZeroShot(made.eval(), tower, directions)

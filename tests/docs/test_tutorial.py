@@ -29,6 +29,8 @@ def test_every_cell_runs_and_gives_what_the_text_is_about(executed):
     before, after = map(float, text.partition("before and after: ")[2][:11].split())
     assert after > before + 0.2
     assert "my.yaml is fine" in text
+    assert "0 of 24 heads are named" in text
+    assert "four changes by -0.41, the others by -0.23 on average" in text
     assert text.count("image/png") == 6
 
 

@@ -223,8 +223,8 @@ def test_perturbed_views_are_not_explained():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda lens: lens.ablate(), "heads or tokens"),
-        (lambda lens: lens.ablate([(0, 0)], tokens=[1], block=0), "heads or tokens; for both, nest"),
+        (lambda lens: lens.ablate(), "heads, words or tokens"),
+        (lambda lens: lens.ablate([(0, 0)], tokens=[1], block=0), "words or tokens; for several, nest"),
         (lambda lens: lens.ablate([(0, 0)], block=0), r"heads as \(block, head\); leave block out"),
         (lambda lens: lens.ablate(tokens=[1]), "say which: block="),
         (lambda lens: lens.ablate([]), "no heads; give at least one"),

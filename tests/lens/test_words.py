@@ -61,6 +61,42 @@ def test_heads_of_a_word_can_be_silenced(lens):
     assert view.heads_of("hound", 0) == view.heads_of(1, 0) == view.heads_of("dog, hound", 0)
 
 
+def test_heads_are_silenced_by_their_word(lens):
+    images = random_images(9)
+    view = lens(images)
+    shares = view.words(draws=1).groupby("word")["share"].max()
+    word, weakest = shares.idxmax(), shares.idxmin()
+    with lens.ablate(heads=view.heads_of(word, 0.1), value=1.0):
+        expected = lens(images).output
+    with lens.ablate(words=word, view=view, least=0.1, value=1.0):
+        assert np.array_equal(lens(images).output, expected)
+    assert not np.allclose(expected, view.output)
+    vocabulary = {"x": np.eye(24)[0], "y": np.eye(24)[1]}
+    with lens.ablate(heads=view.heads_of("y", 0, vocabulary)):
+        expected = lens(images).output
+    with lens.ablate(words="y", view=view, least=0, vocabulary=vocabulary):
+        assert np.array_equal(lens(images).output, expected)
+    # Between the two shares, the larger one's word alone has heads.
+    between = (shares.nlargest(2).sum()) / 2
+    said = rf"no head has the word '{weakest}' with a share of .*; words that have heads, and how many: '{word}' \(1\)$"
+    with pytest.raises(InputError, match=said):
+        lens.ablate(words=weakest, view=view, least=between)
+    with pytest.raises(InputError, match="how many: none"):
+        lens.ablate(words=word, view=view, least=1.1)
+    with pytest.raises(InputError, match="no class of the model is called 'dodo'"):
+        lens.ablate(words="dodo", view=view)
+
+
+def test_words_to_silence_need_pictures(lens):
+    view = lens(random_images(2))
+    for asked in ({"words": "cat"}, {"heads": [(0, 0)], "view": view}, {"tokens": [0], "block": 0, "view": view}):
+        with pytest.raises(InputError, match="words are of heads on pictures"):
+            lens.ablate(**asked)
+    for asked in ({}, {"words": "cat", "view": view, "heads": [(0, 0)]}):
+        with pytest.raises(InputError, match="ablate takes heads, words or tokens"):
+            lens.ablate(**asked)
+
+
 def test_one_image_and_heads_that_are_not_linear_have_no_words(lens):
     with pytest.raises(InputError, match="look at two images at least"):
         lens(random_images(1)).words()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import timm
 import torch
@@ -34,3 +35,13 @@ def make_pictures(folder: Path, count: int = 4) -> list[Path]:
     for place, path in enumerate(paths):
         Image.fromarray(np.random.default_rng(place).integers(0, 256, (40, 60, 3), np.uint8)).save(path)
     return paths
+
+
+def make_tuned_lens(folder: Path, depth: int, width: int, classes: int) -> Path:
+    folder.mkdir()
+    for block in range(depth):
+        with h5py.File(folder / f"block_{block:02d}.h5", "w") as file:
+            file["weight"] = np.random.default_rng(block).normal(size=(width, width))
+            file["bias"] = np.ones(width)
+            file.attrs.update({"block": block, "num_classes": classes})
+    return folder

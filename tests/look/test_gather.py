@@ -3,10 +3,9 @@
 import json
 import re
 
-import h5py
 import numpy as np
 import pytest
-from made_pictures import make_pictures, small_model
+from made_pictures import make_pictures, make_tuned_lens, small_model
 
 from classlens import Lens
 from classlens.errors import InputError
@@ -60,18 +59,16 @@ def test_every_number_is_the_views(pictures, options):
 
 
 def test_a_tuned_lens_beside_the_logit_lens(pictures, tmp_path):
-    model, folder = small_model(), tmp_path / "tuned_lens"
-    folder.mkdir()
-    for block in range(3):
-        with h5py.File(folder / f"block_{block:02d}.h5", "w") as file:
-            file["weight"], file["bias"] = np.random.default_rng(block).normal(size=(24, 24)), np.ones(24)
-            file.attrs.update({"block": block, "num_classes": 300})
+    model, folder = small_model(), make_tuned_lens(tmp_path / "tuned_lens", depth=3, width=24, classes=300)
     found, plain = Gathered(Lens(model), "vit", pictures, tuned=folder), Gathered(Lens(model), "vit", pictures)
     view = Lens(model, tuned=folder)(list(pictures))
     assert (view.rank() != Lens(model)(list(pictures)).rank()).any()
     for (image, arrays, _), (_, without, _) in zip(found.images(), plain.images(), strict=True):
         assert np.array_equal(arrays.pop("tuned_rank").T, view.rank()[:, image])
         assert np.array_equal(arrays.pop("tuned_top5").swapaxes(0, 1), view.top()[:, image])
+        ranks = undone(arrays.pop("tuned_chosen_rank")) * rank_step(300)
+        for place, index in enumerate(found.about(9)["chosen"]):
+            assert np.abs(ranks[place] - view.rank(class_index=index)[:, image]).max() <= rank_step(300) / 2
         assert all(np.array_equal(arrays[name], without[name]) for name in without.keys() | arrays.keys())
     with pytest.raises(InputError, match="has 3 files of blocks, but the model has 2"):
         Gathered(Lens(small_model(depth=2)), "vit", {}, tuned=folder)

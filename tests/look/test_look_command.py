@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from browser import launched, needs_browser, opened
-from made_pictures import CLASSES, SAVED, checkpoint, make_pictures
+from made_pictures import CLASSES, SAVED, checkpoint, make_pictures, make_tuned_lens
 from typer.testing import CliRunner
 
 from classlens import Lens, cli
@@ -115,6 +115,28 @@ def test_the_page_in_a_browser(made):
         page.locator("#colour").select_option("legrad")
         # LeGrad is never negative, so that its scale has one end.
         assert page.locator("#legend .scale").inner_text().split() == ["0", "1"]
+    assert notes == []
+
+
+@needs_browser
+def test_a_chosen_class_through_the_tuned_lens(made, tmp_path):
+    plain = open_lens(str(made.model), SAVED)
+    blocks, width = len(plain.model.blocks), plain.model.embed_dim
+    folder, page_file = make_tuned_lens(tmp_path / "tuned", blocks, width, CLASSES), tmp_path / "look.html"
+    words = ["look", made.model, *made.pictures, "--architecture", SAVED, "--no-open", "-o", page_file]
+    typed(*words, "--tuned", folder)
+    view, notes = Lens(plain.model, tuned=folder)(made.pictures), []
+    with opened(page_file, notes) as page:
+        page.wait_for_selector(READY, state="attached")
+        page.locator("#lenses [value=tuned]").check()
+        page.locator("#block").fill("1")
+        for chosen in page.evaluate("ABOUT.chosen")[::7]:
+            page.locator("#class").select_option(str(chosen))
+            for token in (0, 9):
+                page.locator(f"[data-token='{token}']").hover()
+                place = f"{view.rank(class_index=chosen)[1, 0, token] + 1} of {CLASSES}"
+                assert facts(page)["place of the class of interest"] == place
+        assert "logit of the class of interest" not in facts(page)
     assert notes == []
 
 

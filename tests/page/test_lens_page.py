@@ -82,6 +82,11 @@ def test_heads_in_words(shown, tmp_path):
     with shown(files.write(tmp_path / "vit.html", words=[str(tmp_path / "heads.csv")])) as page:
         assert texts(page, "#head-words th[scope=col]") == ["block", "head 1", "head 2"]
         assert texts(page, "#head-words tbody tr") == ["1 – b 61 %", "2 x, <b> 100 % –"]
+        assert "A dash:" in page.inner_text("#heads")
+    (tmp_path / "heads.csv").write_text("\n".join([head, rows[0], ""]))
+    with shown(files.write(tmp_path / "vit.html", words=[str(tmp_path / "heads.csv")])) as page:
+        said = "in none does a word explain significantly more than random directions do."
+        assert texts(page, "#heads") == [f"Heads in words No head is named beyond chance: {said}"]
     with shown(files.write(tmp_path / "vit.html")) as page:
         assert not page.locator("#heads").is_visible()
 

@@ -1,6 +1,7 @@
 """Texts as classes: zero-shot logits are the source library's own, for CLIP and SigLIP."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -24,8 +25,9 @@ from classlens.errors import InputError
 from classlens.measures.head_words import name_heads
 from classlens.models.canonical import load_model
 from classlens.shipped import COMMON_WORDS, PACKAGE
-from classlens.sources.bring import write_brought
-from classlens.sources.find import load
+from classlens.sources.bring import certified, write_brought
+from classlens.sources.certificate import certify
+from classlens.sources.find import find, load
 from classlens.sources.texts import forms_of, tower_of, with_texts
 from classlens.sources.vocabulary import write_vocabulary
 
@@ -75,27 +77,22 @@ def of_open_clip(folder):
     return model
 
 
-def lengths(folder):
-    """|embedding| of the images, by which the lens's logits are longer than the source's."""
-    return load(folder)(IMAGES).norm(dim=-1, keepdim=True)
-
-
 @pytest.mark.parametrize("case", [CLIP, SIGLIP], ids=["CLIP", "SigLIP"])
 @torch.no_grad()
 def test_zero_shot_logits_are_those_of_transformers(case, tmp_path):
     logits = of_transformers(tmp_path, case)
     expected = logits(TEXTS).logits_per_image
     lens = Lens.load(tmp_path, texts=TEXTS)
-    view, bias = lens(IMAGES), tower_of(tmp_path).bias
+    view, tower = lens(IMAGES), tower_of(tmp_path)
+    bias, scale = tower.bias, tower.scale
     assert (bias != 0) == (case is SIGLIP)
-    found = (torch.from_numpy(view.output) - bias) / lengths(tmp_path) + bias
+    found = tower.frozen(torch.from_numpy(view.output), load(tmp_path)(IMAGES))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
     assert view.names(view.predictions(1)[:, 0]).tolist() == [TEXTS[place] for place in expected.argmax(-1)]
     assert view.rank(class_index="water dog").shape == (2, 4, 17 if case is CLIP else 16)
     # Templates: the mean of unit embeddings, of length 1 again.
     each = [logits([form.format(text) for form in TEMPLATES]).text_embeds.mean(0) for text in TEXTS]
     rows = torch.nn.functional.normalize(torch.stack(each), dim=-1)
-    scale = tower_of(tmp_path).scale
     images = load(tmp_path)(IMAGES)
     again = lens.with_texts(TEXTS, TEMPLATES)(IMAGES).output
     torch.testing.assert_close(torch.from_numpy(again), scale * images @ rows.T + bias, rtol=0, atol=1e-5)
@@ -107,8 +104,36 @@ def test_zero_shot_logits_are_those_of_open_clip(tmp_path):
     images, texts, scale, *bias = model(IMAGES, open_clip.get_tokenizer(f"local-dir:{tmp_path}")(TEXTS))
     expected = scale * images @ texts.T + bias[0]
     lens = Lens.load(tmp_path, texts=TEXTS)
-    found = (torch.from_numpy(lens(IMAGES).output) + 3) / lengths(tmp_path) - 3
+    assert tower_of(tmp_path).bias == -3
+    found = tower_of(tmp_path).frozen(torch.from_numpy(lens(IMAGES).output), load(tmp_path)(IMAGES))
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("case", [CLIP, SIGLIP, None], ids=["CLIP", "SigLIP", "open_clip"])
+@torch.no_grad()
+def test_zero_shot_logits_are_certified(case, tmp_path):
+    of_open_clip(tmp_path) if case is None else of_transformers(tmp_path, case)
+    name, found = str(tmp_path), find(tmp_path)
+    texts = {"texts": TEXTS, "templates": TEMPLATES}
+    model, told = certified(name, PICTURES, {**found.transform, "size": 32}, texts, name)[1:]
+    zero_shot = told["zero_shot"]
+    assert (zero_shot["texts"], told["images"], told["agree"]) == (3, 3, 3)
+    assert zero_shot["difference"] <= 1e-5 <= zero_shot["largest"]
+    assert re.search(r", zero-shot logits of 3 texts( to \de-\d\d)?, 3 of 3 predictions$", told["text"])
+    plain = load(tmp_path)
+    spoken = with_texts(plain, tower_of(tmp_path), TEXTS, TEMPLATES)
+    assert torch.equal(spoken.model.head.weight, model.head.weight)
+    said = f"zero-shot logits differ from {found.library}'s? own by .*, more than 0.0001 of it"
+    for spoilt, to in (
+        (spoken.model.head.weight[1], lambda row: 1.1 * row),
+        (spoken.model.head.bias, lambda b: b + 0.1),
+    ):
+        kept = spoilt.clone()
+        spoilt.copy_(to(kept))
+        with pytest.raises(InputError, match=said):
+            certify(name, found, plain, PICTURES, zero_shot=spoken)
+        spoilt.copy_(kept)
+    assert certify(name, found, plain, PICTURES, zero_shot=spoken)["zero_shot"]["texts"] == 3
 
 
 @torch.no_grad()
@@ -171,7 +196,7 @@ def test_what_does_not_go_is_said(tmp_path):
     with pytest.raises(InputError, match="texts need a text tower; open the model with Lens"):
         Lens(load(tmp_path)).with_texts(TEXTS)
     with pytest.raises(InputError, match="embeddings of texts have 16 numbers, those of images 3"):
-        with_texts(with_texts(load(tmp_path), tower_of(tmp_path), TEXTS), tower_of(tmp_path), TEXTS)
+        with_texts(with_texts(load(tmp_path), tower_of(tmp_path), TEXTS).model, tower_of(tmp_path), TEXTS)
     (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"has no tokenizer .*; save it beside the model"):
         Lens.load(tmp_path, texts=TEXTS)
@@ -208,10 +233,10 @@ def test_a_config_takes_texts_as_a_head(working):
     Path("stimuli.csv").write_text("split,image,class_index,class_id,class_name,file,sha256\n" + rows)
     listed = files.checkpoint(complete, MODEL)
     notes = write_brought(listed, [], "stimuli.csv", "w.safetensors", "c.json", **job_of(complete))
-    assert notes["certificate"]["certified"]
+    assert (notes["certificate"]["certified"], notes["certificate"]["zero_shot"]["texts"]) == (True, 5)
     ours = load_model("w.safetensors", *known["built_as"])(IMAGES)
     expected = working([f"a photo of {text}" for text in CLASSES]).logits_per_image
-    torch.testing.assert_close(ours / lengths("clip"), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(tower_of("clip").frozen(ours, load("clip")(IMAGES)), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -349,7 +349,7 @@ def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path, monkeypatc
         tower = TextTower(lambda prompts: torch.randn(len(prompts), 12, generator=draw), 30.0, 0.0)
         projecting = build(architecture, {**options, "num_classes": 12})
         torch.nn.init.normal_(projecting.head.weight, std=24**-0.5, generator=draw)
-        model.head.load_state_dict(with_texts(projecting, tower, list("abcdefg")).head.state_dict())
+        model.head.load_state_dict(with_texts(projecting, tower, list("abcdefg")).model.head.state_dict())
 
     study = made(tmp_path, "CLIP", training=120, change=as_clip)
     *inner, last = [read(path)[0] for path in study.fit()]

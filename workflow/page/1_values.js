@@ -51,7 +51,7 @@ class Values {
     this.photo = photo;
     this.ownClass = IMAGES.get(image).class;
     this.interest = this.ownClass;
-    for (const codes of [this.chosen_rank, this.chosen_logit]) {
+    for (const codes of [this.chosen_rank, this.tuned_chosen_rank, this.chosen_logit]) {
       for (let i = TOKENS; codes && i < codes.length; i++) if (i % (ABOUT.blocks * TOKENS) >= TOKENS) codes[i] += codes[i - TOKENS];
     }
     this.places = this.top5.length / (ABOUT.sites.length * TOKENS * ABOUT.blocks);
@@ -72,9 +72,14 @@ class Values {
     this.interest = chosen;
   }
 
+  /** Return the ranks of other classes than the image's own that the page has at every token of a site, if there are any. */
+  chosenRanks(site) {
+    return { 0: this.chosen_rank, [TUNED_SITE]: this.tuned_chosen_rank }[site];
+  }
+
   /** Return where another class than the image's own lies among those that the page has at every token, or -1. */
   chosenPlace(site) {
-    return site === 0 ? ABOUT.chosen.indexOf(this.interest) : -1;
+    return this.chosenRanks(site) ? ABOUT.chosen.indexOf(this.interest) : -1;
   }
 
   isOwn() {
@@ -93,7 +98,7 @@ class Values {
     if (strong >= 0) return strong;
     const place = this.chosenPlace(site);
     if (place < 0) return null;
-    const rank = Math.round(this.chosen_rank[(place * ABOUT.blocks + block) * TOKENS + token] * RANK_STEP);
+    const rank = Math.round(this.chosenRanks(site)[(place * ABOUT.blocks + block) * TOKENS + token] * RANK_STEP);
     return Math.max(rank, this.places);
   }
 
@@ -102,8 +107,9 @@ class Values {
     return rank === null ? null : 1 - rank / ABOUT.num_classes;
   }
 
-  /** Return a logit, or null where it is not known. */
+  /** Return a logit, or null where it is not known: files of the tuned lens have none. */
   logitAt(site, block, token) {
+    if (site === TUNED_SITE) return null;
     if (this.isOwn()) return this.logit[this.index(site, block, token)] * this.logit_unit[site * ABOUT.blocks + block];
     const place = this.chosenPlace(site) * ABOUT.blocks + block;
     return place < 0 ? null : this.chosen_logit[place * TOKENS + token] * this.chosen_unit[place];

@@ -44,8 +44,7 @@ function showToken(values, view, token) {
   ];
   const gap = view.colour === DIFFERENCE ? difference(values, view, view.block, token) : null;
   if (gap !== null) facts.push([`minus that in ${sharesBeside.label}`, gap.toFixed(3)]);
-  // Files of the tuned lens have no logits.
-  const logit = isTuned(view) ? null : values.logitAt(site, view.block, token);
+  const logit = values.logitAt(site, view.block, token);
   if (logit !== null) facts.push([`logit of the ${INTEREST}`, logit.toPrecision(values.isOwn() ? 3 : 2)]);
   ABOUT.methods.forEach((method, place) => {
     if (method.name === view.colour && token >= PREFIX) {

@@ -4,6 +4,11 @@ function makeHeadWords() {
   const heads = ABOUT.heads ?? [];
   document.getElementById("heads").hidden = heads.length === 0;
   if (heads.length === 0) return;
+  if (!heads.flat().some(Boolean)) {
+    document.getElementById("heads-meaning").textContent =
+      "No head is named beyond chance: in none does a word explain significantly more than random directions do.";
+    return;
+  }
   const numbers = heads[0].map((_, head) => element("th", { scope: "col", textContent: `head ${head + 1}` }));
   const rows = heads.map((words, block) => element("tr", {}, [
     element("th", { scope: "row", textContent: block + 1 }),
