@@ -99,6 +99,8 @@ def write_study(folder):
     torch.manual_seed(0)
     state = {f"model.{name}": tensor for name, tensor in trunk.state_dict().items() if not name.startswith("head.")}
     save_file(state, folder / "trunk.safetensors")
+    with_head = build(TINY_MODEL["architecture"], {**TINY_MODEL["options"], "num_classes": 10})
+    save_file(with_head.state_dict(), folder / "whole.safetensors")
     save_head(folder / "head.npz", np.random.default_rng(0).normal(size=(3, 16)), class_names=ANIMALS)
 
 
@@ -126,6 +128,8 @@ def study_config():
         "datasets": {
             "digits": {"kind": "digits", "per_class": 2, "train_per_class": 2},
             "photos": {"kind": "image_folder", "root": "photos", "masks": "photo_masks", **few},
+            # Eleven images of each group in each half.
+            "patched": {"kind": "patched_digits", "per_class": 44, "train_per_class": 1},
             "cifar": {"kind": "cifar100", "root": "cifar", **few},
             **{kind: {"kind": kind, "root": kind, **packed} for kind in PACKED},
             "image_folder": {"kind": "image_folder", "root": "image_folder", "masks": "masks", **packed},
@@ -146,6 +150,13 @@ def study_config():
                 "transform": TINY_MODEL["transform"],
                 "random_twin": False,
                 "analyses": ["identifiability"],
+            },
+            "shortcut": {
+                **TINY_MODEL,
+                "dataset": "patched",
+                "weights": "whole.safetensors",
+                "random_twin": True,
+                "analyses": ["group_accuracy", "shortcut_heads", "repair"],
             },
             "small": {**TINY_MODEL, "dataset": "cifar", "analyses": analyses[:3]},
             **{kind: {**TINY_MODEL, "dataset": kind, "analyses": ["class_vs_context"]} for kind in PACKED},

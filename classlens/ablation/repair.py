@@ -15,8 +15,7 @@ import torch
 
 from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.measures.repair import change_of_worst
-from classlens.statistics.groups import Groups, group_means, worst
+from classlens.statistics.groups import Groups, change_of_worst, group_means, worst
 from classlens.statistics.resampling import Resampling
 
 Head = tuple[int, int]

@@ -36,8 +36,8 @@ class LabelledImages:
         self, root: Path, name: str, suffixes: Set[str] = SUFFIXES, labels: Mapping[str, Any] | None = None
     ) -> None:
         self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
-        self._told = labels or {"table": root / LABELS, "image": "image", "class": "class", "split": None}
-        self._table = Path(self._told["table"])
+        self._told = labels or {"table": None, "image": "image", "class": "class", "split": None}
+        self._table = Path(self._told["table"] or root / LABELS)
         values = {split: self._told.get(split) for split in SPLITS} if self._told["split"] else {}
         self.splits: dict[str, str] = {split: value for split, value in values.items() if value is not None}
 

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from classlens.figures.layout import figure_title, legend_below, new_figure
 from classlens.figures.style import BLUE, CHANCE, GREY, ORANGE, PAGE_WIDTH, RED, Look, line_entry
 
+LEAST = 10
+"""Points on either side of no change, at least."""
 COLOURS = {"model": BLUE, "repaired": RED, "random": GREY}
 WORST: Look = {"marker": "o", "markersize": 5.0, "markeredgewidth": 0.0, "linestyle": "none"}
 EVERY: Look = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.0, "linestyle": "none"}
@@ -50,12 +52,15 @@ def _answers(axes: Axes, rows: pd.DataFrame) -> None:
         axes.plot(100 * row["accuracy"], place, **EVERY | look)
         axes.plot(100 * row["worst_group"], place, **WORST | look)
         heads = 0 if pd.isna(row["heads"]) else len(str(row["heads"]).split())
-        names.append(row["who"] if row["who"] == "model" else f"{row['who']} ({heads} heads)")
+        said = f"{heads} head{'' if heads == 1 else 's'}"
+        names.append(row["who"] if row["who"] == "model" else f"{row['who']} ({said})")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlim(-2, 102)
 
 
 def _changes(axes: Axes, rows: pd.DataFrame) -> None:
+    most = max(LEAST, 105 * rows[["ci_low", "ci_high"]].abs().max(axis=None))
+    axes.set_xlim(-most, most)
     axes.axvline(0, **CHANCE)
     for place, row in enumerate(rows.to_dict("records"), start=1):
         change = 100 * row["change"]

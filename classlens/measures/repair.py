@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import pandas as pd
 
-from classlens.arrays import Array
 from classlens.csvfile import read_texts, write_table
 from classlens.h5 import h5py
-from classlens.statistics.groups import Groups, group_means, groups_of, interval, resampled_means, worst
+from classlens.statistics.groups import change_of_worst, group_means, groups_of, worst
 from classlens.statistics.resampling import Resampling
 
 CHOOSING, REPORTING = "choosing", "reporting"
 COLUMNS = ("half", "who", "draw", "heads", "accuracy", "worst_group", "change", "ci_low", "ci_high", "found")
-
-
-class Change(NamedTuple):
-    """Of the worst group's accuracy, from one set of answers to another one on the same images.
-
-    Attributes:
-        change: after minus before; NaN where no group has `groups.FEWEST` images.
-        error: its standard error, over resamples of images within groups.
-        low, high: its percentile interval.
-    """
-
-    change: float
-    error: float
-    low: float
-    high: float
-
-
-def change_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> Change:
-    """Measure the change of the worst group's accuracy; in each resample the worst group is found anew, for both.
-
-    Args:
-        before, after: bool (N), whether a model is right.
-        groups: of the images.
-        resampling: how often images are drawn within groups, the same for both.
-    """
-    both = np.stack([before, after], 1)
-    own = worst(group_means(both, groups), groups)
-    drawn = np.subtract(*worst(resampled_means(both, groups, resampling), groups).T[::-1])
-    low, high = interval(drawn, resampling)
-    return Change(float(own[1] - own[0]), float(drawn.std(ddof=1)), float(low), float(high))
-
-
-def is_found(before: Array, after: Array, groups: Groups, resampling: Resampling) -> bool:
-    """Tell whether a repair counts: on images that it was not chosen by, the interval of the change lies above 0."""
-    return change_of_worst(before, after, groups, resampling).low > 0
 
 
 def repair(answers: str, output: str, groups: str, table: str, attribute: str, resampling: Resampling) -> None:

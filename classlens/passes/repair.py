@@ -19,10 +19,9 @@ from classlens.inference.batches import over_images
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network, read_classes
 from classlens.inference.tokens import TokenModel
-from classlens.measures.repair import is_found
 from classlens.models.canonical import save_weights
 from classlens.models.inputs import to_device
-from classlens.statistics.groups import groups_of
+from classlens.statistics.groups import change_of_worst, groups_of
 from classlens.statistics.resampling import Resampling
 
 
@@ -133,7 +132,7 @@ def write_repair(
         weights: canonical weights.
         groups: groups.csv.
         repaired: the weights to write, with these heads folded away; the model's own where that helps nothing on the
-            other half, see `measures.repair.is_found`.
+            other half: the interval of the worst group's change does not lie above 0.
         own_weights: the same, as weights of a model of the workflow.
         answers: the file to write: `correct` bool (2 + draws, N), of the model, without the chosen heads, and without
             as many random ones; `choosing` bool (N), the half that heads were chosen by; `heads` (2 + draws, most, 2),
@@ -163,7 +162,7 @@ def write_repair(
         sets = [[], chosen, *_random_heads(len(chosen), (asked.blocks, asked.heads), seed)]
         every, replaced_heads = np.ones(len(choosing), bool), list[Head]()
         right = np.stack([asked.right(every, means, one) for one in sets])
-        if is_found(right[0, ~choosing], right[1, ~choosing], of.among(~choosing), resampling):
+        if change_of_worst(right[0, ~choosing], right[1, ~choosing], of.among(~choosing), resampling).low > 0:
             fold(model, means, chosen)
             replaced_heads = chosen
     # They say so themselves; and weights that nothing was changed in are another file than the model's own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -88,6 +89,36 @@ def interval(drawn: Array, resampling: Resampling) -> tuple[Array, Array]:
     tail = (1 - resampling.confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return low, high
+
+
+class Change(NamedTuple):
+    """Of the worst group's accuracy, from one set of answers to another one on the same images.
+
+    Attributes:
+        change: after minus before; NaN where no group has `FEWEST` images.
+        error: its standard error, over resamples of images within groups.
+        low, high: its percentile interval.
+    """
+
+    change: float
+    error: float
+    low: float
+    high: float
+
+
+def change_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> Change:
+    """Measure the change of the worst group's accuracy; in each resample the worst group is found anew, for both.
+
+    Args:
+        before, after: bool (N), whether a model is right.
+        groups: of the images.
+        resampling: how often images are drawn within groups, the same for both.
+    """
+    both = np.stack([before, after], 1)
+    own = worst(group_means(both, groups), groups)
+    drawn = np.subtract(*worst(resampled_means(both, groups, resampling), groups).T[::-1])
+    low, high = interval(drawn, resampling)
+    return Change(float(own[1] - own[0]), float(drawn.std(ddof=1)), float(low), float(high))
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def _head(block: int, head: int) -> str:
 
 def _read(row: Mapping[Any, Any]) -> str:
     parts = [f"{row['word']!r}"] if isinstance(row["word"], str) else []
-    parts += [f"{100 * row['context']:.0f} % of it read from context"] if row["context"] == row["context"] else []
+    parts += [f"{100 * row['context']:.0f} % read from context"] if row["context"] == row["context"] else []
     return f" ({', '.join(parts)})" if parts else ""
 
 

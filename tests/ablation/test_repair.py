@@ -15,10 +15,9 @@ from tiny_transformers import FAMILIES, load_small, random_images, transformer, 
 
 from classlens.ablation.repair import choose, fold, folded, halve, require_biases
 from classlens.errors import InputError
-from classlens.measures.repair import change_of_worst
 from classlens.models.weights import assemble
 from classlens.passes.repair import Answers, write_repair
-from classlens.statistics.groups import groups_of
+from classlens.statistics.groups import Change, change_of_worst, groups_of
 from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(resamples=200, confidence=0.95, seed=0)
@@ -175,7 +174,7 @@ def test_a_repaired_checkpoint_is_an_ordinary_one(small, tmp_path, monkeypatch):
     """It is loaded as any other, and equals the intervention."""
     folder, model, pixels, weights, network = small
     monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [(0, 1), (1, 0)])
-    monkeypatch.setattr("classlens.passes.repair.is_found", lambda *_: True)
+    monkeypatch.setattr("classlens.passes.repair.change_of_worst", lambda *_: Change(1, 1, 1, 1))
     files = [
         str(folder / "groups.csv"),
         *(str(tmp_path / name) for name in ("repaired.safetensors", "own", "answers.h5")),

@@ -263,7 +263,7 @@ VARIANT = {
 def test_the_schema_for_editors_takes_what_a_run_takes_and_variants():
     for_editors = Draft7Validator(json.loads(editor_schema()))
     Draft7Validator.check_schema(for_editors.schema)
-    assert len(SHIPPED) == 6
+    assert len(SHIPPED) == 8
     for config in (*(yaml.safe_load(path.read_text()) for path in SHIPPED), MINIMAL, VARIANT):
         for_editors.validate(config)
     for path in (("modles",), ("models", "m", "architectur"), ("seed",), ("models", "a b")):

@@ -7,9 +7,9 @@ import pytest
 
 from classlens.csvfile import read_table, read_texts
 from classlens.measures.group_accuracy import group_accuracy
-from classlens.measures.repair import change_of_worst, repair
+from classlens.measures.repair import repair
 from classlens.measures.shortcut_heads import shortcut_heads
-from classlens.statistics.groups import associate, group_means, groups_of, resampled_means, worst
+from classlens.statistics.groups import associate, change_of_worst, group_means, groups_of, resampled_means, worst
 from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(resamples=400, confidence=0.95, seed=3)

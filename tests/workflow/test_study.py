@@ -18,6 +18,7 @@ import torch
 from conftest import Workflow, jobs_of
 from made_data import write_cifar, write_packed
 from PIL import Image
+from safetensors.numpy import load_file
 from safetensors.torch import save_file
 from studies import PACKED, write_photos
 
@@ -141,6 +142,34 @@ def test_training_leaves_a_series(study, results):
         assert results.figure(name, "png").stat().st_size > 10_000
     points = '"points": [{"model": "run@0", "number": 0}, {"model": "run@1", "number": 1}]'
     assert points in study.result("lens/run@0.html").read_text()
+
+
+def test_shortcuts_are_looked_for(study, results):
+    stimuli = results.stimuli("patched")
+    with_patch = stimuli[stimuli["split"] == "evaluation"]["file"].str.endswith("+patch").to_numpy()
+    carried = pd.read_csv(study.result("datasets/patched/groups.csv"))["patch"]
+    assert carried.tolist() == np.where(with_patch, "with", "without").tolist()
+    accuracy = results.table("group_accuracy")
+    groups = accuracy[accuracy["what"] == "group"]
+    assert len(groups) == 20
+    assert groups["images"].sum() == 440
+    with h5py.File(study.result("shortcut/output.h5")) as file:
+        right = file["correct"][:]
+    assert accuracy.set_index("what").loc["all", "accuracy"] == pytest.approx(right.mean(), abs=1e-5)
+    heads = results.table("shortcut_heads_shortcut")
+    assert heads["of"].value_counts().to_dict() == {"model": 4, "twin": 4}
+    assert heads["context"].notna().all()
+    repair = pd.read_csv(study.result("tables/repair_shortcut.csv"))
+    assert list(repair["who"]) == ["model", "repaired", *["random"] * 5] * 2
+    own, repaired = (study.result(f"{name}.safetensors") for name in ("shortcut/weights", "shortcut/repaired"))
+    is_found = repair.loc[repair["who"] == "repaired", "found"].all()
+    before, after = load_file(own), load_file(repaired)
+    assert all(np.array_equal(before[name], after[name]) for name in before) == (not is_found)
+    assert study.result("shortcut-repaired/weights.safetensors").read_bytes() == repaired.read_bytes()
+    assert '"model": "shortcut-repaired"' in study.result("lens/shortcut.html").read_text()
+    for name in ("group_accuracy", "shortcut_heads_shortcut", "repair_shortcut"):
+        assert results.figure(name, "png").stat().st_size > 10_000
+    assert not study.result("tables/repair_vit.csv").exists()
 
 
 def test_nothing_is_looked_over_while_a_job_runs_for_which_others_wait(study):
