@@ -59,7 +59,7 @@ def _answers(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def _changes(axes: Axes, rows: pd.DataFrame) -> None:
-    most = max(LEAST, 105 * rows[["ci_low", "ci_high"]].abs().max(axis=None))
+    most = max(LEAST, 105 * float(rows[["ci_low", "ci_high"]].abs().to_numpy().max()))
     axes.set_xlim(-most, most)
     axes.axvline(0, **CHANCE)
     for place, row in enumerate(rows.to_dict("records"), start=1):
