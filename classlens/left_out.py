@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import ANALYSES, GROUPS
 from classlens.catalog.configs import schema
+from classlens.catalog.job import GROUPS as GROUPS_OF_IMAGES
 from classlens.catalog.job import HEATMAP_METHOD, RANKS, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.models.facts import PROBES
@@ -62,8 +63,8 @@ def _analyses(config: Config, model: str) -> Iterator[LeftOut]:
     by_need: dict[str, list[str]] = {}
     for group in GROUPS if wanted is None else wanted:
         missing = next((need for need in GROUPS[group].needs if not applicable.has(config, model, need)), None)
-        # That a model is no series is nothing to tell of.
-        if missing is not None and (missing != SERIES or wanted is not None):
+        # That a model is no series, or images are in no groups, is nothing to tell of.
+        if missing is not None and (missing not in (SERIES, GROUPS_OF_IMAGES) or wanted is not None):
             by_need.setdefault(missing, []).append(group)
     method = config.explanations["heatmap_method"]
     for need, groups in by_need.items():

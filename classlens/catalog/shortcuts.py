@@ -25,7 +25,7 @@ JOBS = (
         outputs={"answers": ANSWERS, "repaired": files.REPAIRED, "own_weights": files.REPAIRED_WEIGHTS},
         settings=("network", "spurious", "repair.heads", "seed", "resampling"),
         local=EXECUTION,
-        needs=(SHORTCUT, RANKS),
+        needs=(GROUPS, SHORTCUT, RANKS),
         environment="torch",
         gpu=Gpu(720),
         trial="classlens.trials:repair",
@@ -62,7 +62,7 @@ ANALYSES = (
             "words": files.head_words,
         },
         settings=("spurious", "resampling", "statistics.correction"),
-        needs=(SHORTCUT, ATTRIBUTION, RANKS),
+        needs=(GROUPS, SHORTCUT, ATTRIBUTION, RANKS),
         one_model=True,
         caption="{model}: how far what each head writes into the predicted class's logit goes with the attribute "
         "{attribute}: eta squared within classes (share of the variance over a class's images that lies between its "
@@ -85,7 +85,7 @@ ANALYSES = (
         function="classlens.measures.repair:repair",
         inputs={"answers": ANSWERS, "output": files.OUTPUT, "groups": files.GROUPS},
         settings=("spurious", "resampling"),
-        needs=(SHORTCUT, RANKS),
+        needs=(GROUPS, SHORTCUT, RANKS),
         one_model=True,
         caption="{model}: accuracy, and accuracy of the worst group of images, with heads replaced by their mean over "
         "images and tokens: those that raise the worst group's accuracy most on one half of the images, one after the "

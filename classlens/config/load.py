@@ -19,7 +19,7 @@ from classlens.config.config import REPAIRED_SUFFIX, Config, twin_name
 from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
-from classlens.data.groups import attribute_names
+from classlens.data.groups import attribute_names, spurious_of
 from classlens.data.kinds import ARRANGED_BY, KINDS, kind_of, open_dataset
 from classlens.errors import InputError
 from classlens.models.facts import SCORE, SOURCE, TORCHVISION
@@ -318,8 +318,8 @@ def _with_repaired(
         names = attribute_names(dataset, open_dataset(dataset, model["dataset"]))
         is_asked = model["analyses"] is None or "repair" in model["analyses"]
         passing = "series" in model and not model["series"]["is_last"]
-        has_shortcut = attribute in names if attribute else len(names) == 1
-        if has_shortcut and is_asked and not passing and model["one_output"] != SCORE and model["weights"] != "random":
+        named = spurious_of(names, attribute) is not None
+        if named and is_asked and not passing and model["one_output"] != SCORE and model["weights"] != "random":
             if (repaired := f"{name}{REPAIRED_SUFFIX}") in models:
                 raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
             result[repaired] = {

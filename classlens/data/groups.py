@@ -43,6 +43,16 @@ def attribute_names(dataset: Mapping[str, Any], source: Source) -> list[str]:
     return names
 
 
+def spurious_of(names: Sequence[str], given: str | None) -> str | None:
+    """Return a data set's attribute that says nothing of the class, None where it has not the one that is given.
+
+    Args:
+        names: of its attributes.
+        given: `repair.attribute` of the config; None: the only one.
+    """
+    return given if given in names else names[0] if given is None and len(names) == 1 else None
+
+
 def write_groups(
     *,
     stimuli: str,
