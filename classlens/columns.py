@@ -8,6 +8,8 @@ POSITIONS = 12
 """Of the normalised depth axis."""
 LABELS = {"context": 0, "class": 1}
 """Values of `label` in token label files; -1 (ignored) belongs to neither."""
+IMAGE = "image"
+"""The column of groups.csv that is no attribute."""
 SCORES = ("pointing_game", "pixel_accuracy", "average_precision", "iou")
 """Segmentation scores."""
 TOKEN_SETS = (

@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
+from classlens.columns import IMAGE
 from classlens.data.raw import read_text
 from classlens.data.source import Place, Source
 from classlens.data.stimulus import read_stimuli
 from classlens.errors import InputError
-
-IMAGE = "image"
-"""Column of groups.csv."""
 
 
 def attribute_names(dataset: Mapping[str, Any], source: Source) -> list[str]:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from classlens.arrays import Array
+from classlens.columns import IMAGE
 from classlens.csvfile import read_texts, write_table
-from classlens.data.groups import IMAGE
 from classlens.data.stimulus import class_names
 from classlens.h5 import h5py
 from classlens.statistics.groups import group_means, groups_of, interval, resampled_means, worst

@@ -49,10 +49,10 @@ SERIES_MODEL = {
 
 
 def config_of(**keys):
-    """A config to which every analysis applies, of a model `a_` and its twin, and of a series `s`."""
+    """A config to which every analysis applies, of a model `a_`, its twin and it repaired, and of a series `s`."""
     model = {**SERIES_MODEL, "weights": {"train": {}}, "random_twin": True}
     raw = {
-        "datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}},
+        "datasets": {"d": {"kind": "patched_digits", "per_class": 1, "train_per_class": 1}},
         "models": {"a_": model, "s": {**SERIES_MODEL, "analyses": []}},
     }
     config = load_config(raw | keys)
@@ -240,6 +240,7 @@ def test_captions_are_shown_as_typed(caption):
         heatmap_method="gradient (of a local loss, with respect to what [CLS] attends to)",
         randomised=CONFIG.explanations["randomised_images"],
         heatmap_images=4,
+        attribute="patch",
         heatmap_colours="Red is evidence for the class, blue against it",
         outlier_rule="the median of its block's image tokens + 6 median absolute deviations",
         registers="",
@@ -283,7 +284,7 @@ def test_what_a_run_makes():
 
 
 def test_pages_of_a_run():
-    assert wanted_pages(CONFIG) == ["a_", "s@0", "s@1"]
+    assert wanted_pages(CONFIG) == ["a_", "a_-repaired", "s@0", "s@1"]
     without = config_of(lens_page={"images": 0})
     assert wanted_pages(without) == []
     with pytest.raises(InputError, match=r"lens_page\.images is 0"):

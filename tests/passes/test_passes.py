@@ -94,6 +94,7 @@ def study(tmp_path_factory):
     cases = [
         Case("extract", {}, {}),
         Case("attribute_logits", {}, {}),
+        Case("head_evidence", {}, {"output": str(folder / "output.h5"), "labels": [labels]}),
         Case("head_effects", {}, {"attribution": [named["logit"]]}),
         Case("token_effects", {"norm": None, "seed": 4, "has_labels": True}, {"layers": layers, "labels": [labels]}),
         Case("look_through_tuned_lens", {}, {"maps": named["maps"]}),

@@ -16,7 +16,7 @@ from studies import BLOCKS, GOLDEN_CONFIG
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
 from classlens.catalog.configs import load_config
-from classlens.catalog.job import SERIES
+from classlens.catalog.job import GROUPS, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.catalog.run import computing
 from classlens.config.architecture import with_architectures
@@ -291,8 +291,8 @@ def test_a_shard_is_made_anew_alone(golden_run, records):
     assert digest_file(joined) == digest
 
 
-# Series of checkpoints are in the study.
-MEASURED = [name for name, analysis in ANALYSES.items() if SERIES not in analysis.needs]
+# Series of checkpoints and groups of images are in the study.
+MEASURED = [name for name, analysis in ANALYSES.items() if not {SERIES, GROUPS} & {*analysis.needs}]
 AGAIN = [*MEASURED, *(f"{name}_figure" for name in FIGURES if name in MEASURED), "comparison_table"]
 
 

@@ -145,8 +145,7 @@ def test_training_leaves_a_series(study, results):
 
 
 def test_shortcuts_are_looked_for(study, results):
-    stimuli = results.stimuli("patched")
-    with_patch = stimuli[stimuli["split"] == "evaluation"]["file"].str.endswith("+patch").to_numpy()
+    with_patch = results.stimuli("patched")["file"].str.endswith("+patch").to_numpy()
     carried = pd.read_csv(study.result("datasets/patched/groups.csv"))["patch"]
     assert carried.tolist() == np.where(with_patch, "with", "without").tolist()
     accuracy = results.table("group_accuracy")
