@@ -167,6 +167,7 @@ def test_everything_was_computed_once(pristine):
     assert len(computed) == len(set(computed))
 
 
+@pytest.mark.release
 def test_edits_that_change_no_number(workflow):
     """Each computes, and nothing that reads it; new time stamps alone do nothing."""
     for folder in (workflow.checkout, workflow.folder, workflow.store):

@@ -190,6 +190,7 @@ def test_the_tuned_lens_of_models_that_read_cls_and_that_average(study, results)
         assert '"tuned_rank"' in study.result(f"lens/{model}.html").read_text()
 
 
+@pytest.mark.release
 def test_without_training_images_the_tuned_lens_is_left_out_by_name(study, tmp_path):
     config = {**deepcopy(study.config), "datasets": {"digits": {"kind": "digits", "per_class": 2}}, "differences": []}
     config["models"] = {"vit": config["models"]["vit"] | {"analyses": ["identifiability", "tuned_lens"]}}
@@ -219,6 +220,7 @@ def test_what_changes_in_a_shard_is_seen_and_named(study):
     assert "webdataset/000000.tar: cat/0.png cannot be read as an image" in logs
 
 
+@pytest.mark.release
 def test_an_edit_of_a_recipe_fits_again_and_nothing_else(study):
     """After the run above that failed; also of what was there before, nothing is computed twice."""
     study.config["tuned_lens"]["penalty"] = 0.5
