@@ -18,6 +18,7 @@ import typer
 
 from classlens.catalog.configs import read_config
 from classlens.catalog.reference import MADE_FILES, reference
+from classlens.config.architecture import with_architectures
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
 from classlens.look.command import attention, look
@@ -231,8 +232,9 @@ def shortcuts(
     with plain_errors():
         chosen = config_of(directory, config)
         go_to(directory)
-        models = found.repaired_models(chosen)
-        command = [*snakemake(), "--cores", "all", "--configfile", str(chosen), "--", *found.targets(models)]
+        known = with_architectures(read_config(chosen))
+        models = found.repaired_models(known)
+        command = [*snakemake(), "--cores", "all", "--configfile", str(chosen), "--", *found.targets(known, models)]
         with subprocess.Popen(command, stdout=sys.stderr) as running:
             # Ctrl-C reaches Snakemake, too, which ends its jobs first.
             signal.signal(signal.SIGINT, signal.SIG_IGN)

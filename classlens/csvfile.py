@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 FLOAT_FORMAT = "%.6g"
-TEXT = ("model", "class_name", "word", "name", "carries")
+TEXT = ("model", "class_name", "word", "name", "attribute", "carries")
 
 
 def write_table(table: pd.DataFrame, path: str) -> None:

@@ -14,26 +14,13 @@ import numpy as np
 import torch
 
 from classlens.arrays import Array
-from classlens.errors import InputError
-from classlens.statistics.groups import Groups, change_of_worst, group_means, worst
+from classlens.statistics.groups import Groups, changes_of_worst, group_means, worst
 from classlens.statistics.resampling import Resampling
 
 Head = tuple[int, int]
 """Block and head, from 0."""
-
-
-def require_biases(model: Any) -> None:
-    """Refuse a model whose projections have no place for a constant.
-
-    Raises:
-        InputError: a block's has none.
-    """
-    for block, module in enumerate(model.blocks):
-        if module.attn.proj.bias is None:
-            raise InputError(
-                f"block {block}: attn.proj has no bias, which would take what a replaced head gave; no repair can be "
-                f"folded into these weights, leave repair out of the model's analyses"
-            )
+AT_ONCE = 16
+"""Heads whose standard errors are found by the same draws."""
 
 
 def fold(model: Any, means: torch.Tensor, heads: Sequence[Head]) -> None:
@@ -81,8 +68,8 @@ def choose(
 ) -> list[Head]:
     """Choose heads one after the other: each time the one whose replacement raises the worst group's accuracy most.
 
-    It ends where none raises it by more than the change's standard error, see `change_of_worst`. Of equal ones it takes
-    the first.
+    It ends where none raises it by more than the change's standard error, see `changes_of_worst`. Of equal ones it
+    takes the first.
 
     Args:
         answers: called with the heads that are replaced, returns whether the model is right without these, bool (n),
@@ -96,10 +83,11 @@ def choose(
         now, without = answers(chosen)
         every = without.reshape(len(now), -1)
         gains = worst(group_means(every, groups), groups) - worst(group_means(now[:, None], groups), groups)
-        places = (place for place in np.argsort(-gains, kind="stable") if gains[place] > 0)
-        changes = ((place, change_of_worst(now, every[:, place], groups, resampling)) for place in places)
-        best = next((place for place, change in changes if change.change > change.error), None)
-        if best is None:
+        places = [place for place in np.argsort(-gains, kind="stable") if gains[place] > 0]
+        some = (places[start : start + AT_ONCE] for start in range(0, len(places), AT_ONCE))
+        changes = ((few, changes_of_worst(now, every[:, few], groups, resampling)) for few in some)
+        enough = (place for few, found in changes for place, one in zip(few, found, strict=True) if one.is_clear)
+        if (best := next(enough, None)) is None:
             break
         block, head = np.unravel_index(best, without.shape[1:])
         chosen.append((int(block), int(head)))

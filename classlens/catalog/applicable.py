@@ -8,6 +8,7 @@ from typing import Any
 from classlens.catalog.job import (
     ATTRIBUTION,
     CLASS_TOKEN,
+    FOLDED,
     GROUPS,
     HEATMAP_METHOD,
     MASKS,
@@ -20,11 +21,12 @@ from classlens.catalog.kinds import applicable_attention_kinds
 from classlens.catalog.methods import METHODS, applicable_methods
 from classlens.config.config import Config
 from classlens.errors import InputError
-from classlens.models.facts import CLASS_EMBEDDING, SCORE, SUM_OVER_TOKENS
+from classlens.models.facts import CLASS_EMBEDDING, CONSTANTS, SCORE, SUM_OVER_TOKENS
 
 REASONS = {
     MASKS: "tells class and context tokens apart, but the data set {dataset} of {model} has no masks",
     CLASS_EMBEDDING: "reads rows of {model}'s head: {reason}",
+    FOLDED: "replaces heads of {model}, which its weights cannot say: {reason}",
     CLASS_TOKEN: "looks at [CLS], which {model} does not have",
     ATTRIBUTION: "attributes the output of {model}, which cannot be: {reason}",
     HEATMAP_METHOD: "shows the explanation {method}, which does not apply to {model}; take legrad as "
@@ -36,7 +38,7 @@ REASONS = {
     TRAINING_IMAGES: "needs training images of {model}, but datasets.{dataset} gives none; {more}",
 }
 """Why a job cannot run."""
-LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING}
+LACKED = {ATTRIBUTION: SUM_OVER_TOKENS, CLASS_EMBEDDING: CLASS_EMBEDDING, FOLDED: CONSTANTS}
 """Needs that are told of by what the model lacks."""
 
 

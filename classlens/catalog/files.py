@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from classlens.catalog import applicable
 from classlens.catalog.job import ATTRIBUTION as ATTRIBUTION_NEED
-from classlens.catalog.job import MASKS, RANKS, Wildcards
+from classlens.catalog.job import MASKS, Wildcards
 from classlens.catalog.kinds import TOKEN_KINDS
 from classlens.config.config import REPAIRED_SUFFIX, Config
 from classlens.models.saved import local_folder, saved_weights
@@ -197,9 +197,9 @@ def vocabulary(config: Config, wildcards: Wildcards) -> list[str]:
 
 
 def head_words(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the words of a model's heads, nothing where what heads write are no sums, or there is no class to name."""
-    there = all(applicable.has(config, wildcards["model"], need) for need in (ATTRIBUTION_NEED, RANKS))
-    return [HEAD_WORDS.format(**wildcards)] if there else []
+    """Return the words of a model's heads, nothing where the config asks for none."""
+    asked = config.models[wildcards["model"]]["analyses"]
+    return [HEAD_WORDS.format(**wildcards)] if asked is None or "head_words" in asked else []
 
 
 def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:

@@ -16,6 +16,7 @@ Files = str | Callable[[Config, Wildcards], str | list[str]]
 MASKS, CLASS_TOKEN, TRAINING_IMAGES = "masks", "[CLS]", "training images"
 RANKS, SERIES = "classes to rank", "checkpoints"
 GROUPS, SHORTCUT = "groups of images", "an attribute that says nothing of the class"
+FOLDED = "weights that constants fold into"
 HEATMAP_METHOD, ATTRIBUTION = "what the explanation of heat maps needs", "what direct logit attribution needs"
 """What a model or its data set must have for some jobs."""
 EXECUTION = ("extraction.device", "extraction.batch_size", "threads")

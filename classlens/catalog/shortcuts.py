@@ -1,7 +1,19 @@
 """What a model should not look at: accuracy by groups of images, heads that carry a shortcut, and the model without."""
 
 from classlens.catalog import files
-from classlens.catalog.job import ATTRIBUTION, EXECUTION, GROUPS, RANKS, SHORTCUT, Analysis, Figure, Gpu, Job, Pass
+from classlens.catalog.job import (
+    ATTRIBUTION,
+    EXECUTION,
+    FOLDED,
+    GROUPS,
+    RANKS,
+    SHORTCUT,
+    Analysis,
+    Figure,
+    Gpu,
+    Job,
+    Pass,
+)
 
 EVIDENCE = "results/{model}/shortcuts/heads.h5"
 ANSWERS = "results/{model}/shortcuts/repair.h5"
@@ -25,7 +37,7 @@ JOBS = (
         outputs={"answers": ANSWERS, "repaired": files.REPAIRED, "own_weights": files.REPAIRED_WEIGHTS},
         settings=("network", "spurious", "repair.heads", "seed", "resampling"),
         local=EXECUTION,
-        needs=(GROUPS, SHORTCUT, RANKS),
+        needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
         environment="torch",
         gpu=Gpu(720),
         trial="classlens.trials:repair",
@@ -85,7 +97,7 @@ ANALYSES = (
         function="classlens.measures.repair:repair",
         inputs={"answers": ANSWERS, "output": files.OUTPUT, "groups": files.GROUPS},
         settings=("spurious", "resampling"),
-        needs=(GROUPS, SHORTCUT, RANKS),
+        needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
         one_model=True,
         caption="{model}: accuracy, and accuracy of the worst group of images, with heads replaced by their mean over "
         "images and tokens: those that raise the worst group's accuracy most on one half of the images, one after the "

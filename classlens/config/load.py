@@ -201,8 +201,10 @@ def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
             f"config: datasets.{name}.groups: name the table of attributes; packed data sets may hold these "
             f"themselves, and then `attributes` names them"
         )
-    if labels and bool(labels["split"]) != bool(labels["evaluation"]):
-        raise InputError(f"config: datasets.{name}.labels: give `split` and `evaluation`, or neither")
+    if labels and bool(labels["split"]) != bool(labels["evaluation"] or labels["training"]):
+        raise InputError(f"config: datasets.{name}.labels: give `split` and what it has (`evaluation`), or neither")
+    if labels and labels["split"] and labels["evaluation"] in (None, labels["training"]):
+        raise InputError(f"config: datasets.{name}.labels: `evaluation` must say other images than `training` does")
     if dataset["masks"] and not kind.takes_masks:
         raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
 
@@ -312,14 +314,14 @@ def _with_repaired(
 ) -> dict[str, dict[str, Any]]:
     """Return the models with what `repair` makes of those that run it after them, for pages and differences alone."""
     result: dict[str, dict[str, Any]] = {}
+    carried = {name: attribute_names(one, open_dataset(one, name)) for name, one in datasets.items()}
+    twins = {twin_name(model["series"]["name"] if "series" in model else name) for name, model in models.items()}
     for name, model in models.items():
         result[name] = model
-        dataset = datasets[model["dataset"]]
-        names = attribute_names(dataset, open_dataset(dataset, model["dataset"]))
         is_asked = model["analyses"] is None or "repair" in model["analyses"]
         passing = "series" in model and not model["series"]["is_last"]
-        named = spurious_of(names, attribute) is not None
-        if named and is_asked and not passing and model["one_output"] != SCORE and model["weights"] != "random":
+        has_shortcut = spurious_of(carried[model["dataset"]], attribute) is not None
+        if has_shortcut and is_asked and not passing and name not in twins:
             if (repaired := f"{name}{REPAIRED_SUFFIX}") in models:
                 raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
             result[repaired] = {

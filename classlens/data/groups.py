@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -27,18 +27,27 @@ def attribute_names(dataset: Mapping[str, Any], source: Source) -> list[str]:
     given = dataset["groups"]
     if not given:
         return list(source.carries)
-    if not given["table"]:
-        return list(given["attributes"])
-    header = csv.DictReader(read_text(Path(given["table"])).splitlines()).fieldnames or []
-    names = given["attributes"] or [column for column in header if column != given["image"]]
-    if missing := [column for column in (given["image"], *names) if column not in header]:
-        raise InputError(f"{given['table']} has no column {missing[0]!r}, but {', '.join(header)}; name another one")
-    if not names or IMAGE in names:
+    where, names = given["table"] or f"datasets.{source.name}.groups", given["attributes"]
+    if given["table"]:
+        header = _header(Path(given["table"]))
+        names = names or [column for column in header if column not in (given["image"], "")]
+        if missing := [column for column in (given["image"], *names) if column not in header]:
+            raise InputError(f"{where} has no column {missing[0]!r}, but {', '.join(header)}; name another one")
+    if not names or IMAGE in names or len({*names}) < len(names):
         raise InputError(
-            f"{given['table']} has no attribute: give a column besides {given['image']!r}, which must not be called "
+            f"{where}: attributes are {', '.join(names) or 'missing'}; give one at least, each once, and none called "
             f"{IMAGE!r}"
         )
-    return names
+    return list(names)
+
+
+def _header(table: Path) -> list[str]:
+    """Return the columns of a table; of a long one the first line alone is read."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return [column.strip() for column in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{table} cannot be read ({error}); save it as CSV, in UTF-8") from None
 
 
 def spurious_of(names: Sequence[str], given: str | None) -> str | None:
@@ -87,13 +96,20 @@ def write_groups(
         writer.writerows(zip(range(len(files)), *found.values(), strict=True))
 
 
+def _checked(reader: csv.DictReader[str], table: str) -> Iterator[dict[str, str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise InputError(f"{table}, line {reader.line_num + 1}: {error}; look for a quote that is not closed") from None
+
+
 def _from_table(table: str, image: str, attributes: Sequence[str], files: Sequence[str]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
-    reader = csv.DictReader(read_text(Path(table)).splitlines())
-    for row in reader:
+    reader = csv.DictReader(read_text(Path(table)).splitlines()[1:], _header(Path(table)))
+    for row in _checked(reader, table):
         name, values = (row[image] or "").strip(), [(row[column] or "").strip() for column in attributes]
         if rows.setdefault(name, values) != values:
-            raise InputError(f"{table}, line {reader.line_num}: {name} has other values above; take one line away")
+            raise InputError(f"{table}, line {reader.line_num + 1}: {name} has other values above; take one line away")
     if missing := [file for file in files if file not in rows]:
         raise InputError(
             f"{table}, column {image}: it lacks {len(missing):,} of {len(files):,} evaluation images, such as "

@@ -106,7 +106,9 @@ class ImageFolder(ImageFiles):
             raise self.no_masks()
         relative = Path(file).with_suffix(".png")
         places = [Path(self.mask_root) / relative, Path(self.mask_root).joinpath(*relative.parts[1:])]
-        path = next((place for place in places[: 2 if len(relative.parts) > 2 else 1] if place.is_file()), None)
+        levels = 3 if "group_by" in self.arrangement else 2
+        in_split = len(relative.parts) > levels and "labels" not in self.arrangement
+        path = next((place for place in places[: 2 if in_split else 1] if place.is_file()), None)
         if path is None:
             raise InputError(
                 f"datasets.{self.name}.masks: {file} has no mask {places[0]}; add it, or remove the key masks"

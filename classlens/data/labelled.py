@@ -37,6 +37,8 @@ class LabelledImages:
     ) -> None:
         self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
         self._told = labels or {"table": None, "image": "image", "class": "class", "split": None}
+        self._named: set[str] = set()
+        """Images that the table names, those of no split, too."""
         self._table = Path(self._told["table"] or root / LABELS)
         values = {split: self._told.get(split) for split in SPLITS} if self._told["split"] else {}
         self.splits: dict[str, str] = {split: value for split, value in values.items() if value is not None}
@@ -58,15 +60,22 @@ class LabelledImages:
         for row in reader:
             image, class_id, *split = ((row[column] or "").strip() for column in columns)
             line = reader.line_num
+            steps = PurePosixPath(image).parts
+            self._named.add(image := "/".join(steps))
             if self.splits and split[0] not in self.splits.values():
                 continue
-            steps = PurePosixPath(image).parts
             if not all(map(is_plain_name, steps)) or not steps or not (self.root / image).is_file():
                 raise InputError(f"{self._table}, line {line}: there is no image {image!r} in {self.root}; correct it")
             if not class_id:
                 raise InputError(f"{self._table}, line {line}: {image} has no class; add it, or remove the line")
             require_text(class_id)
-            if (other := found.setdefault(image, (class_id, split[0] if split else ""))[0]) != class_id:
+            other, of = found.setdefault(image, (class_id, split[0] if split else ""))
+            if split and of != split[0]:
+                raise InputError(
+                    f"{self._table}, line {line}: {image} is of two splits ({of}, {split[0]}); images for training "
+                    f"are none for evaluation, take one line away"
+                )
+            if other != class_id:
                 raise InputError(
                     f"{self._table}, line {line}: {image} has several classes ({other}, {class_id}), but a run looks "
                     f"at one class of an image; give it as separate images, a row and a file name each (copies or "
@@ -107,6 +116,7 @@ class LabelledImages:
 
     def doubts(self) -> list[str]:
         """Return which images the table passes over."""
-        others = [image for image in content_of(self.root, self._suffixes).images if image not in self._rows]
+        found = content_of(self.root, self._suffixes).images if self._rows else []
+        others = [image for image in found if image not in self._named]
         named = ", ".join(sorted(others)[:MOST_NAMED]) + (", ..." if len(others) > MOST_NAMED else "")
         return [f"{self._where}: {self._table.name} does not name {len(others):,} images: {named}"] if others else []

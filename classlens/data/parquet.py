@@ -111,7 +111,10 @@ class Parquet(Packed):
             columns = file.read(columns=list(names)).to_pydict()
         except BROKEN as error:
             raise InputError(f"{shard}: {', '.join(names)} cannot be read ({error}); restore it") from error
-        return {name: ["" if value is None else str(value) for value in columns[name]] for name in names}
+        return {
+            name: ["" if value is None or value != value else str(value).strip() for value in columns[name]]
+            for name in names
+        }
 
     def _rows_of(self, shard: Path, column: str, groups: list[int]) -> ParquetRows:
         _require_library()

@@ -100,7 +100,9 @@ class WebDataset(Packed):
             for name, member in _members(file, str(shard)):
                 key, _, kind = _parted(name)
                 attribute = kind.removesuffix(".txt")
-                if attribute in names and kind != attribute and member.size <= MOST_TEXT:
+                if attribute in names and kind != attribute:
+                    if member.size > MOST_TEXT:
+                        raise InputError(f"{shard}: {name} has {member.size:,} bytes; write a short value there")
                     file.seek(member.offset_data)
                     texts[key, attribute] = file.read(member.size).decode(errors="replace").strip()
         for name in names:

@@ -30,7 +30,7 @@ def repair(answers: str, output: str, groups: str, table: str, attribute: str, r
         attribute: of groups.csv.
     """
     with h5py.File(answers, "r") as file:
-        right, choosing = file["correct"][:], file["choosing"][:]
+        right, choosing, is_found = file["correct"][:], file["choosing"][:], bool(file.attrs["found"])
         heads = [" ".join(f"{block}.{head}" for block, head in one if block >= 0) for one in file["heads"][:].tolist()]
     with h5py.File(output, "r") as file:
         classes = file["class_index"][:]
@@ -48,5 +48,4 @@ def repair(answers: str, output: str, groups: str, table: str, attribute: str, r
             rows.append((half, who, draw, named, after.mean(), lowest, *told, None))
     found = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"draw": "Int64"})
     repaired = found["who"] == "repaired"
-    reported = found.loc[repaired & (found["half"] == REPORTING), "ci_low"].item() > 0
-    write_table(found.assign(found=pd.Series(reported, found.index).where(repaired)), table)
+    write_table(found.assign(found=pd.Series(is_found, found.index).where(repaired)), table)

@@ -8,6 +8,7 @@ CLASS_TOKEN, CLASS_TOKEN_POOLING, PROBES = "a [CLS] token", "a head that reads [
 UNGATED, RELEVANCE = "attention without a gate", "a rule of relevance for every layer"
 SUM_OVER_TOKENS = "an output that is a sum over tokens"
 SEVERAL_CLASSES, CLASS_EMBEDDING = "several classes", "a class embedding"
+CONSTANTS = "a place for constants in its weights"
 CLS_MEAN = "cls_mean"
 """The value of `global_pool` of models whose head reads [CLS ; mean], see `classlens.models.pooling`."""
 SCORE = "score"

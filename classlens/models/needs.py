@@ -19,6 +19,7 @@ from classlens.models.facts import (
     CLASS_TOKEN,
     CLASS_TOKEN_POOLING,
     CLS_MEAN,
+    CONSTANTS,
     REASONS,
     RELEVANCE,
     SEVERAL_CLASSES,
@@ -27,6 +28,7 @@ from classlens.models.facts import (
 )
 from classlens.models.linear import is_plain
 from classlens.models.one_output import HEADS
+from classlens.models.parallel import TwoBranchBlock
 from classlens.models.pooling import adds_positions, head_width
 from classlens.models.split import head_of
 
@@ -74,6 +76,7 @@ def lacks(model: Any) -> dict[str, str]:
     if model.global_pool in POOLS:
         reasons[CLASS_TOKEN_POOLING] = f"it reads what the [CLS] token attends to, but {POOLS[model.global_pool]}"
     reasons |= {CLASS_EMBEDDING: _no_embedding(model), RELEVANCE: _no_rule(model), SUM_OVER_TOKENS: _no_sum(model)}
+    reasons[CONSTANTS] = _no_constants(model)
     return {need: reason for need, reason in reasons.items() if reason}
 
 
@@ -99,6 +102,18 @@ def _no_embedding(model: Any) -> str:
         head = getattr(model, name, None)
         if head is not None and head_of(head, head_width(model), name).body is not None:
             return f"its {name} ({type(head).__name__}) is not linear, so that no class has a row (class embedding)"
+    return ""
+
+
+def _no_constants(model: Any) -> str:
+    """Return why no constant can take a head's place in weights under timm's names."""
+    for number, block in enumerate(model.blocks):
+        if isinstance(block, TwoBranchBlock):
+            return (
+                f"its block {number} is parallel, and cut in two here, so that its weights are not under timm's names"
+            )
+        if block.attn.proj.bias is None:
+            return f"attn.proj of its block {number} has no bias, which would take what a replaced head gave"
     return ""
 
 

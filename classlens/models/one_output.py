@@ -37,6 +37,15 @@ def linear_head(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     return layer
 
 
+def as_one_output(model: Any) -> None:
+    """Give a model that `as_two_classes` made its one output back, in place."""
+    for name in HEADS:
+        head = getattr(model, name, None)
+        if head is not None:
+            rows = (None if values is None else values[1:] - values[:1] for values in (head.weight, head.bias))
+            setattr(model, name, linear_head(*rows))  # type: ignore[arg-type]
+
+
 def two_class_head(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     """Return the head of two classes for the weight (1, D) and bias (1) of one with one output."""
     return linear_head(two_rows(weight), None if bias is None else two_rows(bias))

@@ -21,6 +21,8 @@ class AttributeLogits(Pass):
     """Parts of the correct class's output logit: heads (N, B, H, T), attention_bias and mlp (N, B), the rest (N)."""
 
     doing = "attributing"
+    analysis = "logit_attribution"
+    """Which a user leaves out where it does not apply."""
 
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__(loaded)
@@ -60,7 +62,7 @@ class AttributeLogits(Pass):
         if self.loaded.precision == "float32" and gap > MOST_GAP:
             raise InputError(
                 f"the parts of a logit differ from it by {gap:.1g} of the largest part, so this model computes "
-                f"something that attribution does not know of; leave logit_attribution out of its analyses"
+                f"something that attribution does not know of; leave {self.analysis} out of its analyses"
             )
         self._gap = max(self._gap, gap)
         return arrays

@@ -24,6 +24,7 @@ class HeadEvidence(AttributeLogits):
     """
 
     inputs = ("output", "labels")
+    analysis = "shortcut_heads"
 
     def __init__(self, loaded: LoadedModel, files: Files) -> None:
         super().__init__(loaded)

@@ -8,19 +8,24 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
-from classlens.ablation.repair import Head, choose, fold, folded, halve, require_biases
+from classlens.ablation.repair import Head, choose, fold, folded, halve
 from classlens.ablation.replace import residuals_of
 from classlens.arrays import Array
 from classlens.columns import DRAWS
 from classlens.csvfile import read_texts
+from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.hdf5 import describe
 from classlens.inference.batches import over_images
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network, read_classes
 from classlens.inference.tokens import TokenModel
+from classlens.models.build import build
 from classlens.models.canonical import save_weights
+from classlens.models.facts import CONSTANTS
 from classlens.models.inputs import to_device
+from classlens.models.needs import lacks
+from classlens.models.one_output import as_one_output
 from classlens.statistics.groups import change_of_worst, groups_of
 from classlens.statistics.resampling import Resampling
 
@@ -133,10 +138,10 @@ def write_repair(
         groups: groups.csv.
         repaired: the weights to write, with these heads folded away; the model's own where that helps nothing on the
             other half: the interval of the worst group's change does not lie above 0.
-        own_weights: the same, as weights of a model of the workflow.
+        own_weights: the same in canonical form, as weights of a model of the workflow.
         answers: the file to write: `correct` bool (2 + draws, N), of the model, without the chosen heads, and without
             as many random ones; `choosing` bool (N), the half that heads were chosen by; `heads` (2 + draws, most, 2),
-            which were replaced (block, head), -1 beyond.
+            which were replaced (block, head), -1 beyond; attribute `found`.
         attribute: of groups.csv.
         heads: to replace, at most.
         seed: of halves and random heads.
@@ -148,27 +153,36 @@ def write_repair(
         provenance: the device, and the heads that were chosen.
 
     Raises:
-        InputError: a projection has no bias.
+        InputError: weights have no place for constants, or no group has two images.
     """
     loaded = load_network(weights, **network)
     model = loaded.model
-    require_biases(model)
+    if reason := lacks(model).get(CONSTANTS):
+        raise InputError(f"repair does not apply to this model: {reason}")
     with frozen_eval_mode(model):
         asked = Answers(loaded, pixels, batch_size)
         of, _ = groups_of(asked.classes, read_texts(groups)[attribute].to_numpy(str))
         choosing = halve(of, seed)
+        if not choosing.any():
+            raise InputError(
+                f"{groups}: every group of {attribute} has one image, so no half can choose; name an attribute that "
+                f"images share (repair.attribute), or take more images"
+            )
         means = asked.means(choosing)
         chosen = choose(lambda gone: asked.without_each(choosing, means, gone), of.among(choosing), heads, resampling)
         sets = [[], chosen, *_random_heads(len(chosen), (asked.blocks, asked.heads), seed)]
         every, replaced_heads = np.ones(len(choosing), bool), list[Head]()
         right = np.stack([asked.right(every, means, one) for one in sets])
-        if change_of_worst(right[0, ~choosing], right[1, ~choosing], of.among(~choosing), resampling).low > 0:
+        changed = change_of_worst(right[0, ~choosing], right[1, ~choosing], of.among(~choosing), resampling)
+        if is_found := changed.low > 0:
             fold(model, means, chosen)
             replaced_heads = chosen
     # They say so themselves; and weights that nothing was changed in are another file than the model's own.
     notes = {"replaced_heads": _told(replaced_heads)}
-    for path in (repaired, own_weights):
-        save_weights(model, path, described_as="repaired weights", notes=notes)
+    save_weights(model, own_weights, described_as="repaired weights", notes=notes)
+    if build(network["architecture"], network["options"], device="meta").num_classes == 1:
+        as_one_output(model)
+    save_weights(model, repaired, described_as="repaired weights", notes=notes)
     replaced = np.full((len(sets), heads, 2), -1, np.int32)
     for place, one in enumerate(sets):
         replaced[place, : len(one)] = np.array(one).reshape(-1, 2)
@@ -180,6 +194,7 @@ def write_repair(
     with h5py.File(answers, "w") as file:
         for name, (values, text) in told.items():
             describe(file.create_dataset(name, data=values), text)
+        file.attrs["found"] = is_found
     return {**loaded.provenance(), "chosen": _told(chosen), **notes}
 
 

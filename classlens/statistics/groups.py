@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from classlens.arrays import Array
-from classlens.statistics.resampling import Resampling
+from classlens.statistics.resampling import BATCH_VALUES, Resampling
 
 FEWEST = 10
 """Images that a group has at least, to count as the worst."""
@@ -71,17 +72,25 @@ def worst(means: Array, groups: Groups) -> Array:
     return smallest
 
 
-def resampled_means(values: Array, groups: Groups, resampling: Resampling) -> Array:
-    """Return groups' means (R, G, K) of values (N, K) over images drawn with replacement within each group.
+def drawn_means(values: Array, groups: Groups, resampling: Resampling) -> Iterator[Array]:
+    """Yield groups' means (r, G, K) of values (N, K) over images drawn with replacement within each group.
 
-    All K quantities are of the same draws. Groups keep their sizes.
+    All K quantities are of the same draws. Groups keep their sizes. The r add up to all resamples.
     """
     generator = np.random.default_rng(resampling.seed)
-    found = np.empty((resampling.resamples, len(groups.classes), values.shape[1]))
-    for group, size in enumerate(groups.sizes):
-        times = generator.multinomial(size, np.full(size, 1 / size), size=resampling.resamples)
-        found[:, group] = times @ values[groups.of == group].astype(np.float64) / size
-    return found
+    exact = [values[groups.of == group].astype(np.float64) for group in range(len(groups.sizes))]
+    step = max(1, BATCH_VALUES // max(len(values), len(exact) * values.shape[1]))
+    for start in range(0, resampling.resamples, step):
+        found = np.empty((min(step, resampling.resamples - start), len(exact), values.shape[1]))
+        for group, own in enumerate(exact):
+            times = generator.multinomial(len(own), np.full(len(own), 1 / len(own)), size=len(found))
+            found[:, group] = times @ own / len(own)
+        yield found
+
+
+def resampled_means(values: Array, groups: Groups, resampling: Resampling) -> Array:
+    """Return what `drawn_means` yields, (R, G, K)."""
+    return np.concatenate(list(drawn_means(values, groups, resampling)))
 
 
 def interval(drawn: Array, resampling: Resampling) -> tuple[Array, Array]:
@@ -105,20 +114,33 @@ class Change(NamedTuple):
     low: float
     high: float
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is larger than its standard error."""
+        return self.change > self.error
 
-def change_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> Change:
-    """Measure the change of the worst group's accuracy; in each resample the worst group is found anew, for both.
+
+def changes_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> list[Change]:
+    """Measure changes of the worst group's accuracy; in each resample the worst group is found anew, for all answers.
 
     Args:
-        before, after: bool (N), whether a model is right.
+        before: bool (N), whether a model is right.
+        after: bool (N, K), whether K others are.
         groups: of the images.
-        resampling: how often images are drawn within groups, the same for both.
+        resampling: how often images are drawn within groups, the same for all.
     """
-    both = np.stack([before, after], 1)
-    own = worst(group_means(both, groups), groups)
-    drawn = np.subtract(*worst(resampled_means(both, groups, resampling), groups).T[::-1])
-    low, high = interval(drawn, resampling)
-    return Change(float(own[1] - own[0]), float(drawn.std(ddof=1)), float(low), float(high))
+    every = np.concatenate([before[:, None], after], 1)
+    own = worst(group_means(every, groups), groups)
+    drawn = np.concatenate([worst(means, groups) for means in drawn_means(every, groups, resampling)])
+    changes, spread = own[1:] - own[0], drawn[:, 1:] - drawn[:, :1]
+    columns = changes, spread.std(0, ddof=1), *interval(spread, resampling)
+    return [Change(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def change_of_worst(before: Array, after: Array, groups: Groups, resampling: Resampling) -> Change:
+    """Measure the change from `before` to `after`, bool (N) each, see `changes_of_worst`."""
+    [change] = changes_of_worst(before, after[:, None], groups, resampling)
+    return change
 
 
 @dataclass(frozen=True)

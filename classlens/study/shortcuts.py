@@ -9,43 +9,43 @@ from typing import Any
 import pandas as pd
 
 from classlens.catalog import planning
-from classlens.catalog.configs import read_config
 from classlens.columns import MODEL, TWIN
-from classlens.config.architecture import with_architectures
-from classlens.config.config import REPAIRED_SUFFIX
+from classlens.config.config import REPAIRED_SUFFIX, Config
 from classlens.csvfile import read_table, read_texts
 from classlens.errors import InputError
 from classlens.measures.repair import REPORTING
 
+MADE = (("tables", "csv"), ("figures", "svg"))
 MOST_HEADS = 3
 """That are told of."""
 
 
-def repaired_models(config: Path) -> dict[str, str]:
+def repaired_models(known: Config) -> dict[str, str]:
     """Return the models of a config whose shortcuts are looked for, each with the attribute.
+
+    Args:
+        known: the config, with the facts about architectures.
 
     Raises:
         InputError: there is none.
     """
-    known = with_architectures(read_config(config))
-    models = planning.runs(known, "repair")
+    accuracy = planning.runs(known, "group_accuracy")
+    models = [model for model in planning.runs(known, "repair") if model in accuracy]
     if not models:
         raise InputError(
-            f"{config}: no model is asked for a shortcut; give its data set `groups` and, where they have several "
-            f"attributes, `repair.attribute` (docs/shortcuts.md), and let its `analyses` have repair"
+            "no model is asked for a shortcut; give its data set `groups` and, where they have several attributes, "
+            "`repair.attribute` (docs/shortcuts.md), and let its `analyses` have group_accuracy and repair"
         )
     return {model: str(known.spurious(known.models[model]["dataset"])) for model in models}
 
 
-def targets(models: Iterable[str]) -> list[str]:
-    """Return the files that tell of shortcuts."""
-    tables = ["group_accuracy", *(f"{name}_{model}" for model in models for name in ("shortcut_heads", "repair"))]
-    pages = [f"results/lens/{model}{suffix}.html" for model in models for suffix in ("", REPAIRED_SUFFIX)]
-    return [
-        *(f"results/tables/{name}.csv" for name in tables),
-        *(f"results/figures/{name}.svg" for name in tables),
-        *pages,
-    ]
+def targets(known: Config, models: Iterable[str]) -> list[str]:
+    """Return the files that tell of shortcuts of models, of those that a run makes."""
+    heads = planning.runs(known, "shortcut_heads")
+    names = [f"repair_{model}" for model in models] + [f"shortcut_heads_{model}" for model in models if model in heads]
+    made = [f"results/{kind}/{name}.{end}" for name in ("group_accuracy", *names) for kind, end in MADE]
+    pages = {f"{model}{suffix}" for model in models for suffix in ("", REPAIRED_SUFFIX)}
+    return [*made, *(f"results/lens/{model}.html" for model in planning.wanted_pages(known) if model in pages)]
 
 
 def answer(model: str, attribute: str) -> Iterator[str]:
@@ -67,11 +67,9 @@ def answer(model: str, attribute: str) -> Iterator[str]:
     if (path := Path(f"results/tables/shortcut_heads_{model}.csv")).is_file():
         yield from _heads(read_table(str(path)), attribute)
     yield from _repair(read_texts(f"results/tables/repair_{model}.csv"), attribute)
-    weights, page = (
-        f"results/{model}/repaired.safetensors",
-        f"results/lens/{model}.html#beside={model}{REPAIRED_SUFFIX}",
-    )
-    yield f"  weights: {weights}; both models on one page: {page}"
+    page = f"results/lens/{model}.html"
+    both = f"; both models on one page: {page}#beside={model}{REPAIRED_SUFFIX}" if Path(page).is_file() else ""
+    yield f"  weights: results/{model}/repaired.safetensors{both}"
 
 
 def _heads(heads: pd.DataFrame, attribute: str) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Heads that are folded away, against hooks on timm's own modules, and the choice of heads against trying all."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -9,13 +10,17 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from test_ablation import head_inputs
 from tiny_transformers import FAMILIES, load_small, random_images, transformer, write_small
 
-from classlens.ablation.repair import choose, fold, folded, halve, require_biases
+from classlens.ablation.repair import choose, fold, folded, halve
 from classlens.errors import InputError
-from classlens.models.weights import assemble
+from classlens.models.build import build
+from classlens.models.facts import CONSTANTS
+from classlens.models.needs import lacks
+from classlens.models.parallel import canonical_form
+from classlens.models.weights import assemble, write_weights
 from classlens.passes.repair import Answers, write_repair
 from classlens.statistics.groups import Change, change_of_worst, groups_of
 from classlens.statistics.resampling import Resampling
@@ -65,11 +70,18 @@ def test_folded_weights_compute_what_the_intervention_does(name):
     assert torch.allclose(model(images), expected, atol=1e-5)
 
 
-def test_a_projection_without_bias_is_refused():
-    model = transformer("averages")
-    model.blocks[1].attn.proj.bias = None
-    with pytest.raises(InputError, match=r"block 1: attn\.proj has no bias"):
-        require_biases(model)
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("vit_tiny_patch16_224", {"proj_bias": False}, r"attn\.proj of its block 0 has no bias"),
+        ("vit_base_patch16_xp_224", {}, "its block 0 is parallel"),
+        ("vit_tiny_patch16_224", {}, ""),
+    ],
+)
+def test_weights_without_a_place_for_constants_are_told_of(name, options, reason):
+    model = canonical_form(build(name, {"img_size": 32, "patch_size": 8, "depth": 1, **options}))
+    assert re.match(reason, lacks(model).get(CONSTANTS, ""))
+    assert bool(reason) == (CONSTANTS in lacks(model))
 
 
 def test_halves_of_groups():
@@ -226,3 +238,32 @@ def louder(model, head):
     block, number = head
     width = model.blocks[block].attn.head_dim
     model.blocks[block].attn.proj.weight[:, number * width : (number + 1) * width] *= 40
+
+
+def test_groups_of_one_image_are_refused(small, tmp_path):
+    _, _, pixels, weights, network = small
+    pd.DataFrame({"image": range(64), "patient": range(64)}).to_csv(tmp_path / "groups.csv", index=False)
+    files = [str(tmp_path / name) for name in ("groups.csv", "repaired", "own", "answers.h5")]
+    given = {"attribute": "patient", "heads": 1, "seed": 0, "resampling": RESAMPLING}
+    with pytest.raises(InputError, match="every group of patient has one image"):
+        write_repair(str(pixels), str(weights), *files, **given, **network)
+
+
+def test_a_binary_classifier_has_one_output_again(tmp_path, monkeypatch):
+    """Weights of the workflow have two rows, a checkpoint has timm's one."""
+    torch.manual_seed(0)
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 2, "num_classes": 1}
+    theirs = timm.create_model("vit_tiny_patch16_224", **options).eval()
+    save_file(theirs.state_dict(), tmp_path / "timm.safetensors")
+    of = {"architecture": "vit_tiny_patch16_224", "options": options}
+    write_weights([str(tmp_path / "timm.safetensors")], [], str(tmp_path / "weights.safetensors"), **of, origin="file")
+    (tmp_path / "small").mkdir()
+    _, pixels, _, network = write_small(tmp_path / "small", "averages", [0, 1] * 8)
+    pd.DataFrame({"image": range(16), "side": ["a", "b"] * 8}).to_csv(tmp_path / "groups.csv", index=False)
+    files = [str(tmp_path / name) for name in ("groups.csv", "repaired.safetensors", "own.safetensors", "answers.h5")]
+    given = {"attribute": "side", "heads": 1, "seed": 0, "resampling": RESAMPLING, **network, **of}
+    monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [])
+    write_repair(str(pixels), str(tmp_path / "weights.safetensors"), *files, **given)
+    written = load_file(files[1])
+    assert all(torch.equal(written[key], tensor) for key, tensor in theirs.state_dict().items())
+    assert load_file(files[2])["head.weight"].shape == (2, 24)

@@ -187,3 +187,60 @@ def test_a_kind_that_says_nothing():
     assert attribute_names(PLACE, open_dataset({**PLACE, "kind": "digits"})) == []
     with pytest.raises(InputError, match="this kind holds no place"):
         open_dataset({**PLACE, "kind": "digits"}, "own").attributes(["x"], ["place"])
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ("image,place", ["place"]),
+        ("\ufeffimage, place ,hour", ["place", "hour"]),
+        (",image,place,", ["place"]),
+        ("image,place,place", None),
+        ("image", None),
+        ('image,"' + "x" * 200_000, None),
+    ],
+)
+def test_headers(tmp_path, header, names):
+    (tmp_path / "groups.csv").write_text(f"{header}\n")
+    dataset = {**PLACE, "kind": "digits", "groups": {"table": str(tmp_path / "groups.csv"), "image": "image"}}
+    dataset["groups"]["attributes"] = None
+    if names is None:
+        with pytest.raises(InputError, match=r"groups\.csv"):
+            attribute_names(dataset, open_dataset(dataset, "own"))
+    else:
+        assert attribute_names(dataset, open_dataset(dataset, "own")) == names
+
+
+def test_names_of_packed_attributes():
+    groups = {"table": None, "image": "image", "attributes": ["image"]}
+    dataset = {**PLACE, "kind": "webdataset", "root": "x", "groups": groups}
+    for names in (["image"], ["place", "place"]):
+        groups["attributes"] = names
+        with pytest.raises(InputError, match=r"datasets\.own\.groups: attributes are .*; give one at least, each once"):
+            attribute_names(dataset, open_dataset(dataset, "own"))
+
+
+def test_an_image_is_of_one_split(birds, tmp_path):
+    table = tmp_path / "birds/metadata.csv"
+    table.write_text(BIRDS + "6,./001.Auk/a.jpg,0,2,1,x\n")
+    with pytest.raises(InputError, match=r"line 7: 001\.Auk/a\.jpg is of two splits \(0, 2\)"):
+        open_dataset({**PLACE, **birds}, "own").class_ids()
+
+
+def test_images_of_other_splits_are_named_by_the_table(birds, tmp_path):
+    photo(tmp_path / "birds/loose.jpg")
+    photo(tmp_path / "birds/none.jpg")
+    table = tmp_path / "birds/metadata.csv"
+    table.write_text(BIRDS + "6,loose.jpg,0,1,1,x\n")
+    assert "does not name 1 images: none.jpg" in str(open_dataset({**PLACE, **birds}, "own").doubts(choice()))
+
+
+def test_a_mask_is_of_its_own_image(tmp_path):
+    for animal in ("cow", "sheep"):
+        photo(tmp_path / f"data/{animal}/grass/1.png")
+    photo(tmp_path / "masks/grass/1.png")
+    photo(tmp_path / "masks/sheep/grass/1.png")
+    source = ImageFolder(str(tmp_path / "data"), str(tmp_path / "masks"), arrangement={"group_by": ["class", "folder"]})
+    assert source.mask_path("sheep/grass/1.png") == tmp_path / "masks/sheep/grass/1.png"
+    with pytest.raises(InputError, match=r"cow/grass/1\.png has no mask"):
+        source.mask_path("cow/grass/1.png")

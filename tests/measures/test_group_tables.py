@@ -170,6 +170,7 @@ def test_the_report_of_a_repair(files, helps):
     heads[1, :2], heads[2:, :2] = [(0, 1), (2, 10)], [[(1, 1), (2, 2)], [(0, 0), (3, 1)]]
     with h5py.File(files / "answers.h5", "w") as file:
         file["correct"], file["choosing"], file["heads"] = np.stack([own, repaired, own, ~own]), choosing, heads
+        file.attrs["found"] = helps
     given = {
         name: str(files / f"{name}.{end}") for name, end in (("answers", "h5"), ("output", "h5"), ("groups", "csv"))
     }

@@ -66,9 +66,11 @@ def test_a_shortcut_that_is_found(tables):
         "  repair: without heads 1.2, 2.3, on the other half of the images:",
         "  worst group 25.0 % -> 65.0 % (+40.0 points [30.0, 50.0]), accuracy 75.0 % -> 74.0 %",
         "  as many random heads: worst group -1.0 points on average",
-        "  weights: results/vit/repaired.safetensors; both models on one page: "
-        "results/lens/vit.html#beside=vit-repaired",
+        "  weights: results/vit/repaired.safetensors",
     ]
+    Path("results/lens").mkdir()
+    Path("results/lens/vit.html").touch()
+    assert list(answer("vit", "place"))[-1].endswith("one page: results/lens/vit.html#beside=vit-repaired")
 
 
 def test_nothing_that_is_found(tables):
@@ -102,10 +104,12 @@ def test_a_repaired_model_is_beside_its_own():
     assert "vit-repaired" not in planning.overviewed_models(known)
     for change in (
         {"vit": {"analyses": ["group_accuracy"]}},
-        {"vit": {"weights": "random"}},
         {"datasets": tiny_config()["datasets"]},
     ):
         assert list(load_config(config_of(**change)).models) == ["vit"]
+    own = config_of()["models"]["vit"]
+    twins = load_config({**config_of(), "models": {"vit": own, "vit-random": {**own, "weights": "random"}}})
+    assert list(twins.models) == ["vit", "vit-repaired", "vit-random"]
     with pytest.raises(InputError, match=r"models\.vit-repaired: the repaired vit is called so; rename"):
         load_config({**config_of(), "models": {"vit": config_of()["models"]["vit"], "vit-repaired": {**TINY_MODEL}}})
 
@@ -113,10 +117,18 @@ def test_a_repaired_model_is_beside_its_own():
 def test_the_attribute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("config.yaml").write_text(yaml.safe_dump(config_of()))
-    models = repaired_models(Path("config.yaml"))
+    known = with_architectures(load_config(config_of(lens_page={"images": 3})))
+    with pytest.raises(InputError, match="let its `analyses` have group_accuracy and repair"):
+        repaired_models(known)
+    asked = {"vit": {"analyses": ["group_accuracy", "repair"]}}
+    known = with_architectures(load_config(config_of(**asked, lens_page={"images": 3})))
+    models = repaired_models(known)
     assert models == {"vit": "patch"}
-    assert "results/lens/vit-repaired.html" in targets(models)
-    assert "results/tables/repair_vit.csv" in targets(models)
+    assert targets(known, models)[-2:] == ["results/lens/vit.html", "results/lens/vit-repaired.html"]
+    assert "results/tables/repair_vit.csv" in targets(known, models)
+    assert not any("shortcut_heads" in one or "-random" in one for one in targets(known, models))
+    without = with_architectures(load_config(config_of(**asked)))
+    assert not any("lens" in one for one in targets(without, models))
     Path("config.yaml").write_text(yaml.safe_dump(config_of(repair={"attribute": "place"})))
     assert any(
         "no data set has 'place'; the config has patch" in one for one in check("config.yaml", quick=True).problems
@@ -150,9 +162,14 @@ def test_several_attributes_leave_the_choice_to_the_user(tmp_path, monkeypatch):
         ({"kind": "digits", "groups": {"attributes": ["x"]}}, r"digits\.groups: name the table"),
         (
             {"kind": "image_folder", "root": "x", "labels": {"split": "split"}},
-            "give `split` and `evaluation`, or neither",
+            "give `split` and what it has",
         ),
-        ({"kind": "digits", "groups": "none.csv"}, "none.csv"),
+        ({"kind": "digits", "groups": "none.csv"}, r"none\.csv cannot be read"),
+        ({"kind": "image_folder", "root": "x", "labels": {"training": "0"}}, "give `split` and what it has"),
+        (
+            {"kind": "image_folder", "root": "x", "labels": {"split": "s", "evaluation": "a", "training": "a"}},
+            "`evaluation` must say other images than `training`",
+        ),
     ],
 )
 def test_what_is_wrong_with_groups(dataset, message):
