@@ -112,7 +112,7 @@ def _no_constants(model: Any) -> str:
             return (
                 f"its block {number} is parallel, and cut in two here, so that its weights are not under timm's names"
             )
-        if block.attn.proj.bias is None:
+        if getattr(block.attn.proj, "bias", None) is None:
             return f"attn.proj of its block {number} has no bias, which would take what a replaced head gave"
     return ""
 
