@@ -1,6 +1,6 @@
 """README's picture of a photograph's page: photograph.py PHOTOGRAPHS IMAGES.
 
-PHOTOGRAPHS is the folder skimage/data of scikit-image, whose photographs may be shown (the cat is CC0). Weights of
+PHOTOGRAPHS is the folder skimage/data of scikit-image, whose photographs may be shown (the astronaut is NASA's, in the public domain). Weights of
 photographs cannot be downloaded everywhere, so a small vision transformer is trained here, on crops, to say which of a
 dozen photographs they are of. Needs Chromium, as pictures.py does.
 """
@@ -39,7 +39,8 @@ SHOWN = ("chelsea.png", "coffee.png", "astronaut.png", "rocket.jpg")
 ARCHITECTURE, SIDE = "vit_tiny_patch16_224", 192
 OPTIONS = {"img_size": SIDE, "patch_size": 12, "embed_dim": 128, "depth": 8, "num_heads": 4}
 STEPS, BATCH, RATE = 700, 48, 1e-3
-VIEW = "image=0&site=residual&block=7&token=0&colour=identifiability"
+VIEW = "image=2&site=residual&block=1&token=0&colour=class"
+"""The astronaut after two blocks: [CLS] knows the class, most image tokens do not."""
 
 
 def train(folder: Path) -> torch.nn.Module:
