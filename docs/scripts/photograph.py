@@ -1,7 +1,7 @@
 """README's picture of a photograph's page: photograph.py PHOTOGRAPHS IMAGES.
 
 PHOTOGRAPHS is the folder skimage/data of scikit-image, whose photographs may be shown (the astronaut is NASA's, in the
-public domain). Weights of photographs cannot be downloaded everywhere, so a small vision transformer is trained here, on
+public domain). Weights of photographs are not to be had everywhere, so a small vision transformer is trained here on
 crops, to say which of a dozen photographs they are of. Needs Chromium, as pictures.py does.
 """
 
