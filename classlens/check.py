@@ -98,6 +98,8 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         if (quick or _check_images(config.source(name), stimuli, findings)) and config.source(name).has_masks:
             findings.attempt(config.raw_masks, name)
     for model, entry in config.models.items():
+        if config.original(model) != model:
+            continue
         findings.problems += _missing_weights(model, entry)
         if is_brought(config, model):
             continue
@@ -151,7 +153,7 @@ def _missing_data(source: Source) -> list[str]:
 
 def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
     """Return which of a model's own files are not there, and where its weights are published."""
-    files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str) and "repaired" not in entry}
+    files = {key: entry[key] for key in ("weights", "head") if isinstance(entry[key], str)}
     missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).exists()}
     published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
     return [
@@ -245,12 +247,8 @@ def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     entry = config.models[model]
     if is_brought(config, model):
         return _check_source(config, model, quick)
-    if (
-        config.trained(model)
-        or "repaired" in entry
-        or _missing_weights(model, entry)
-        or not (files := checkpoint(config, {"model": model}))
-    ):
+    made = config.trained(model) or config.original(model) != model
+    if made or _missing_weights(model, entry) or not (files := checkpoint(config, {"model": model})):
         return None
     file, (architecture, options) = Path(files[0]), built_as(config, model)
     given: dict[str, Any] = {"architecture": architecture, "options": options, "key": entry["weights_key"]}

@@ -228,6 +228,12 @@ def describe(dataset: Any, description: str, unit: str = "1") -> None:
     dataset.attrs["unit"] = unit
 
 
+def write_described(file: h5py.File, datasets: Mapping[str, tuple[Array, str]]) -> None:
+    """Write data sets as they are, each with a description."""
+    for name, (values, text) in datasets.items():
+        describe(file.create_dataset(name, data=values), text)
+
+
 def packing(dataset: h5py.Dataset) -> list[tuple[Any, ...]]:
     """Return how the chunks of a data set are packed: HDF5's filters with their options, none where they are not."""
     made = dataset.id.get_create_plist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict, TypeVar
 
 from classlens.data.geometry import Geometry, Size, sides, simple
-from classlens.data.groups import attribute_names, spurious_of
+from classlens.data.groups import attribute_names
 from classlens.data.kinds import kind_of, open_dataset
 from classlens.data.select import digest_of_choice, select
 from classlens.data.source import Source
@@ -248,7 +248,8 @@ class Config:
 
     def spurious(self, dataset: str) -> str | None:
         """Return the attribute of a data set that `repair` is about, None where it has none, or does not say which."""
-        return spurious_of(self.attributes(dataset), self.repair["attribute"])
+        names, given = self.attributes(dataset), self.repair["attribute"]
+        return given if given in names else names[0] if given is None and len(names) == 1 else None
 
     def more_training(self, dataset: str) -> str:
         """Return what to do where a data set gives no training images."""

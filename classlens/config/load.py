@@ -7,6 +7,7 @@ import difflib
 import math
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,7 @@ from classlens.config.config import REPAIRED_SUFFIX, Config, twin_name
 from classlens.config.read import EXTENDS, require_bounded
 from classlens.config.series import with_points
 from classlens.config.wanted import as_wanted
-from classlens.data.groups import attribute_names, spurious_of
-from classlens.data.kinds import ARRANGED_BY, KINDS, kind_of, open_dataset
+from classlens.data.kinds import ARRANGED_BY, KINDS, kind_of
 from classlens.errors import InputError
 from classlens.models.facts import SCORE, SOURCE, TORCHVISION
 from classlens.models.saved import local_folder
@@ -103,10 +103,10 @@ def load_config(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> Config:
     for name, model in full["models"].items():
         _check_model(name, model, full["datasets"])
     _check_vocabulary(full["words"], full["models"])
-    models = _with_twins(full.pop("models"), full["seed"])
-    models = _with_repaired(models, full["datasets"], full["repair"]["attribute"])
-    _check_differences(full["differences"], models)
-    return Config(models=models, **full)
+    config = Config(models=_with_twins(full.pop("models"), full["seed"]), **full)
+    config = replace(config, models=_with_repaired(config))
+    _check_differences(config.differences, config.models)
+    return config
 
 
 def as_meant(raw: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -309,20 +309,14 @@ def _texts_of(where: str, model: Mapping[str, Any]) -> dict[str, Any]:
     return {**model["head"], "texts": texts, "tower": model["head"]["tower"] or model["weights"]}
 
 
-def _with_repaired(
-    models: Mapping[str, dict[str, Any]], datasets: Mapping[str, dict[str, Any]], attribute: str | None
-) -> dict[str, dict[str, Any]]:
+def _with_repaired(config: Config) -> dict[str, dict[str, Any]]:
     """Return the models with what `repair` makes of those that run it after them, for pages and differences alone."""
     result: dict[str, dict[str, Any]] = {}
-    carried = {name: attribute_names(one, open_dataset(one, name)) for name, one in datasets.items()}
-    twins = {twin_name(model["series"]["name"] if "series" in model else name) for name, model in models.items()}
-    for name, model in models.items():
+    for name, model in config.models.items():
         result[name] = model
         is_asked = model["analyses"] is None or "repair" in model["analyses"]
-        passing = "series" in model and not model["series"]["is_last"]
-        has_shortcut = spurious_of(carried[model["dataset"]], attribute) is not None
-        if has_shortcut and is_asked and not passing and name not in twins:
-            if (repaired := f"{name}{REPAIRED_SUFFIX}") in models:
+        if is_asked and not config.is_derived(name) and config.spurious(model["dataset"]) is not None:
+            if (repaired := f"{name}{REPAIRED_SUFFIX}") in config.models:
                 raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
             result[repaired] = {
                 **{key: value for key, value in model.items() if key != "series"},

@@ -50,16 +50,6 @@ def _header(table: Path) -> list[str]:
         raise InputError(f"{table} cannot be read ({error}); save it as CSV, in UTF-8") from None
 
 
-def spurious_of(names: Sequence[str], given: str | None) -> str | None:
-    """Return a data set's attribute that says nothing of the class, None where it has not the one that is given.
-
-    Args:
-        names: of its attributes.
-        given: `repair.attribute` of the config; None: the only one.
-    """
-    return given if given in names else names[0] if given is None and len(names) == 1 else None
-
-
 def write_groups(
     *,
     stimuli: str,
@@ -100,16 +90,17 @@ def _checked(reader: csv.DictReader[str], table: str) -> Iterator[dict[str, str]
     try:
         yield from reader
     except csv.Error as error:
-        raise InputError(f"{table}, line {reader.line_num + 1}: {error}; look for a quote that is not closed") from None
+        raise InputError(f"{table}, line {reader.line_num}: {error}; look for a quote that is not closed") from None
 
 
 def _from_table(table: str, image: str, attributes: Sequence[str], files: Sequence[str]) -> dict[str, list[str]]:
     rows: dict[str, list[str]] = {}
-    reader = csv.DictReader(read_text(Path(table)).splitlines()[1:], _header(Path(table)))
+    reader = csv.DictReader(read_text(Path(table)).splitlines())
+    reader.fieldnames = [column.strip() for column in reader.fieldnames or ()]
     for row in _checked(reader, table):
         name, values = (row[image] or "").strip(), [(row[column] or "").strip() for column in attributes]
         if rows.setdefault(name, values) != values:
-            raise InputError(f"{table}, line {reader.line_num + 1}: {name} has other values above; take one line away")
+            raise InputError(f"{table}, line {reader.line_num}: {name} has other values above; take one line away")
     if missing := [file for file in files if file not in rows]:
         raise InputError(
             f"{table}, column {image}: it lacks {len(missing):,} of {len(files):,} evaluation images, such as "

@@ -10,7 +10,7 @@ from classlens.columns import IMAGE
 from classlens.csvfile import read_texts, write_table
 from classlens.data.stimulus import class_names
 from classlens.h5 import h5py
-from classlens.statistics.groups import group_means, groups_of, interval, resampled_means, worst
+from classlens.statistics.groups import Groups, group_means, groups_of, interval, resampled_means, worst
 from classlens.statistics.resampling import Resampling
 
 COLUMNS = ("attribute", "what", "class_name", "carries", "images", "accuracy", "ci_low", "ci_high")
@@ -35,17 +35,9 @@ def group_accuracy(output: str, stimuli: str, groups: str, table: str, resamplin
     rows = []
     for attribute in carried.columns.drop(IMAGE):
         of, names = groups_of(classes, carried[attribute].to_numpy(str))
-        shares = of.sizes / len(of.of)
-
-        def every(means: Array, shares: Array = shares) -> Array:
-            return np.concatenate([means[..., 0], means[..., 0] @ shares[:, None]], -1)
-
-        means, drawn = group_means(correct, of), resampled_means(correct, of, resampling)
-        lowest, lowest_drawn = worst(means, of), worst(drawn, of)
-        found = np.concatenate([every(means), lowest, every(means)[-1:] - lowest])
-        low, high = interval(
-            np.concatenate([every(drawn), lowest_drawn, every(drawn)[:, -1:] - lowest_drawn], -1), resampling
-        )
+        means = group_means(correct, of)
+        found = _summarised(means, of)
+        low, high = interval(_summarised(resampled_means(correct, of, resampling), of), resampling)
         place = int(np.flatnonzero(of.large)[means[of.large, 0].argmin()]) if of.large.any() else None
         whose = [(called[index], value) for index, value in names]
         known = whose[place] if place is not None else ("", "")
@@ -54,3 +46,10 @@ def group_accuracy(output: str, stimuli: str, groups: str, table: str, resamplin
         for (what, class_name, value), count, *numbers in zip(told, images, found, low, high, strict=True):
             rows.append((attribute, what, class_name, value, count, *numbers))
     write_table(pd.DataFrame(rows, columns=list(COLUMNS)), table)
+
+
+def _summarised(means: Array, of: Groups) -> Array:
+    """Return accuracies of groups, all images and the worst group, and the gap, (..., G + 3), of means (..., G, 1)."""
+    groups, lowest = means[..., 0], worst(means, of)
+    every = groups @ (of.sizes / len(of.of))[:, None]
+    return np.concatenate([groups, every, lowest, every - lowest], -1)

@@ -41,9 +41,9 @@ def repair(answers: str, output: str, groups: str, table: str, attribute: str, r
         of = every.among(chosen)
         for place, (who, named) in enumerate(zip(whose, heads, strict=True)):
             before, after = right[0, chosen], right[place, chosen]
-            changed = change_of_worst(before, after, of, resampling)
             lowest = worst(group_means(after[:, None], of), of)[0]
-            told = (changed.change, changed.low, changed.high) if place else (np.nan,) * 3
+            changed = change_of_worst(before, after, of, resampling) if place else None
+            told = (changed.change, changed.low, changed.high) if changed else (np.nan,) * 3
             draw = place - 1 if who == "random" else None
             rows.append((half, who, draw, named, after.mean(), lowest, *told, None))
     found = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"draw": "Int64"})

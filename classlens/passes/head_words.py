@@ -8,11 +8,12 @@ from typing import Any, Unpack
 import numpy as np
 import torch
 
+from classlens.arrays import Array
 from classlens.attribution.head_outputs import HeadOutputs, spans_of
 from classlens.attribution.words import covariance
 from classlens.errors import InputError
 from classlens.h5 import h5py
-from classlens.hdf5 import describe
+from classlens.hdf5 import write_described
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network
 from classlens.passes.base import Sums, Tensors
@@ -84,13 +85,12 @@ def write_spans(
         span = found[place[0]][place[1]]
         axes[place][:, : len(span.variance)] = span.axes
         variance[place][: len(span.variance)], trace[place] = span.variance, span.trace
-    texts = {
+    texts: dict[str, tuple[Array, str]] = {
         "axes": (axes, "leading principal axes of what a head writes into what the model's head reads, in columns"),
         "variance": (variance, "variance of what a head writes along each axis, over images"),
         "trace": (trace, "variance of what a head writes along all axes, over images"),
         "classes": (classes, "rows of the model's head"),
     }
     with h5py.File(spans, "w") as file:
-        for name, (values, text) in texts.items():
-            describe(file.create_dataset(name, data=values), text)
+        write_described(file, texts)
     return loaded.provenance()

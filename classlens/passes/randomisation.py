@@ -17,7 +17,7 @@ from classlens.classes import output_indices
 from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.h5 import h5py
-from classlens.hdf5 import describe
+from classlens.hdf5 import write_described
 from classlens.inference.batches import with_oom_backoff
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network
@@ -82,13 +82,13 @@ def randomised_explanations(
     model.load_state_dict(random.state_dict())
     of_control = explained(loaded, explain, photos, classes, batch_size)
     with h5py.File(randomised, "w") as file:
-        for name, values, text in (
-            ("images", np.asarray(images, np.int32), "numbers of the images"),
-            ("blocks", np.asarray(blocks, np.int32), "numbers of reset blocks, counted from the last"),
-            ("cascade", np.stack(found, axis=1), "importance by models with reset blocks"),
-            ("control", of_control, "importance by the random control model"),
-        ):
-            describe(file.create_dataset(name, data=values), text)
+        told = {
+            "images": (np.asarray(images, np.int32), "numbers of the images"),
+            "blocks": (np.asarray(blocks, np.int32), "numbers of reset blocks, counted from the last"),
+            "cascade": (np.stack(found, axis=1), "importance by models with reset blocks"),
+            "control": (of_control, "importance by the random control model"),
+        }
+        write_described(file, told)
     return loaded.provenance()
 
 

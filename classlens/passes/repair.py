@@ -15,8 +15,9 @@ from classlens.columns import DRAWS
 from classlens.csvfile import read_texts
 from classlens.errors import InputError
 from classlens.h5 import h5py
-from classlens.hdf5 import describe
+from classlens.hdf5 import write_described
 from classlens.inference.batches import over_images
+from classlens.inference.guard import Spot, watch
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network, read_classes
 from classlens.inference.tokens import TokenModel
@@ -52,21 +53,16 @@ class Answers:
         """
         total, count = torch.zeros((), dtype=torch.float64, device=self._loaded.device), 0
 
-        def run(images: torch.Tensor, _classes: torch.Tensor, _part: slice) -> None:
+        def run(images: torch.Tensor, _classes: torch.Tensor) -> None:
             nonlocal total, count
             found: list[torch.Tensor] = []
-            hooks = [
-                block.attn.proj.register_forward_pre_hook(
-                    lambda _, given: found.append(given[0].double().sum(tuple(range(given[0].ndim - 1))))
-                )
-                for block in self._loaded.model.blocks
-            ]
-            try:
-                tokens = self._tokens.run(embedded := self._tokens.embed(images))
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            total, count = total + torch.stack(found), count + len(tokens) * embedded.shape[1]
+
+            def read(_block: int, given: torch.Tensor) -> None:
+                found.append(given.double().sum((0, 1)))
+
+            with watch(self._loaded.model, Spot("attn.proj", lambda block: block.attn.proj, read, before=True)):
+                tokens = self._tokens.run(self._tokens.embed(images))
+            total, count = total + torch.stack(found), count + tokens.shape[:2].numel()
 
         self._over(chosen, "averaging heads", run)
         return (total / count).reshape(self.blocks, self.heads, -1)
@@ -75,7 +71,7 @@ class Answers:
         """Return whether the model is right without some heads, bool (n), for images `chosen`, bool (N)."""
         found: list[torch.Tensor] = []
 
-        def run(images: torch.Tensor, classes: torch.Tensor, _part: slice) -> None:
+        def run(images: torch.Tensor, classes: torch.Tensor) -> None:
             found.append(self._tokens.logits(self._tokens.run(self._tokens.embed(images))).argmax(-1) == classes)
 
         with folded(self._loaded.model, means, list(heads)):
@@ -90,7 +86,7 @@ class Answers:
         now: list[torch.Tensor] = []
         without: list[torch.Tensor] = []
 
-        def run(images: torch.Tensor, classes: torch.Tensor, _part: slice) -> None:
+        def run(images: torch.Tensor, classes: torch.Tensor) -> None:
             residuals = residuals_of(self._tokens, self._tokens.embed(images))
             intact, found = self._tokens.logits(residuals[-1]).argmax(-1) == classes, []
             for block in range(self.blocks):
@@ -110,7 +106,7 @@ class Answers:
             own = torch.from_numpy(np.flatnonzero(chosen[part])).to(images.device)
             if len(own):
                 with torch.inference_mode(), self._loaded.autocast():
-                    run(images[own], to_device(self.classes[part][chosen[part]], images.device), part)
+                    run(images[own], to_device(self.classes[part][chosen[part]], images.device))
 
         over_images(self._loaded, self._pixels, self._batch_size, doing, few)
 
@@ -170,9 +166,11 @@ def write_repair(
             )
         means = asked.means(choosing)
         chosen = choose(lambda gone: asked.without_each(choosing, means, gone), of.among(choosing), heads, resampling)
-        sets = [[], chosen, *_random_heads(len(chosen), (asked.blocks, asked.heads), seed)]
+        sets = [(), tuple(chosen), *_random_heads(len(chosen), (asked.blocks, asked.heads), seed)]
         every, replaced_heads = np.ones(len(choosing), bool), list[Head]()
-        right = np.stack([asked.right(every, means, one) for one in sets])
+        # Where nothing is chosen, all sets are empty, and one pass answers for them.
+        by_set = {one: asked.right(every, means, one) for one in dict.fromkeys(sets)}
+        right = np.stack([by_set[one] for one in sets])
         changed = change_of_worst(right[0, ~choosing], right[1, ~choosing], of.among(~choosing), resampling)
         if is_found := changed.low > 0:
             fold(model, means, chosen)
@@ -192,8 +190,7 @@ def write_repair(
         "heads": (replaced, "the heads that were replaced (block, head); -1: none"),
     }
     with h5py.File(answers, "w") as file:
-        for name, (values, text) in told.items():
-            describe(file.create_dataset(name, data=values), text)
+        write_described(file, told)
         file.attrs["found"] = is_found
     return {**loaded.provenance(), "chosen": _told(chosen), **notes}
 
@@ -202,7 +199,7 @@ def _told(heads: Iterable[Head]) -> str:
     return " ".join(f"{block}.{head}" for block, head in heads) or "none"
 
 
-def _random_heads(count: int, shape: tuple[int, int], seed: int) -> list[list[Head]]:
+def _random_heads(count: int, shape: tuple[int, int], seed: int) -> list[tuple[Head, ...]]:
     generator = np.random.default_rng(seed)
     draws = [generator.choice(shape[0] * shape[1], count, replace=False) for _ in range(DRAWS)]
-    return [[(int(place) // shape[1], int(place) % shape[1]) for place in sorted(draw)] for draw in draws]
+    return [tuple((int(place) // shape[1], int(place) % shape[1]) for place in sorted(draw)) for draw in draws]
