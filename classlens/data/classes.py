@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from classlens.data.raw import entries, read_text
@@ -82,6 +84,35 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
             f"order of the lines; if they are class indices, put them first"
         )
     return dict(found)
+
+
+class ClassesOfImages(ABC):
+    """Classes that images are found of, and no others: each has one.
+
+    Attributes:
+        root: the data set's folder.
+    """
+
+    root: Path
+
+    @abstractmethod
+    def _class_ids(self) -> set[str]:
+        """Return the classes of all images that are found."""
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Names of classes by id, in the order of their indices: that of classes.txt, else sorted."""
+        classes = sorted(self._class_ids())
+        return read_classes(self.listed, classes) if self.listed.is_file() else {one: one for one in classes}
+
+    @property
+    def listed(self) -> Path:
+        """Where the user may list classes."""
+        return self.root / CLASSES
+
+    def without_images(self) -> dict[str, str]:
+        """Return no class."""
+        return {}
 
 
 def unread_lists(root: Path, folders: Iterable[str] = ()) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from classlens.data.class_folders import SUFFIXES, content_of
-from classlens.data.classes import CLASSES, read_classes
+from classlens.data.classes import ClassesOfImages
 from classlens.data.raw import is_plain_name, read_text, require_text
 from classlens.data.stimulus import SPLITS
 from classlens.errors import InputError
@@ -22,7 +22,7 @@ LABELS = "labels.csv"
 MOST_NAMED = 5
 
 
-class LabelledImages:
+class LabelledImages(ClassesOfImages):
     """A folder of images with a table, asked as `ClassFolders` is. It reads nothing before it is asked.
 
     Args:
@@ -85,16 +85,8 @@ class LabelledImages:
             raise InputError(f"{self._table} names no image{self._of_splits()}; add a line per image")
         return found
 
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """Names of classes by id, in the order of their indices: that of classes.txt, else sorted."""
-        classes = sorted({class_id for class_id, _ in self._rows.values()})
-        return read_classes(self.listed, classes) if self.listed.is_file() else {one: one for one in classes}
-
-    @property
-    def listed(self) -> Path:
-        """Where the user may list classes."""
-        return self.root / CLASSES
+    def _class_ids(self) -> set[str]:
+        return {class_id for class_id, _ in self._rows.values()}
 
     def images(self, class_id: str, split: str) -> list[str]:
         """Return a class's images in a split, in sorted order; of all splits where the table tells none apart."""
@@ -102,10 +94,6 @@ class LabelledImages:
         return sorted(
             image for image, (own, of) in self._rows.items() if own == class_id and (not self.splits or of == value)
         )
-
-    def without_images(self) -> dict[str, str]:
-        """Return no class: the table names those alone that have images."""
-        return {}
 
     def notes(self) -> list[str]:
         """Return what the table is taken for."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from classlens.data.class_folders import SUFFIXES, content_of, is_system
-from classlens.data.classes import CLASSES, read_classes
+from classlens.data.classes import ClassesOfImages
 from classlens.data.raw import require_text
 from classlens.data.splits import find_splits
 from classlens.errors import InputError
@@ -17,7 +17,7 @@ CLASS, FOLDER = "class", "folder"
 """What a level may be, in the config's `group_by`."""
 
 
-class NestedFolders:
+class NestedFolders(ClassesOfImages):
     """A folder of such folders, or of a folder of these per split, asked as `ClassFolders` is.
 
     It reads nothing before it is asked.
@@ -59,24 +59,12 @@ class NestedFolders:
     def _inside(self, folder: str) -> list[str]:
         return [name for name in content_of(self.root / folder, self._suffixes).folders if not is_system(name)]
 
-    @cached_property
-    def names(self) -> dict[str, str]:
-        """Names of classes by id, in the order of their indices: that of classes.txt, else sorted."""
-        classes = sorted({own for _, own in self._found})
-        return read_classes(self.listed, classes) if self.listed.is_file() else {one: one for one in classes}
-
-    @property
-    def listed(self) -> Path:
-        """Where the user may list classes."""
-        return self.root / CLASSES
+    def _class_ids(self) -> set[str]:
+        return {own for _, own in self._found}
 
     def images(self, class_id: str, split: str) -> list[str]:
         """Return a class's images in a split, in sorted order; of all splits where they share folders."""
         return self._found.get((self.splits.get(split, ""), class_id), [])
-
-    def without_images(self) -> dict[str, str]:
-        """Return no class: those alone count that have images."""
-        return {}
 
     def notes(self) -> list[str]:
         """Return what folders are taken for."""
