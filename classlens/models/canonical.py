@@ -5,7 +5,7 @@ Equal tensors give equal bytes, whatever file they came from. How they come ther
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def load_model(weights: Path | str, architecture: str, options: Mapping[str, Any
     return model
 
 
-def some(names: list[str], most: int = 4) -> str:
+def some(names: Sequence[str], most: int = 4) -> str:
     """Return names in a row, the first few of many."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest

@@ -19,6 +19,8 @@ MOST_VALUES = 1_000_000
 """Of a checkpoint's tables and lists together; those of optimisers have some ten thousand."""
 DEEPEST = 8
 
+Tensors = dict[str, torch.Tensor]
+
 
 @dataclass(frozen=True)
 class Table:
@@ -30,7 +32,7 @@ class Table:
     """
 
     path: str
-    tensors: dict[str, torch.Tensor]
+    tensors: Tensors
 
 
 def read_tables(path: Path) -> list[Table]:
@@ -61,6 +63,13 @@ def read_tables(path: Path) -> list[Table]:
     if not found:
         raise InputError(f"{path} holds no table of tensors; {SAVE}")
     return found
+
+
+def tensors_in(file: Path) -> Tensors:
+    """Return all tensors of a checkpoint, whatever table they lie in, without the prefix of DataParallel."""
+    return {
+        name.removeprefix("module."): tensor for table in read_tables(file) for name, tensor in table.tensors.items()
+    }
 
 
 def _refusal(path: Path, error: Exception) -> str:

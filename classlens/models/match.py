@@ -15,10 +15,9 @@ import torch
 from timm.models import clean_state_dict
 
 from classlens.errors import InputError
-from classlens.models.checkpoint import Table
+from classlens.models.canonical import some
+from classlens.models.checkpoint import Table, Tensors
 from classlens.models.one_output import with_two_rows
-
-Tensors = dict[str, torch.Tensor]
 
 TIMM_ORDER = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Of `timm.models.load_state_dict`: the first that a checkpoint has is the one that timm takes."""
@@ -69,6 +68,15 @@ class Misfits:
         """How many tensors do not fit."""
         return len(self.missing) + len(self.misshapen) + len(self.extra)
 
+    def told(self, whose: str, missing: str = "are missing") -> str:
+        """Say the same; `whose` names the model that does not have what is too many."""
+        reasons = {
+            f"{some(self.missing)} {missing}": self.missing,
+            some(self.misshapen): self.misshapen,
+            f"{whose} has no {some(self.extra)}": self.extra,
+        }
+        return "; ".join(reason for reason, names in reasons.items() if names)
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -105,18 +113,12 @@ class Taken:
         reasons: dict[str, list[str]] = {}
         for name, reason in self.left_out.items():
             reasons.setdefault(reason, []).append(name)
-        parts += [f"left out: {named(names)} ({reason})" for reason, names in reasons.items()]
+        parts += [f"left out: {some(names, MOST_NAMED)} ({reason})" for reason, names in reasons.items()]
         if self.passed_over:
-            parts.append(f"passed over: {named(self.passed_over)}")
+            parts.append(f"passed over: {some(self.passed_over, MOST_NAMED)}")
         if self.others:
             parts.append(f"`weights_key` would take {' or '.join(map(repr, self.others))} instead")
         return "; ".join(parts)
-
-
-def named(names: Sequence[str]) -> str:
-    """Return names in a row, the first few of many."""
-    rest = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + rest
 
 
 def expected_tensors(model: torch.nn.Module, *, with_head: bool) -> Tensors:
@@ -129,16 +131,15 @@ def of_head(name: str) -> bool:
     return name in ("head.weight", "head.bias")
 
 
-def compare(tensors: Tensors, model: torch.nn.Module, *, with_head: bool) -> Misfits:
-    """Return in what tensors differ from a model's."""
-    expected, found = expected_tensors(model, with_head=with_head), Misfits()
+def compare(tensors: Tensors, expected: Tensors) -> Misfits:
+    """Return in what tensors differ from those that are expected, by name and shape."""
+    found = Misfits(extra=[name for name in tensors if name not in expected])
     for name, tensor in expected.items():
         if name not in tensors:
             found.missing.append(name)
         elif tensors[name].shape != tensor.shape:
             shape = tuple(tensors[name].shape)
             found.misshapen.append(f"{name} is {shape} and should be {tuple(tensor.shape)}")
-    found.extra = [name for name in tensors if name not in expected]
     return found
 
 
@@ -238,7 +239,8 @@ def find(
         own = [one for one in found if one.key == key or (key and one.key.startswith(f"{key}."))]
         if not own:
             there = dict.fromkeys(f'"{one.key}"' for one in candidates(tables, model, with_head=with_head))
-            raise InputError(f"{source} has no tensors under {key!r} (weights_key); take one of {named(list(there))}")
+            advice = f"take one of {some(list(there), MOST_NAMED)}"
+            raise InputError(f"{source} has no tensors under {key!r} (weights_key); {advice}")
         found = own
     expected = expected_tensors(model, with_head=with_head)
     fitting = [one for one in found if _fits(one.tensors, expected)]

@@ -6,15 +6,15 @@ import inspect
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from classlens.errors import InputError
 from classlens.models.build import build
+from classlens.models.checkpoint import Tensors
 from classlens.models.harmless import sorted_out
-from classlens.models.match import Misfits, Tensors, adapted, compare, of_head
+from classlens.models.match import Misfits, adapted, compare, expected_tensors, of_head
 
 MOST_ROUNDS = 6
 BLOCK = re.compile(r"blocks\.(\d+)\.")
@@ -35,12 +35,8 @@ ADVICE = {
 """What extra tensors say by their names, and what to do."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """What a model is built from; see `classlens.models.build.build`."""
-
-    architecture: str
-    options: Mapping[str, Any]
+Recipe = tuple[str, Mapping[str, Any]]
+"""The architecture and the options that a model is built from; see `classlens.models.build.build`."""
 
 
 def remedy(misfits: Misfits, given: Tensors, model: torch.nn.Module, recipe: Recipe | None, *, with_head: bool) -> str:
@@ -62,7 +58,7 @@ def remedy(misfits: Misfits, given: Tensors, model: torch.nn.Module, recipe: Rec
         if any(re.search(pattern, name) for name in misfits.extra):
             return advice
     own = ""
-    if any(name.startswith("head.") for name in names) and all(name.startswith("head.") for name in names):
+    if names and all(name.startswith("head.") for name in names):
         own = ", or a head for your classes by the key `head` (docs/heads.md)"
     hopeless = 2 * len(misfits.missing) > len(model.state_dict())
     found = _options(given, model, recipe, with_head=with_head) if recipe and not hopeless else []
@@ -71,7 +67,7 @@ def remedy(misfits: Misfits, given: Tensors, model: torch.nn.Module, recipe: Rec
     if misfits.missing or misfits.misshapen or recipe is None:
         return f"check architecture and options{own}"
     return (
-        f"no option of {recipe.architecture} takes them, so they belong to another architecture; or, if the model does "
+        f"no option of {recipe[0]} takes them, so they belong to another architecture; or, if the model does "
         f"not use them, save its tensors without them"
     )
 
@@ -88,10 +84,13 @@ def _options(given: Tensors, model: Any, recipe: Recipe, *, with_head: bool) -> 
 
     def count(changes: Mapping[str, Any]) -> int | None:
         try:
-            trial = build(recipe.architecture, {**recipe.options, **changes, "depth": 1}, device="meta")
+            trial = build(recipe[0], {**recipe[1], **changes, "depth": 1}, device="meta")
         except InputError:
             return None
-        return _misfits(few, trial, with_head=with_head)
+        tensors, _ = adapted(few, trial, with_head=with_head)
+        misfits = compare(tensors, expected_tensors(trial, with_head=with_head))
+        _, misfits.extra = sorted_out({name: tensors[name] for name in misfits.extra}, trial, with_head=with_head)
+        return misfits.count
 
     best = count({})
     chosen: list[dict[str, Any]] = [{}]
@@ -108,13 +107,6 @@ def _options(given: Tensors, model: Any, recipe: Recipe, *, with_head: bool) -> 
     if best != 0 or not (start or chosen[0]):
         return []
     return [" and ".join(_text(key, value) for key, value in {**start, **changes}.items()) for changes in chosen]
-
-
-def _misfits(given: Tensors, trial: torch.nn.Module, *, with_head: bool) -> int:
-    tensors, _ = adapted(given, trial, with_head=with_head)
-    misfits = compare(tensors, trial, with_head=with_head)
-    _, misfits.extra = sorted_out({name: tensors[name] for name in misfits.extra}, trial, with_head=with_head)
-    return misfits.count
 
 
 def _text(key: str, value: Any) -> str:
@@ -142,14 +134,10 @@ def _candidates(given: Tensors, model: Any) -> Iterator[dict[str, Any]]:
             values["num_heads"] = [max(1, patches[0] // one[0])]
     if head := shape.get("head.weight"):
         values["num_classes"] = [head[0]]
-    for name, option in (
-        ("reg_token", "reg_tokens"),
-        ("register_tokens", "reg_tokens"),
-        ("reg_token", "num_reg_tokens"),
-    ):
+    for name, options in {"reg_token": ("reg_tokens", "num_reg_tokens"), "register_tokens": ("reg_tokens",)}.items():
         if name in shape and len(shape[name]) == 3:
-            values[option] = [shape[name][1]]
-    yield from ({key: value} for key, options in values.items() if key in known for value in options)
+            values |= {option: [shape[name][1]] for option in options}
+    yield from ({key: value} for key, tried in values.items() if key in known for value in tried)
     if "cls_token" not in given:
         yield {"class_token": False, "global_pool": "avg"}
     if patches and patches[0] != model.embed_dim and patches[0] % model.blocks[0].attn.num_heads:

@@ -91,7 +91,7 @@ def _assembled(
     taken = None
     if origin == "file":
         assert source is not None
-        taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
+        taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=(architecture, options))
     if head is not None:
         set_head(model, head)
     elif pretrained and model.global_pool == CLS_MEAN:
@@ -110,10 +110,11 @@ def look_at_file(
         InputError: as `fill_from_file`, but for values.
     """
     archive = kind_of(source) == "npz"
-    model = build(architecture, options, device="cpu" if archive else "meta")
-    if archive:
-        return fill_from_file(model, source, with_head=head is None)
-    return _take(model, source, with_head=head is None, key=key, recipe=Recipe(architecture, options))
+    model, take = (
+        build(architecture, options, device="cpu" if archive else "meta"),
+        fill_from_file if archive else _take,
+    )
+    return take(model, source, with_head=head is None, key=key, recipe=(architecture, options))
 
 
 def fill_from_file(
@@ -160,11 +161,11 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
     """Return what is taken of a checkpoint; only names, shapes and what has to be adapted are looked at."""
     tables = read_tables(source)
     chosen, others = find(tables, model, source, with_head=with_head, key=key)
-    misfits = compare(chosen.tensors, model, with_head=with_head)
+    expected = expected_tensors(model, with_head=with_head)
+    misfits = compare(chosen.tensors, expected)
     extra = {name: chosen.tensors[name] for name in misfits.extra}
     extra |= {name: chosen.given[name] for name in chosen.given if DROPPED_BY_TIMM.fullmatch(name)}
     extra = {name: tensor for name, tensor in extra.items() if with_head or not of_head(name)}
-    expected = expected_tensors(model, with_head=with_head)
     copies = dict.fromkeys(further_copies(chosen.given, expected), "another copy of the model")
     extra = {name: tensor for name, tensor in extra.items() if name not in copies}
     left_out, misfits.extra = sorted_out(extra, model, with_head=with_head)
@@ -180,12 +181,7 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
         if foreign and not advice.startswith("set "):
             raise InputError(foreign)
         where = f" under `{chosen.key}`" if chosen.key else ""
-        reasons = [
-            *([f"{some(misfits.missing)} are missing"] if misfits.missing else []),
-            *([some(misfits.misshapen)] if misfits.misshapen else []),
-            *([f"the architecture has no {some(misfits.extra)}"] if misfits.extra else []),
-        ]
-        raise InputError(f"{source} does not fit the model{where}: {'; '.join(reasons)}; {advice}")
+        raise InputError(f"{source} does not fit the model{where}: {misfits.told('the architecture')}; {advice}")
     unlike = [
         f"{name} ({chosen.tensors[name].dtype})"
         for name, tensor in expected.items()

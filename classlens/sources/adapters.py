@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from classlens.errors import InputError
-from classlens.sources.source import Tensors, tensors_in
+from classlens.models.checkpoint import Tensors, tensors_in
 
 CONFIG, FILES = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 UNLIKE = {

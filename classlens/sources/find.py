@@ -12,11 +12,12 @@ from torch import nn
 from classlens.data.geometry import Size
 from classlens.errors import InputError
 from classlens.models.build import create
+from classlens.models.checkpoint import tensors_in
 from classlens.models.facts import TORCHVISION
 from classlens.models.foreign import config_of, folder
 from classlens.models.saved import HUB, LOCAL
 from classlens.sources import adapters, huggingface, openclip, torch_vision
-from classlens.sources.source import Source, tensors_in, timm_model
+from classlens.sources.source import Source, timm_model
 
 WANTED = ["*.json", "*.safetensors"]
 """Of a repository on the hub; others may run code when they are read, or hold the same again."""

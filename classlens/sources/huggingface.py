@@ -14,6 +14,7 @@ from torch import nn
 
 from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
+from classlens.models.checkpoint import Tensors, tensors_in
 from classlens.models.facts import CLS_MEAN
 from classlens.models.foreign import config_of
 from classlens.models.match import adapted
@@ -21,7 +22,7 @@ from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
 from classlens.sources.names import fused, renamed, resampled, resampled_biases
 from classlens.sources.preprocessing import transform_of
-from classlens.sources.source import Source, Tensors, tensors_in
+from classlens.sources.source import Source
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 PREFIXES = re.compile(

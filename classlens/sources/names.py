@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from classlens.errors import InputError
 from classlens.models.canonical import some
-from classlens.sources.source import Tensors
+from classlens.models.checkpoint import Tensors
 
 Table = Sequence[tuple[str, str]]
 """Pattern of a name, or of one without `.weight` or `.bias` at its end, and timm's name; the first that matches."""

@@ -11,10 +11,11 @@ from torch import nn
 
 from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
+from classlens.models.checkpoint import Tensors
 from classlens.models.match import adapted
 from classlens.sources.names import Table, ratio, renamed, resampled
 from classlens.sources.preprocessing import OPENAI
-from classlens.sources.source import Source, Tensors
+from classlens.sources.source import Source
 
 PREFIX = "open_clip:"
 CONFIG, FILES = "open_clip_config.json", ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

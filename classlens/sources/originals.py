@@ -11,13 +11,14 @@ import torch
 from PIL import Image
 
 from classlens.data.geometry import sides
+from classlens.models.checkpoint import tensors_in
 from classlens.models.facts import TORCHVISION
 from classlens.models.foreign import config_of
 from classlens.sources import openclip, torch_vision
 from classlens.sources.adapters import adapter_config
 from classlens.sources.find import folders_of
 from classlens.sources.huggingface import preprocessor_of
-from classlens.sources.source import Source, tensors_in
+from classlens.sources.source import Source
 
 HIDDEN = ("vit", "deit", "dinov2", "dinov2_with_registers", "dinov3_vit", "vit_mae", "vit_msn")
 """Of these without a head the last hidden state is compared, of others the pooled one, which alone is after a norm."""

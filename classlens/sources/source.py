@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,10 +12,10 @@ from torch import nn
 from classlens.errors import InputError
 from classlens.models.build import create
 from classlens.models.canonical import some
-from classlens.models.checkpoint import read_tables
+from classlens.models.checkpoint import Tensors
 from classlens.models.describe import RESIZES
+from classlens.models.match import compare
 
-Tensors = dict[str, torch.Tensor]
 Convert = Callable[[nn.Module], Tensors]
 CROP_MODES = {resize: mode for mode, resize in RESIZES.items()}
 """What timm calls a config's `resize`."""
@@ -52,14 +51,6 @@ class Source:
         return {"library": self.library, "kind": self.kind, "left_out": sorted(self.left_out)}
 
 
-def tensors_in(file: Path) -> Tensors:
-    """Return all tensors of a checkpoint."""
-    found: Tensors = {}
-    for table in read_tables(file):
-        found |= {key.removeprefix("module."): one for key, one in table.tensors.items()}
-    return found
-
-
 def timm_model(source: Source) -> nn.Module:
     """Return the timm model that computes what a source computes, float32, in evaluation mode.
 
@@ -69,24 +60,13 @@ def timm_model(source: Source) -> nn.Module:
         InputError: tensors are missing, too many or of another shape.
     """
     model: Any = create(source.architecture, source.options, device="meta")
-    expected = model.state_dict()
     tensors = source.convert(model)
-    missing = [name for name in expected if name not in tensors]
-    extra = [name for name in tensors if name not in expected]
-    misshapen = [
-        f"{name} is {tuple(tensors[name].shape)} and should be {tuple(tensor.shape)}"
-        for name, tensor in expected.items()
-        if name in tensors and tensors[name].shape != tensor.shape
-    ]
-    if missing or extra or misshapen:
-        reasons = [
-            *([f"{some(missing)} (timm's names) are missing"] if missing else []),
-            *([some(misshapen)] if misshapen else []),
-            *([f"a {source.kind} has no {some(extra)}"] if extra else []),
-        ]
+    misfits = compare(tensors, model.state_dict())
+    if misfits.count:
+        told = misfits.told(f"a {source.kind}", "(timm's names) are missing")
         raise InputError(
-            f"{source.name} is no {source.kind} of {source.library} as its config says: {'; '.join(reasons)}; save the "
-            f"model again, see docs/models.md"
+            f"{source.name} is no {source.kind} of {source.library} as its config says: {told}; save the model again, "
+            f"see docs/models.md"
         )
     unlike = [name for name, tensor in tensors.items() if not tensor.is_floating_point() or tensor.element_size() < 2]
     if unlike:

@@ -16,10 +16,11 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
+from classlens.models.checkpoint import Tensors
 from classlens.models.facts import TORCHVISION
 from classlens.sources.names import Table, ratio, renamed, resampled
 from classlens.sources.preprocessing import IMAGENET
-from classlens.sources.source import Source, Tensors
+from classlens.sources.source import Source
 
 BLOCK = r"encoder\.layers\.encoder_layer_(\d+)\."
 NAMES: Table = (
