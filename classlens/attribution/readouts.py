@@ -10,9 +10,8 @@ import torch
 from classlens.attribution.norms import FrozenNorm
 from classlens.inference.projection import Projection
 from classlens.models.facts import CLS_MEAN
-from classlens.models.linear import LinearMap, linear_map
+from classlens.models.linear import Head, LinearMap, linear_map
 from classlens.models.pooling import first_pooled
-from classlens.models.split import Head
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 from torch.nn import Identity, LayerNorm
 
 from classlens.inference.pool import Pool
-from classlens.models.linear import is_plain
+from classlens.models.linear import head_of, is_plain
 from classlens.models.pooling import head_width
-from classlens.models.split import head_of
 
 
 class Projection:

@@ -10,7 +10,7 @@ import torch
 
 from classlens.errors import InputError
 from classlens.inference.projection import Projection
-from classlens.models.split import Head
+from classlens.models.linear import Head
 from classlens.terms import TOP
 
 FEW_THREADS = 3

@@ -62,7 +62,7 @@ def create(
         advice = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
         raise InputError(f"architecture {architecture!r}: timm has no model of this name; {advice}")
     _require_sane(architecture, options)
-    given = _tuples(options)
+    given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in options.items()}
     if "norm_eps" in given:
         given["norm_layer"] = partial(LayerNorm, eps=given.pop("norm_eps"))
     if given.pop("swiglu", False):
@@ -99,8 +99,14 @@ def _require_sane(architecture: str, options: Mapping[str, Any]) -> None:
 def has_head(model: Any) -> bool:
     """Tell whether a model of a supported family has a classification head that changes something."""
     head = getattr(model, "head", None)
-    there = isinstance(head, torch.nn.Module) and not isinstance(head, torch.nn.Identity)
-    return there and not _changes_nothing(model.head, head_width(model))
+    if not isinstance(head, torch.nn.Module) or isinstance(head, torch.nn.Identity):
+        return False
+    try:
+        weight = linear_map(head, head_width(model), "head").weight
+    except InputError:
+        return True
+    square = weight.shape[0] == weight.shape[1] and not weight.is_meta
+    return not (square and torch.equal(weight, torch.eye(len(weight)).to(weight)))
 
 
 def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:
@@ -134,17 +140,3 @@ def require_supported(model: torch.nn.Module, architecture: str, *, headless: bo
             raise refuse(f"its blocks ({type(block).__name__}) have no separate attention and MLP branches")
         if not hasattr(block.attn, "proj") or "Diff" in type(block.attn).__name__:
             raise refuse(f"its attention is {type(block.attn).__name__}")
-
-
-def _changes_nothing(head: torch.nn.Module, width: int) -> bool:
-    try:
-        weight = linear_map(head, width, "head").weight
-    except InputError:
-        return False
-    square = weight.shape[0] == weight.shape[1] and not weight.is_meta
-    return square and torch.equal(weight, torch.eye(len(weight)).to(weight))
-
-
-def _tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options with lists turned to tuples, as timm expects sizes."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

@@ -44,12 +44,15 @@ ENDS = {
 }
 
 NAMES = {
-    r"(^|\.)(embeddings\.patch_embeddings\.|encoder\.layer\.\d+\.attention\.|vision_model\.)": "transformers",
-    r"(^|\.)(conv_proj\.weight|encoder\.layers\.encoder_layer_\d+\.)": "torchvision",
-    r"(^|\.)visual\.(transformer\.resblocks\.|conv1\.)": "CLIP",
-    r"(^|\.)(layer[1-4]\.\d+\.(conv|bn)\d|layers\.\d+\.blocks\.|stages\.\d+\.)": "a convolutional or staged network",
+    r"(^|\.)(embeddings\.patch_embeddings\.|encoder\.layer\.\d+\.attention\.|vision_model\.)": "Hugging Face's "
+    "transformers{kind}; give its folder, with config.json",
+    r"(^|\.)(conv_proj\.weight|encoder\.layers\.encoder_layer_\d+\.)": f"torchvision's VisionTransformer, {FOREIGN}",
+    r"(^|\.)visual\.(transformer\.resblocks\.|conv1\.)": "CLIP; leave the key `architecture` out and name its model in "
+    "open_clip, `weights: open_clip:ViT-B-16/{path}` (docs/models.md)",
+    r"(^|\.)(layer[1-4]\.\d+\.(conv|bn)\d|layers\.\d+\.blocks\.|stages\.\d+\.)": "a convolutional or staged network, "
+    "not of a plain vision transformer",
 }
-"""Patterns of tensors' names, and whose they are."""
+"""Patterns of tensors' names, whose they are, and what to do."""
 
 
 def kind_of(path: Path) -> Kind:
@@ -156,7 +159,7 @@ def folder(path: Path) -> str:
     if "architecture" in known and ("pretrained_cfg" in known or "num_features" in known or "num_classes" in known):
         return f'is a folder as timm saves models; write `architecture: "local-dir:{path}"` and `weights: pretrained`'
     if "model_type" in known or "architectures" in known:
-        return f"is a folder of Hugging Face's transformers{of_transformers(known)}"
+        return f"is a folder of Hugging Face's transformers{_of_transformers(known)}"
     if (path / "saved_model.pb").exists():
         return f"is a folder {TENSORFLOW[3:]}"
     if (path / "data.pkl").exists():
@@ -165,12 +168,8 @@ def folder(path: Path) -> str:
     return f"is a folder; name the checkpoint in it{f', such as {files[0]}' if files else ''}"
 
 
-def of_transformers(config: dict[str, Any]) -> str:
-    """Return what to do with a model of transformers, to be put after its name.
-
-    Args:
-        config: of its config.json; empty where it is not known.
-    """
+def _of_transformers(config: dict[str, Any]) -> str:
+    """Return what to do with a model of transformers, to be put after its name."""
     kind = config.get("model_type")
     return f"{f' (model_type {kind})' if kind else ''}, {FOREIGN}"
 
@@ -186,17 +185,6 @@ def config_of(path: Path) -> dict[str, Any]:
 
 def of_names(path: Path, names: Collection[str]) -> str | None:
     """Return whose checkpoint a file is, by the names of its tensors, and what to do; None where that is not known."""
-    for pattern, whose in NAMES.items():
-        if any(re.search(pattern, name) for name in names):
-            if whose == "transformers":
-                told = of_transformers(config_of(path.parent))
-                return f"{path} is a checkpoint of Hugging Face's transformers{told}; give its folder, with config.json"
-            if whose == "CLIP":
-                return (
-                    f"{path} is a checkpoint of CLIP; leave the key `architecture` out and name its model in "
-                    f"open_clip, `weights: open_clip:ViT-B-16/{path}` (docs/models.md)"
-                )
-            if whose == "torchvision":
-                return f"{path} is a checkpoint of torchvision's VisionTransformer, {FOREIGN}"
-            return f"{path} is a checkpoint of {whose}, not of a plain vision transformer"
-    return None
+    told = next((told for pattern, told in NAMES.items() if any(re.search(pattern, name) for name in names)), None)
+    kind = _of_transformers(config_of(path.parent))
+    return told and f"{path} is a checkpoint of {told.format(path=path, kind=kind)}"

@@ -105,10 +105,10 @@ def head_shape(path: Path | str) -> tuple[int, int]:
     Raises:
         InputError: as `read_head`.
     """
-    weight = _read(path, ("weight",))[0].get("weight")
-    _check(path, {} if weight is None else {"weight": weight}, None)
-    assert weight is not None
-    return max(2, weight.shape[0]), weight.shape[1]
+    arrays, _ = _read(path, ("weight",))
+    _check(path, arrays, None)
+    rows, width = arrays["weight"].shape
+    return max(2, rows), width
 
 
 def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list[str] | None]:

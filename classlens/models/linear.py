@@ -1,4 +1,4 @@
-"""The matrix of a linear layer, whatever class it is of.
+"""The matrix of a linear layer, whatever class it is of, and a head in two parts: what is not linear, and such a layer.
 
 What reads a layer's weight must read what the layer does: LoRA, quantised and other replaced layers hold a `weight`
 that is not all, or none. So a layer that is no plain torch.nn.Linear is asked by behaviour.
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import linear
 
 from classlens.errors import InputError
 
@@ -88,3 +89,45 @@ def linear_map(module: Any, width: int, name: str) -> LinearMap:
             f"weight cannot be read; take a linear layer"
         )
     return LinearMap(weight, constant if bool(constant.any()) else None)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head in two parts: what is not linear, and the linear layer at its end.
+
+    Attributes:
+        body: None where the head is linear.
+        last: None where the head ends in something else; then `body` is all of it.
+    """
+
+    body: Any
+    last: LinearMap | None
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer sees (..., F) of what the head sees."""
+        if self.body is None:
+            return x
+        found: torch.Tensor = self.body(x.flatten(0, -2)).unflatten(0, x.shape[:-1])
+        return found
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits (..., C) of what the head sees."""
+        x = self.features(x)
+        return x if self.last is None else linear(x, self.last.weight, self.last.bias)
+
+
+def head_of(module: Any, width: int, name: str) -> Head:
+    """Return a head's parts.
+
+    Args:
+        module: the head.
+        width: of its input.
+        name: what it is called, for messages.
+    """
+    try:
+        return Head(None, linear_map(module, width, name))
+    except InputError:
+        # A forward of a user's own, or a hook, may do more than the modules one after the other.
+        if is_plain(module, nn.Sequential) and is_plain(module[-1], nn.Linear):
+            return Head(module[:-1], LinearMap(module[-1].weight, module[-1].bias))
+        return Head(module, None)

@@ -202,7 +202,8 @@ def candidates(tables: Sequence[Table], model: torch.nn.Module, *, with_head: bo
     for order, table in enumerate(tables):
         counts = Counter({"": 0})
         for name in table.tensors:
-            counts.update(prefix for prefix in _prefixes(name) if name[len(prefix) :] in own)
+            ends = (match.end() for match in re.finditer(r"\A|\.", name))
+            counts.update(name[:end] for end in ends if name[end:] in own)
         places += [(-count, order, table, prefix) for prefix, count in counts.items() if count or not prefix]
     places.sort(key=lambda place: place[:2])
     found = []
@@ -210,10 +211,6 @@ def candidates(tables: Sequence[Table], model: torch.nn.Module, *, with_head: bo
         given = {name[len(prefix) :]: part for name, part in table.tensors.items() if name.startswith(prefix)}
         found.append(Candidate(table, prefix, given, *adapted(given, model, with_head=with_head)))
     return found
-
-
-def _prefixes(name: str) -> list[str]:
-    return ["", *(name[: match.end()] for match in re.finditer(r"\.", name))]
 
 
 def find(
@@ -271,8 +268,8 @@ def _under(tables: Sequence[Table], key: str | None) -> Sequence[Table]:
     """Return the tables that a user's choice may lie in."""
     if not key:
         return tables
-    inner, outer = [table for table in tables if f"{table.path}.".startswith(f"{key}.")], tables
-    return inner or [table for table in outer if not table.path or key.startswith(f"{table.path}.")]
+    inner = [table for table in tables if f"{table.path}.".startswith(f"{key}.")]
+    return inner or [table for table in tables if not table.path or key.startswith(f"{table.path}.")]
 
 
 def _cleaned(tensors: Tensors) -> Tensors | None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from timm.layers.attention_pool import AttentionPoolLatent, AttentionPoolPrr
 from timm.layers.mlp import GluMlp, Mlp, SwiGLU
 from timm.layers.norm import RmsNorm, RmsNormFp32, SimpleNorm, SimpleNormFp32
 from timm.layers.patch_embed import PatchEmbed
+from torch import nn
 
 from classlens.errors import InputError
 from classlens.models.facts import (
@@ -26,29 +26,19 @@ from classlens.models.facts import (
     SUM_OVER_TOKENS,
     UNGATED,
 )
-from classlens.models.linear import is_plain
+from classlens.models.linear import head_of, is_plain
 from classlens.models.one_output import HEADS
 from classlens.models.parallel import TwoBranchBlock
 from classlens.models.pooling import adds_positions, head_width
-from classlens.models.split import head_of
 
 MLPS = (Mlp, GluMlp, SwiGLU)
-RMS_NORMS = (torch.nn.RMSNorm, RmsNorm, RmsNormFp32)
+RMS_NORMS = (nn.RMSNorm, RmsNorm, RmsNormFp32)
 SIMPLE_NORMS = (SimpleNorm, SimpleNormFp32)
-RELEVANCE_NORMS = (torch.nn.LayerNorm, *RMS_NORMS)
+RELEVANCE_NORMS = (nn.LayerNorm, *RMS_NORMS)
 """Norms that relevance has a rule for; timm's own LayerNorms derive from torch's."""
-ACTIVATIONS = (
-    torch.nn.GELU,
-    torch.nn.ReLU,
-    torch.nn.SiLU,
-    torch.nn.Tanh,
-    torch.nn.LeakyReLU,
-    torch.nn.ELU,
-    torch.nn.Hardswish,
-    torch.nn.Mish,
-)
+ACTIVATIONS = (nn.GELU, nn.ReLU, nn.SiLU, nn.Tanh, nn.LeakyReLU, nn.ELU, nn.Hardswish, nn.Mish)
 """Of heads that are not linear; those of blocks have their place in the block."""
-HEAD_LAYERS = (torch.nn.Linear, torch.nn.BatchNorm1d, torch.nn.Dropout, torch.nn.Identity)
+HEAD_LAYERS = (nn.Linear, nn.BatchNorm1d, nn.Dropout, nn.Identity)
 """Linear in evaluation mode."""
 POOLS = {
     CLS_MEAN: "half of what this model's head reads is the mean of the image tokens",
@@ -96,7 +86,7 @@ def _no_embedding(model: Any) -> str:
     if isinstance(pool, AttentionPoolLatent) and pool.mlp is not None:
         return "its attention pool has an MLP, so that no class has a row (class embedding) in the space of tokens"
     of_pool = [] if pool is None else [getattr(pool, name, None) for name in ("pre_norm", "post_norm")]
-    if any(norm is not None and not isinstance(norm, torch.nn.Identity) for norm in of_pool):
+    if any(norm is not None and not isinstance(norm, nn.Identity) for norm in of_pool):
         return "its attention pool has norms, so that no class has a row (class embedding) in the space of tokens"
     for name in HEADS:
         head = getattr(model, name, None)
@@ -128,10 +118,10 @@ def _no_rule(model: Any) -> str:
     embedding = model.patch_embed
     if not isinstance(embedding, PatchEmbed):
         return f"its patches come from {type(embedding).__name__} and not from one linear map"
-    if not is_plain(embedding.proj, torch.nn.Conv2d):
+    if not is_plain(embedding.proj, nn.Conv2d):
         return f"its patches come from a {type(embedding.proj).__name__} that is no plain convolution"
     for name, module in model.named_modules():
-        is_norm = "norm" in name.rpartition(".")[2] and not isinstance(module, torch.nn.Identity)
+        is_norm = "norm" in name.rpartition(".")[2] and not isinstance(module, nn.Identity)
         if is_norm and not isinstance(module, RELEVANCE_NORMS):
             return f"its {name} is a {type(module).__name__}: relevance has rules for LayerNorm and RMSNorm"
     for block in model.blocks:
@@ -140,7 +130,7 @@ def _no_rule(model: Any) -> str:
     pool = getattr(model, "attn_pool", None)
     if pool is not None and not isinstance(pool, AttentionPoolLatent | AttentionPoolPrr):
         return f"its attention pool is a {type(pool).__name__}, of which no activation is known"
-    for name, module in (of for head in HEADS for of in getattr(model, head, torch.nn.Identity()).named_modules()):
+    for name, module in (of for head in HEADS for of in getattr(model, head, nn.Identity()).named_modules()):
         if not list(module.children()) and not isinstance(module, (*HEAD_LAYERS, *ACTIVATIONS, *RELEVANCE_NORMS)):
             return f"{name} of its head is a {type(module).__name__}, for which relevance has no rule"
     return ""
@@ -157,12 +147,12 @@ def _no_sum(model: Any) -> str:
         return f"it pools by {model.global_pool!r}, which is no sum over tokens"
     places = {"the last norm": getattr(model, "norm", None)}
     places["the norm after the pooling"] = getattr(model, "fc_norm", None)
-    if model.global_pool == CLS_MEAN and not isinstance(model.fc_norm, torch.nn.Identity):
+    if model.global_pool == CLS_MEAN and not isinstance(model.fc_norm, nn.Identity):
         return "the norm after the pooling reads [CLS] and the mean together"
     for number, block in enumerate(model.blocks):
         places[f"the norm inside the attention of block {number}"] = getattr(block.attn, "norm", None)
         places[f"the first norm of block {number}"] = getattr(block, "norm1", None)
     for place, norm in places.items():
-        if norm is not None and not isinstance(norm, (torch.nn.Identity, *FROZEN_NORMS)):
+        if norm is not None and not isinstance(norm, (nn.Identity, *FROZEN_NORMS)):
             return f"{place} is {type(norm).__name__}, which is no linear function of a token up to one number"
     return ""

@@ -14,43 +14,32 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from timm.utils.model_ema import ModelEma, ModelEmaV2, ModelEmaV3
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from classlens.errors import InputError
 from classlens.models.build import FAMILIES
+from classlens.models.canonical import some
 from classlens.models.facts import SCORE
 from classlens.models.linear import LinearMap, linear_map, outputs_of, replaced, zeros_for
-from classlens.models.one_output import (
-    BINARY,
-    HEADS,
-    NEGATIVE,
-    POSITIVE,
-    linear_head,
-    two_class_head,
-    with_two_outputs,
-)
+from classlens.models.one_output import BINARY, HEADS, NEGATIVE, POSITIVE, linear_head, two_class_head, with_two_outputs
 from classlens.models.parallel import two_branches
 from classlens.models.pooling import head_width
 
-WRAPPERS: tuple[tuple[Any, str], ...] = (
-    (nn.DataParallel, "module"),
-    (nn.parallel.DistributedDataParallel, "module"),
-    (AveragedModel, "module"),
-    (ModelEma, "ema"),
-    (ModelEmaV2, "module"),
-    (ModelEmaV3, "module"),
-)
-"""Classes that compute what the module inside them computes, and the attribute that holds it."""
-IMPORTED_WRAPPERS = (
+WRAPPERS = (
+    ("torch.nn", "DataParallel", "module"),
+    ("torch.nn.parallel", "DistributedDataParallel", "module"),
+    ("torch.optim.swa_utils", "AveragedModel", "module"),
+    ("timm.utils", "ModelEma", "ema"),
+    ("timm.utils", "ModelEmaV2", "module"),
+    ("timm.utils", "ModelEmaV3", "module"),
     ("torch._dynamo.eval_frame", "OptimizedModule", "_orig_mod"),
     ("peft.peft_model", "PeftModel", "base_model"),
     ("peft.mixed_model", "PeftMixedModel", "base_model"),
     ("peft.tuners.tuners_utils", "BaseTuner", "model"),
 )
-"""The same of libraries that are not imported here: whoever has such an object has imported its module."""
-ADAPTED = (("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils.other", "ModulesToSaveWrapper"))
+"""Classes that compute what the module inside them computes, and the attribute that holds it. Their libraries are not
+imported here: whoever has such an object has imported its module."""
+ADAPTED, REPLACED = ("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils.other", "ModulesToSaveWrapper")
 """Layers of PEFT that adapters change or take the place of."""
 MOST_NAMED = 3
 """Models inside a module that a message names, at most."""
@@ -154,13 +143,12 @@ def _head_map(head: Any, width: int, name: str) -> tuple[LinearMap | None, int]:
         ) from error
 
 
-def _loaded(module: str, name: str) -> Any:
-    """Return a class of a library if it is imported, else what nothing is an instance of."""
-    return getattr(sys.modules.get(module), name, ())
+def _is(module: Any, library: str, name: str) -> bool:
+    """Tell whether a module is an instance of a library's class, which is so only if that is imported."""
+    return isinstance(module, getattr(sys.modules.get(library), name, ()))
 
 
 def _unwrapped(module: Any) -> Any:
-    wrappers = (*WRAPPERS, *((_loaded(library, name), inner) for library, name, inner in IMPORTED_WRAPPERS))
     while True:
         config = getattr(module, "active_peft_config", None)
         if getattr(config, "is_prompt_learning", False):
@@ -168,7 +156,7 @@ def _unwrapped(module: Any) -> Any:
                 f"{type(module).__name__} prepends trained prompts, which cannot be merged into weights; take LoRA or "
                 f"another adapter of layers"
             )
-        place = next((inner for wrapper, inner in wrappers if isinstance(module, wrapper)), None)
+        place = next((inner for library, name, inner in WRAPPERS if _is(module, library, name)), None)
         if place is None:
             return module
         module = getattr(module, place)
@@ -179,9 +167,9 @@ def _opened(module: Any, known: dict[int, Any]) -> Any:
     if id(module) in known:
         return known[id(module)]
     inner = _unwrapped(module)
-    if isinstance(inner, _loaded("peft.tuners.tuners_utils", "BaseTunerLayer")):
+    if _is(inner, *ADAPTED):
         inner = _merged(inner)
-    elif isinstance(inner, _loaded("peft.utils.other", "ModulesToSaveWrapper")):
+    elif _is(inner, *REPLACED):
         trained = not inner.disable_adapters and inner.active_adapters
         inner = _opened(inner.modules_to_save[inner.active_adapters[0]] if trained else inner.original_module, known)
     elif not isinstance(inner, torch.jit.ScriptModule):
@@ -219,16 +207,14 @@ def changes(module: Any) -> tuple[Any, ...]:
     """Return what changes when a module's tensors are changed or its adapters are switched."""
     tensors = [*module.parameters(), *module.buffers()]
     seen = [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
-    kinds = [_loaded(*name) for name in ADAPTED]
-    layers = [one for one in module.modules() for kind in kinds if isinstance(one, kind)]
+    layers = [one for one in module.modules() for kind in (ADAPTED, REPLACED) if _is(one, *kind)]
     told = ("active_adapters", "merged_adapters", "scaling", "disable_adapters")
     return (seen, repr([[getattr(one, name, None) for name in told] for one in layers]))
 
 
 def _merge(layer: Any) -> Any:
     inner = layer.base_layer
-    nested = isinstance(inner, _loaded("peft.tuners.tuners_utils", "BaseTunerLayer"))
-    base = _copied(_merged(inner) if nested else inner, {})
+    base = _copied(_merged(inner) if _is(inner, *ADAPTED) else inner, {})
     base._parameters = {
         name: None if one is None else nn.Parameter(one.detach().clone(), one.requires_grad)
         for name, one in base._parameters.items()
@@ -269,12 +255,11 @@ def _refuse_if_inside(given: Any, inner: Any) -> None:
     if not places:
         return
     named = [f"model{_path(given, name)}" for name in places]
-    more = f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else ""
     headless = [name for name, found in zip(named, places.values(), strict=True) if isinstance(found.head, nn.Identity)]
     advice = f"; {headless[0]} has no head: give it the linear one, {headless[0]}.head = ..." if headless else ""
     kind = type(inner).__name__
     raise InputError(
-        f"{kind} is no vision transformer of timm but holds {', '.join(named[:MOST_NAMED])}{more}: give that, "
+        f"{kind} is no vision transformer of timm but holds {some(named, MOST_NAMED)}: give that, "
         f"Lens({named[0]}); what {kind} does before and after it is then not seen{advice}"
     )
 

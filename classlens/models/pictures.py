@@ -70,14 +70,24 @@ def as_photo(picture: Any) -> Image.Image:
         InputError: it is none of these, or cannot be read.
     """
     if isinstance(picture, str | Path):
-        return _read(Path(picture))
+        path = Path(picture)
+        try:
+            return open_image(path.read_bytes(), path)
+        except OSError as error:
+            raise InputError(f"image {path} cannot be read ({error.strerror}); give the path of a picture") from error
     if isinstance(picture, Image.Image):
         try:
             return upright_rgb(picture)
         except UnknownRange as error:
             raise InputError(f"a picture of mode {picture.mode} holds {error}") from None
     if isinstance(picture, np.ndarray):
-        return Image.fromarray(_require_rgb(picture))
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[-1] != 3 or not picture.size:
+            raise InputError(
+                f"an image array is {picture.dtype} {picture.shape}; as a picture take uint8 (H, W, 3), channels red, "
+                f"green, blue (several in a list), or a PIL image; numbers that are normalised become a tensor by "
+                f"torch.from_numpy"
+            )
+        return Image.fromarray(picture)
     raise InputError(
         f"an image is of the type {type(picture).__name__}; give a path, a PIL image, a uint8 array (H, W, 3), or "
         f"where a model looks at it a normalised tensor"
@@ -130,19 +140,3 @@ def _numbers(model: Any, tensor: torch.Tensor, channels: int) -> torch.Tensor:
         found = f"{float(numbers.min()):g} to {float(numbers.max()):g}"
         warnings.warn(f"an image tensor holds values from {found}, as if not normalised; {advice}", stacklevel=2)
     return numbers
-
-
-def _require_rgb(array: Array) -> Array:
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[-1] != 3 or not array.size:
-        raise InputError(
-            f"an image array is {array.dtype} {array.shape}; as a picture take uint8 (H, W, 3), channels red, green, "
-            f"blue (several in a list), or a PIL image; numbers that are normalised become a tensor by torch.from_numpy"
-        )
-    return array
-
-
-def _read(path: Path) -> Image.Image:
-    try:
-        return open_image(path.read_bytes(), path)
-    except OSError as error:
-        raise InputError(f"image {path} cannot be read ({error.strerror}); give the path of a picture") from error

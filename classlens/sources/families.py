@@ -86,7 +86,7 @@ class Family:
 
     Attributes:
         architecture: of timm, with `options` for a config and the name of a class of transformers.
-        options: beside those of `common`.
+        options: beside those that all have.
         names: in front of SHARED.
         defaults: of config.json, beside DEFAULTS.
         antialias: transformers resamples positions so.
@@ -126,27 +126,22 @@ OF_DINOV3: Described = {
 }  # fmt: skip
 
 
-def common(config: Described) -> dict[str, Any]:
+def _common(config: Described) -> dict[str, Any]:
     """Return the options that every family has, but for the activation."""
-    width = config["hidden_size"]
     return {
         "img_size": config["image_size"],
         "patch_size": config["patch_size"],
         "in_chans": config["num_channels"],
-        "embed_dim": width,
+        "embed_dim": config["hidden_size"],
         "depth": config["num_hidden_layers"],
         "num_heads": config["num_attention_heads"],
-        "mlp_ratio": ratio(config["intermediate_size"], width),
+        "mlp_ratio": ratio(config["intermediate_size"], config["hidden_size"]),
         "norm_eps": config["layer_norm_eps"],
     }
 
 
-def activation(config: Described) -> str:
-    """Return timm's name of a config's activation.
-
-    Raises:
-        InputError: timm has none that computes the same.
-    """
+def _activation(config: Described) -> str:
+    """Return timm's name of a config's activation, or refuse it."""
     name = config["hidden_act"]
     if name not in ACTIVATIONS:
         raise InputError(f"its activation (hidden_act) is {name!r}; known are {', '.join(ACTIVATIONS)}")
@@ -154,7 +149,7 @@ def activation(config: Described) -> str:
 
 
 def _plain(config: Described, _of: str) -> dict[str, Any]:
-    return {**common(config), "act_layer": activation(config), "qkv_bias": config["qkv_bias"], "global_pool": "token"}
+    return {**_common(config), "act_layer": _activation(config), "qkv_bias": config["qkv_bias"], "global_pool": "token"}
 
 
 def _deit(config: Described, of: str) -> dict[str, Any]:
@@ -163,14 +158,12 @@ def _deit(config: Described, of: str) -> dict[str, Any]:
 
 
 def _dinov2(config: Described, of: str) -> dict[str, Any]:
-    width = config["hidden_size"]
-    hidden = int(width * config["mlp_ratio"])
-    gated = config["use_swiglu_ffn"]
+    hidden, gated = int(config["hidden_size"] * config["mlp_ratio"]), config["use_swiglu_ffn"]
     if gated:
         hidden = 2 * ((int(hidden * 2 / 3) + 7) // 8 * 8)
     found = {**_plain({**config, "intermediate_size": hidden}, of), "init_values": config["layerscale_value"]}
     if gated:
-        found = {**found, "swiglu": True}
+        found["swiglu"] = True
         del found["act_layer"]
     return found
 
@@ -180,9 +173,9 @@ def _dinov2_with_registers(config: Described, of: str) -> dict[str, Any]:
 
 
 def _exact_gelu(config: Described) -> dict[str, Any]:
-    if activation(config) != "gelu":
+    if _activation(config) != "gelu":
         raise InputError(f"its activation (hidden_act) is {config['hidden_act']!r}; timm's model has gelu alone")
-    return common(config)
+    return _common(config)
 
 
 def _beit(config: Described, _of: str) -> dict[str, Any]:
@@ -217,10 +210,10 @@ def _dinov3(config: Described, _of: str) -> dict[str, Any]:
     gated = config["use_gated_mlp"]
     if config["key_bias"] or config["query_bias"] != config["value_bias"]:
         raise InputError("its keys have biases, or either queries or values have none, unlike timm's model")
-    if gated and activation(config) != "silu":
+    if gated and _activation(config) != "silu":
         raise InputError(f"its gated MLP has hidden_act {config['hidden_act']!r}; timm's model has silu alone")
     return {
-        **(common(config) if gated else _exact_gelu(config)),
+        **(_common(config) if gated else _exact_gelu(config)),
         "qkv_bias": config["query_bias"],
         "num_reg_tokens": config["num_register_tokens"],
         "init_values": 1.0,
@@ -238,6 +231,7 @@ def _unbiased(config: Described) -> dict[str, float]:
 
 
 VIT = "vit_base_patch16_224"
+DATA2VEC = Family("beit_base_patch16_224", _beit, BEIT, OF_BEIT, transform="BeitImageProcessor", constants=_unscaled)
 OPENAI = Family(
     "vit_base_patch16_clip_224",
     _clip,
@@ -255,10 +249,7 @@ FAMILIES: dict[str, Family] = {
         ((r"embeddings\.distillation_token", "dist_token"), (r"distillation_classifier", "head_dist")),
         transform="DeiTImageProcessor",
     ),
-    "beit": Family("beit_base_patch16_224", _beit, BEIT, OF_BEIT, transform="BeitImageProcessor", constants=_unscaled),
-    "data2vec-vision": Family(
-        "beit_base_patch16_224", _beit, BEIT, OF_BEIT, transform="BeitImageProcessor", constants=_unscaled
-    ),
+    **dict.fromkeys(("beit", "data2vec-vision"), DATA2VEC),
     "dinov2": Family(VIT, _dinov2, (*LAYER_SCALE, *GATED), OF_DINOV2, transform="BitImageProcessor"),
     "dinov2_with_registers": Family(
         VIT,
@@ -277,22 +268,19 @@ FAMILIES: dict[str, Family] = {
         transform="DINOv3ViTImageProcessor",
         constants=_unbiased,
     ),
-    "clip": OPENAI,
-    "clip_vision_model": OPENAI,
-    "metaclip_2": OPENAI,
-    "metaclip_2_vision_model": OPENAI,
-    "siglip": SIGLIP,
-    "siglip_vision_model": SIGLIP,
+    **dict.fromkeys(("clip", "clip_vision_model", "metaclip_2", "metaclip_2_vision_model"), OPENAI),
+    **dict.fromkeys(("siglip", "siglip_vision_model"), SIGLIP),
     "vit_mae": Family(VIT, _plain),
     "vit_msn": Family(VIT, _plain, defaults={"layer_norm_eps": 1e-6}),
 }
 """By `model_type`."""
 REFUSED = {
-    "swin": "its tokens are attended in shifted windows and merged between stages",
-    "swinv2": "its tokens are attended in shifted windows and merged between stages",
     "vit_hybrid": "its patches come from a convolutional network",
-    "siglip2": "its pictures have no fixed size (NaFlex); take a SigLIP 2 of fixed resolution",
-    "siglip2_vision_model": "its pictures have no fixed size (NaFlex); take a SigLIP 2 of fixed resolution",
+    **dict.fromkeys(("swin", "swinv2"), "its tokens are attended in shifted windows and merged between stages"),
+    **dict.fromkeys(
+        ("siglip2", "siglip2_vision_model"),
+        "its pictures have no fixed size (NaFlex); take a SigLIP 2 of fixed resolution",
+    ),
     **dict.fromkeys(("resnet", "convnext", "convnextv2", "dinov3_convnext", "efficientnet"), "it is convolutional"),
     **dict.fromkeys(
         ("pvt", "pvt_v2", "segformer", "mobilevit", "mobilevitv2", "levit"), "it has stages of several widths"

@@ -109,10 +109,8 @@ def _openclip(name: str, img_size: Size | None) -> Source:
         raise InputError(f"{name} names no weights: {name}/TAG (see open_clip.list_pretrained()) or {name}/FILE")
     if Path(tag).is_file():
         return openclip.from_tensors(config, tensors_in(Path(tag)), name, img_size)
-    try:
-        import open_clip
-    except ModuleNotFoundError:
-        raise InputError(f"{name}: open_clip is not installed; run pip install 'classlens[sources]'") from None
+    import open_clip
+
     published = open_clip.get_pretrained_cfg(model, tag)
     if not published:
         raise InputError(f"{name}: open_clip knows no weights {tag} of {model}, and there is no such file")

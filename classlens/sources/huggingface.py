@@ -15,13 +15,14 @@ from torch import nn
 from classlens.data.geometry import Size, sides
 from classlens.errors import InputError
 from classlens.models.checkpoint import Tensors, tensors_in
+from classlens.models.describe import RESIZES
 from classlens.models.facts import CLS_MEAN
 from classlens.models.foreign import config_of
 from classlens.models.match import adapted
 from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
 from classlens.sources.names import fused, renamed, resampled, resampled_biases
-from classlens.sources.preprocessing import transform_of
+from classlens.sources.preprocessing import IMAGENET, transform_of
 from classlens.sources.source import Source
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -63,16 +64,16 @@ def preprocessor_of(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold a folder's weights.
+def tensors_of(folder: Path) -> Tensors:
+    """Return a folder's tensors, mapped, not read.
 
     Raises:
-        InputError: there are none, or some of them are missing.
+        InputError: files are missing or damaged.
     """
     for name in WEIGHTS:
         index = folder / f"{name}.index.json"
         if (folder / name).is_file():
-            return [folder / name]
+            return tensors_in(folder / name)
         if index.is_file():
             try:
                 parts = sorted(set(json.loads(index.read_text())["weight_map"].values()))
@@ -82,16 +83,8 @@ def weight_files(folder: Path) -> list[Path]:
             files = [folder / Path(part).name for part in parts]
             if missing := [str(file) for file in files if not file.is_file()]:
                 raise InputError(f"{index} names {', '.join(missing)}, which are missing; copy or download them again")
-            return files
+            return {name: tensor for file in files for name, tensor in tensors_in(file).items()}
     raise InputError(f"{folder} has a config.json but no {' or '.join(WEIGHTS)}; save the model with save_pretrained")
-
-
-def tensors_of(folder: Path) -> Tensors:
-    """Return a folder's tensors, mapped, not read."""
-    found: Tensors = {}
-    for file in weight_files(folder):
-        found |= tensors_in(file)
-    return found
 
 
 def from_parts(
@@ -133,8 +126,7 @@ def from_parts(
         options = family.options(full, of)
     except InputError as error:
         raise InputError(f"{name} is a {kind} of transformers, which timm does not compute: {error}") from None
-    head = tensors.get("head.weight")
-    architecture = family.architecture
+    architecture, head = family.architecture, tensors.get("head.weight")
     if kind == "deit" and "dist_token" in tensors and "Teacher" not in of:
         architecture = families.VIT
         tensors["reg_token"] = tensors.pop("dist_token")
@@ -217,7 +209,7 @@ def _of_timm(
         options["img_size"] = list(sides(img_size))
     size = options.get("img_size") or own.get("input_size", [3, 224, 224])[1:]
     names = config.get("label_names") or list((config.get("id2label") or {}).values())
-    labels = _labels({"id2label": dict(enumerate(names))}, classes)
+    crop_mode = own.get("crop_mode") or "center"
     return Source(
         name=name,
         library="transformers",
@@ -227,11 +219,11 @@ def _of_timm(
         convert=lambda model: adapted(tensors, model, with_head=classes > 0)[0],
         transform={
             "size": list(sides(size)),
-            "resize": {"center": "shortest"}.get(str(own.get("crop_mode")), str(own.get("crop_mode") or "shortest")),
+            "resize": RESIZES.get(crop_mode, crop_mode),
             "crop": own.get("crop_pct", 0.875),
             "interpolation": own.get("interpolation", "bicubic"),
-            "mean": list(own.get("mean", (0.485, 0.456, 0.406))),
-            "std": list(own.get("std", (0.229, 0.224, 0.225))),
+            "mean": list(own.get("mean", IMAGENET["image_mean"])),
+            "std": list(own.get("std", IMAGENET["image_std"])),
         },
-        class_names=labels,
+        class_names=_labels({"id2label": dict(enumerate(names))}, classes),
     )

@@ -122,12 +122,7 @@ def _of_open_clip(name: str) -> TextTower:
     known, asked = asked_of(name)
     model: Any = open_clip.create_model(known, **asked).eval()
     tokenizer: Any = open_clip.get_tokenizer(known)
-    bias = getattr(model, "logit_bias", None)
-    return TextTower(
-        lambda prompts: model.encode_text(tokenizer(prompts)),
-        float(model.logit_scale.detach().exp()),
-        0.0 if bias is None else float(bias.detach()),
-    )
+    return _tower(model, lambda prompts: model.encode_text(tokenizer(prompts)))
 
 
 def _of_transformers(name: str) -> TextTower:
@@ -144,16 +139,21 @@ def _of_transformers(name: str) -> TextTower:
     except (OSError, ValueError, TypeError) as error:
         told = str(error).partition("\n")[0]
         raise InputError(f"{name} has no tokenizer ({told}); save it beside the model with save_pretrained") from error
-    of_texts, bias = model.config.text_config, getattr(model, "logit_bias", None)
     # SigLIP was trained with texts of full length, and reads the last token.
-    padding = "max_length" if bias is not None else True
-    asked = {"padding": padding, "truncation": True, "max_length": of_texts.max_position_embeddings}
+    padding = True if getattr(model, "logit_bias", None) is None else "max_length"
+    most = model.config.text_config.max_position_embeddings
+    asked = {"padding": padding, "truncation": True, "max_length": most}
 
     def embed(prompts: list[str]) -> torch.Tensor:
         found = model.get_text_features(**tokenizer(prompts, return_tensors="pt", **asked))
         embedded: torch.Tensor = found if isinstance(found, torch.Tensor) else found.pooler_output
         return embedded
 
+    return _tower(model, embed)
+
+
+def _tower(model: Any, embed: Callable[[list[str]], torch.Tensor]) -> TextTower:
+    bias = getattr(model, "logit_bias", None)
     return TextTower(embed, float(model.logit_scale.detach().exp()), 0.0 if bias is None else float(bias.detach()))
 
 

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +29,18 @@ QUIET = 0.25
 """Seconds in which a process that must wait is seen to wait."""
 
 
-class Messages(logging.Handler):
-    """Sends what is logged to the test."""
-
-    def __init__(self, pipe) -> None:
-        super().__init__()
-        self.pipe = pipe
-
-    def emit(self, record) -> None:
-        self.pipe.send(("log", record.getMessage()))
-
-
 def _process(pipe, temporary: Path, count: int, environment: dict[str, str], action) -> None:
-    """Be a job's process on a machine with devices; live until killed or told to end."""
+    """Be a job's process on a machine with devices; live until killed."""
     for name in (*BATCH_JOB_VARIABLES, "CUDA_VISIBLE_DEVICES"):
         os.environ.pop(name, None)
     os.environ.update(environment)
     tempfile.tempdir = str(temporary)
-    torch.cuda.is_available = lambda: count > 0
-    torch.cuda.device_count = lambda: count
+    torch.cuda.is_available, torch.cuda.device_count = lambda: count > 0, lambda: count
     torch.cuda.set_device = lambda index: pipe.send(("set_device", index))
     claim.POLL_SECONDS = 0.05
-    logger = logging.getLogger("classlens")
-    logger.addHandler(Messages(pipe))
+    logger, handler = logging.getLogger("classlens"), logging.Handler()
+    handler.emit = lambda record: pipe.send(("log", record.getMessage()))
+    logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     while True:
         try:
@@ -58,8 +48,6 @@ def _process(pipe, temporary: Path, count: int, environment: dict[str, str], act
         except InputError as error:
             pipe.send(("error", str(error)))
         action = pipe.recv()
-        if action is None:
-            return
 
 
 @dataclass
@@ -69,18 +57,6 @@ class Running:
     process: Any
     pipe: Any
 
-    def until(self, kind: str) -> Any:
-        """Return the next message of a kind."""
-        while self.pipe.poll(SECONDS):
-            found, message = self.pipe.recv()
-            if found == kind:
-                return message
-            assert found != "error", message
-        raise AssertionError(f"no {kind} within {SECONDS} s")
-
-    def result(self) -> Any:
-        return self.until("result")
-
     def messages(self) -> list[tuple[str, Any]]:
         """Return all up to the result."""
         found = []
@@ -89,9 +65,15 @@ class Running:
             found.append(self.pipe.recv())
         return found
 
+    def result(self) -> Any:
+        kind, message = self.messages()[-1]
+        assert kind == "result", message
+        return message
+
     def waits(self) -> None:
         """Check that it says so, and then nothing."""
-        assert "waiting for one" in self.until("log")
+        assert self.pipe.poll(SECONDS)
+        assert "waiting for one" in self.pipe.recv()[1]
         assert not self.pipe.poll(QUIET)
 
     def kill(self) -> None:
@@ -124,24 +106,20 @@ def locks(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*.lock")}
 
 
-def test_the_device_is_made_the_current_one_before_it_is_used(machine):
-    first = machine()
-    assert first.result() == "cuda:0"
-    assert machine().messages() == [("log", "this job's CUDA device is 1"), ("set_device", 1), ("result", "cuda:1")]
-
-
 @pytest.mark.parametrize("freed", [0, 1])
-def test_a_third_waits_and_takes_the_device_of_a_killed_one(machine, freed):
+def test_each_takes_a_device_and_a_third_waits_for_that_of_a_killed_one(machine, freed):
+    def taking(index):
+        """The device is made the current one before it is used."""
+        return [("log", f"this job's CUDA device is {index}"), ("set_device", index), ("result", f"cuda:{index}")]
+
     running = []
-    for name in ("cuda:0", "cuda:1"):
+    for index in (0, 1):
         running.append(machine())
-        assert running[-1].result() == name
+        assert running[-1].messages() == taking(index)
     third = machine()
     third.waits()
     running[freed].kill()
-    # It says that it waits once, however often it looks.
-    expected = [("log", f"this job's CUDA device is {freed}"), ("set_device", freed), ("result", f"cuda:{freed}")]
-    assert third.messages() == expected
+    assert third.messages() == taking(freed)  # it says that it waits once, however often it looks
 
 
 def test_a_process_keeps_its_device_through_several_jobs(machine):
@@ -152,33 +130,19 @@ def test_a_process_keeps_its_device_through_several_jobs(machine):
     machine(count=1).waits()
 
 
-def _claim_the_cpu():
-    return claim_device("cpu")
-
-
 def test_other_devices_are_not_claimed(machine, tmp_path):
-    assert machine(_claim_the_cpu).messages() == [("result", "cpu")]
+    assert machine(partial(claim_device, "cpu")).messages() == [("result", "cpu")]
     assert machine(choose_device).messages() == [("result", torch.device("cuda"))]
     if not torch.backends.mps.is_available():
         assert machine(count=0).messages() == [("result", "cpu")]
-    assert locks(tmp_path) == set()
-    assert not list(tmp_path.glob(f"{FOLDER}*"))
-
-
-def _claim_cuda():
-    return claim_device("cuda")
-
-
-def test_the_device_that_the_config_names_must_be_there(machine):
-    assert machine(_claim_cuda).result() == "cuda:0"
-    [(kind, message)] = machine(_claim_cuda, count=0).messages()
+    [(kind, message)] = machine(partial(claim_device, "cuda"), count=0).messages()
     assert (kind, "extraction.device is cuda" in message) == ("error", True)
+    assert not list(tmp_path.glob(f"{FOLDER}*"))
+    assert machine(partial(claim_device, "cuda")).result() == "cuda:0"
 
 
 def test_a_schedulers_only_device_is_kept_without_a_lock(machine, tmp_path):
-    running = [machine(), machine()]
-    for process in running:
-        process.result()
+    assert {process.result() for process in (machine(), machine())} == {"cuda:0", "cuda:1"}
     before = locks(tmp_path)
     for batch_job in ({"SLURM_JOB_ID": "12"}, {}):
         kept = machine(count=1, CUDA_VISIBLE_DEVICES="1", **batch_job)
@@ -325,16 +289,11 @@ def test_jobs_claim_what_they_compute_on(machine, project, tmp_path):
     machine(RunJob(project, "c")).waits()
 
 
-def test_what_the_store_has_waits_for_no_device(machine, project):
+def test_a_job_that_waits_for_a_device_does_not_keep_others_from_its_key(machine, project):
+    """Else the two would wait for each other. What the store has waits for no device."""
     first = machine(RunJob(project, "a"), count=1)
     assert first.result() == "cuda:0"
     assert machine(RunJob(project, "a"), count=1).result() is None
-
-
-def test_a_job_that_waits_for_a_device_does_not_keep_others_from_its_key(machine, project):
-    """Else the two would wait for each other."""
-    first = machine(RunJob(project, "a"), count=1)
-    assert first.result() == "cuda:0"
     second = machine(RunJob(project, "b"), count=1)
     second.waits()
     first.pipe.send(RunJob(project, "b"))
