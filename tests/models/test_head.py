@@ -5,12 +5,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from classlens.errors import InputError
 from classlens.models.build import build
 from classlens.models.head import head_shape, read_head, save_head
-from classlens.models.weights import write_weights
+from classlens.models.weights import assemble
 
 ARCHITECTURE = "vit_tiny_patch16_224"
 OPTIONS = {"img_size": 32, "patch_size": 16, "embed_dim": 16, "depth": 1, "num_heads": 2, "num_classes": 3}
@@ -69,28 +69,16 @@ def test_an_array_that_no_file_of_this_size_holds_is_refused_before_it_is_read(t
         head_shape(path)
 
 
-def weights_from(folder, trunk, head=None, **options):
-    """Return the tensors that are written of a file, or fresh ones, and a head."""
-    sources, heads = [[folder / name] if name else [] for name in (trunk, head)]
-    write_weights(
-        sources, heads, folder / "out.safetensors",
-        architecture=ARCHITECTURE, options={**OPTIONS, **options}, origin="file" if trunk else "random",
-    )  # fmt: skip
-    return load_file(folder / "out.safetensors")
-
-
 def test_a_head_takes_the_place_of_the_models(tmp_path):
     trunk = build(ARCHITECTURE, OPTIONS)
     state = {name: tensor for name, tensor in trunk.state_dict().items() if not name.startswith("head.")}
-    save_file(state, tmp_path / "trunk.safetensors")
+    save_file({**state, "head.mlp.0.weight": torch.ones(4, 32)}, tmp_path / "trunk.safetensors")
     save_head(tmp_path / "head.npz", WEIGHT)
-    written = weights_from(tmp_path, "trunk.safetensors", "head.npz")
-    assert np.array_equal(written["head.weight"], WEIGHT)
-    assert not written["head.bias"].any()
-    assert all(torch.equal(written[name], tensor) for name, tensor in state.items())
-
-
-def test_a_head_of_another_width_is_refused(tmp_path):
+    given = {"architecture": ARCHITECTURE, "options": OPTIONS, "origin": "file", "head": tmp_path / "head.npz"}
+    made = assemble(tmp_path / "trunk.safetensors", **given).state_dict()
+    assert np.array_equal(made["head.weight"], WEIGHT)
+    assert not made["head.bias"].any()
+    assert all(torch.equal(made[name], tensor) for name, tensor in state.items())
     save_head(tmp_path / "head.npz", WEIGHT[:, :8])
     with pytest.raises(InputError, match=r"weight is \(3, 8\) and should be \(3, 16\)"):
-        weights_from(tmp_path, None, "head.npz")
+        assemble(tmp_path / "trunk.safetensors", **given)

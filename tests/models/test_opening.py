@@ -1,7 +1,6 @@
 """What a user hands over is opened, and is afterwards what it was."""
 
 import copy
-import sys
 import types
 
 import numpy as np
@@ -26,11 +25,6 @@ def compiled_blocks(model):
     return model
 
 
-def compiled_in_place(model):
-    model.compile(backend="eager")
-    return model
-
-
 def distributed(model):
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
@@ -41,7 +35,7 @@ WRAPPERS = {
     "DataParallel": nn.DataParallel,
     "DistributedDataParallel": distributed,
     "torch.compile": eager,
-    "model.compile()": compiled_in_place,
+    "model.compile()": lambda model: model.compile(backend="eager") or model,
     "AveragedModel": torch.optim.swa_utils.AveragedModel,
     "ModelEma": timm.utils.ModelEma,
     "ModelEmaV2": timm.utils.ModelEmaV2,
@@ -125,30 +119,17 @@ def test_heads_that_are_linear_are_read(name):
     assert Lens(model)(images).output.shape == (2, 3)
 
 
-@pytest.mark.parametrize(
-    ("head", "message"),
-    [
-        (
-            nn.Sequential(nn.Linear(25, 9), nn.ReLU(), nn.Linear(9, 5)),
-            r"model\.head is a Sequential \(Linear, ReLU, Linear\), which cannot be run .*vectors of width 24",
-        ),
-    ],
-)
-def test_other_heads_are_refused_by_name(head, message):
-    model = transformer("plain")
-    model.head = head
-    for look in (Lens, lambda model: explain(model, random_images(1), 0)):
-        with pytest.raises(InputError, match=message):
+def test_heads_that_cannot_be_run_or_change_nothing_are_refused_by_name():
+    model, images = transformer("plain"), random_images(1)
+    model.head = nn.Sequential(nn.Linear(25, 9), nn.ReLU(), nn.Linear(9, 5))
+    for look in (Lens, lambda model: explain(model, images, 0)):
+        with pytest.raises(InputError, match=r"a Sequential \(Linear, ReLU, Linear\), .* run .*vectors of width 24"):
             look(model)
-
-
-def test_a_head_that_changes_nothing_is_none():
-    model = transformer("plain")
     model.head = nn.Sequential(nn.Dropout(0.1))
     with pytest.raises(InputError, match="no classification head"):
-        explain(model, random_images(1), 0)
+        explain(model, images, 0)
     with pytest.raises(InputError, match="the model has no head"):
-        Lens(model)(random_images(1)).rank()
+        Lens(model)(images).rank()
 
 
 def test_a_model_that_changes_is_read_as_it_is():
@@ -173,14 +154,8 @@ class Holder(nn.Module):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (
-            lambda vit: Holder(backbone=vit),
-            r"Holder is no .* holds model\.backbone: give that, Lens\(model\.backbone\)",
-        ),
-        (
-            lambda vit: nn.DataParallel(Holder(net=eager(vit))),
-            r"holds model\.module\.net: .*Lens\(model\.module\.net\)",
-        ),
+        (lambda vit: Holder(backbone=vit), r"Holder is no .* model\.backbone: give that, Lens\(model\.backbone\)"),
+        (lambda vit: nn.DataParallel(Holder(net=eager(vit))), r"model\.module\.net: .*Lens\(model\.module\.net\)"),
         (lambda vit: Holder(parts=nn.ModuleDict({"a": vit})), r"Lens\(model\.parts\['a'\]\)"),
         (lambda vit: nn.Sequential(nn.Identity(), vit), r"Sequential .* Lens\(model\[1\]\)"),
         (lambda vit: Holder(a=vit, b=transformer("BEiT")), r"holds model\.a, model\.b: give that"),
@@ -207,75 +182,18 @@ def test_what_must_be_copied_has_no_forward_of_its_own():
         Lens(model)
 
 
-class Adapted(nn.Module):
-    """As the layers of PEFT: what is added counts unless it is disabled or merged."""
-
-    def __init__(self, base):
-        super().__init__()
-        self.base_layer, self.more = base, nn.Parameter(0.3 * torch.randn_like(base.weight))
-        self.merged_adapters, self.active_adapters, self.disable_adapters = [], ["one"], False
-
-    @property
-    def merged(self):
-        return bool(self.merged_adapters)
-
-    def merge(self):
-        self.base_layer.weight.data += self.more
-        self.merged_adapters.append("one")
-
-    def unmerge(self):
-        self.base_layer.weight.data -= self.more
-        self.merged_adapters.pop()
-
-    def forward(self, x):
-        if self.disable_adapters and self.merged:
-            self.unmerge()
-        added = 0 if self.disable_adapters or self.merged else nn.functional.linear(x, self.more)
-        return self.base_layer(x) + added
-
-
 def require_same(lens, model, images):
     with torch.no_grad():
         np.testing.assert_allclose(lens(images).output, model(images), rtol=1e-4, atol=1e-5)
 
 
-def test_adapters_are_merged_into_copies(monkeypatch):
-    tuners = types.SimpleNamespace(BaseTunerLayer=Adapted, BaseTuner=())
-    monkeypatch.setitem(sys.modules, "peft.tuners.tuners_utils", tuners)
+def test_adapters_are_merged_into_copies():
+    peft = pytest.importorskip("peft")
     model, images = transformer("plain").eval(), random_images(2)
     plain = Lens(copy.deepcopy(model))(images).output
-    attention = model.blocks[1].attn
-    attention.qkv, attention.proj = Adapted(attention.qkv), Adapted(attention.proj)
     model.blocks[0].drop_path1 = model.blocks[1].drop_path1  # a module in two places is opened once
-    before = copy.deepcopy(model.state_dict())
-    lens = Lens(model)
-    require_same(lens, model, images)
-    assert np.abs(lens(images).output - plain).max() > 0.1
-    assert lens(images).attribution(2).gap().max() < 1e-5
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert not attention.proj.merged
-    assert open_model(model).model.blocks[1].attn.proj is open_model(model).model.blocks[1].attn.proj
-    with torch.no_grad():
-        attention.proj.more.mul_(-2)
-    require_same(lens, model, images)
-    attention.qkv.disable_adapters = True
-    require_same(lens, model, images)
-    attention.proj.merge()
-    require_same(lens, model, images)
-    attention.proj.disable_adapters = True
-    require_same(lens, model, images)
-    np.testing.assert_allclose(lens(images).output, plain, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.release
-def test_peft_itself():
-    """No part of the pinned environment; `test_adapters_are_merged_into_copies` stands in for it."""
-    peft = pytest.importorskip("peft")
-    images = random_images(2)
-    config = peft.LoraConfig(
-        target_modules=["qkv", "proj", "fc1"], modules_to_save=["head"], init_lora_weights=False, use_dora=True
-    )
-    adapted = peft.get_peft_model(transformer("plain"), config).eval()
+    targets = {"target_modules": ["qkv", "proj", "fc1"], "modules_to_save": ["head"], "use_dora": True}
+    adapted = peft.get_peft_model(model, peft.LoraConfig(**targets, init_lora_weights=False)).eval()
     with torch.no_grad():
         adapted.base_model.model.head.modules_to_save["default"].weight.mul_(-1)
     before = copy.deepcopy(adapted.state_dict())
@@ -283,6 +201,16 @@ def test_peft_itself():
         lens = Lens(given)
         require_same(lens, adapted, images)
         assert lens(images).attribution(2).gap().max() < 1e-5
+    assert np.abs(lens(images).output - plain).max() > 0.1
     assert all(torch.equal(tensor, before[name]) for name, tensor in adapted.state_dict().items())
+    projection = model.blocks[1].attn.proj
+    assert not projection.merged
+    assert open_model(model).model.blocks[1].attn.proj is open_model(model).model.blocks[1].attn.proj
+    with torch.no_grad():
+        projection.lora_B["default"].weight.mul_(-2)
+    require_same(lens, adapted, images)
+    projection.merge()
+    require_same(lens, adapted, images)
     with adapted.disable_adapter():
         require_same(lens, adapted, images)
+        np.testing.assert_allclose(lens(images).output, plain, rtol=1e-4, atol=1e-5)

@@ -18,6 +18,7 @@ from classlens.check import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
+from classlens.models.canonical import load_model
 from classlens.models.head import save_head
 from classlens.models.published import published_note
 from classlens.models.weights import assemble, write_weights
@@ -40,23 +41,21 @@ def working(tmp_path, monkeypatch):
 
 def on_hub(tmp_path, monkeypatch):
     """Let a file be in the cache of Hugging Face once it has been asked for."""
-    monkeypatch.setattr(
-        huggingface_hub, "try_to_load_from_cache", lambda name, file, revision=None: str(tmp_path / "saved" / file)
-    )
-    monkeypatch.setattr(
-        timm.models._hub,
-        "hf_hub_download",
-        lambda repo=None, name=None, filename=None, **_: str(tmp_path / "saved" / (name or filename)),
-    )
+
+    def cached(repo=None, name=None, filename=None, **_):
+        return str(tmp_path / "saved" / (name or filename))
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    monkeypatch.setattr(timm.models._hub, "hf_hub_download", cached)
+
+
+def written(name=LOCAL, **more):
+    model = {"dataset": "d", "architecture": name, "transform": {"size": 16}, **more}
+    return {"datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}}, "models": {"m": model}}
 
 
 def config(name=LOCAL, **more):
-    return load_config(
-        {
-            "datasets": {"d": {"kind": "digits"}},
-            "models": {"m": {"dataset": "d", "architecture": name, "transform": {"size": 16}, **more}},
-        }
-    )
+    return load_config(written(name, **more))
 
 
 def job(complete, name="weights", **wildcards):
@@ -80,13 +79,10 @@ def test_a_folders_weights_are_an_input(working, tmp_path):
     sources = files.checkpoint(complete, MODEL)
     assert sources == ["saved/pytorch_model.bin"]
     write_weights(sources, [], str(tmp_path / "out.safetensors"), **job(complete)["config"])
-    from classlens.models.canonical import load_model
-
-    written = load_model(tmp_path / "out.safetensors", "vit_tiny_patch16_224", OPTIONS)
-    timms = timm.create_model(LOCAL, pretrained=True).eval()
+    ours = load_model(tmp_path / "out.safetensors", "vit_tiny_patch16_224", OPTIONS)
     images = torch.randn(1, 3, 16, 16)
-    for model in (timms, working):
-        assert torch.equal(written(images), model(images))
+    for model in (timm.create_model(LOCAL, pretrained=True).eval(), working):
+        assert torch.equal(ours(images), model(images))
 
 
 def test_weights_of_a_hub_are_timms(working, tmp_path, monkeypatch):
@@ -98,7 +94,7 @@ def test_weights_of_a_hub_are_timms(working, tmp_path, monkeypatch):
     assert "huggingface.co/someone/digits" in published_note(HUB, {})
 
 
-def test_a_changed_folder_changes_keys(working):
+def test_a_changed_folder_changes_keys_and_facts_are_asked_once(working, monkeypatch):
     """Heads are in no tensor's shape: the weights' file stays as it is, and all that is computed is another."""
     before = with_architectures(config())
     described = json.loads(Path("saved/config.json").read_text())
@@ -107,10 +103,6 @@ def test_a_changed_folder_changes_keys(working):
     after = with_architectures(config())
     assert (before.architecture("m")["heads"], after.architecture("m")["heads"]) == (2, 4)
     assert job(before, "extract", shard="0")["key"] != job(after, "extract", shard="0")["key"]
-
-
-def test_facts_are_asked_once(working, monkeypatch):
-    with_architectures(config())
     monkeypatch.setattr(architecture, "_describe", lambda requests: [{"error": "asked again"} for _ in requests])
     with_architectures(config())
 
@@ -147,14 +139,7 @@ def test_a_hub_that_is_not_reached(working, monkeypatch):
 
 
 def test_check_says_what_is_taken(working):
-    Path("my.yaml").write_text(
-        json.dumps(
-            {
-                "datasets": {"d": {"kind": "digits", "per_class": 1, "train_per_class": 1}},
-                "models": {"m": {"dataset": "d", "architecture": LOCAL, "transform": {"size": 16}}},
-            }
-        )
-    )
+    Path("my.yaml").write_text(json.dumps(written()))
     notes = check("my.yaml", quick=True).notes
     assert any(note.startswith("models.m: of saved/pytorch_model.bin 32 tensors") for note in notes)
     shutil.rmtree("saved")
@@ -185,18 +170,16 @@ def test_a_folder_as_weights_is_told_before_anything_runs(working):
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", LOCAL])
 def test_a_head_that_timm_would_draw_at_random(name, working, monkeypatch):
     """Timm takes pretrained weights for any number of classes, and leaves fresh whatever then does not fit."""
-    state = {"file": "saved/pytorch_model.bin", "source": None, "hf_hub_id": None, "url": None, "custom_load": False}
-    own = timm.create_model
+    options, origin = {}, LOCAL
     if name != LOCAL:
-        overlay = {**state, "num_classes": 10}
+        options, origin, own = OPTIONS, "pretrained", timm.create_model
+        overlay = {"file": "saved/pytorch_model.bin", "custom_load": False, "num_classes": 10}
+        overlay |= dict.fromkeys(("source", "hf_hub_id", "url"))
         monkeypatch.setattr(timm, "create_model", lambda *a, **k: own(*a, **k, pretrained_cfg_overlay=overlay))
-    options = OPTIONS if name != LOCAL else {}
-    origin = name if name == LOCAL else "pretrained"
 
     def made(head=None, **more):
-        return assemble(
-            None, architecture="vit_tiny_patch16_224", options={**options, **more}, origin=origin, head=head
-        )
+        given = {"architecture": "vit_tiny_patch16_224", "options": {**options, **more}, "origin": origin}
+        return assemble(None, **given, head=head)
 
     assert torch.equal(made().state_dict()["head.weight"], working.head.weight)
     said = "num_classes is 5, but its pretrained weights bring a head for 10 classes"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from tiny_transformers import describe_here
 
 from classlens.catalog.configs import load_config
@@ -51,17 +51,9 @@ def test_a_checkpoint_with_one_row(tmp_path, caplog, name, options):
     with caplog.at_level(logging.INFO):
         write(tmp_path, ["one.safetensors"], name, options=options)
     assert "two classes" in caplog.text
-    written = load_file(tmp_path / "out.safetensors")
-    assert written["head.weight"].shape == (2, 16)
-    assert torch.equal(written["head.weight"][1], model.head.weight[0] / 2)
-    assert torch.equal(written["head.bias"], model.head.bias.detach() * torch.tensor([-0.5, 0.5]))
     require_two_classes(tmp_path / "out.safetensors", model, options, name)
-
-
-def test_three_classes_do_not_come_of_one_row(tmp_path):
-    save_file(timms().state_dict(), tmp_path / "one.safetensors")
     with pytest.raises(InputError, match=r"head\.weight is \(1, 16\) and should be \(3, 16\)"):
-        write(tmp_path, ["one.safetensors"], options={**OPTIONS, "num_classes": 3})
+        write(tmp_path, ["one.safetensors"], name, options={**OPTIONS, "num_classes": 3})
 
 
 def test_fresh_weights(tmp_path):
@@ -83,12 +75,8 @@ def test_a_head_file_with_one_row(tmp_path, suffix):
     require_two_classes(tmp_path / "out.safetensors", model, TWO)
     with pytest.raises(InputError, match="1 class names for 2 classes, the negative one first, as one row is read"):
         save_head(path, weight, bias, ["dog"])
-    assert not read_head(save(path, weight)).bias.any()
-
-
-def save(path, weight):
     save_head(path, weight)
-    return path
+    assert not read_head(path).bias.any()
 
 
 def configured(tmp_path, monkeypatch, **model):
