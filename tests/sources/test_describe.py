@@ -6,12 +6,9 @@ from test_certificate import PICTURES, VIT, saved
 from test_huggingface import CASES
 
 from classlens.data.geometry import sides
-from classlens.errors import InputError
 from classlens.models.build import create
 from classlens.sources.bring import certified
 from classlens.sources.describe import described
-from classlens.sources.find import find
-from classlens.sources.source import timm_model
 
 WRAPPED = CASES[-1]
 SIDES = [[32, 48], [48, 32]]
@@ -44,13 +41,3 @@ def test_a_model_of_any_size_is_described_at_that_of_its_images(size, of_timm, t
     architecture, options = facts["built_as"]
     assert create(architecture, options, device="meta").patch_embed.img_size == (rows, columns)
     assert sides(facts["transform"]["size"]) == (rows, columns)
-
-
-def test_torchvision_takes_squares(tmp_path):
-    from torchvision.models.vision_transformer import VisionTransformer
-
-    model = VisionTransformer(image_size=32, patch_size=16, num_layers=1, num_heads=12, hidden_dim=768, mlp_dim=8)
-    torch.save(model.state_dict(), tmp_path / "a.pth")
-    assert timm_model(find(tmp_path / "a.pth", [48, 48])).patch_embed.img_size == (48, 48)
-    with pytest.raises(InputError, match=r"a.pth: models of torchvision take squares, and no 32 x 48 pixels"):
-        find(tmp_path / "a.pth", [32, 48])
