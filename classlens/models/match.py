@@ -5,9 +5,8 @@ from __future__ import annotations
 import inspect
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -158,21 +157,20 @@ def _renamed(given: Tensors, model: torch.nn.Module, expected: Tensors) -> tuple
     renamed = {_layer_scale(name, expected): tensor for name, tensor in given.items()}
     if len(renamed) == len(given) and _fits(renamed, expected):
         return renamed, "the names of LayerScale"
-    rules = timm_rules(model)
-    if rules is None:
-        return given, ""
     try:
-        changed = rules(dict(renamed), model)
+        changed = _by_timms_rules(renamed, model)
     except Exception:  # rules for other checkpoints raise whatever comes up; what does not fit is told by name
         return renamed, ""
+    if changed is None:
+        return given, ""
     own = given.get(PATCHES)
     if own is not None and own.ndim == 4 and PATCHES in changed and changed[PATCHES].shape[2:] != own.shape[2:]:
         changed[PATCHES] = own  # another patch size is another model, though timm can resample to it
     return changed, "timm's rules"
 
 
-def timm_rules(model: torch.nn.Module) -> Callable[[Tensors, torch.nn.Module], Tensors] | None:
-    """Return timm's function for checkpoints of a model, as timm itself calls it for its architecture."""
+def _by_timms_rules(given: Tensors, model: torch.nn.Module) -> Tensors | None:
+    """Return what timm makes of a checkpoint for a model's architecture, None where it has no rules for it."""
     rules = getattr(inspect.getmodule(type(model)), "checkpoint_filter_fn", None)
     if rules is None:
         return None
@@ -180,10 +178,11 @@ def timm_rules(model: torch.nn.Module) -> Callable[[Tensors, torch.nn.Module], T
     options: dict[str, Any] = {"adapt_layer_scale": True} if "adapt_layer_scale" in known else {}
     if "interpolation" in known and any(part in name for part in BILINEAR):
         options |= {"interpolation": "bilinear", "antialias": False}
-    return partial(rules, **options)
+    changed: Tensors = rules(dict(given), model, **options)
+    return changed
 
 
-def _layer_scale(name: str, expected: Mapping[str, torch.Tensor]) -> str:
+def _layer_scale(name: str, expected: Tensors) -> str:
     """Return the model's own name of a LayerScale."""
     if name in expected or not (match := LAYER_SCALE.fullmatch(name)):
         return name
@@ -191,7 +190,7 @@ def _layer_scale(name: str, expected: Mapping[str, torch.Tensor]) -> str:
     return next((own for own in (f"{block}ls{branch}.gamma", f"{block}gamma_{branch}") if own in expected), name)
 
 
-def _fits(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> bool:
+def _fits(given: Tensors, expected: Tensors) -> bool:
     return all(name in given and given[name].shape == tensor.shape for name, tensor in expected.items())
 
 

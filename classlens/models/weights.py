@@ -85,12 +85,10 @@ def _assembled(
     key: str | None = None,
 ) -> tuple[torch.nn.Module, Taken | None]:
     torch.manual_seed(seed)
-    hub = ":" in origin
+    hub, taken = ":" in origin, None
     pretrained = hub or origin == "pretrained"
     model: Any = build(origin if hub else architecture, options, pretrained=pretrained)
-    taken = None
-    if origin == "file":
-        assert source is not None
+    if source is not None:
         taken = fill_from_file(model, source, with_head=head is None, key=key, recipe=(architecture, options))
     if head is not None:
         set_head(model, head)

@@ -35,14 +35,14 @@ def adapter_config(folder: Path) -> dict[str, Any] | None:
     return dict(found)
 
 
-def merged(base: Tensors, config: Mapping[str, Any], folder: Path, rename: Callable[[Tensors], Tensors]) -> Tensors:
+def merged(base: Tensors, rename: Callable[[Tensors], Tensors], config: Mapping[str, Any], folder: Path) -> Tensors:
     """Return the tensors of a model with an adapter merged: W + scaling * B A, and layers that were trained whole.
 
     Args:
         base: the model's, under timm's names.
+        rename: brings tensors under timm's names.
         config: the adapter's.
         folder: where its tensors lie.
-        rename: brings tensors under timm's names.
 
     Raises:
         InputError: it is no LoRA, adapts layers that the model does not have, or its file is missing.

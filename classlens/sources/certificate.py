@@ -31,7 +31,7 @@ def certify(
     source: Source,
     model: Any,
     images: Sequence[Image.Image],
-    transform: Mapping[str, Any] | None = None,
+    transform: Mapping[str, Any],
     zero_shot: ZeroShot | None = None,
 ) -> dict[str, Any]:
     """Compare a converted model with the one that its own library makes of the same files, in float32 on the CPU.
@@ -41,7 +41,7 @@ def certify(
         source: what it was found to be.
         model: what was made of it, without a head of the user's own.
         images: pictures, which go through the library's own preprocessing and through ours.
-        transform: ours; None: the source's.
+        transform: ours.
         zero_shot: the same model with texts as classes, whose logits are compared, too, where the library's own model
             puts out embeddings of images; None: without texts.
 
@@ -59,13 +59,20 @@ def certify(
         told = f"not certified: {error.name} is not installed (pip install 'classlens[sources]')"
         log.warning("%s is %s", name, told)
         return {"certified": False, "library": source.library, "text": told}
-    asked = {**source.transform, **(transform or {})}
     size = tuple(model.patch_embed.img_size)
-    ours = [_prepared(image, asked, size) for image in images]
+    prepare: Any = create_transform(
+        input_size=(3, *size),
+        interpolation=transform["interpolation"],
+        crop_pct=transform["crop"],
+        crop_mode=CROP_MODES[transform["resize"]],
+        mean=transform["mean"],
+        std=transform["std"],
+        is_training=False,
+    )
+    ours = [prepare(image) for image in images]
     own = [theirs.prepare(image) for image in images] if theirs.prepare else []
     own = own if all(tuple(one.shape[-2:]) == size for one in own) else []
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(RANDOM_INPUTS, 3, *size, generator=generator)
+    noise = torch.randn(RANDOM_INPUTS, 3, *size, generator=torch.Generator().manual_seed(0))
     inputs = torch.cat([noise, *(torch.stack(some) for some in (ours, own) if some)])
     with autocast(torch.device("cpu"), "float32"):
         expected = theirs.forward(inputs).float()
@@ -85,10 +92,10 @@ def certify(
         of_logits = _differing(found, expected, name, f"zero-shot logits differ from {_own(source)}")
         spoken = {"zero_shot": {"texts": classes, "difference": of_logits[0], "largest": of_logits[1]}}
         told = f", zero-shot logits of {classes} texts{_to(*of_logits)}"
-    count = len(images) if classes else 0
-    start = RANDOM_INPUTS
-    end_to_end = expected[start + len(ours) :] if own else expected[start : start + len(ours)]
-    agree = int((found[start : start + count].argmax(-1) == end_to_end[:count].argmax(-1)).sum()) if count else 0
+    count, agree = len(images) if classes else 0, 0
+    if count:
+        end_to_end = expected[-count:]  # from their own way of pictures, where they have one
+        agree = int((found[RANDOM_INPUTS:][:count].argmax(-1) == end_to_end.argmax(-1)).sum())
     predictions = f", {agree} of {count} predictions" if count else ""
     return {
         "certified": True,
@@ -125,17 +132,3 @@ def _to(difference: float, largest: float) -> str:
 
 def _own(source: Source) -> str:
     return f"{source.library}'{'' if source.library.endswith('s') else 's'} own"
-
-
-def _prepared(image: Image.Image, transform: Mapping[str, Any], size: tuple[int, int]) -> torch.Tensor:
-    made: Any = create_transform(
-        input_size=(3, *size),
-        interpolation=transform["interpolation"],
-        crop_pct=transform["crop"],
-        crop_mode=CROP_MODES[transform["resize"]],
-        mean=transform["mean"],
-        std=transform["std"],
-        is_training=False,
-    )
-    prepared: torch.Tensor = made(image)
-    return prepared

@@ -73,9 +73,7 @@ def find(source: str | Path, img_size: Size | None = None) -> Source | str:
 
 def _in_folder(place: Path, name: str, img_size: Size | None) -> Source | str:
     config, adapter = config_of(place), adapters.adapter_config(place)
-    if adapter is not None:
-        return _adapted(place, adapter, name, img_size)
-    if (place / openclip.CONFIG).is_file():
+    if adapter is None and (place / openclip.CONFIG).is_file():
         described = json.loads((place / openclip.CONFIG).read_text())
         file = next((place / one for one in openclip.FILES if (place / one).is_file()), None)
         if file is None:
@@ -83,8 +81,14 @@ def _in_folder(place: Path, name: str, img_size: Size | None) -> Source | str:
         return openclip.from_tensors(
             described["model_cfg"], tensors_in(file), name, img_size, described.get("preprocess_cfg")
         )
-    if "model_type" in config:
-        return huggingface.from_folder(place, name, img_size)
+    if adapter is not None or "model_type" in config:
+        inner, adapt = place, None
+        if adapter is not None:
+            inner, adapt = _adapted(place, adapter, name), partial(adapters.merged, config=adapter, folder=place)
+            of = (adapter.get("auto_mapping") or {}).get("base_model_class")
+            config = {**config_of(inner), **({"architectures": [of]} if of else {})}
+        pictures = huggingface.preprocessor_of(place) or huggingface.preprocessor_of(inner)
+        return huggingface.from_parts(config, huggingface.tensors_of(inner), name, pictures, img_size, adapt)
     if "architecture" in config:
         return name if name.startswith(HUB) else f"{LOCAL}{place}"
     raise InputError(f"{name} {folder(place)}")
@@ -121,18 +125,8 @@ def _openclip(name: str, img_size: Size | None) -> Source:
     return openclip.from_tensors(config, tensors_in(Path(file)), name, img_size, published)
 
 
-def _adapted(place: Path, adapter: dict[str, Any], name: str, img_size: Size | None) -> Source:
-    inner = _adapted_folder(place, adapter, name)
-    config, of = config_of(inner), (adapter.get("auto_mapping") or {}).get("base_model_class")
-    config = {**config, "architectures": [of]} if of else config
-    pictures = huggingface.preprocessor_of(place) or huggingface.preprocessor_of(inner)
-    merge = partial(adapters.merged, config=adapter, folder=place)
-    return huggingface.from_parts(
-        config, huggingface.tensors_of(inner), name, pictures, img_size, lambda base, rename: merge(base, rename=rename)
-    )
-
-
-def _adapted_folder(place: Path, adapter: dict[str, Any], name: str) -> Path:
+def _adapted(place: Path, adapter: dict[str, Any], name: str) -> Path:
+    """Return the folder of the model which an adapter adapts."""
     base = str(adapter.get("base_model_name_or_path") or "")
     inner = place if "model_type" in config_of(place) else Path(base)
     if inner.is_dir():
@@ -146,7 +140,7 @@ def folders_of(name: str) -> tuple[Path, Path]:
     """Return the folder that a source names, and that of the model which an adapter in it adapts (else the same)."""
     place = _fetched(name.removeprefix(HUB)) if name.startswith(HUB) else Path(name).expanduser()
     adapter = adapters.adapter_config(place)
-    return place, place if adapter is None else _adapted_folder(place, adapter, name)
+    return place, place if adapter is None else _adapted(place, adapter, name)
 
 
 def _fetched(name: str) -> Path:

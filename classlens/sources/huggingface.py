@@ -17,7 +17,6 @@ from classlens.errors import InputError
 from classlens.models.checkpoint import Tensors, tensors_in
 from classlens.models.describe import RESIZES
 from classlens.models.facts import CLS_MEAN
-from classlens.models.foreign import config_of
 from classlens.models.match import adapted
 from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
@@ -34,21 +33,6 @@ UNNAMED = re.compile(r"LABEL_\d+")
 """What transformers calls a class without a name."""
 
 Adapt = Callable[[Tensors, Callable[[Tensors], Tensors]], Tensors]
-
-
-def from_folder(folder: Path, name: str | None = None, img_size: Size | None = None) -> Source:
-    """Return the model in a folder.
-
-    Args:
-        folder: with config.json and weights, in one file or several.
-        name: what its user calls it.
-        img_size: other pixels than its preprocessor's.
-
-    Raises:
-        InputError: a file is missing or damaged, or the model is not one of `classlens.sources.families`.
-    """
-    config, tensors = config_of(folder), tensors_of(folder)
-    return from_parts(config, tensors, name or str(folder), preprocessor_of(folder), img_size)
 
 
 def preprocessor_of(folder: Path) -> dict[str, Any] | None:
@@ -95,12 +79,16 @@ def from_parts(
     img_size: Size | None = None,
     adapt: Adapt | None = None,
 ) -> Source:
-    """Return the model that a config and its tensors are of, as `from_folder` does.
+    """Return the model that a config and its tensors are of.
 
     Args:
-        config, given, preprocessor: what the folder's files hold.
-        name, img_size: see `from_folder`.
+        config, given, preprocessor: what a folder's files hold.
+        name: what its user calls it.
+        img_size: other pixels than its preprocessor's.
         adapt: called with tensors under timm's names, and with what brings others under these; returns other tensors.
+
+    Raises:
+        InputError: the model is not one of `classlens.sources.families`, or unlike its config.
     """
     kind = str(config.get("model_type"))
     of = str((config.get("architectures") or [""])[0])

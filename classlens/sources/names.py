@@ -38,10 +38,9 @@ def renamed(given: Mapping[str, torch.Tensor], table: Table, ignored: Table, who
     unknown = []
     for name, tensor in given.items():
         part = match[0] if (match := re.search(PARTS, name)) else ""
-        stem = name.removesuffix(part)
-        whole, inner = ([(re.fullmatch(old, one), new) for old, new in table] for one in (name, stem))
-        own = next((hit.expand(new) for hit, new in whole if hit), None)
-        own = own or next((hit.expand(new) + part for hit, new in inner if hit), None)
+        forms = ((name, ""), (name.removesuffix(part), part))
+        hits = ((re.fullmatch(old, form), new + end) for form, end in forms for old, new in table)
+        own = next((hit.expand(new) for hit, new in hits if hit), None)
         if any(re.fullmatch(pattern, name) for pattern, _ in ignored):
             left[name] = tensor
         elif own is not None:
@@ -72,12 +71,11 @@ def fused(tensors: Tensors, expected: Mapping[str, Any], constants: Mapping[str,
         stem, _, part = name.rpartition(".")
         parent, _, layer = stem.rpartition(".")
         parts = [f"{parent}.{one}.{part}" for one in FUSED.get(layer, ())]
-        alone = re.sub(r"\.([qkv])_bias\Z", r".\1.bias", re.sub(r"\.fc1_([gx])\.", _gate, name))
-        there = [one for one in parts if one in tensors]
-        if there:
+        alone = re.sub(r"\.([qkv])_bias\Z", r".\1.bias", name).replace(".fc1_g.", ".gate.").replace(".fc1_x.", ".up.")
+        if there := [one for one in parts if one in tensors]:
+            zero = torch.zeros_like(tensors[there[0]])
             if part == "bias" and layer != "fc1":  # keys have none in BEiT and DINOv3
                 there = parts
-            zero = torch.zeros_like(tensors[next(one for one in parts if one in tensors)])
             found[name] = torch.cat([tensors.get(one, zero) for one in there])
             used |= set(there)
         elif alone in tensors:
@@ -86,10 +84,6 @@ def fused(tensors: Tensors, expected: Mapping[str, Any], constants: Mapping[str,
         elif constant := [value for pattern, value in constants.items() if re.fullmatch(pattern, name)]:
             found[name] = torch.full(tensor.shape, constant[0])
     return {**found, **{name: tensor for name, tensor in tensors.items() if name not in used}}
-
-
-def _gate(match: re.Match[str]) -> str:
-    return {"g": ".gate.", "x": ".up."}[match[1]]
 
 
 def resampled(

@@ -47,40 +47,34 @@ def transform_of(given: Mapping[str, Any], default: str, where: str) -> dict[str
     kind = str(given.get("image_processor_type") or given.get("feature_extractor_type") or default)
     kind = kind.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
     config = {**DEFAULTS.get(kind, DEFAULTS[default]), **{key: one for key, one in given.items() if one is not None}}
-    resized = _edges(config["size"], where)
-    crops = config.get("do_center_crop", False)
-    cropped = _edges(config["crop_size"], where)[0] if crops else resized[0]
+    resized, shortest = _edges(config["size"], where)
+    cropped = _edges(config["crop_size"], where)[0] if config.get("do_center_crop", False) else resized
     if not config.get("do_resize", True):
         raise InputError(f"{where}: do_resize is false, so pictures keep their size; give the transform in the config")
-    if cropped is None or len(set(cropped)) > 1 or (resized[0] and len(set(resized[0])) > 1):
+    if cropped is None or any(len(set(one)) > 1 for one in (cropped, resized or [])):
         raise InputError(f"{where}: pictures do not become squares; give the transform in the config")
-    shortest = resized[1]
-    start = shortest if shortest is not None else resized[0][0]  # type: ignore[index]
     scale = 255 * config.get("rescale_factor", 1 / 255) if config.get("do_rescale", True) else 255.0
-    normalises = config.get("do_normalize", True)
-    mean = config["image_mean"] if normalises else [0.0] * 3
-    std = config["image_std"] if normalises else [1.0] * 3
+    mean, std = (config["image_mean"], config["image_std"]) if config.get("do_normalize", True) else (0.0, 1.0)
     mean, std = ([float(one)] * 3 if isinstance(one, int | float) else [float(x) for x in one] for one in (mean, std))
     exact = abs(scale - 1) < 1e-12
     return {
         "size": list(cropped),
-        "resize": "squash" if shortest is None else "shortest",
-        "crop": cropped[0] / start,
+        "resize": "squash" if resized else "shortest",
+        "crop": cropped[0] / (resized[0] if resized else shortest),
         "interpolation": INTERPOLATIONS.get(config["resample"], "bicubic"),
         "mean": mean if exact else [one / scale for one in mean],
         "std": std if exact else [one / scale for one in std],
     }
 
 
-def _edges(size: Any, where: str) -> tuple[list[int] | None, int | None]:
-    """Return height and width, or the shortest edge alone, where that is what is given."""
+def _edges(size: Any, where: str) -> tuple[list[int] | None, int]:
+    """Return height and width, or None and the shortest edge, where that is what is given."""
     if isinstance(size, int):
-        return [size, size], None
+        return [size, size], 0
     if isinstance(size, list | tuple) and len(size) == 2:
-        return [int(one) for one in size], None
+        return [int(one) for one in size], 0
     if isinstance(size, Mapping) and {"height", "width"} <= size.keys() and size["height"]:
-        return [int(size["height"]), int(size["width"])], None
+        return [int(size["height"]), int(size["width"])], 0
     if isinstance(size, Mapping) and size.get("shortest_edge") and not size.get("longest_edge"):
-        edge = int(size["shortest_edge"])
-        return None, edge
+        return None, int(size["shortest_edge"])
     raise InputError(f"{where}: the size {size!r} is not understood; give the transform in the config")

@@ -48,8 +48,7 @@ def weights_of(name: str) -> WeightsEnum:
         InputError: torchvision has no such vision transformer, or no such weights.
     """
     model, _, tag = name.removeprefix(TORCHVISION).partition("/")
-    known = [one for one in list_models() if one.startswith("vit_")]
-    if model not in known:
+    if model not in (known := list_models(include="vit_*")):
         raise InputError(f"{name}: torchvision has no such vision transformer; take one of {', '.join(known)}")
     weights = get_model_weights(model)
     if tag and tag not in weights.__members__:
@@ -174,8 +173,7 @@ def whole_model(source: Source, given: Mapping[str, torch.Tensor]) -> VisionTran
         num_classes=options["num_classes"],
     )
     resized = interpolate_embeddings(options["img_size"][0], options["patch_size"], OrderedDict(given))
-    old = {".mlp.linear_1.": ".mlp.0.", ".mlp.linear_2.": ".mlp.3."}
-    for before, after in old.items():
+    for before, after in ((".mlp.linear_1.", ".mlp.0."), (".mlp.linear_2.", ".mlp.3.")):
         resized = OrderedDict((name.replace(before, after), one) for name, one in resized.items())
     model.load_state_dict(resized)
     return model.eval()

@@ -104,7 +104,7 @@ def test_models_of_other_libraries_are_certified(write, tmp_path):
     with torch.no_grad():
         next(parameter for name, parameter in model.named_parameters() if "mlp" in name).mul_(-9)
     with pytest.raises(InputError, match=f"timm's model differs from {found.library}'s? own by"):
-        certificate.certify(name, found, model, PICTURES)
+        certificate.certify(name, found, model, PICTURES, found.transform)
 
 
 def test_both_ways_of_pictures_are_compared_and_without_the_library_none(tmp_path, monkeypatch, caplog):

@@ -8,7 +8,8 @@ import torch
 
 from classlens.errors import InputError
 from classlens.sources.families import DEFAULTS, FAMILIES
-from classlens.sources.huggingface import from_folder, from_parts, tensors_of
+from classlens.sources.find import find
+from classlens.sources.huggingface import from_parts, tensors_of
 from classlens.sources.preprocessing import DEFAULTS as PROCESSORS
 from classlens.sources.source import timm_model
 
@@ -91,7 +92,7 @@ def test_outputs_are_those_of_transformers_at_two_sizes(name, config, options, t
     model = made(name, config, options)
     model.save_pretrained(tmp_path)
     for side in (SIDE, OTHER):
-        source = from_folder(tmp_path, img_size=side)
+        source = find(tmp_path, img_size=side)
         ours = timm_model(source)
         images = torch.randn(2, 3, side, side)
         fixed = name in ("CLIPForImageClassification", "MetaClip2ForImageClassification") or "Timm" in name
@@ -131,17 +132,17 @@ def edited(folder, file="config.json", **changes):
 
 def test_labels_and_transform_come_from_the_folder(folder):
     transformers.DeiTImageProcessor(size={"height": 40, "width": 40}, crop_size=SIDE).save_pretrained(folder)
-    source = from_folder(folder)
+    source = find(folder)
     assert source.class_names == ["ape", "bee"]
     assert source.transform == {
         "size": [SIDE, SIDE], "resize": "squash", "crop": SIDE / 40, "interpolation": "bicubic",
         "mean": [0.5] * 3, "std": [0.5] * 3,
     }  # fmt: skip
     edited(folder, "preprocessor_config.json", do_rescale=False, size={"shortest_edge": 36})
-    found = from_folder(folder).transform
+    found = find(folder).transform
     assert (found["resize"], found["crop"]) == ("shortest", SIDE / 36)
     assert found["std"] == [0.5 / 255] * 3
-    assert timm_model(from_folder(folder)).pretrained_cfg["label_names"] == ["ape", "bee"]
+    assert timm_model(find(folder)).pretrained_cfg["label_names"] == ["ape", "bee"]
 
 
 def test_several_files_and_half_precision_are_read(folder):
@@ -151,10 +152,10 @@ def test_several_files_and_half_precision_are_read(folder):
     (folder / "model.safetensors").unlink()
     assert len(list(folder.glob("model-*.safetensors"))) > 1
     with torch.no_grad():
-        torch.testing.assert_close(timm_model(from_folder(folder))(images), model.float().eval()(images).logits)
+        torch.testing.assert_close(timm_model(find(folder))(images), model.float().eval()(images).logits)
     next(folder.glob("model-*.safetensors")).unlink()
     with pytest.raises(InputError, match=r"model-00001.* which are missing"):
-        from_folder(folder)
+        find(folder)
 
 
 PICTURES = "preprocessor_config.json"
@@ -178,7 +179,7 @@ PICTURES = "preprocessor_config.json"
 def test_what_is_another_model_or_prepared_otherwise_is_refused_by_name(file, changes, said, folder):
     edited(folder, file, **changes)
     with pytest.raises(InputError, match=said):
-        timm_model(from_folder(folder))
+        timm_model(find(folder))
 
 
 def test_an_unknown_tensor_is_refused_by_name(folder):

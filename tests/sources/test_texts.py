@@ -123,7 +123,7 @@ def test_zero_shot_logits_are_certified(case, tmp_path):
         kept = spoilt.clone()
         spoilt.copy_(1.1 * kept + 0.1)
         with pytest.raises(InputError, match=said):
-            certify(name, found, plain, PICTURES, zero_shot=spoken)
+            certify(name, found, plain, PICTURES, found.transform, spoken)
         spoilt.copy_(kept)
 
 
