@@ -1,12 +1,14 @@
 """Every family of transformers on tiny random configs, against transformers' own forward pass."""
 
-import inspect
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from classlens.errors import InputError
+from classlens.sources.bring import certified
 from classlens.sources.families import DEFAULTS, FAMILIES
 from classlens.sources.find import find
 from classlens.sources.huggingface import from_parts, tensors_of
@@ -22,6 +24,9 @@ DINO = {**SMALL, "mlp_ratio": 2}
 TEXT = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 24, "vocab_size": 50}
 TOWERS = {"vision_config": VIT, "text_config": TEXT}
 INSIDE = {"architecture": "vit_tiny_patch16_224", "model_args": {"img_size": SIDE, "embed_dim": 24, "num_heads": 3}}
+ONE_SIZE = ("CLIPForImageClassification", "MetaClip2ForImageClassification", "TimmWrapper")
+"""What takes no images of another size than it was made for."""
+PICTURES = [Image.fromarray(one) for one in np.random.default_rng(0).integers(0, 256, (3, 44, 60, 3), np.uint8)]
 MAE = {"mask_ratio": 0.0, "decoder_hidden_size": 24, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 3}
 CLASS_TOKEN = {"use_mean_pooling": False, "use_absolute_position_embeddings": True}
 GATED = {"use_gated_mlp": True, "hidden_act": "silu"}
@@ -69,40 +74,20 @@ def made(name, config, options):
     return model
 
 
-def output_of(model, images, **more):
-    """Return what a model of transformers says of images: logits, or embeddings, or the pooled last hidden state."""
-    kind = type(model).__name__
-    if kind in ("CLIPModel", "SiglipModel"):
-        return model.get_image_features(images, **more).pooler_output
-    inner = model.vit if kind == "ViTMAEForPreTraining" else model
-    if "MAE" in kind:
-        more["noise"] = torch.arange((images.shape[-1] // 8) ** 2.0).expand(len(images), -1)
-    found = inner(images, **more)
-    if "Classification" in kind:
-        return found.logits
-    if "image_embeds" in found:
-        return found.image_embeds
-    pooled = kind.startswith(("CLIP", "MetaClip", "Siglip", "Beit", "DINOv3"))
-    return found.pooler_output if pooled else found.last_hidden_state[:, 0]
-
-
-@pytest.mark.parametrize(("name", "config", "options"), CASES)
-@torch.no_grad()
-def test_outputs_are_those_of_transformers_at_two_sizes(name, config, options, tmp_path):
-    model = made(name, config, options)
-    model.save_pretrained(tmp_path)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{len(case[2])}")
+def test_every_family_is_certified_against_its_own_library_at_two_sizes(case, tmp_path):
+    made(*case).save_pretrained(tmp_path)
     for side in (SIDE, OTHER):
-        source = find(tmp_path, img_size=side)
-        ours = timm_model(source)
-        images = torch.randn(2, 3, side, side)
-        fixed = name in ("CLIPForImageClassification", "MetaClip2ForImageClassification") or "Timm" in name
-        if side == OTHER and fixed:
-            assert ours(images).shape == (2, 5)
+        found = find(tmp_path, side)
+        if side == OTHER and case[0].startswith(ONE_SIZE):
+            assert timm_model(found)(torch.zeros(1, 3, side, side)).shape == (1, 5)
             continue
-        known = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters or name == "SiglipModel"
-        expected = output_of(model, images, **({"interpolate_pos_encoding": True} if side == OTHER and known else {}))
-        torch.testing.assert_close(ours(images), expected, rtol=0, atol=1e-5)
-        assert expected.abs().max() > 0.3
+        told = certified(str(tmp_path), PICTURES, {**found.transform, "size": side})[2]
+        count = 3 if found.options["num_classes"] else 0
+        assert (told["certified"], told["inputs"], told["images"], told["agree"]) == (True, 7, count, count)
+        assert told["difference"] <= 1e-5
+        assert told["largest"] > 0.3
+        assert told["versions"]["transformers"] == transformers.__version__
 
 
 def test_defaults_are_those_of_transformers():
@@ -158,7 +143,7 @@ def test_several_files_and_half_precision_are_read(folder):
         find(folder)
 
 
-PICTURES = "preprocessor_config.json"
+PREPARED = "preprocessor_config.json"
 
 
 @pytest.mark.parametrize(
@@ -171,9 +156,9 @@ PICTURES = "preprocessor_config.json"
         ("config.json", {"num_hidden_layers": 3}, r"blocks\.2\.norm1\.weight.*are missing"),
         ("config.json", {"num_hidden_layers": 1}, r"a vit has no blocks\.1"),
         ("config.json", {"intermediate_size": 51}, r"fc1\.weight is \(50, 24\) and should be \(51, 24\)"),
-        (PICTURES, {"do_resize": False}, f"{PICTURES}: .*do_resize is false"),
-        (PICTURES, {"size": {"height": 32, "width": 48}}, f"{PICTURES}: .*do not become squares"),
-        (PICTURES, {"size": {"longest_edge": 32}}, f"{PICTURES}: .*longest_edge.*not understood"),
+        (PREPARED, {"do_resize": False}, f"{PREPARED}: .*do_resize is false"),
+        (PREPARED, {"size": {"height": 32, "width": 48}}, f"{PREPARED}: .*do not become squares"),
+        (PREPARED, {"size": {"longest_edge": 32}}, f"{PREPARED}: .*longest_edge.*not understood"),
     ],
 )
 def test_what_is_another_model_or_prepared_otherwise_is_refused_by_name(file, changes, said, folder):
