@@ -61,8 +61,8 @@ def fill_from_archive(model: Any, source: Path, *, with_head: bool) -> None:
     prefix = min((name for name in shapes if name.endswith(PATCHES)), key=len).removesuffix(PATCHES)
     own = {name.removeprefix(prefix): shape for name, shape in shapes.items() if name.startswith(prefix)}
     if unread:
-        problem = f"{some(unread)} are missing or have another shape; check architecture and options (num_classes for "
-        problem += "the head)"
+        advice = "check architecture and options (num_classes for the head)"
+        problem = f"{some(unread)} are missing or have another shape; {advice}"
     elif extra := _extra(own, model, with_head=with_head):
         problem = f"the architecture has no {some(extra)}; check options (depth, class_token)"
     elif bent := _bent(own, model):

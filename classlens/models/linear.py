@@ -77,12 +77,11 @@ def linear_map(module: Any, width: int, name: str) -> LinearMap:
     if is_plain(module, nn.Linear):
         return LinearMap(module.weight, module.bias)
     zeros = zeros_for(module, width)
-    dtype = zeros.dtype
     probe = torch.randn(1, width, generator=torch.Generator().manual_seed(0)).to(zeros)
-    outputs = outputs_of(module, torch.cat([zeros, torch.eye(width, device=zeros.device, dtype=dtype), probe]))
+    outputs = outputs_of(module, torch.cat([zeros, torch.eye(width).to(zeros), probe]))
     constant, weight, seen = outputs[0], (outputs[1:-1] - outputs[0]).T, outputs[-1]
     expected = (probe.float() @ weight.float().T)[0] + constant.float()
-    tolerance = max(TOLERANCE, 8 * torch.finfo(dtype).eps) * float(outputs.abs().max())
+    tolerance = max(TOLERANCE, 8 * torch.finfo(zeros.dtype).eps) * float(outputs.abs().max())
     if not float((expected - seen.float()).abs().max()) <= tolerance:
         raise InputError(
             f"{name} is a {type(module).__name__} that is not linear (a hook or another forward counts, too), so its "

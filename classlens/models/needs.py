@@ -56,17 +56,18 @@ def lacks(model: Any) -> dict[str, str]:
     Args:
         model: its parameters may be on the device "meta".
     """
-    there = {
-        CLASS_TOKEN: model.cls_token is not None,
-        CLASS_TOKEN_POOLING: model.global_pool == "token",
-        UNGATED: not _gated(model),
-        SEVERAL_CLASSES: model.num_classes > 1,
+    pool = POOLS.get(model.global_pool)
+    other_pool = f"it reads what the [CLS] token attends to, but {pool}" if pool else REASONS[CLASS_TOKEN_POOLING]
+    reasons = {
+        CLASS_TOKEN: REASONS[CLASS_TOKEN] if model.cls_token is None else "",
+        CLASS_TOKEN_POOLING: other_pool if model.global_pool != "token" else "",
+        UNGATED: REASONS[UNGATED] if _gated(model) else "",
+        SEVERAL_CLASSES: REASONS[SEVERAL_CLASSES] if model.num_classes <= 1 else "",
+        CLASS_EMBEDDING: _no_embedding(model),
+        RELEVANCE: _no_rule(model),
+        SUM_OVER_TOKENS: _no_sum(model),
+        CONSTANTS: _no_constants(model),
     }
-    reasons = {need: "" if found else REASONS[need] for need, found in there.items()}
-    if model.global_pool in POOLS:
-        reasons[CLASS_TOKEN_POOLING] = f"it reads what the [CLS] token attends to, but {POOLS[model.global_pool]}"
-    reasons |= {CLASS_EMBEDDING: _no_embedding(model), RELEVANCE: _no_rule(model), SUM_OVER_TOKENS: _no_sum(model)}
-    reasons[CONSTANTS] = _no_constants(model)
     return {need: reason for need, reason in reasons.items() if reason}
 
 
@@ -145,8 +146,7 @@ def _no_sum(model: Any) -> str:
     linear = isinstance(getattr(model, "attn_pool", None), AttentionPoolLatent) and not adds_positions(model)
     if getattr(model, "head_dist", None) is None and not linear and model.global_pool not in ("token", "avg", CLS_MEAN):
         return f"it pools by {model.global_pool!r}, which is no sum over tokens"
-    places = {"the last norm": getattr(model, "norm", None)}
-    places["the norm after the pooling"] = getattr(model, "fc_norm", None)
+    places = {"the last norm": model.norm, "the norm after the pooling": getattr(model, "fc_norm", None)}
     if model.global_pool == CLS_MEAN and not isinstance(model.fc_norm, nn.Identity):
         return "the norm after the pooling reads [CLS] and the mean together"
     for number, block in enumerate(model.blocks):

@@ -163,17 +163,16 @@ def _take(model: torch.nn.Module, source: Path, *, with_head: bool, key: str | N
     misfits = compare(chosen.tensors, expected)
     extra = {name: chosen.tensors[name] for name in misfits.extra}
     extra |= {name: chosen.given[name] for name in chosen.given if DROPPED_BY_TIMM.fullmatch(name)}
-    extra = {name: tensor for name, tensor in extra.items() if with_head or not of_head(name)}
     copies = dict.fromkeys(further_copies(chosen.given, expected), "another copy of the model")
-    extra = {name: tensor for name, tensor in extra.items() if name not in copies}
+    extra = {name: extra[name] for name in extra if name not in copies and (with_head or not of_head(name))}
     left_out, misfits.extra = sorted_out(extra, model, with_head=with_head)
     left_out |= copies
     if misfits.count:
-        foreign = of_names(source, {name for table in tables for name in table.tensors})
+        there = [name for table in tables for name in table.tensors]
+        foreign = of_names(source, there)
         if foreign and len(misfits.missing) > len(expected) / 2:
             raise InputError(foreign)
         if len(misfits.missing) == len(expected):
-            there = [name for table in tables for name in table.tensors]
             raise InputError(f"{source} holds no tensors under timm's names, only {some(there)}; {SAVE}")
         advice = remedy(misfits, chosen.given, model, recipe, with_head=with_head)
         if foreign and not advice.startswith("set "):

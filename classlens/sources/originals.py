@@ -59,13 +59,12 @@ def _of_transformers(name: str, source: Source) -> Original:
     import transformers
 
     place, inner = folders_of(name)
-    config = config_of(inner)
-    adapter = adapter_config(place)
+    config, adapter = config_of(inner), adapter_config(place)
     of = ((adapter or {}).get("auto_mapping") or {}).get("base_model_class") or (config.get("architectures") or [""])[0]
     classes = int(source.options["num_classes"])
-    more = {"num_labels": classes} if adapter and classes else {}
+    labels = {"num_labels": classes} if adapter and classes else {}
     kind: Any = getattr(transformers, of, None) or transformers.AutoModel
-    model: Any = kind.from_pretrained(inner, dtype=torch.float32, local_files_only=True, **more)
+    model: Any = kind.from_pretrained(inner, dtype=torch.float32, local_files_only=True, **labels)
     if adapter is not None:
         import peft
 
@@ -81,10 +80,9 @@ def _of_transformers(name: str, source: Source) -> Original:
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         more: dict[str, Any] = {}
-        if trained and sides(trained) != tuple(images.shape[-2:]) and "dino" not in source.kind:
+        resizes = "dino" in source.kind or source.kind == "timm_wrapper"  # by themselves, or never
+        if trained and sides(trained) != tuple(images.shape[-2:]) and not resizes:
             more["interpolate_pos_encoding"] = True
-        if source.kind == "timm_wrapper":
-            more = {}
         if "mask_ratio" in config:
             tokens = (images.shape[-1] // config["patch_size"]) * (images.shape[-2] // config["patch_size"])
             more["noise"] = torch.arange(tokens).float().expand(len(images), -1)
