@@ -240,17 +240,15 @@ def find(
         found = own
     expected = expected_tensors(model, with_head=with_head)
     fitting = [one for one in found if _fits(one.tensors, expected)]
-    if not fitting:  # names of which some have a wrapper's prefix and others not, which timm takes as one table
+    if not fitting and key is None:  # some names have a wrapper's prefix and others not: timm takes them as one table
         cleaned = [Table(table.path, clean) for table in tables if (clean := _cleaned(table.tensors))]
-        if cleaned and key is None:
-            fitting = [one for one in candidates(cleaned, model, with_head=with_head) if _fits(one.tensors, expected)]
+        fitting = [one for one in candidates(cleaned, model, with_head=with_head) if _fits(one.tensors, expected)]
     if not fitting:
         return found[0], []
     first = min(fitting, key=lambda one: bool(one.rules))
-    unlike = [one for one in fitting if one is not first and not _equal(one.tensors, first.tensors, expected)]
-    if not unlike:
+    fitting = [one for one in fitting if one is first or not _equal(one.tensors, first.tensors, expected)]
+    if len(fitting) == 1:
         return first, []
-    fitting = [first, *unlike]
     tops = {table.path.partition(".")[0] for table in tables}
     timms = next((top for top in TIMM_ORDER if top in tops), None)
     preferred = [one for one in fitting if one.table.path == timms]

@@ -249,54 +249,48 @@ def test_a_device_by_its_number(monkeypatch):
 # Jobs
 
 
-@dataclass(frozen=True)
-class RunJob:
-    """Runs a job through the store; returns the device it ran on, or None for a hit."""
+def run_in(root: Path, text: str, device: str | None = "auto") -> str | None:
+    """Run a job through the store; return the device that it ran on, or None for a hit."""
+    os.chdir(root)
+    used = []
 
-    root: Path
-    text: str
-    device: str | None = "auto"
+    def compute(_inputs, outputs, _config, local):
+        used.append(local.get("device", "none"))
+        Path(outputs["result"]).write_text(text)
 
-    def __call__(self) -> str | None:
-        os.chdir(self.root)
-        used = []
-
-        def compute(_inputs, outputs, _config, local):
-            used.append(local.get("device", "none"))
-            Path(outputs["result"]).write_text(self.text)
-
-        local = {"threads": 1} | ({"device": self.device} if self.device else {})
-        outputs = {"result": f"{self.text}-{os.getpid()}.txt"}
-        job = Job("write", {"": "classlens.write:write"}, self.root, {"text": self.text}, local, {}, outputs)
-        return used[0] if run_job(job, compute, Store(self.root / "store"), take_device=claim_device) else None
+    local = {"threads": 1} | ({"device": device} if device else {})
+    outputs = {"result": f"{text}-{os.getpid()}.txt"}
+    job = Job("write", {"": "classlens.write:write"}, root, {"text": text}, local, {}, outputs)
+    return used[0] if run_job(job, compute, Store(root / "store"), take_device=claim_device) else None
 
 
 @pytest.fixture
-def project(tmp_path):
+def job(tmp_path):
+    """Returns what runs a job of a project."""
     package = tmp_path / "project/classlens"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "write.py").write_text("def write(result, text): ...\n")
-    return package.parent
+    return partial(partial, run_in, package.parent)
 
 
-def test_jobs_claim_what_they_compute_on(machine, project, tmp_path):
-    assert machine(RunJob(project, "no model", device=None)).result() == "none"
-    assert machine(RunJob(project, "on the CPU", device="cpu")).result() == "cpu"
+def test_jobs_claim_what_they_compute_on(machine, job, tmp_path):
+    assert machine(job("no model", device=None)).result() == "none"
+    assert machine(job("on the CPU", device="cpu")).result() == "cpu"
     assert locks(tmp_path / FOLDER) == set()
-    first, second = machine(RunJob(project, "a")), machine(RunJob(project, "b"))
+    first, second = machine(job("a")), machine(job("b"))
     assert {first.result(), second.result()} == {"cuda:0", "cuda:1"}
-    machine(RunJob(project, "c")).waits()
+    machine(job("c")).waits()
 
 
-def test_a_job_that_waits_for_a_device_does_not_keep_others_from_its_key(machine, project):
+def test_a_job_that_waits_for_a_device_does_not_keep_others_from_its_key(machine, job):
     """Else the two would wait for each other. What the store has waits for no device."""
-    first = machine(RunJob(project, "a"), count=1)
+    first = machine(job("a"), count=1)
     assert first.result() == "cuda:0"
-    assert machine(RunJob(project, "a"), count=1).result() is None
-    second = machine(RunJob(project, "b"), count=1)
+    assert machine(job("a"), count=1).result() is None
+    second = machine(job("b"), count=1)
     second.waits()
-    first.pipe.send(RunJob(project, "b"))
+    first.pipe.send(job("b"))
     assert first.result() == "cuda:0"
     first.kill()
     assert second.result() is None  # meanwhile it is in the store

@@ -21,6 +21,7 @@ from classlens.models.canonical import load_model, save_weights
 from classlens.models.describe import describe
 from classlens.models.device import autocast
 from classlens.models.inputs import Normalise
+from classlens.models.pooling import head_width
 from classlens.models.train import train
 from classlens.models.weights import assemble, write_weights
 from classlens.sources.describe import main
@@ -175,6 +176,33 @@ def test_precision_reaches_the_forward_pass(model, device, precision, dtype, rou
         else:
             assert model.blocks[0].mlp.fc1(torch.zeros(1, 16)).dtype == dtype
     assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+
+
+CLS_MEAN = {**OPTIONS, "img_size": 32, "patch_size": 8, "global_pool": "cls_mean"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("vit_tiny_patch16_224", {"reg_tokens": 3}),
+        ("eva02_base_patch14_224", {"class_token": True, "num_reg_tokens": 2}),
+    ],
+)
+def test_the_head_reads_the_class_token_and_the_mean_of_image_tokens(architecture, options):
+    model = build(architecture, {**CLS_MEAN, **options})
+    images = torch.randn(2, 3, 32, 32)
+    tokens = model.forward_features(images)
+    expected = model.head(torch.cat([tokens[:, 0], tokens[:, -16:].mean(1)], 1))
+    torch.testing.assert_close(model(images), expected)
+    assert (head_width(model), model.head_hidden_size) == (32, 32)
+    assert model.pool(tokens, "avg").shape == (2, 16)
+
+
+def test_a_family_without_it_is_refused_by_name():
+    with pytest.raises(InputError, match="for VisionTransformer and Eva, and no Beit"):
+        build("beit_base_patch16_224", CLS_MEAN)
+    with pytest.raises(ValueError, match="build it anew"):
+        build("vit_tiny_patch16_224", CLS_MEAN).reset_classifier(3, "avg")
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from classlens.shipped import PACKAGE
 
 OPTIONS = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 10}
 LOCAL, HUB = "local-dir:saved", "hf-hub:someone/digits"
-MODEL = {"model": "m"}
+MODEL, PLAIN = {"model": "m"}, "vit_tiny_patch16_224"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def working(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     describe_here(monkeypatch)
     torch.manual_seed(0)
-    model = timm.create_model("vit_tiny_patch16_224", **OPTIONS).eval()
+    model = timm.create_model(PLAIN, **OPTIONS).eval()
     save_for_hf(model, "saved", model_config={"label_names": list("abcdefghij")}, model_args=OPTIONS)
     return model
 
@@ -69,7 +69,7 @@ def test_jobs_see_the_architecture_and_options_that_a_name_stands_for(name, work
     assert complete.architecture("m")["class_names"] == list("abcdefghij")
     for described in (job(complete), job(complete, "extract", shard="0")):
         own = described["config"]
-        assert own["architecture"] == "vit_tiny_patch16_224"
+        assert own["architecture"] == PLAIN
         assert {**own["options"], **OPTIONS, "img_size": [16, 16]} == own["options"]
     assert job_params("weights", complete, {"model": "m-random"}, PACKAGE.parent)["config"]["origin"] == "random"
 
@@ -79,7 +79,7 @@ def test_a_folders_weights_are_an_input(working, tmp_path):
     sources = files.checkpoint(complete, MODEL)
     assert sources == ["saved/pytorch_model.bin"]
     write_weights(sources, [], str(tmp_path / "out.safetensors"), **job(complete)["config"])
-    ours = load_model(tmp_path / "out.safetensors", "vit_tiny_patch16_224", OPTIONS)
+    ours = load_model(tmp_path / "out.safetensors", PLAIN, OPTIONS)
     images = torch.randn(1, 3, 16, 16)
     for model in (timm.create_model(LOCAL, pretrained=True).eval(), working):
         assert torch.equal(ours(images), model(images))
@@ -108,25 +108,34 @@ def test_a_changed_folder_changes_keys_and_facts_are_asked_once(working, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "more", "said"),
     [
-        ("local-dir:nowhere", "there is no folder nowhere"),
-        ("local-dir:empty", r"empty has no config\.json.*save_for_hf"),
-        ("local-dir:hf", "transformers.*leave the key `architecture` out"),
-        ("google/vit-base-patch16-224", "Use 'hf-hub:google/vit-base-patch16-224'"),
-        ("./saved", r"local-dir:\./saved"),
-        ("ftp:saved", "Unknown model source 'ftp'"),
-        ("local-dir:", "no model id"),
-        ("local-dir:broken", "broken has no|broken is a folder"),
+        ("local-dir:nowhere", {}, "there is no folder nowhere"),
+        ("local-dir:empty", {}, r"empty has no config\.json.*save_for_hf"),
+        ("local-dir:hf", {}, "transformers.*leave the key `architecture` out"),
+        ("google/vit-base-patch16-224", {}, "Use 'hf-hub:google/vit-base-patch16-224'"),
+        ("./saved", {}, r"local-dir:\./saved"),
+        ("ftp:saved", {}, "Unknown model source 'ftp'"),
+        ("local-dir:", {}, "no model id"),
+        ("local-dir:broken", {}, "broken has no|broken is a folder"),
+        *(
+            (PLAIN, {"weights": weights, "weights_key": "teacher"}, r"models\.m\.weights_key: `weights` is no file")
+            for weights in ("random", "pretrained", {"train": {}})
+        ),
+        (
+            PLAIN,
+            {"weights": "saved", "options": OPTIONS},
+            r'models\.m\.weights: saved .*write `architecture: "local-dir:saved"`',
+        ),
     ],
 )
-def test_names_that_stand_for_nothing(name, said, working):
+def test_names_and_keys_that_stand_for_nothing(name, more, said, working):
     for folder, text in (("empty", None), ("hf", '{"model_type": "vit", "hidden_size": 768}'), ("broken", "{")):
         Path(folder).mkdir()
         if text:
             Path(folder, "config.json").write_text(text)
     with pytest.raises(InputError, match=said):
-        with_architectures(config(name))
+        with_architectures(config(name, **more))
 
 
 def test_a_hub_that_is_not_reached(working, monkeypatch):
@@ -146,28 +155,17 @@ def test_check_says_what_is_taken(working):
     assert any("there is no folder saved" in problem for problem in check("my.yaml", quick=True).problems)
 
 
-@pytest.mark.parametrize("weights", ["random", "pretrained", {"train": {}}])
-def test_weights_key_needs_a_file(weights):
-    with pytest.raises(InputError, match=r"models\.m\.weights_key: `weights` is no file"):
-        config("vit_tiny_patch16_224", weights=weights, weights_key="teacher")
-
-
 def test_weights_key_reaches_the_job(working):
     torch.save({"teacher": working.state_dict(), "student": working.state_dict()}, "w.pth")
     options = {key: value for key, value in OPTIONS.items() if key != "num_classes"}
     more = {"weights": "w.pth", "options": options}
-    with_key = job(with_architectures(config("vit_tiny_patch16_224", weights_key="student", **more)))["config"]
-    without = job(with_architectures(config("vit_tiny_patch16_224", **more)))["config"]
+    with_key = job(with_architectures(config(PLAIN, weights_key="student", **more)))["config"]
+    without = job(with_architectures(config(PLAIN, **more)))["config"]
     assert "key" not in without
     assert with_key == {**without, "key": "student"}
 
 
-def test_a_folder_as_weights_is_told_before_anything_runs(working):
-    with pytest.raises(InputError, match=r'models\.m\.weights: saved .*write `architecture: "local-dir:saved"`'):
-        with_architectures(config("vit_tiny_patch16_224", weights="saved", options=OPTIONS))
-
-
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", LOCAL])
+@pytest.mark.parametrize("name", [PLAIN, LOCAL])
 def test_a_head_that_timm_would_draw_at_random(name, working, monkeypatch):
     """Timm takes pretrained weights for any number of classes, and leaves fresh whatever then does not fit."""
     options, origin = {}, LOCAL
@@ -178,7 +176,7 @@ def test_a_head_that_timm_would_draw_at_random(name, working, monkeypatch):
         monkeypatch.setattr(timm, "create_model", lambda *a, **k: own(*a, **k, pretrained_cfg_overlay=overlay))
 
     def made(head=None, **more):
-        given = {"architecture": "vit_tiny_patch16_224", "options": {**options, **more}, "origin": origin}
+        given = {"architecture": PLAIN, "options": {**options, **more}, "origin": origin}
         return assemble(None, **given, head=head)
 
     assert torch.equal(made().state_dict()["head.weight"], working.head.weight)

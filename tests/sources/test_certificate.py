@@ -10,19 +10,23 @@ import pytest
 import torch
 from declared_jobs import described as job_params
 from test_huggingface import CASES, PICTURES, made
+from timm.models import save_for_hf
 from tiny_transformers import describe_here
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
 from classlens.check import _check_weights
 from classlens.config.architecture import with_architectures
+from classlens.data.geometry import sides
 from classlens.data.image_folder import ImageFolder
 from classlens.errors import InputError
+from classlens.models.build import create
 from classlens.models.canonical import load_model
 from classlens.models.head import save_head
 from classlens.shipped import PACKAGE
 from classlens.sources import certificate
 from classlens.sources.bring import certified, write_brought
+from classlens.sources.describe import described
 from classlens.sources.find import find
 
 transformers = pytest.importorskip("transformers")
@@ -177,3 +181,36 @@ def test_what_a_config_lacks_is_named(working, tmp_path):
         with pytest.raises(InputError, match=said):
             with_architectures(config(**model))
     assert with_architectures(config(options={"img_size": 48})).architecture("m")["tokens"] == 37
+
+
+# Images that are no squares or have any size
+
+WRAPPED = CASES[-1]
+SIDES = [[32, 48], [48, 32]]
+
+
+@pytest.mark.parametrize("size", SIDES)
+def test_a_rectangle_is_described_built_and_certified(size, tmp_path):
+    saved(tmp_path, VIT, None)
+    facts = described(f"source:{tmp_path}", {"img_size": size})
+    assert (facts["grid"], list(facts["transform"]["size"])) == ([size[0] // 8, size[1] // 8], size)
+    _, model, told = certified(str(tmp_path), PICTURES, facts["transform"])
+    assert model(torch.zeros(1, 3, *size)).shape == (1, 5)
+    assert told["certified"]
+
+
+@pytest.mark.parametrize("of_timm", [False, True])
+@pytest.mark.parametrize("size", [*SIDES, 32, None])
+def test_a_model_of_any_size_is_described_at_that_of_its_images(size, of_timm, tmp_path):
+    name, config, inside = WRAPPED
+    more = {**inside["model_args"], "dynamic_img_size": True}
+    if of_timm:
+        save_for_hf(create(inside["architecture"], {**more, "num_classes": 5}), tmp_path, model_args=more)
+    else:
+        saved(tmp_path, (name, config, {**inside, "model_args": more}), None)
+    facts = described(f"source:{tmp_path}", {}, size)
+    rows, columns = size if isinstance(size, list) else (32, 32)
+    assert facts["grid"] == [rows // 16, columns // 16]
+    architecture, options = facts["built_as"]
+    assert create(architecture, options, device="meta").patch_embed.img_size == (rows, columns)
+    assert sides(facts["transform"]["size"]) == (rows, columns)

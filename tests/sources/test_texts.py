@@ -34,6 +34,7 @@ open_clip, transformers = pytest.importorskip("open_clip"), pytest.importorskip(
 
 WORDS = ["cat", "dog", "a", "photo", "of", "water"]
 TEXTS = ["cat", "dog", "water dog"]
+PLAIN = "vit_tiny_patch16_224"
 TEMPLATES = ["a photo of {}", "a {} of water"]
 SPOKEN = {**TEXT, "max_position_embeddings": 9, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 3}
 CLIP = ("CLIPModel", "CLIPConfig", {"vision_config": VIT, "text_config": SPOKEN, "projection_dim": 16})
@@ -223,19 +224,22 @@ def test_a_config_takes_texts_as_a_head(working):
 
 
 @pytest.mark.parametrize(
-    ("model", "said"),
+    ("vocabulary", "model", "said"),
     [
-        ({"head": {"texts": ["cat"]}}, "too short"),
-        ({"head": {"texts": ["cat", "cat"]}}, "non-unique"),
-        ({"head": {"templates": "openai"}}, "'texts' is a required property"),
-        ({"head": {"texts": "none.txt"}}, r"head\.texts: none\.txt: .*No such file.*give a list, or a text file"),
-        ({"head": {"texts": TEXTS}, "architecture": "vit_tiny_patch16_224"}, "texts need weights that say which model"),
+        (None, {"head": {"texts": ["cat"]}}, "too short"),
+        (None, {"head": {"texts": ["cat", "cat"]}}, "non-unique"),
+        (None, {"head": {"templates": "openai"}}, "'texts' is a required property"),
+        (None, {"head": {"texts": "none.txt"}}, r"head\.texts: none\.txt: .*No such file.*give a list, or a text file"),
+        (None, {"head": {"texts": TEXTS}, "architecture": PLAIN}, "texts need weights that say which model"),
+        ("none.txt", {}, r"words\.vocabulary: there is no file 'none\.txt'; give `common`, or a file"),
+        ("common", {"architecture": PLAIN, "weights": "pretrained"}, "m has no text tower; take null"),
+        ("common", {"weights": "torchvision:vit_b_16"}, "m has no text tower; take null"),
     ],
 )
-def test_a_config_says_what_texts_lack(model, said, tmp_path, monkeypatch):
+def test_a_config_says_what_texts_and_vocabularies_lack(vocabulary, model, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
-        config_of(**{"weights": "clip", **model})
+        config_of(vocabulary and {"vocabulary": vocabulary}, **{"weights": "clip", **model})
 
 
 @torch.no_grad()
@@ -265,20 +269,6 @@ def test_a_vocabulary_names_heads(working):
     table = read_table("heads.csv").set_index("head")
     assert table.loc[0, "word"] == "photo"
     assert table.index.tolist() == [0]
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "model", "said"),
-    [
-        ("none.txt", {}, r"words\.vocabulary: there is no file 'none\.txt'; give `common`, or a file"),
-        ("common", {"architecture": "vit_tiny_patch16_224", "weights": "pretrained"}, "m has no text tower; take null"),
-        ("common", {"weights": "torchvision:vit_b_16"}, "m has no text tower; take null"),
-    ],
-)
-def test_a_config_says_what_a_vocabulary_lacks(vocabulary, model, said, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=said):
-        config_of({"vocabulary": vocabulary}, **{"weights": "clip", **model})
 
 
 def test_the_words_that_come_with_the_package_are_common_ones():
