@@ -174,10 +174,10 @@ def _of_transformers(config: dict[str, Any]) -> str:
     return f"{f' (model_type {kind})' if kind else ''}, {FOREIGN}"
 
 
-def config_of(path: Path) -> dict[str, Any]:
-    """Return what config.json in a folder says, nothing where there is none."""
+def config_of(path: Path, name: str = "config.json") -> dict[str, Any]:
+    """Return what a JSON file in a folder says, nothing where there is none or it is damaged."""
     try:
-        found = json.loads((path / "config.json").read_text())
+        found = json.loads((path / name).read_text())
     except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

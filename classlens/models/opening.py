@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -43,9 +45,6 @@ ADAPTED, REPLACED = ("peft.tuners.tuners_utils", "BaseTunerLayer"), ("peft.utils
 """Layers of PEFT that adapters change or take the place of."""
 MOST_NAMED = 3
 """Models inside a module that a message names, at most."""
-
-_merged_layers: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
-"""What was last merged from an adapted layer, and the layer's state then: equal states share memory."""
 
 
 @dataclass(frozen=True)
@@ -194,16 +193,21 @@ def _copied(module: Any, changed: dict[str, Any]) -> Any:
     return copied
 
 
-def _merged(layer: Any) -> Any:
-    """Return the layer that an adapted one amounts to."""
-    state = changes(layer)
-    kept = _merged_layers.get(layer)
-    if kept is None or kept[0] != state:
-        kept = _merged_layers[layer] = (state, _merge(layer))
-    return kept[1]
+def until_changed(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Decorate what makes something of a module: it is made anew only after the module changed, see `_state`."""
+    made: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+
+    @wraps(make)
+    def kept(module: Any) -> Any:
+        state, known = _state(module), made.get(module)
+        if known is None or known[0] != state:
+            known = made[module] = (state, make(module))
+        return known[1]
+
+    return kept
 
 
-def changes(module: Any) -> tuple[Any, ...]:
+def _state(module: Any) -> tuple[Any, ...]:
     """Return what changes when a module's tensors are changed or its adapters are switched."""
     tensors = [*module.parameters(), *module.buffers()]
     seen = [(id(one), one.data_ptr(), 0 if one.is_inference() else one._version) for one in tensors]
@@ -212,7 +216,9 @@ def changes(module: Any) -> tuple[Any, ...]:
     return (seen, repr([[getattr(one, name, None) for name in told] for one in layers]))
 
 
-def _merge(layer: Any) -> Any:
+@until_changed
+def _merged(layer: Any) -> Any:
+    """Return the layer that an adapted one amounts to."""
     inner = layer.base_layer
     base = _copied(_merged(inner) if _is(inner, *ADAPTED) else inner, {})
     base._parameters = {

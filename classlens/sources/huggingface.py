@@ -17,6 +17,7 @@ from classlens.errors import InputError
 from classlens.models.checkpoint import Tensors, tensors_in
 from classlens.models.describe import RESIZES
 from classlens.models.facts import CLS_MEAN
+from classlens.models.foreign import config_of
 from classlens.models.match import adapted
 from classlens.sources import families
 from classlens.sources.families import FAMILIES, IGNORED, REFUSED, SHARED, UNREAD, Family
@@ -35,17 +36,10 @@ UNNAMED = re.compile(r"LABEL_\d+")
 Adapt = Callable[[Tensors, Callable[[Tensors], Tensors]], Tensors]
 
 
-def preprocessor_of(folder: Path) -> dict[str, Any] | None:
-    """Return what prepares pictures, None where no file of a folder says it."""
-    for file, key in (("preprocessor_config.json", None), ("processor_config.json", "image_processor")):
-        try:
-            found = json.loads((folder / file).read_text())
-        except (OSError, ValueError):
-            continue
-        found = found if key is None else found.get(key)
-        if isinstance(found, dict):
-            return found
-    return None
+def preprocessor_of(folder: Path) -> dict[str, Any]:
+    """Return what prepares pictures, nothing where no file of a folder says it."""
+    inner = config_of(folder, "processor_config.json").get("image_processor")
+    return config_of(folder, "preprocessor_config.json") or (inner if isinstance(inner, dict) else {})
 
 
 def tensors_of(folder: Path) -> Tensors:
@@ -75,7 +69,7 @@ def from_parts(
     config: Mapping[str, Any],
     given: Mapping[str, torch.Tensor],
     name: str,
-    preprocessor: Mapping[str, Any] | None = None,
+    preprocessor: Mapping[str, Any],
     img_size: Size | None = None,
     adapt: Adapt | None = None,
 ) -> Source:
@@ -108,7 +102,7 @@ def from_parts(
 
     tensors, left = rename(given)
     tensors = adapt(tensors, lambda more: rename(more)[0]) if adapt else tensors
-    transform = transform_of(preprocessor or {}, family.transform, f"{name}: preprocessor_config.json")
+    transform = transform_of(preprocessor, family.transform, f"{name}: preprocessor_config.json")
     size = sides(img_size or (transform["size"] if preprocessor else full["image_size"]))
     try:
         options = family.options(full, of)
@@ -182,14 +176,14 @@ def _of_timm(
     config: Mapping[str, Any],
     given: Mapping[str, torch.Tensor],
     name: str,
-    preprocessor: Mapping[str, Any] | None,
+    preprocessor: Mapping[str, Any],
     img_size: Size | None,
     adapt: Adapt | None,
 ) -> Source:
     """Return a model of timm that was saved inside transformers."""
     tensors = _stripped(given)
     tensors = adapt(tensors, _stripped) if adapt else tensors
-    own = {**(config.get("pretrained_cfg") or {}), **((preprocessor or {}).get("pretrained_cfg") or {})}
+    own = {**(config.get("pretrained_cfg") or {}), **(preprocessor.get("pretrained_cfg") or {})}
     head = tensors.get("head.weight")
     classes = 0 if head is None else len(head)
     options: dict[str, Any] = {**(config.get("model_args") or {}), "num_classes": classes}

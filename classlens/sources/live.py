@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import sys
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from classlens.models.opening import changes, without_wrappers
+from classlens.models.opening import until_changed, without_wrappers
 from classlens.sources import huggingface, openclip, torch_vision
 from classlens.sources.source import Source, timm_model
-
-_brought: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
-"""What was last made of a live model, and its state then."""
 
 
 def brought(given: Any) -> Any:
@@ -23,14 +19,13 @@ def brought(given: Any) -> Any:
     Raises:
         InputError: timm does not compute the same, see `classlens.sources.source.timm_model`.
     """
-    if not _is_foreign(given):
-        return given
-    state = changes(given)
-    kept = _brought.get(given)
-    if kept is None or kept[0] != state:
-        source = _source(without_wrappers(given))
-        kept = _brought[given] = (state, given if source is None else timm_model(source))
-    return kept[1]
+    return (_brought(given) or given) if _is_foreign(given) else given
+
+
+@until_changed
+def _brought(given: Any) -> Any:
+    source = _source(without_wrappers(given))
+    return source and timm_model(source)
 
 
 def _is_foreign(given: Any) -> bool:
@@ -44,7 +39,7 @@ def _source(model: Any) -> Source | None:
     library, name = type(model).__module__.partition(".")[0], type(model).__name__
     if library == "transformers" and hasattr(model, "config"):
         config = {**model.config.to_dict(), "architectures": [name]}
-        return huggingface.from_parts(config, model.state_dict(), f"this {name}")
+        return huggingface.from_parts(config, model.state_dict(), f"this {name}", {})
     if library == "torchvision" and name == "VisionTransformer":
         return torch_vision.from_module(model, "this VisionTransformer")
     if library == "open_clip" and hasattr(model, "visual"):

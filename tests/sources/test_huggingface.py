@@ -170,4 +170,4 @@ def test_what_is_another_model_or_prepared_otherwise_is_refused_by_name(file, ch
 def test_an_unknown_tensor_is_refused_by_name(folder):
     tensors = {**tensors_of(folder), "vit.gate.weight": torch.zeros(3)}
     with pytest.raises(InputError, match=r"vit\) holds gate\.weight, whose part in the output is not known"):
-        from_parts(json.loads((folder / "config.json").read_text()), tensors, "mine")
+        from_parts(json.loads((folder / "config.json").read_text()), tensors, "mine", {})
