@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from classlens.errors import InputError
+from classlens.models.one_output import linear_head
 from classlens.models.pooling import head_width
 from classlens.sources.find import find, folders_of
 from classlens.sources.openclip import asked_of
@@ -199,11 +200,7 @@ def with_texts(model: Any, tower: TextTower, texts: Sequence[str], templates: Te
     rows, bias = pulled(model, directions)
     kept = {id(one): one for one in (*model.parameters(), *model.buffers())}
     made: Any = copy.deepcopy(model, kept)
-    made.reset_classifier(len(texts))
-    with torch.no_grad():
-        made.head = made.head.to(rows)
-        made.head.weight.copy_(tower.scale * rows)
-        made.head.bias.copy_(tower.scale * bias + tower.bias)
+    made.head, made.num_classes = linear_head(tower.scale * rows, tower.scale * bias + tower.bias), len(texts)
     labels = {"label_names": list(texts), "label_descriptions": None, "num_classes": len(texts)}
     made.pretrained_cfg = {**(made.pretrained_cfg or {}), **labels}
     return ZeroShot(made.eval(), tower, directions)
