@@ -108,10 +108,8 @@ def look_at_file(
         InputError: as `fill_from_file`, but for values.
     """
     archive = kind_of(source) == "npz"
-    model, take = (
-        build(architecture, options, device="cpu" if archive else "meta"),
-        fill_from_file if archive else _take,
-    )
+    model = build(architecture, options, device="cpu" if archive else "meta")
+    take = fill_from_file if archive else _take
     return take(model, source, with_head=head is None, key=key, recipe=(architecture, options))
 
 

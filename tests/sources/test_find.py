@@ -1,8 +1,5 @@
 """What a SOURCE may be, and models without a head."""
 
-import subprocess
-import sys
-
 import huggingface_hub
 import numpy as np
 import pytest
@@ -92,7 +89,7 @@ def test_what_is_no_source_is_refused_by_name(tmp_path):
             find(name)
 
 
-def test_planning_knows_places_and_imports_no_library(tmp_path):
+def test_planning_knows_places(tmp_path):
     (tmp_path / "m").mkdir()
     for name in ("config.json", "model-00001-of-00001.safetensors", "model.safetensors.index.json", "notes.txt"):
         (tmp_path / "m" / name).touch()
@@ -101,7 +98,3 @@ def test_planning_knows_places_and_imports_no_library(tmp_path):
     assert files_of("source:torchvision:vit_b_16") == []
     assert path_of(f"source:open_clip:ViT-B-16/{tmp_path}/m/notes.txt") == tmp_path / "m" / "notes.txt"
     assert spread(list(range(16)), 4) == [0, 4, 8, 12]
-    heavy = "{'torch', 'timm', 'transformers', 'open_clip', 'peft'}"
-    code = f"import sys, classlens.catalog.planning, classlens.config.architecture; print({heavy} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout == "set()\n"
