@@ -16,8 +16,6 @@ WEIGHTS = (
     "model*.safetensors", "pytorch_model*.bin", "*.index.json", "adapter_model.*", "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
 )  # fmt: skip
-
-
 TOKENIZERS = ("tokenizer*.json", "special_tokens_map.json", "vocab.*", "merges.txt", "spiece.model")
 
 
