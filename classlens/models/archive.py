@@ -32,12 +32,7 @@ QUERIES = re.compile(r"Transformer/encoderblock(_\d+)?/.+/query/kernel")
 
 
 def fill_from_archive(model: Any, source: Path, *, with_head: bool) -> None:
-    """Fill a model.
-
-    Args:
-        model: to be filled.
-        source: the archive.
-        with_head: the head must be there, too.
+    """Fill a model from an archive; with `with_head` the head must be in it, too.
 
     Raises:
         InputError: the archive cannot be read, or it and the model do not have the same tensors.

@@ -110,12 +110,7 @@ def has_head(model: Any) -> bool:
 
 
 def require_supported(model: torch.nn.Module, architecture: str, *, headless: bool = False) -> None:
-    """Check that a model has the sites that are read (docs/method.md, supported models).
-
-    Args:
-        model: to be looked into.
-        architecture: for messages.
-        headless: it need not have a head.
+    """Check that a model has the sites that are read (docs/method.md, supported models) and, unless `headless`, a head.
 
     Raises:
         InputError: naming the architecture and the reason.

@@ -20,13 +20,7 @@ from classlens.models.parallel import canonical_form
 def save_weights(
     model: torch.nn.Module, destination: Path | str, *, described_as: str, notes: Mapping[str, str] | None = None
 ) -> None:
-    """Write a model's tensors as a canonical file.
-
-    Args:
-        model: whose.
-        destination: the file to write.
-        described_as: what messages call the weights.
-        notes: for its header.
+    """Write a model's tensors as a canonical file, with notes in its header; messages call them `described_as`.
 
     Raises:
         InputError: a tensor holds NaN or infinity; the message names it.

@@ -41,11 +41,8 @@ class Crop:
         return cls((int(height), int(width)), covered, data["crop_pct"], data["crop_mode"])
 
     def box(self, width: int, height: int) -> Box:
-        """Return where the image tokens lie in a picture, up to the rounding of its resize; a border lies beside it.
-
-        Args:
-            width, height: of the picture.
-        """
+        """Return where the image tokens lie in a picture of a width and height (pixels), up to the rounding of its
+        resize; a border lies beside it."""
         resized = [math.floor(side / self.share) for side in self.size]
         y, x = height / resized[0], width / resized[1]  # pixels of the picture per pixel of the resized one
         if self.mode != "squash":

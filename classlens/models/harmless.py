@@ -53,12 +53,9 @@ DROPPED_BY_TIMM = re.compile(r"(.*\.)?(pre_logits\..+|rope(\..+)?)")
 def sorted_out(
     extra: Mapping[str, torch.Tensor], model: torch.nn.Module, *, with_head: bool
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the reasons why tensors may be left out, by name, and the names of those that may not.
+    """Return why tensors that a model does not have may be left out, by name, and the names of those that may not.
 
-    Args:
-        extra: tensors that the model does not have.
-        model: as it is built.
-        with_head: the head comes from the checkpoint.
+    With `with_head` the head comes from the checkpoint.
     """
     left_out: dict[str, str] = {}
     for name, tensor in extra.items():

@@ -141,9 +141,7 @@ def _read(path: Path | str, wanted: Sequence[str]) -> tuple[dict[str, Any], list
 def require_plausible(file: Any, path: Path | str) -> None:
     """Refuse an .npz file whose arrays claim far more than a file of its size holds, before numpy makes room for them.
 
-    Args:
-        file: as `numpy.load` opened it.
-        path: where it lies.
+    `file` is what `numpy.load` opened at `path`.
 
     Raises:
         ValueError: naming the array; also for members that are no arrays.

@@ -116,13 +116,7 @@ class Head:
 
 
 def head_of(module: Any, width: int, name: str) -> Head:
-    """Return a head's parts.
-
-    Args:
-        module: the head.
-        width: of its input.
-        name: what it is called, for messages.
-    """
+    """Return the parts of a head whose input has `width` numbers; messages call it `name`."""
     try:
         return Head(None, linear_map(module, width, name))
     except InputError:

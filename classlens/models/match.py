@@ -221,9 +221,8 @@ def find(
     others), else none is taken in silence.
 
     Args:
-        tables: of the checkpoint.
+        tables: of the checkpoint `source`.
         model: as it is built; its tensors may be on the device "meta".
-        source: the file, for messages.
         with_head: the head must be there, too.
         key: the user's choice, a table or a prefix with dots between; None where there is none.
 

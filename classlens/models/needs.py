@@ -51,11 +51,7 @@ FROZEN_NORMS = (*RELEVANCE_NORMS, *SIMPLE_NORMS)
 
 
 def lacks(model: Any) -> dict[str, str]:
-    """Return what a supported model lacks of what explanations need: reasons by need.
-
-    Args:
-        model: its parameters may be on the device "meta".
-    """
+    """Return what a supported model (or one on "meta") lacks of what explanations need: reasons by need."""
     pool = POOLS.get(model.global_pool)
     other_pool = f"it reads what the [CLS] token attends to, but {pool}" if pool else REASONS[CLASS_TOKEN_POOLING]
     reasons = {

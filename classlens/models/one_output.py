@@ -58,11 +58,7 @@ def with_two_outputs(head: nn.Module) -> nn.Sequential:
 
 
 def as_two_classes(model: Any) -> Any:
-    """Give a model with one output the heads of two classes, in place; another one, and a score, is left as it is.
-
-    Args:
-        model: a supported timm model with linear heads, see `classlens.models.build.create`.
-    """
+    """Give a model with one output and linear heads those of two classes, in place; others, and scores, stay."""
     if model.head.out_features == 1 and not getattr(model, "puts_out_score", False):
         log.info("the model's one output is read as two classes, the negative one first")
         for name in HEADS:
@@ -74,12 +70,7 @@ def as_two_classes(model: Any) -> Any:
 
 
 def with_two_rows(given: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a checkpoint's tensors, those of heads with one output as two rows where the model has two classes.
-
-    Args:
-        given: tensors by the model's names.
-        expected: the model's.
-    """
+    """Return a checkpoint's tensors, those of heads with one output as two rows where two are expected."""
     found = dict(given)
     for name in (f"{head}.{part}" for head in HEADS for part in ("weight", "bias")):
         if name in given and name in expected and (len(given[name]), len(expected[name])) == (1, 2):

@@ -78,11 +78,8 @@ def two_branches(model: Any) -> nn.Sequential | None:
 
 
 def canonical_form(model: Any) -> Any:
-    """Give a built model the modules that canonical weights are of, in place: two classes, two branches per block.
-
-    Args:
-        model: a supported timm model with linear heads.
-    """
+    """Give a built model with linear heads the modules that canonical weights are of, in place: two classes, two
+    branches per block."""
     if (blocks := two_branches(model)) is not None:
         model.blocks = blocks
     return as_two_classes(model)

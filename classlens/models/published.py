@@ -24,10 +24,6 @@ BYTES_PER_NUMBER = 4
 def published_note(architecture: str, options: Mapping[str, Any]) -> str:
     """Say where an architecture's pretrained weights are published, how large they are, and whether they are here.
 
-    Args:
-        architecture: a timm model that has weights.
-        options: see `classlens.models.build.build`.
-
     Raises:
         InputError: the architecture is unknown or not supported.
     """

@@ -31,12 +31,7 @@ def local_folder(architecture: str) -> Path | None:
 
 
 def config_file(architecture: str, *, fetch: bool = False) -> Path | None:
-    """Return where a saved model's description lies, None where it is not here.
-
-    Args:
-        architecture: see `is_saved`.
-        fetch: download it from the hub where it is not in the cache.
-    """
+    """Return where a saved model's description lies, None where it is not here; with `fetch` it is downloaded then."""
     place = local_folder(architecture)
     if place is not None:
         return place / CONFIG if (place / CONFIG).is_file() else None
@@ -50,12 +45,7 @@ def config_file(architecture: str, *, fetch: bool = False) -> Path | None:
 
 
 def not_saved_by_timm(architecture: str, file: Path | None) -> str | None:
-    """Return why timm cannot build a saved model, None where it can.
-
-    Args:
-        architecture: see `is_saved`.
-        file: its description.
-    """
+    """Return why timm cannot build a saved model that a file describes, None where it can."""
     place = local_folder(architecture)
     if place is not None and not place.is_dir():
         there = "" if place.is_absolute() else f" in {Path.cwd()}"

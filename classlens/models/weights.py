@@ -40,8 +40,7 @@ def write_weights(
     """Bring a model's weights into canonical form: see `assemble` and `save_weights`.
 
     Args:
-        source: the user's file, for origin "file"; else nothing.
-        head: the user's own head, or nothing.
+        source, head: the user's file, for origin "file", and own head; else nothing.
         weights: the file to write.
         seed: of fresh weights.
 
@@ -129,8 +128,7 @@ def fill_from_file(
     (`classlens.models.harmless`) or lie elsewhere in the file; these are named in the log.
 
     Args:
-        model: to be filled.
-        source: the file.
+        model, source: what is filled, and the file.
         with_head: the head must be there, too.
         key: of the table or prefix to take.
         recipe: what the model was built from, so that a refusal can name options.

@@ -25,11 +25,8 @@ from classlens.sources.place import is_source, named
 def described(architecture: str, options: Mapping[str, Any], size: Size | None = None) -> dict[str, Any]:
     """Return the facts about an architecture, or about a model that a SOURCE names, which its files say.
 
-    Args:
-        size: of the images, see `classlens.models.describe.describe`.
-
-    Returns:
-        see `classlens.models.describe.describe`; also `source`, library and kind, of a model of another library.
+    They are those of `classlens.models.describe.describe`, and of a model of another library also `source`, library and
+    kind.
 
     Raises:
         InputError: as `describe` and `find`.

@@ -42,11 +42,7 @@ class Original:
 
 
 def original(name: str, source: Source) -> Original:
-    """Return the library's own model.
-
-    Args:
-        name: SOURCE, see `classlens.sources.find.find`.
-        source: what it was found to be.
+    """Return the library's own model of a SOURCE that was found to be `source`, see `classlens.sources.find.find`.
 
     Raises:
         ModuleNotFoundError: the library is not installed.
