@@ -54,14 +54,12 @@ AVERAGES_WITH_CLASS_TOKEN = {
     "averages, class token": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg"}),
     "BEiT, averages": ("beit_base_patch16_224", SMALL),
 }
+AVERAGES = {**SMALL, "global_pool": "avg", "class_token": False}
 WITHOUT_CLASS_TOKEN = {
-    "averages": ("vit_tiny_patch16_224", {**SMALL, "global_pool": "avg", "class_token": False}),
+    "averages": ("vit_tiny_patch16_224", AVERAGES),
     "averages, res-post-norm": ("vit_base_patch16_rpn_224", SMALL),
     "averages, relative positions": ("vit_relpos_small_patch16_224", SMALL),
-    "averages after the norm": (
-        "vit_tiny_patch16_224",
-        {**SMALL, "global_pool": "avg", "class_token": False, "fc_norm": False},
-    ),
+    "averages after the norm": ("vit_tiny_patch16_224", {**AVERAGES, "fc_norm": False}),
 }
 WITH_CLASS_TOKEN = {**READS_CLASS_TOKEN, **AVERAGES_WITH_CLASS_TOKEN}
 FAMILIES = {**WITH_CLASS_TOKEN, **WITHOUT_CLASS_TOKEN}
@@ -77,15 +75,13 @@ EVERY = {**FAMILIES, **READOUTS}
 
 GOLDEN_NETWORK = {"architecture": "vit_base_patch32_224", "options": {"embed_dim": 48, "depth": 12, "num_heads": 3}}
 RUNNING = {"mean": [0.5] * 3, "std": [0.5] * 3, "precision": "float32", "threads": 1, "device": "cpu"}
-
-
 FOLDER = tempfile.TemporaryDirectory()
 """Lives as long as the tests."""
 
 
 def transformer(name, seed=0):
     """Build a family's model. Fresh biases and position tables would be zeros, which let wrong code pass."""
-    architecture, options = {**FAMILIES, **READOUTS}[name]
+    architecture, options = EVERY[name]
     torch.manual_seed(seed)
     model = build(architecture, options)
     with torch.no_grad():
@@ -175,7 +171,7 @@ def write_small(folder, name, classes, change=None):
     with h5py.File(folder / "pixels.h5", "w") as file:
         file["pixels"] = np.random.default_rng(0).integers(0, 256, (len(classes), 32, 32, 3), np.uint8)
         file["class_index"] = np.array(classes, np.uint16)
-    architecture, options = {**FAMILIES, **READOUTS}[name]
+    architecture, options = EVERY[name]
     network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
     return model, folder / "pixels.h5", folder / "weights.safetensors", network
 
