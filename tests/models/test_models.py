@@ -50,9 +50,10 @@ def test_absurd_numbers_are_refused_before_anything_is_built(options, monkeypatc
         build(ARCHITECTURE, options, device="meta")
 
 
-def start_describing(request, alive, pipe):
+def start_describing(request, never, alive, pipe):
     """Be a parent of a process that waits for a request; that alone holds an end of the pipe `alive`."""
     if os.fork() == 0:
+        os.close(never)
         sys.argv, sys.stdin = ["describe", str(os.getppid())], os.fdopen(request)
         main()
     os.close(alive)
@@ -62,15 +63,17 @@ def start_describing(request, alive, pipe):
 
 def test_describing_ends_with_its_parent():
     """A parent that is killed takes the process along, also while it waits for a request that never comes."""
-    (request, _), (ended, alive), (here, there) = os.pipe(), os.pipe(), multiprocessing.Pipe()
-    parent = multiprocessing.get_context("fork").Process(target=start_describing, args=(request, alive, there))
+    (request, never), (ended, alive), (here, there) = os.pipe(), os.pipe(), multiprocessing.Pipe()
+    parent = multiprocessing.get_context("fork").Process(target=start_describing, args=(request, never, alive, there))
     parent.start()
     os.close(alive)
     here.recv()
     assert not select.select([ended], [], [], 0)[0]
     parent.kill()
     parent.join()
-    assert select.select([ended], [], [], 10)[0]
+    in_time = select.select([ended], [], [], 10)[0]
+    os.close(never)  # which ends it in any case
+    assert in_time
 
 
 def test_describing_takes_no_longer_than_it_may(monkeypatch):
