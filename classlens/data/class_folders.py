@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from classlens.data.classes import CLASSES, read_classes, unread_lists
+from classlens.data.classes import WORDS, ClassesOfImages, find_splits, unread_lists
 from classlens.data.raw import entries, is_plain_name, require_text
-from classlens.data.spelling import composed
-from classlens.data.splits import SPLIT_WORDS, WORDS, find_splits
+from classlens.data.source import composed
 from classlens.errors import InputError
 
 OPENED = """
@@ -31,7 +30,7 @@ NO_CLASSES = """
 annotation annotations bbox bboxes image images img imgs label labels mask masks segmentation segmentations thumb
 thumbnail thumbnails thumbs unlabeled unlabelled
 """
-PARTS = SPLIT_WORDS.union(NO_CLASSES.split())
+PARTS = frozenset(NO_CLASSES.split()).union(*WORDS.values())
 """Names of folders that hold parts of a data set rather than a class, in lower case."""
 NUMBERED = re.compile(r"(\D*)(\d+)(.*)", re.DOTALL)
 MOST_NAMED = 5
@@ -57,17 +56,8 @@ class Content:
         return bool(self.images or self.others or self.folders)
 
 
-class ClassFolders:
-    """A folder of class folders, or of a folder of these per split. It reads nothing before it is asked.
-
-    Args:
-        root: the folder.
-        name: of the data set in the config, for messages.
-        suffixes: of images, in lower case.
-    """
-
-    def __init__(self, root: Path, name: str, suffixes: Set[str] = SUFFIXES) -> None:
-        self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
+class ClassFolders(ClassesOfImages):
+    """A folder of class folders, or of a folder of these per split."""
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -96,33 +86,24 @@ class ClassFolders:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Names of classes by id, in the order of their indices.
-
-        Raises:
-            InputError: there are none, or classes.txt does not fit them.
-        """
-        if not self._spelled:
-            raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
-        if not self.listed.is_file():
-            return {class_id: class_id for class_id in sorted(self._spelled)}
-        names = read_classes(self.listed, self._spelled)
+        """As of all; each id is the plain name of a folder."""
+        names = super().names
         for class_id in names:
             if not is_plain_name(class_id):
                 raise InputError(f"{self.listed}: {class_id} is not the plain name of a folder; correct the line")
         return names
 
-    @property
-    def listed(self) -> Path:
-        """Where the user may list classes."""
-        return self.root / CLASSES
-
-    def images(self, class_id: str, split: str) -> list[str]:
-        """Return a class's images in a split, relative to the root; of all splits, where they share folders."""
-        parent, folder = self.splits.get(split, ""), self._spelled.get(class_id, {}).get(self.splits.get(split, ""))
-        if folder is None:
-            return []
-        path = f"{parent}/{folder}" if parent else folder
-        return [f"{path}/{image}" for image in self._contents[parent][folder].images]
+    @cached_property
+    def _found(self) -> dict[tuple[str, str], list[str]]:
+        if not self._spelled:
+            raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
+        return {
+            (parent, class_id): [
+                f"{parent}/{name}/{image}".lstrip("/") for image in self._contents[parent][name].images
+            ]
+            for class_id, own in self._spelled.items()
+            for parent, name in own.items()
+        }
 
     def without_images(self) -> dict[str, str]:
         """Return the classes whose evaluation folder holds something, but no image, each with what it holds."""

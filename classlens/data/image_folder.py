@@ -2,7 +2,7 @@
 
 root/<class>/*              the first per_class images are for evaluation, the next for training
 root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training; see
-                            `classlens.data.splits` for other names
+                            `classlens.data.classes` for other names
 root/*, root/labels.csv     instead: a table with the columns image and class, see `classlens.data.labelled`
 root/*/*.npy, .tif          instead of pictures, where the config says `channels`; see `classlens.data.bands`
 root/<class>/<folder>/*     instead, with `group_by: [class, folder]`, or root/<folder>/<class>/* with [folder, class],

@@ -2,7 +2,7 @@
 
 root/validation/*, root/train/*   shards of evaluation images, of training images
 root/validation*, root/train*     or: the same, told apart by how the shards' names begin
-                                  (`classlens.data.splits` has other names)
+                                  (`classlens.data.classes` has other names)
 root/*                            or: of each class the first per_class images are for evaluation, the next for
                                   training
 root/classes.txt                  optional, as of image folders: line number = class index
@@ -27,15 +27,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from classlens.batching import batches
-from classlens.cache import CACHE
-from classlens.data.classes import CLASSES, doubtful_ids, read_classes, unread_lists
+from classlens.data.classes import CLASSES, WORDS, doubtful_ids, find_splits, read_classes, unread_lists
 from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.order import as_stored
 from classlens.data.raw import entries, require_text
 from classlens.data.source import Source
-from classlens.data.splits import WORDS, find_splits
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+from classlens.shipped import CACHE
 from classlens.store.memory import FileMemory
 
 if TYPE_CHECKING:

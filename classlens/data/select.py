@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from classlens.data.raw import require_text
-from classlens.data.source import Source
-from classlens.data.spelling import composed
+from classlens.data.source import Source, composed
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
 

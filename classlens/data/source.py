@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from classlens.data.mask import Mask
-from classlens.data.spelling import composed
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -223,6 +223,11 @@ class Source(ABC):
         content = self.mask_content(file, class_id)
         _require(digest, content, f"the mask of {file}")
         return self.decode_mask(content, file)
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC): file names that come from macOS are decomposed."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _sha256(content: bytes) -> str:
