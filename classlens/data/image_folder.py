@@ -22,7 +22,7 @@ from typing import Any
 
 from classlens.data.class_folders import SUFFIXES, ClassFolders
 from classlens.data.labelled import LABELS, LabelledImages
-from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.mask import Mask
 from classlens.data.nested import FOLDER, NestedFolders
 from classlens.data.raw import ImageFiles
 from classlens.data.stimulus import SPLITS, Stimulus
@@ -117,11 +117,9 @@ class ImageFolder(ImageFiles):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Decode the mask file."""
-        import numpy as np  # for decoding alone, as Pillow
+        from classlens.data.images import open_nonzero  # Pillow is for decoding alone
 
-        from classlens.data.images import open_nonzero
-
-        return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
+        return open_nonzero(content, self.mask_path(file))
 
     @cached_property
     def _folders(self) -> ClassFolders | LabelledImages | NestedFolders:
