@@ -49,15 +49,13 @@ def refusals() -> Iterator[None]:
 def look(
     model: Model,
     pictures: Annotated[
-        list[str],
-        typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed."),
+        list[str], typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("look.html"),
     no_open: NoOpen = False,
     architecture: Architecture = None,
     class_name: Annotated[
-        str | None,
-        typer.Option("--class", help="Class of interest, by name or index; default: the prediction."),
+        str | None, typer.Option("--class", help="Class of interest, by name or index; default: the prediction.")
     ] = None,
     beside: Annotated[
         str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")

@@ -102,10 +102,7 @@ def test_a_repaired_model_is_beside_its_own():
     assert planning.runs(known, "repair") == ["vit"]
     assert planning.wanted_pages(known) == ["vit", "vit-repaired"]
     assert "vit-repaired" not in planning.overviewed_models(known)
-    for change in (
-        {"vit": {"analyses": ["group_accuracy"]}},
-        {"datasets": tiny_config()["datasets"]},
-    ):
+    for change in ({"vit": {"analyses": ["group_accuracy"]}}, {"datasets": tiny_config()["datasets"]}):
         assert list(load_config(config_of(**change)).models) == ["vit"]
     own = config_of()["models"]["vit"]
     twins = load_config({**config_of(), "models": {"vit": own, "vit-random": {**own, "weights": "random"}}})
@@ -160,10 +157,7 @@ def test_several_attributes_leave_the_choice_to_the_user(tmp_path, monkeypatch):
         ({"kind": "digits", "group_by": ["class", "folder"]}, r"digits\.group_by: kind digits is arranged otherwise"),
         ({"kind": "digits", "patched": 0.5}, r"digits\.patched: kind digits"),
         ({"kind": "digits", "groups": {"attributes": ["x"]}}, r"digits\.groups: name the table"),
-        (
-            {"kind": "image_folder", "root": "x", "labels": {"split": "split"}},
-            "give `split` and what it has",
-        ),
+        ({"kind": "image_folder", "root": "x", "labels": {"split": "split"}}, "give `split` and what it has"),
         ({"kind": "digits", "groups": "none.csv"}, r"none\.csv cannot be read"),
         ({"kind": "image_folder", "root": "x", "labels": {"training": "0"}}, "give `split` and what it has"),
         (
