@@ -1,16 +1,23 @@
-"""Small data sets that tests make."""
+"""Small data sets that tests make, and the files that jobs make of them."""
+
+from __future__ import annotations
 
 import io
 import json
 import pickle
 import tarfile
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from classlens.data.listing import list_masks, list_stimuli
+from classlens.data.pixels import write_masks, write_pixels
 from classlens.data.select import digest_of_choice, select
+from classlens.data.stimulus import read_stimuli
 
 RNG = np.random.default_rng(0)
 NAMES = ("apple", "aquarium_fish", "baby")
@@ -42,9 +49,40 @@ def files(chosen, split):
     return [item.file for item in chosen if item.split == split]
 
 
-def chosen(source, selection, **place):
-    """Return the digest of what a selection chooses."""
-    return digest_of_choice(select(source(**place), selection))
+class Made:
+    """Writes the files of one data set as its jobs do, given access to it."""
+
+    def __init__(self, folder, source, root=None, **place):
+        folder.mkdir(exist_ok=True)
+        place = {"root": root and str(root), "mask_root": None, **place}
+        self.folder, self.opened, self.place = folder, source(**place), {"source": source, **place}
+        self.stimuli, self.digests, self.out = (str(folder / name) for name in ("stimuli.csv", "masks.csv", "out.h5"))
+
+    @property
+    def listed(self):
+        return read_stimuli(self.stimuli, "evaluation")
+
+    def list(self, threads=2, **changes):
+        wanted = choice(**changes)
+        digest = digest_of_choice(select(self.opened, wanted))
+        list_stimuli(raw=[], table=self.stimuli, threads=threads, selection=wanted, chosen=digest, **self.place)
+        return self
+
+    def list_masks(self):
+        list_masks(stimuli=self.stimuli, raw=[], table=self.digests, threads=2, **self.place)
+
+    def pixels(self, geometry, threads=1, split="evaluation", name=None, **part):
+        self.out = str(self.folder / name) if name else self.out
+        files = {"stimuli": self.stimuli, "pixels": self.out}
+        write_pixels(**files, geometry=geometry, split=split, threads=threads, **part, **self.place)
+        return h5py.File(self.out)
+
+    def masks(self, geometry, threads=1):
+        if not Path(self.digests).exists():
+            self.list_masks()
+        files = {"stimuli": self.stimuli, "digests": self.digests, "masks": self.out}
+        write_masks(**files, geometry=geometry, threads=threads, **self.place)
+        return h5py.File(self.out)
 
 
 def image_bytes(image, kind="png", **options):

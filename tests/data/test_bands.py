@@ -3,11 +3,11 @@
 import io
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import TINY_MODEL, tiny_config
+from made_data import Made
 from PIL import Image
 from tiny_transformers import SMALL, describe_here, extract_pixels
 
@@ -17,8 +17,6 @@ from classlens.config.architecture import with_architectures
 from classlens.data.bands import open_bands
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
-from classlens.data.listing import list_stimuli
-from classlens.data.pixels import write_pixels
 from classlens.errors import InputError
 from classlens.inference.network import LoadedModel
 from classlens.models.build import build
@@ -99,13 +97,8 @@ def test_the_workflow_sees_what_a_lens_sees(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, image)
         Image.fromarray(image[..., :3]).save(path.with_suffix(".png"))  # no image of this data set
-    place = {"source": ImageFolder, "root": str(tmp_path / "images"), "mask_root": None, "threads": 1, "channels": 5}
-    choice = {"per_class": None, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
-    list_stimuli(raw=[], table=str(tmp_path / "stimuli.csv"), selection=choice, **place)
-    geometry = Geometry(size=32, resize="squash", crop=1.0, interpolation="bilinear")
-    files = {"stimuli": str(tmp_path / "stimuli.csv"), "pixels": str(tmp_path / "pixels.h5")}
-    write_pixels(**files, geometry=geometry, split="evaluation", **place)
-    with h5py.File(files["pixels"]) as file:
+    made = Made(tmp_path, ImageFolder, tmp_path / "images", channels=5).list(per_class=None, train_per_class=0)
+    with made.pixels(Geometry(size=32, resize="squash", crop=1.0, interpolation="bilinear")) as file:
         pixels, classes = file["pixels"][:], file["class_index"][:].tolist()
     assert np.array_equal(pixels, np.stack(images))
     assert classes == [0, 0, 1, 1]

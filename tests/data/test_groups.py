@@ -7,13 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_data import PACKED_SIZE, choice, files, png, write_packed, write_tar
+from made_data import PACKED_SIZE, Made, choice, files, png, write_packed, write_tar
 from PIL import Image
 
 from classlens.data.groups import attribute_names, write_groups
 from classlens.data.image_folder import ImageFolder
 from classlens.data.kinds import KINDS, open_dataset
-from classlens.data.listing import list_stimuli
 from classlens.data.patched_digits import PatchedDigits
 from classlens.data.select import select
 from classlens.declared import load
@@ -30,19 +29,17 @@ img_id,img_filename,y,split,place,place_filename
 """
 
 
-def grouped(dataset, folder, selection=None):
+def grouped(dataset, folder):
     """Return a data set's groups.csv, as jobs write it."""
     dataset = {**PLACE, **dataset}
     kind, source = load(KINDS[dataset["kind"]]), open_dataset(dataset, "own")
-    place = {"root": dataset["root"], "mask_root": None, "name": "own", "arrangement": source.arrangement}
-    stimuli, groups = folder / "stimuli.csv", folder / "groups.csv"
-    list_stimuli(raw=[], table=stimuli, source=kind, selection=selection or choice(per_class=None), threads=1, **place)
+    place = {"root": dataset["root"], "name": "own", "arrangement": source.arrangement}
+    made, groups = Made(folder, kind, **place).list(per_class=None), folder / "groups.csv"
     asked = dataset["groups"] or {"table": None, "image": "image"}
     table = [asked["table"]] if asked["table"] else []
     names = attribute_names(dataset, source)
-    write_groups(
-        stimuli=stimuli, table=table, groups=groups, source=kind, attributes=names, image=asked["image"], **place
-    )
+    files = {"stimuli": made.stimuli, "table": table, "groups": groups}
+    write_groups(**files, attributes=names, image=asked["image"], **made.place)
     with groups.open() as file:
         return list(csv.DictReader(file))
 

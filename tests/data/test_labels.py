@@ -9,14 +9,12 @@ from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_data import choice, chosen
+from made_data import Made
 
 from classlens.data.geometry import Geometry
 from classlens.data.imagenet_s import ImageNetS
 from classlens.data.labels import corner, majority, write_token_labels
-from classlens.data.listing import list_masks, list_stimuli
 from classlens.data.mask import CLASS, IGNORE
-from classlens.data.pixels import write_masks
 from classlens.data.stimulus import Listed, Stimulus, write_mask_digests, write_stimuli
 
 VALUES = st.integers(0, 2)
@@ -92,15 +90,10 @@ def test_corner_takes_the_pixel_at_the_floor(mask, grid):
 @pytest.fixture(scope="module")
 def golden_files(tmp_path_factory):
     """Arguments of `write_token_labels` for the golden images."""
-    folder = tmp_path_factory.mktemp("masks")
-    place = {"source": ImageNetS, "root": str(GOLDEN / "imagenet_s"), "mask_root": None}
-    listed = {name: str(folder / name) for name in ("stimuli", "digests", "masks")}
-    wanted = choice(per_class=5, train_per_class=0)
-    selection = {"selection": wanted, "chosen": chosen(selection=wanted, **place)}
-    list_stimuli(raw=[], table=listed["stimuli"], threads=2, **selection, **place)
-    list_masks(stimuli=listed["stimuli"], raw=[], table=listed["digests"], threads=2, **place)
-    write_masks(**listed, geometry=Geometry(224, "squash", 1.0, "bilinear"), threads=2, **place)
-    return {**listed, "grid": [7, 7], **place}
+    made = Made(tmp_path_factory.mktemp("masks"), ImageNetS, GOLDEN / "imagenet_s")
+    made.list(per_class=5, train_per_class=0).masks(Geometry(224, "squash", 1.0, "bilinear")).close()
+    files = {"stimuli": made.stimuli, "digests": made.digests, "masks": made.out}
+    return {**files, "grid": [7, 7], **made.place}
 
 
 def test_files_of_golden_images_follow_the_contract(golden_files, golden, tmp_path):

@@ -6,11 +6,10 @@ import threading
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from made_data import choice, chosen, png, write_parquet, write_tar
+from made_data import Made, png, write_parquet, write_tar
 from PIL import Image
 
 from classlens.data.digits import Digits
@@ -18,9 +17,8 @@ from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
 from classlens.data.imagenet_s import ImageNetS
 from classlens.data.join import join_pixels
-from classlens.data.listing import list_masks, list_stimuli
 from classlens.data.parquet import Parquet
-from classlens.data.pixels import CHUNK_BYTES, write_masks, write_pixels
+from classlens.data.pixels import CHUNK_BYTES
 from classlens.data.stimulus import Stimulus, read_stimuli, write_stimuli
 from classlens.data.threads import in_order
 from classlens.data.webdataset import WebDataset
@@ -28,44 +26,6 @@ from classlens.errors import InputError
 
 SMALL = Geometry(28, "shortest", 0.875, "bicubic")
 DIGIT = Geometry(12, "squash", 1.0, "bilinear")
-
-
-class Made:
-    """Writes the files of one data set."""
-
-    def __init__(self, folder, source, root=None):
-        folder.mkdir(exist_ok=True)
-        self.folder = folder
-        self.place = {"source": source, "root": root and str(root), "mask_root": None}
-        self.opened = source(self.place["root"])
-        self.stimuli, self.digests, self.out = (str(folder / n) for n in ("stimuli.csv", "masks.csv", "out.h5"))
-
-    @property
-    def listed(self):
-        return read_stimuli(self.stimuli, "evaluation")
-
-    def list(self, **changes):
-        wanted = {"selection": choice(**changes), "chosen": chosen(selection=choice(**changes), **self.place)}
-        list_stimuli(raw=[], table=self.stimuli, threads=2, **wanted, **self.place)
-        return self
-
-    def list_masks(self):
-        list_masks(stimuli=self.stimuli, raw=[], table=self.digests, threads=2, **self.place)
-
-    def pixels(self, geometry=DIGIT, threads=1, split="evaluation", name=None, **part):
-        self.out = str(self.folder / name) if name else self.out
-        write_pixels(
-            stimuli=self.stimuli, pixels=self.out, geometry=geometry, split=split, threads=threads, **part, **self.place
-        )
-        return h5py.File(self.out)
-
-    def masks(self, geometry=DIGIT, threads=1):
-        if not Path(self.digests).exists():
-            self.list_masks()
-        write_masks(
-            stimuli=self.stimuli, digests=self.digests, masks=self.out, geometry=geometry, threads=threads, **self.place
-        )
-        return h5py.File(self.out)
 
 
 @pytest.fixture
@@ -104,7 +64,7 @@ def test_pixels_and_masks_are_transformed_in_order(photos):
 
 
 def test_pixel_files_say_what_they_hold(digits):
-    with digits(150).pixels() as file:
+    with digits(150).pixels(DIGIT) as file:
         pixels, classes = file["pixels"], file["class_index"]
         assert (pixels.shape, pixels.dtype, pixels.chunks) == ((150, 12, 12, 3), np.uint8, (64, 12, 12, 3))
         assert (classes.shape, classes.dtype) == ((150,), np.uint16)
@@ -124,7 +84,7 @@ def test_chunks_of_large_images_stay_small(digits, size):
 
 @pytest.mark.parametrize(("highest", "dtype"), [(65535, np.uint16), (65536, np.int32)])
 def test_class_indices_that_need_more_than_sixteen_bits(digits, highest, dtype):
-    with digits(2, class_index=highest).pixels() as file:
+    with digits(2, class_index=highest).pixels(DIGIT) as file:
         assert file["class_index"].dtype == dtype
         assert file["class_index"][:].tolist() == [highest] * 2
 
@@ -133,7 +93,7 @@ def test_class_indices_that_need_more_than_sixteen_bits(digits, highest, dtype):
 def test_bytes_do_not_depend_on_threads(digits, write):
     made, contents = digits(100), set()
     for threads in (1, 2, 7):
-        write(made, threads=threads).close()
+        write(made, DIGIT, threads).close()
         contents.add(Path(made.out).read_bytes())
     assert len(contents) == 1
 
@@ -210,7 +170,7 @@ def test_parts_and_images_that_are_missing_are_told(made_of):
     with pytest.raises(InputError, match="there are no training images"):
         join_pixels(parts=[], split="training", **joined)
     with pytest.raises(InputError, match="train_per_class"):
-        made.pixels(split="training", name="none.h5")
+        made.pixels(DIGIT, split="training", name="none.h5")
     assert not Path("joined.h5").exists()
     assert not Path(made.out).exists()
 
@@ -250,14 +210,14 @@ def test_a_wrong_mask_is_an_error(photos, damage, before, message):
         photos.list_masks()
     damage(photos.opened.mask_path(file))
     with pytest.raises(InputError, match=re.escape(message.format(file=file))):
-        photos.masks()
+        photos.masks(DIGIT)
 
 
 def test_an_image_that_changed_is_an_error(photos):
     path = photos.opened.folder / photos.list().listed[4].file
     append_space(path)
     with pytest.raises(InputError, match=rf"{path.name} changed after it was listed"):
-        photos.pixels()
+        photos.pixels(DIGIT)
 
 
 # Threads

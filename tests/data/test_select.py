@@ -8,13 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import GOLDEN
-from made_data import choice, chosen
+from made_data import Made, choice
 
 from classlens.data import select as selection
 from classlens.data.digits import Digits
 from classlens.data.imagenet_s import ImageNetS
 from classlens.data.kinds import KINDS, kind_of, open_dataset
-from classlens.data.listing import list_stimuli
 from classlens.data.source import Source
 from classlens.data.stimulus import Listed, Stimulus, class_names, read_stimuli, write_stimuli
 from classlens.errors import InputError
@@ -101,13 +100,6 @@ def table(tmp_path):
     return tmp_path / "stimuli.csv"
 
 
-def list_images(source, table, root=None, threads=1, name="mine", **changes):
-    place, wanted = {"source": source, "root": root, "mask_root": None, "name": name}, choice(**changes)
-    list_stimuli(
-        raw=[], table=str(table), threads=threads, selection=wanted, chosen=chosen(selection=wanted, **place), **place
-    )
-
-
 def test_the_table_follows_the_file_contract(table):
     write_stimuli(STIMULI, ["w", "x", "y", "z"], table)
     assert table.read_text().splitlines()[0] == "split,image,class_index,class_id,class_name,file,sha256"
@@ -129,26 +121,28 @@ def test_the_table_follows_the_file_contract(table):
 
 
 def test_digests_are_those_of_the_files(table):
-    list_images(ImageNetS, table, str(ROOT), threads=3, per_class=2, train_per_class=3)
+    Made(table.parent, ImageNetS, ROOT).list(threads=3, per_class=2, train_per_class=3)
     rows = rows_of(table)
     assert [row["split"] for row in rows] == ["evaluation"] * 12 + ["training"] * 18
     for row in rows:
         assert row["sha256"] == hashlib.sha256((ROOT / "ImageNetS919" / row["file"]).read_bytes()).hexdigest()
 
 
-def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(tmp_path, caplog):
+def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(table, caplog):
     caplog.set_level(logging.INFO)
+    contents = []
     for threads in (1, 5):
-        list_images(Digits, tmp_path / f"{threads}.csv", threads=threads, per_class=2)
-    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "5.csv").read_bytes()
+        Made(table.parent, Digits, name="mine").list(threads=threads, per_class=2)
+        contents.append(table.read_bytes())
+    assert contents[0] == contents[1]
     selected = selection.select(Digits(None), choice(per_class=2))
-    assert [row["file"] for row in rows_of(tmp_path / "1.csv")] == [item.file for item in selected]
+    assert [row["file"] for row in rows_of(table)] == [item.file for item in selected]
     told = r"datasets.mine: 2 of \d+ to \d+ per class for evaluation, 1 of \d+ to \d+ per class"
     assert re.search(told, caplog.text)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_too_few_training_images_are_a_warning_in_the_log(table, caplog):
-    list_images(Digits, table, per_class=2, train_per_class=200)
+    Made(table.parent, Digits, name="mine").list(per_class=2, train_per_class=200)
     assert "datasets.mine: 10 of 10 classes have fewer training images than train_per_class = 200" in caplog.text
     assert "8 (139)" in caplog.text
