@@ -141,29 +141,23 @@ ANIMALS = ("cat", "dog", "emu")
 PACKED_SIZE = (48, 40)
 
 
-def write_packed(folder):
-    """Write images and masks as folders, tar shards and Parquet files; the packed ones lie across classes."""
-    rng = np.random.default_rng(0)
-    for class_id in ANIMALS:
-        (folder / "image_folder" / class_id).mkdir(parents=True)
-        (folder / "masks" / class_id).mkdir(parents=True)
-    every = [(number, label, png(PACKED_SIZE, rng)) for number in range(4) for label in range(3)]
-    for number, label, content in every:
-        (folder / "image_folder" / ANIMALS[label] / f"{number}.png").write_bytes(content)
-        (folder / "masks" / ANIMALS[label] / f"{number}.png").write_bytes(left_half(PACKED_SIZE))
-    for shard in range(2):
-        samples = every[6 * shard : 6 * shard + 6]
+def write_packed(folder, images=4, shards=2, **parquet):
+    """Write images of three classes and masks as folders, tar shards and Parquet files, which lie across classes."""
+    rng, half = np.random.default_rng(0), left_half(PACKED_SIZE)
+    numbers = [f"{number:0{len(str(images - 1))}}" for number in range(images)]
+    every = [(f"{ANIMALS[label]}/{number}", label, png(PACKED_SIZE, rng)) for number in numbers for label in range(3)]
+    for name, _, content in every:
+        for kind, written in (("image_folder", content), ("masks", half)):
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / kind / f"{name}.png").write_bytes(written)
+    size = len(every) // shards
+    for shard in range(shards):
+        names, labels, contents = zip(*every[size * shard : size * (shard + 1)], strict=True)
         members = [
             member
-            for number, label, content in samples
-            for member in (
-                (f"{ANIMALS[label]}/{number}.png", content),
-                (f"{ANIMALS[label]}/{number}.mask.png", left_half(PACKED_SIZE)),
-                (f"{ANIMALS[label]}/{number}.cls", b"%d" % label),
-            )
+            for name, label, content in zip(names, labels, contents, strict=True)
+            for member in ((f"{name}.png", content), (f"{name}.mask.png", half), (f"{name}.cls", b"%d" % label))
         ]
         write_tar(folder / f"webdataset/{shard:06}.tar", members)
-        contents, labels = [content for *_, content in samples], [label for _, label, _ in samples]
-        masks = [left_half(PACKED_SIZE)] * 6
-        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, masks, ANIMALS)
+        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, [half] * size, ANIMALS, **parquet)
     (folder / "webdataset/classes.txt").write_text("\n".join(ANIMALS))

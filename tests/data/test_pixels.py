@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from made_data import Made, png, write_parquet, write_tar
+from made_data import Made, write_packed
 from PIL import Image
 
 from classlens.data.digits import Digits
@@ -100,39 +100,23 @@ def test_bytes_do_not_depend_on_threads(digits, write):
 
 # The same from packed images, and in parts
 
-CLASSES, IMAGES = 3, 25
 MANY = {"per_class": 20, "train_per_class": 3}
 LARGE = Geometry(64, "shortest", 0.875, "bicubic")
 """Large enough that chunks of the file end within parts."""
+FOLDERS = {ImageFolder: "image_folder", WebDataset: "webdataset", Parquet: "parquet"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The same images three times; the packed ones lie across classes."""
-    folder, rng = tmp_path_factory.mktemp("packed"), np.random.default_rng(1)
-    contents = [[png((40, 48), rng) for _ in range(IMAGES)] for _ in range(CLASSES)]
-    for label, images in enumerate(contents):
-        (folder / f"ImageFolder/{label}").mkdir(parents=True)
-        for number, content in enumerate(images):
-            (folder / f"ImageFolder/{label}/{number:03}.png").write_bytes(content)
-    every = [(number, label, contents[label][number]) for number in range(IMAGES) for label in range(CLASSES)]
-    for shard in range(3):
-        samples = every[shard * IMAGES : (shard + 1) * IMAGES]
-        members = [
-            member
-            for number, label, content in samples
-            for member in ((f"{number:03}_{label}.png", content), (f"{number:03}_{label}.cls", b"%d" % label))
-        ]
-        write_tar(folder / f"WebDataset/{shard}.tar", members)
-        values, labels = [content for *_, content in samples], [label for _, label, _ in samples]
-        write_parquet(folder / f"Parquet/{shard}.parquet", values, labels, row_group_size=7)
+    folder = tmp_path_factory.mktemp("packed")
+    write_packed(folder, images=25, shards=3, row_group_size=7)
     return folder
 
 
 @pytest.fixture
 def made_of(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda kind, **changes: Made(tmp_path / kind.__name__, kind, data / kind.__name__).list(**MANY | changes)
+    return lambda kind, **changes: Made(tmp_path / kind.__name__, kind, data / FOLDERS[kind]).list(**MANY | changes)
 
 
 def test_the_bytes_are_those_of_one_pass_and_of_folders(made_of, tmp_path):
@@ -144,8 +128,9 @@ def test_the_bytes_are_those_of_one_pass_and_of_folders(made_of, tmp_path):
     for kind in (WebDataset, Parquet):
         made = made_of(kind)
         for split, count in (("evaluation", 60), ("training", 9)):
-            assert [(item.class_index, item.class_id, item.sha256) for item in read_stimuli(made.stimuli, split)] == [
-                (item.class_index, item.class_id, item.sha256) for item in read_stimuli(folders.stimuli, split)
+            listed, other = (read_stimuli(one.stimuli, split) for one in (made, folders))
+            assert [(item.class_index, item.sha256) for item in listed] == [
+                (item.class_index, item.sha256) for item in other
             ]
             for size in (count, count // 2, 4):
                 parts = []
