@@ -55,6 +55,8 @@ def test_excluded_classes_are_left_out_of_both_splits():
     assert {item.split for item in select(offered, exclude_classes=["c"], train_per_class=0)} == {"evaluation"}
     with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image: exclude_classes names"):
         select(offered, exclude_classes=["a", "b", "c"])
+    with pytest.raises(InputError, match="gives no evaluation image: too_few: skip leaves out every class"):
+        select({"a": (1, 1)}, too_few="skip")
 
 
 def test_too_few_images_are_an_error_that_names_five_classes_at_most_and_the_key():
