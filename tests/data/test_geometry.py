@@ -75,10 +75,12 @@ def test_sides_before_the_crop(crop, side):
         (Geometry(224, "squash", 1.0, "bilinear"), "squash-224-bilinear"),
         (Geometry(224, "squash", 1, "bilinear"), "squash-224-bilinear"),
         (Geometry(384, "shortest", 0.875, "bicubic"), "shortest-384-bicubic-0.875"),
+        (Geometry((32, 32), "squash", 1.0, "bilinear"), "squash-32-bilinear"),
+        (Geometry((24, 40), "squash", 0.9, "bilinear"), "squash-24x40-bilinear-0.9"),
     ],
 )
 def test_names(geometry, name):
-    assert geometry.name == name
+    assert geometry.name == Geometry.from_name(name).name == name
 
 
 @settings(deadline=None, max_examples=50)

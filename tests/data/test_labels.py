@@ -47,10 +47,6 @@ def naive(mask, grid):
     return labels, shares
 
 
-def every_mask_of_four_pixels():
-    return np.stack(np.meshgrid(*[np.arange(3, dtype=np.uint8)] * 4), -1).reshape(-1, 2, 2)
-
-
 def require_majority(masks, grid):
     label, fraction = majority(masks, grid)
     assert (label.dtype, fraction.dtype) == (np.int8, np.float32)
@@ -67,7 +63,8 @@ def test_majority_agrees_with_a_count_pixel_by_pixel(case):
 
 
 def test_every_tie_of_four_pixels_is_as_counted():
-    require_majority(every_mask_of_four_pixels(), (1, 1))
+    every_mask = np.stack(np.meshgrid(*[np.arange(3, dtype=np.uint8)] * 4), -1).reshape(-1, 2, 2)
+    require_majority(every_mask, (1, 1))
 
 
 @settings(deadline=None, max_examples=50)

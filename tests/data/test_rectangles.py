@@ -25,13 +25,6 @@ def test_images_become_what_timm_makes_of_them(size, resize, picture):
     found = np.asarray(geometry.image(image))
     assert np.array_equal(found, (made * 255).round().permute(1, 2, 0).numpy().astype(np.uint8))
     assert geometry.mask(Image.new("L", picture)).size == size[::-1]
-    again = Geometry.from_name(geometry.name)
-    assert (again.name, np.asarray(again.image(image)).shape) == (geometry.name, (*size, 3))
-
-
-def test_names_of_squares_stay():
-    assert Geometry(32, "squash", 1.0, "bilinear").name == Geometry((32, 32), "squash", 1.0, "bilinear").name
-    assert Geometry((24, 40), "squash", 0.9, "bilinear").name == "squash-24x40-bilinear-0.9"
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "eva02_base_patch14_224", "beit_base_patch16_224"])
