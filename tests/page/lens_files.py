@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,26 +20,13 @@ SIDE = 24
 METHODS = (("gradient", "gradient"), ("chefer", "Chefer"))
 
 
-@dataclass
-class Made:
-    """What the files hold: arrays (B, N, T[, 5]) by site, (N, P), and the keywords of the page's job."""
-
-    rank: dict[str, np.ndarray]
-    logit: dict[str, np.ndarray]
-    top: dict[str, np.ndarray]
-    importance: dict[str, np.ndarray]
-    label: np.ndarray
-    pixels: np.ndarray
-    class_index: np.ndarray
-    tuned: dict[str, np.ndarray]
-    correct: np.ndarray
-    arguments: dict[str, Any]
+class Made(SimpleNamespace):
+    """What the files hold: arrays (B, N, T[, 5]) by site, (N, P), and `arguments`, the keywords of the page's job."""
 
     def write(self, page: Path, **changes: Any) -> Path:
         """Write the page."""
         page.parent.mkdir(parents=True, exist_ok=True)
-        arguments = {**self.arguments, **changes}
-        write_lens_page(page=str(page), **arguments)
+        write_lens_page(page=str(page), **{**self.arguments, **changes})
         return page
 
 
@@ -65,10 +52,14 @@ def made(
     random = np.random.default_rng(seed)
     patches = grid[0] * grid[1]
     shape = (blocks, images, len(prefix) + patches)
+
+    def drawn_classes() -> np.ndarray:
+        return np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP]
+
     class_index = np.sort(np.arange(images) % 4)
     rank = {site: random.integers(0, classes, shape) for site in SITES}
     logit = {site: random.normal(0, 5, shape).astype(np.float32) for site in SITES}
-    top = {site: np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP] for site in SITES}
+    top = {site: drawn_classes() for site in SITES}
     importance = {name: random.standard_normal((images, patches)).astype(np.float32) for name, _ in methods}
     label = random.integers(-1, 2, (images, patches))
     pixels = random.integers(0, 256, (images, side, side, 3), np.uint8)
@@ -102,10 +93,7 @@ def made(
     ]
     extra = Stimulus("training", 0, "id0", names.format(0), files.format("training"))
     write_stimuli([*listed, extra], ["0" * 64] * (images + 1), folder / "stimuli.csv")
-    seen = {
-        "rank": random.integers(0, classes, shape),
-        "top5": np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP],
-    }
+    seen = {"rank": random.integers(0, classes, shape), "top5": drawn_classes()}
     of_lens = {name: columns[f"residual/{name}"] for name in seen}
     maps = [
         write(f"tuned_{block_name(block)}.h5", of_lens, {name: values[block] for name, values in seen.items()})
@@ -140,4 +128,14 @@ def made(
             **facts,
         },
     }
-    return Made(rank, logit, top, importance, label, pixels, class_index, seen, correct, arguments)
+    return Made(
+        rank=rank,
+        logit=logit,
+        top=top,
+        tuned=seen,
+        importance=importance,
+        label=label,
+        class_index=class_index,
+        correct=correct,
+        arguments=arguments,
+    )
