@@ -43,7 +43,6 @@ def made(
     methods=METHODS,
     names="class {}",
     files="{}.png",
-    side=SIDE,
     tuned=False,
     **facts: Any,
 ) -> Made:
@@ -62,7 +61,7 @@ def made(
     top = {site: drawn_classes() for site in SITES}
     importance = {name: random.standard_normal((images, patches)).astype(np.float32) for name, _ in methods}
     label = random.integers(-1, 2, (images, patches))
-    pixels = random.integers(0, 256, (images, side, side, 3), np.uint8)
+    pixels = random.integers(0, 256, (images, SIDE, SIDE, 3), np.uint8)
     correct = np.arange(images) % 3 > 0
     attributes = layer_attributes(classes, len(prefix), "[CLS]" in prefix)
     columns = {
@@ -103,7 +102,7 @@ def made(
     arguments = {
         "layers": layers,
         "output": write("output.h5", output_columns(classes), own),
-        "pixels": write("pixels.h5", {"pixels": Column((side, side, 3), np.uint8, "")}, {"pixels": pixels}),
+        "pixels": write("pixels.h5", {"pixels": Column((SIDE, SIDE, 3), np.uint8, "")}, {"pixels": pixels}),
         "stimuli": str(folder / "stimuli.csv"),
         "labels": [labels] if masks else [],
         "explanations": [
