@@ -5,12 +5,11 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from made_pictures import SAVED, checkpoint, typed
+from made_pictures import CLASSES, SAVED, checkpoint, typed
 from PIL import Image
 
 from classlens import Lens
 from classlens.look import explained
-from classlens.look.models import open_lens
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +26,15 @@ def folder(tmp_path_factory):
 
 
 def lens_of(folder):
-    return open_lens(str(folder / "vit.pth"), SAVED)
+    model = timm.create_model(SAVED, num_classes=CLASSES)
+    model.load_state_dict(torch.load(folder / "vit.pth"))
+    return Lens(model.eval())
 
 
 def test_overlays_maps_and_a_table(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(explained, "BATCH", 2)
-    output = tmp_path / "new" / "out"
-    typed(
-        "explain",
-        folder / "vit.pth",
-        folder / "pictures",
-        "--architecture",
-        SAVED,
-        "--method",
-        "attn_lrp",
-        "-o",
-        output,
-    )
+    output, words = tmp_path / "new" / "out", ["explain", folder / "vit.pth", folder / "pictures"]
+    typed(*words, "--architecture", SAVED, "--method", "attn_lrp", "-o", output)
     table = pd.read_csv(output / "explanations.csv")
     assert list(table) == ["picture", "class_index", "class", "probability", "method", "file", "map"]
     assert list(table["map"]) == ["cat_attn_lrp.npy", "dog_attn_lrp.npy", "Cat_2_attn_lrp.npy"]
