@@ -45,7 +45,7 @@ def logs(tmp_path):
 
 
 def test_a_line_per_running_job(logs):
-    write_log(logs / "pixels/photos/s16/evaluation.log", "decoding images: 120 of 300 images, 2.0/s")
+    write_log(logs / "pixels/photos/s16/training.log", "decoding images: 120 of 300 images, 2.0/s")
     write_log(logs / "weights/vit.log")
     write_log(logs / "gather/vit.log", "gathering: 12 of 12 files, 3.0/s", "now something else")
     write_log(logs / "train/vit.log", "training: 1 of 400 steps, 0.005/s")
@@ -55,11 +55,11 @@ def test_a_line_per_running_job(logs):
     (logs / "empty.log").touch()
     told = {
         "gather vit": "now something else, began 12:00",
-        "pixels photos s16 evaluation": "decoding images: 120 of 300 images (40%), 2.0/s, ends about 12:02, began 12:00",
+        "pixels photos s16 training": "decoding images: 120 of 300 images (40%), 2.0/s, ends about 12:02, began 12:00",
         "train vit": "training: 1 of 400 steps (0%), 0.005/s, ends about 2026-03-05 10:11, began 12:00",
         "weights vit": "begins, began 12:00",
     }
-    assert Watch(logs).lines(NOW + timedelta(minutes=2)) == [f"{name:28}  {said}" for name, said in told.items()]
+    assert Watch(logs).lines(NOW + timedelta(minutes=2)) == [f"{name:26}  {said}" for name, said in told.items()]
 
 
 def test_jobs_of_other_machines_are_believed_and_doubted_after_an_hour(logs):
