@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.data.stimulus import class_names
+from classlens.data.stimulus import class_names, read_rows, read_stimuli
 from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.measures.layers import read_layout
@@ -152,9 +151,7 @@ def _finite(values: Array, path: str) -> Array:
 
 def _names_of_heads(words: str) -> list[list[tuple[str, float] | None]]:
     """Return by block and head what it is named by and the share that this explains, None where it has no name."""
-    with open(words, newline="") as table:
-        rows = [row for row in csv.DictReader(table) if row["place"] == "1"]
-    found = {(int(row["block"]), int(row["head"])): row for row in rows}
+    found = {(int(row["block"]), int(row["head"])): row for row in read_rows(words) if row["place"] == "1"}
     blocks, heads = (1 + max((place[axis] for place in found), default=-1) for axis in (0, 1))
     named = {place: (row["name"], float(row["share"])) for place, row in found.items() if row["name"]}
     return [[named.get((block, head)) for head in range(heads)] for block in range(blocks)]
@@ -162,18 +159,12 @@ def _names_of_heads(words: str) -> list[list[tuple[str, float] | None]]:
 
 def _described(chosen: Array, output: str, stimuli: str) -> list[dict[str, Any]]:
     """Return number, class, file, verdict and the model's strongest classes of each image."""
-    with open(stimuli, newline="") as table:
-        wanted = set(chosen.tolist())
-        files = {
-            int(row["image"]): row["file"]
-            for row in csv.DictReader(table)
-            if row["split"] == "evaluation" and int(row["image"]) in wanted
-        }
+    files = [item.file for item in read_stimuli(stimuli, "evaluation")]
     with h5py.File(output) as file:
         return [
             {
                 "image": int(image),
-                "file": files[int(image)],
+                "file": files[image],
                 "class": int(file["class_index"][image]),
                 "correct": bool(file["correct"][image]),
                 "top5": file["top5"][image].tolist(),

@@ -319,3 +319,43 @@ def test_pixels_that_are_not_zero_are_class_and_turned_as_the_image(tmp_path, mo
         image.save(tmp_path / "cat/a.png", exif=exif)
         found = folder("nowhere", tmp_path).mask("cat/a.jpg", "cat")
         assert np.array_equal(found, np.where(expected, CLASS, CONTEXT))
+
+
+# A flat folder with a table of labels
+
+
+def test_a_table_says_the_classes(tmp_path):
+    lay(tmp_path, *(f"{name}.png" for name in "abcd"), "masks/a.png")
+    table, source = tmp_path / "labels.csv", folder(tmp_path, tmp_path / "masks")
+    table.write_text("image,class\nb.png,dog\na.png,cat\nd.png,dog\nb.png,dog\n")
+    found = [(one.split, one.class_index, one.class_id, one.file) for one in source.stimuli(choice())]
+    assert found == [
+        ("evaluation", 0, "cat", "a.png"),
+        ("evaluation", 1, "dog", "b.png"),
+        ("training", 1, "dog", "d.png"),
+    ]
+    assert source.class_ids() == ["cat", "dog"]
+    assert source.image_files(source.stimuli(choice())) == [str(tmp_path / f"{name}.png") for name in "abd"]
+    assert source.mask("a.png", "cat").all()
+    assert source.notes() == ["labels.csv says the classes of 3 images"]
+    assert doubts(tmp_path) == ["datasets.d.root: labels.csv does not name 1 images: c.png"]
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    assert folder(tmp_path).class_ids() == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,class\na.png,cat\n", "no column image; its header is to have image,class"),
+        ("image,class\nz.png,cat\n", r"line 2: there is no image 'z.png'"),
+        ("image,class\n../a.png,cat\n", r"line 2: there is no image '../a.png'"),
+        ("image,class\na.png,\n", "line 2: a.png has no class"),
+        ("image,class\n", "names no image"),
+        ("image,class\na.png,cat\na.png,dog\n", r"line 3: a.png has several classes \(cat, dog\).*separate images"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path, table, message):
+    lay(tmp_path, "a.png")
+    (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        choose(tmp_path)
