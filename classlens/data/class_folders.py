@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -121,12 +121,8 @@ class ClassFolders(ClassesOfImages):
 
     def doubts(self) -> list[str]:
         """Return what is doubtful, in a line each with the way out."""
-        return [
-            *([] if self.listed.is_file() else [*unread_lists(self.root, self.splits.values()), *self._order()]),
-            *self._names_of_parts(),
-            *self._passed_over(),
-            *self._in_one_split(),
-        ]
+        unlisted = [] if self.listed.is_file() else [*unread_lists(self.root, self.splits.values()), *self._order()]
+        return [*unlisted, *self._names_of_parts(), *self._passed_over(), *self._in_one_split()]
 
     def _order(self) -> list[str]:
         """Return a doubt where people and programs would order folders otherwise."""
@@ -144,65 +140,58 @@ class ClassFolders(ClassesOfImages):
                 ]
         return []
 
-    def _names_of_parts(self) -> list[str]:
-        if self.listed.is_file():
-            return []
+    def _names_of_parts(self) -> Iterator[str]:
         found = [one for one in self.names if one.casefold() in PARTS]
-        return [
-            f"{self._where}: {_some(found)} among the classes; where that is none, move it out of {self.root}, else "
-            f"list all classes in {self.listed}"
-        ] * bool(found)
+        if found and not self.listed.is_file():
+            yield (
+                f"{self._where}: {_some(found)} among the classes; where that is none, move it out of {self.root}, "
+                f"else list all classes in {self.listed}"
+            )
 
-    def _passed_over(self) -> list[str]:
-        doubts = []
+    def _passed_over(self) -> Iterator[str]:
         system = [name for content in self._parents.values() for name in content.folders if is_system(name)]
         if empty := [*self._empty, *system]:
-            doubts.append(
+            yield (
                 f"{self._where}: folders {_some(empty)} are empty, or made by a system, and no classes: they have no "
                 f"index; remove them, or fill them and run again"
             )
-        others: Counter[str] = Counter()
-        nested = []
-        for parent, folders in self._contents.items():
-            for name, content in folders.items():
-                others += content.others
-                nested += [f"{parent}/{name}".strip("/")] * bool(content.folders)
-        if others:
-            doubts.append(
+        contents = {
+            f"{parent}/{name}".strip("/"): content
+            for parent, folders in self._contents.items()
+            for name, content in folders.items()
+        }
+        if others := sum((content.others for content in contents.values()), Counter[str]()):
+            yield (
                 f"{self._where}: {others.total():,} files of classes are passed over, since their suffixes are none of "
                 f"an image's ({_counted(others)}); convert or rename images among them, or take them away"
             )
-        if nested:
-            doubts.append(
+        if nested := [folder for folder, content in contents.items() if content.folders]:
+            yield (
                 f"{self._where}: folders inside of {_some(nested)} are passed over; move their images up, next to "
                 f"their class's"
             )
         for parent, content in self._parents.items():
             if content.broken:
-                doubts.append(
+                yield (
                     f"{self._where}: links {_some(content.broken)} in {self.root / parent} lead nowhere; if they were "
                     f"classes, restore these, since others have their indices now; else remove them"
                 )
             if count := len(content.images):
-                doubts.append(
+                yield (
                     f"{self._where}: {count:,} images in {self.root / parent} are in no class's folder, and are passed "
                     f"over; sort them into these, or move them away"
                 )
-        return doubts
 
-    def _in_one_split(self) -> list[str]:
-        doubts = []
+    def _in_one_split(self) -> Iterator[str]:
         for split, parent in self.splits.items():
             other = self._other(self.splits, parent)
-            alone = [one for one, own in self._spelled.items() if own.keys() == {parent}]
-            if alone:
+            if alone := [one for one, own in self._spelled.items() if own.keys() == {parent}]:
                 near = {one.casefold() for one, own in self._spelled.items() if own.keys() == {other}}
                 case = next((f" (upper and lower case of {one} differ)" for one in alone if one.casefold() in near), "")
-                doubts.append(
+                yield (
                     f"{self._where}: classes {_some(sorted(alone))} lie in {parent}/ ({split}) alone, not in "
                     f"{other}/{case}; add their folders there, or leave them out by exclude_classes"
                 )
-        return doubts
 
     @cached_property
     def _top(self) -> Content:
@@ -227,9 +216,10 @@ class ClassFolders(ClassesOfImages):
 
     @property
     def _empty(self) -> list[str]:
-        used = {composed(name) for folders in self._contents.values() for name in folders if folders[name]}
-        every = {name for folders in self._contents.values() for name in folders}
-        return sorted(name for name in every if composed(name) not in used)
+        """Folders that hold nothing, in no spelling and no split."""
+        every = [(name, content) for folders in self._contents.values() for name, content in folders.items()]
+        used = {composed(name) for name, content in every if content}
+        return sorted({name for name, _ in every if composed(name) not in used})
 
     @cached_property
     def _spelled(self) -> dict[str, dict[str, str]]:

@@ -154,29 +154,28 @@ class Packed(Source):
 
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
         """Return what is doubtful about the list of classes, and what is passed over."""
-        doubt = doubtful_ids(dict(self._classes)) if self.listed else None
-        found = [f"{self._listed}: {doubt}"] if doubt else []
+        return [*self._doubts(), *super().doubts(selection)]
+
+    def _doubts(self) -> Iterator[str]:
+        if self.listed and (doubt := doubtful_ids(dict(self._classes))):
+            yield f"{self._listed}: {doubt}"
         if self._names is None and not self.listed:
-            found += unread_lists(self.root)
+            yield from unread_lists(self.root)
         where = f"datasets.{self.name}.root"
         if "" in self._shards and (unread := self._unread()):
-            found.append(
+            yield (
                 f"{where}: shards in {', '.join(unread)} are passed over; evaluation and training shards lie in two "
                 f"folders, or side by side in {self.root} (see docs/data.md)"
             )
         folders = {shard.rpartition("/")[0] for shards in self._shards.values() for shard in shards}
-        other = [
-            name
-            for folder in sorted(folders)
-            for name in (entry.name for entry in entries(self.root / folder))
-            if OTHER_SHARD.search(name.lower()) and not name.lower().endswith(self.suffix)
-        ]
-        if other:
-            found.append(
+        names = [entry.name for folder in sorted(folders) for entry in entries(self.root / folder)]
+        if other := [
+            name for name in names if OTHER_SHARD.search(one := name.lower()) and not one.endswith(self.suffix)
+        ]:
+            yield (
                 f"{where}: {len(other):,} files such as {other[0]} are passed over, since shards of kind "
                 f"{type(self).__name__.lower()} end in {self.suffix}; unpack or convert them, or take them away"
             )
-        return [*found, *super().doubts(selection)]
 
     @property
     def more_training(self) -> str:
