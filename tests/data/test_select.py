@@ -13,8 +13,6 @@ from made_data import Made, choice
 from classlens.data import select as selection
 from classlens.data.digits import Digits
 from classlens.data.imagenet_s import ImageNetS
-from classlens.data.kinds import KINDS, kind_of, open_dataset
-from classlens.data.source import Source
 from classlens.data.stimulus import Listed, Stimulus, class_names, read_stimuli, write_stimuli
 from classlens.errors import InputError
 
@@ -33,15 +31,12 @@ def select(offered, **changes):
     return selection.select(source, choice(**{"per_class": 2, **changes}))
 
 
-def test_the_first_images_of_every_class_evaluation_before_training():
+def test_the_first_images_of_every_class_or_all_of_them_evaluation_before_training():
     offered = {"b": (3, 2), "a": (2, 2)}
     assert [item.file for item in select(offered)] == [
         *("evaluation/b0", "evaluation/b1", "evaluation/a0", "evaluation/a1"),
         *("training/b0", "training/a0"),
     ]
-
-
-def test_null_takes_all_images():
     found = select({"a": (1, 2), "b": (3, 0)}, per_class=None, train_per_class=None)
     assert [item.file for item in found] == [
         *("evaluation/a0", "evaluation/b0", "evaluation/b1", "evaluation/b2"),
@@ -72,14 +67,6 @@ def test_too_few_images_can_be_skipped_and_are_named_in_the_log(caplog):
     found = select({"a": (2, 2), "b": (1, 2), "c": (2, 0)}, too_few="skip")
     assert {item.class_id for item in found} == {"a", "c"}
     assert caplog.messages == ["datasets.mine: skipped for want of images: b"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_found_by_its_name(kind):
-    source = open_dataset({"kind": kind, "root": "somewhere", "masks": None}, "mine")
-    assert isinstance(source, kind_of({"kind": kind}))
-    assert (isinstance(source, Source), source.name) == (True, "mine")
-    assert (source.needs_root, source.takes_masks) == ("digits" not in kind, kind == "image_folder")
 
 
 # The table
