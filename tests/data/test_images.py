@@ -153,7 +153,9 @@ def test_the_rows_of_an_interlaced_png_are_counted():
 
     Counted by hand, the passes of 5 x 3 pixels have 1, 1, 0, 1, 1, 2 and 1 rows.
     """
-    assert png._size(png_of(5, 3, b"", colours=0, interlaced=1)) == 5 * 3 + 7
+    open_image(png_of(5, 3, bytes(5 * 3 + 7), colours=0, interlaced=1), "whole.png")
+    with pytest.raises(InputError, match=r"cut\.png.*73% of the data is there"):
+        open_image(png_of(5, 3, bytes(5 * 3 + 1), colours=0, interlaced=1), "cut.png")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
