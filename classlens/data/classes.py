@@ -62,11 +62,10 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
     lines = [(number, text.strip()) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
     own = {composed(folder): folder for folder in folders}
     indices = _indices(lines)
+    permuted = indices is not None and sorted(indices) == list(range(len(lines)))
     if not own:
         found = _classes(path, lines, own)
-        if indices is not None and sorted(indices) == list(range(len(lines))):
-            return dict(found[indices.index(place)] for place in range(len(lines)))
-        return dict(found)
+        return _by_index(indices or [], found) if permuted else dict(found)
     if lines:
         _require_no_header(path, lines[0], own)
     for number, text in lines:
@@ -78,9 +77,9 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
     if indices is not None:
         after_index, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
         if after_index and not found:
-            return _in_order(path, lines, indices, after_index)
-        in_order = [after_index[indices.index(place)][0] for place in range(len(after_index)) if place in indices]
-        if after_index and len(in_order) == len(found) and in_order != [one for one, _ in found]:
+            _require_each_index(path, lines, indices)
+            return _by_index(indices, after_index)
+        if after_index and permuted and list(_by_index(indices, after_index)) != [one for one, _ in found]:
             raise _ambiguous(path, lines[0])
     if error:
         raise error
@@ -245,8 +244,12 @@ def _indices(lines: list[Line]) -> list[int] | None:
     return [int(match[1]) for match in found if match] if lines and all(found) else None
 
 
-def _in_order(path: Path, lines: list[Line], indices: list[int], found: list[Class]) -> dict[str, str]:
-    """Return classes by their own indices."""
+def _by_index(indices: list[int], found: list[Class]) -> dict[str, str]:
+    """Return classes in the order of their own indices."""
+    return dict(one for _, one in sorted(zip(indices, found, strict=True)))
+
+
+def _require_each_index(path: Path, lines: list[Line], indices: list[int]) -> None:
     seen: set[int] = set()
     for (number, text), index in zip(lines, indices, strict=True):
         if index in seen or index >= len(lines):
@@ -255,7 +258,6 @@ def _in_order(path: Path, lines: list[Line], indices: list[int], found: list[Cla
                 f"0..{len(lines) - 1}, each once"
             )
         seen.add(index)
-    return dict(found[indices.index(place)] for place in range(len(lines)))
 
 
 def _require_no_header(path: Path, line: Line, own: Mapping[str, str]) -> None:
