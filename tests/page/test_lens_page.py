@@ -70,8 +70,9 @@ def press(page, key, part):
 
 
 def says(page, rank):
-    """Assert that the identifiability of a rank among seven classes is among the facts."""
-    assert f"identifiability {1 - rank / 7:.3f}" in texts(page, "#facts div")
+    """Wait until the identifiability of a rank among seven classes is among the facts."""
+    told = "document.querySelector('#facts').innerText.replace(/\\s+/g, ' ')"
+    until(page, f"{told}.includes('identifiability {1 - rank / 7:.3f}')")
 
 
 def texts(page, selector):
@@ -314,7 +315,8 @@ def test_by_class_and_verdict(shown, study):
         page.locator(".thumbnail:visible").last.click()
         at(page, f"image={wrong[-1]}")
         own = files.class_index[wrong[-1]]
-        assert f"class {own}, but the model says class {own + 1} ✗ wrong" in page.inner_text("#caption")
+        caption = f"class {own}, but the model says class {own + 1} ✗ wrong"
+        until(page, f"document.querySelector('#caption').innerText.includes('{caption}')")
         page.select_option("#class-filter", "2")
         assert page.inner_text("#image-count") == "no such image"
 
