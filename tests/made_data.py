@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import h5py
@@ -95,6 +97,16 @@ def image_bytes(image, kind="png", **options):
 def png(size=(6, 5), rng=RNG):
     """Return the bytes of a picture of noise."""
     return image_bytes(rng.integers(0, 256, (*size[::-1], 3), np.uint8))
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width, height, data, bits=8, colours=2, interlaced=0):
+    """Return a PNG that declares a size, and packs data."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 def left_half(size=(6, 5)):

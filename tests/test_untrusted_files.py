@@ -20,7 +20,7 @@ import torch
 from conftest import GOLDEN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_data import choice, image_bytes, write_cifar
+from made_data import choice, chunk, image_bytes, png_of, write_cifar
 from safetensors.numpy import save as save_tensors
 
 from classlens.catalog.configs import read_config
@@ -104,15 +104,9 @@ def test_images(kind, decode):
     fuzz(KINDS[kind], lambda content: decode(content, Path("some/photo.x")), "some/photo.x")
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def write_claims(folder):
     """Small files that claim to be large, or to be nested without end."""
-    header = struct.pack(">IIBBBBB", 60_000, 30_000, 1, 0, 0, 0, 0)
-    rows = chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-    (folder / "pixels.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + rows)
+    (folder / "pixels.png").write_bytes(png_of(60_000, 30_000, b"\0" * 1000, bits=1, colours=0))
     (folder / "header.safetensors").write_bytes(struct.pack("<Q", 2**62) + b"{}")
     claim = json.dumps({"weight": {"dtype": "F32", "shape": [2**20, 2**20], "data_offsets": [0, 2**42]}}).encode()
     (folder / "claim.safetensors").write_bytes(struct.pack("<Q", len(claim)) + claim)

@@ -2,14 +2,12 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
-from made_data import image_bytes
+from made_data import image_bytes, png_of
 from PIL import Image
 
-from classlens.data import png
 from classlens.data.images import open_image, open_mask, open_nonzero
 from classlens.errors import InputError
 
@@ -101,16 +99,6 @@ def wrong_tag():
         if struct.unpack_from("<H", content, entry) == (273,):
             struct.pack_into("<H", content, entry + 2, 2)
     return bytes(content)
-
-
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_of(width, height, data, bits=8, colours=2, interlaced=0):
-    """Return a PNG that declares a size, and packs data."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, interlaced)
-    return png.SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(
