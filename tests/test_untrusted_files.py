@@ -45,14 +45,8 @@ def damage(draw, content):
         at = draw(st.integers(0, max(0, len(found) - 1)))
         some = draw(st.binary(min_size=1, max_size=9) | st.sampled_from([b"\xff" * 8, b"\0" * 8, b"9" * 40]))
         how = draw(st.sampled_from(["over", "in", "out", "end"]))
-        if how == "over":
-            found[at : at + len(some)] = some
-        elif how == "in":
-            found[at:at] = some
-        elif how == "out":
-            del found[at : at + len(some)]
-        else:
-            del found[at:]
+        end = {"over": at + len(some), "in": at, "out": at + len(some), "end": None}[how]
+        found[at:end] = some if how in ("over", "in") else b""
     return bytes(found)
 
 

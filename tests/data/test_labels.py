@@ -33,10 +33,8 @@ def naive(mask, grid):
     labels, shares = [], []
     for row in range(grid[0]):
         for column in range(grid[1]):
-            pixels = Counter()
-            for y in range(row * height, (row + 1) * height):
-                for x in range(column * width, (column + 1) * width):
-                    pixels[int(mask[y][x])] += 1
+            inside = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            pixels = Counter(inside.ravel().tolist())
             if 2 * pixels[CLASS] >= height * width:
                 labels.append(1)
             elif 2 * pixels[IGNORE] > height * width:
