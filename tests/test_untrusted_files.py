@@ -219,14 +219,11 @@ def test_parts_that_are_no_heads(tmp_path, parts, reason):
         read_head(tmp_path / "head.npz")
 
 
-@pytest.mark.parametrize("names", ["5", "[" * 100_000, '{"a": 1}', "[[]]"])
-def test_absurd_class_names(tmp_path, names):
-    (tmp_path / "head.safetensors").write_bytes(save_tensors({"weight": np.eye(3, 4)}, {"class_names": names}))
-    with pytest.raises(InputError, match="cannot be read as a head"):
-        read_head(tmp_path / "head.safetensors")
-
-
-def test_a_pipe_is_no_head(tmp_path):
+def test_absurd_class_names_and_pipes_are_no_heads(tmp_path):
+    for names in ("5", "[" * 100_000, '{"a": 1}', "[[]]"):
+        (tmp_path / "head.safetensors").write_bytes(save_tensors({"weight": np.eye(3, 4)}, {"class_names": names}))
+        with pytest.raises(InputError, match="cannot be read as a head"):
+            read_head(tmp_path / "head.safetensors")
     os.mkfifo(tmp_path / "head.npz")
     with pytest.raises(InputError, match="a head is a file"):
         read_head(tmp_path / "head.npz")

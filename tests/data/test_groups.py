@@ -195,10 +195,9 @@ def test_headers(tmp_path, header, names):
 
 
 def test_names_of_packed_attributes():
-    groups = {"table": None, "image": "image", "attributes": ["image"]}
-    dataset = {**PLACE, "kind": "webdataset", "root": "x", "groups": groups}
     for names in (["image"], ["place", "place"]):
-        groups["attributes"] = names
+        groups = {"table": None, "image": "image", "attributes": names}
+        dataset = {**PLACE, "kind": "webdataset", "root": "x", "groups": groups}
         with pytest.raises(InputError, match=r"datasets\.own\.groups: attributes are .*; give one at least, each once"):
             attribute_names(dataset, open_dataset(dataset, "own"))
 

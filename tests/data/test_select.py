@@ -54,16 +54,13 @@ def test_excluded_classes_are_left_out_of_both_splits():
         select({"a": (1, 1)}, too_few="skip")
 
 
-def test_too_few_images_are_an_error_that_names_five_classes_at_most_and_the_key():
+def test_too_few_images_are_an_error_that_names_five_classes_at_most_or_skipped_and_logged(caplog):
     offered = {"a": (2, 2), "b": (1, 2), "c": (0, 2)}
     with pytest.raises(InputError, match=r"datasets\.mine: .*per_class = 2 .*: b \(1\), c \(0\); lower per_class"):
         select(offered)
     with pytest.raises(InputError, match=r"e \(1\) and more;") as error:
         select(dict.fromkeys("abcdefg", (1, 0)))
     assert "f (1)" not in str(error.value)
-
-
-def test_too_few_images_can_be_skipped_and_are_named_in_the_log(caplog):
     found = select({"a": (2, 2), "b": (1, 2), "c": (2, 0)}, too_few="skip")
     assert {item.class_id for item in found} == {"a", "c"}
     assert caplog.messages == ["datasets.mine: skipped for want of images: b"]
