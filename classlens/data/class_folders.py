@@ -94,14 +94,12 @@ class ClassFolders(ClassesOfImages):
         return names
 
     @cached_property
-    def _found(self) -> dict[tuple[str, str], list[str]]:
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
         if not self._spelled:
             raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
         return {
-            (parent, class_id): [
-                f"{parent}/{name}/{image}".lstrip("/") for image in self._contents[parent][name].images
-            ]
-            for class_id, own in self._spelled.items()
+            (parent, one): (f"{parent}/{name}".lstrip("/"), self._contents[parent][name].images)
+            for one, own in self._spelled.items()
             for parent, name in own.items()
         }
 

@@ -115,8 +115,8 @@ class ClassesOfImages(ABC):
 
     @property
     @abstractmethod
-    def _found(self) -> dict[tuple[str, str], list[str]]:
-        """The images by what tells their split ("" where nothing does) and class, relative to the root, sorted."""
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
+        """A folder ("" for the root) and the images in it, sorted, by what tells their split ("" for all) and class."""
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -135,7 +135,8 @@ class ClassesOfImages(ABC):
 
     def images(self, class_id: str, split: str) -> list[str]:
         """Return a class's images in a split, sorted, relative to the root; of all splits where nothing tells them."""
-        return self._found.get((self.splits.get(split, ""), class_id), [])
+        folder, images = self._found.get((self.splits.get(split, ""), class_id), ("", []))
+        return [f"{folder}/{image}" for image in images] if folder else images
 
     def without_images(self) -> dict[str, str]:
         """Return the classes that hold something, but no image, each with what it holds."""

@@ -82,10 +82,10 @@ class LabelledImages(ClassesOfImages):
         return found
 
     @cached_property
-    def _found(self) -> dict[tuple[str, str], list[str]]:
-        found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
+        found: dict[tuple[str, str], tuple[str, list[str]]] = defaultdict(lambda: ("", []))
         for image, (class_id, value) in sorted(self._rows.items()):
-            found[value if self.splits else "", class_id].append(image)
+            found[value if self.splits else "", class_id][1].append(image)
         return found
 
     def notes(self) -> list[str]:

@@ -30,7 +30,7 @@ class NestedFolders(ClassesOfImages):
         return found if len(found) == 2 else {}
 
     @cached_property
-    def _found(self) -> dict[tuple[str, str], list[str]]:
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
         for parent in self.splits.values() or ("",):
             for upper in self._inside(parent):
@@ -44,7 +44,7 @@ class NestedFolders(ClassesOfImages):
                 f"{self._where}: {self.root} has no images in folders of two levels, {' and '.join(self._order)}; "
                 f"sort them so, or remove group_by"
             )
-        return {key: sorted(images) for key, images in found.items() if images}
+        return {key: ("", sorted(images)) for key, images in found.items() if images}
 
     def _inside(self, folder: str) -> list[str]:
         return [name for name in content_of(self.root / folder, self._suffixes).folders if not is_system(name)]
