@@ -112,20 +112,18 @@ def test_a_list_of_classes_fixes_indices_and_names_plain_folders(root):
             choose(root)
 
 
-def test_a_class_that_is_called_train_is_one_where_a_list_says_so(tmp_path):
+def test_classes_that_are_called_like_parts_are_some_where_a_list_says_so(tmp_path):
+    for name in ("images", "labels", "Masks", "annotations", "thumbs", "valid"):
+        lay(tmp_path / f"of {name}", f"{name}/a.png", "cat/a.png")
+        [doubt] = doubts(tmp_path / f"of {name}")
+        assert f"{name} among the classes" in doubt
+    tmp_path /= "trains"
     lay(tmp_path, *(f"{one}/{number}.png" for one in ("car", "train") for number in "ab"))
     assert indices(choose(tmp_path)) == {"car": 0, "train": 1}
     assert re.search(r"train among the classes; .*list all classes in \S+/classes\.txt", doubts(tmp_path)[0])
     (tmp_path / "classes.txt").write_text("train\ncar\n")
     assert doubts(tmp_path) == []
     assert indices(choose(tmp_path)) == {"car": 1, "train": 0}
-
-
-@pytest.mark.parametrize("name", ["images", "labels", "Masks", "annotations", "thumbs", "valid"])
-def test_parts_of_data_sets_among_classes_are_doubted(tmp_path, name):
-    lay(tmp_path, f"{name}/a.png", f"{name}/b.png", "cat/a.png", "cat/b.png")
-    [doubt] = doubts(tmp_path)
-    assert f"{name} among the classes" in doubt
 
 
 def test_folders_without_a_file_are_no_classes(tmp_path):

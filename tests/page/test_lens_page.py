@@ -508,7 +508,7 @@ def test_the_difference_of_two_models(shown, tmp_path):
         until(page, "document.querySelector('#legend').textContent.startsWith('Models are compared')")
 
 
-def test_models_that_cannot_be_compared(shown, pair, study, tmp_path):
+def test_models_that_cannot_be_compared_or_are_not_there(shown, pair, study, tmp_path):
     with shown(pair, "#image=3&beside=gap&colour=difference", []) as page:
         page.frame_locator("#other iframe").locator("#caption:has-text('Image 3')").wait_for()
         page.wait_for_timeout(100)
@@ -518,9 +518,6 @@ def test_models_that_cannot_be_compared(shown, pair, study, tmp_path):
     with shown(alone, "#colour=difference") as page:
         assert "no such map" in page.inner_text("#trouble")
         assert page.locator("#colour option[value=difference]").count() == 0
-
-
-def test_a_page_that_is_not_there_is_told(shown, pair):
     with shown(pair, "#beside=missing", []) as page:
         page.wait_for_selector("#other-trouble:visible")
         told = page.inner_text("#other-trouble")
