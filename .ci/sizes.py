@@ -26,10 +26,12 @@ FOR_KEYS = {
     "h5.py": "everything that reads results imports it",
     "inference/sites.py": "names of sites, for jobs without torch",
     "models/patch.py": "for explanations of pixels alone",
+    "photos.py": "shared by figures and pages, which share no other code of pictures",
     "tables/published_values.py": "numbers of the paper, for planning without pandas",
     "terms.py": "the field's names and constants",
     "tuned_lens/map_names.py": "names in tables, which are made without torch",
     "tuned_lens/divergence.py": "shared by fitting and by looking, which do not share more",
+    "units.py": "for commands that are light and heavy; no job imports it",
 }
 """Modules of fewer lines, which are kept apart since a job's key covers every module that it imports."""
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from classlens.cache import CACHE
-from classlens.shipped import PACKAGE, workflow_folder
+from classlens.shipped import CACHE, PACKAGE, workflow_folder
 
 PYTHON_PATH = "PYTHONPATH"
 

@@ -22,7 +22,7 @@ from classlens.config.architecture import with_architectures
 from classlens.configfile import PLACES, find_config
 from classlens.errors import InputError
 from classlens.look.command import attention, look
-from classlens.look.explain import explain as explain_pictures
+from classlens.look.command import explain as explain_pictures
 from classlens.shipped import PACKAGE, workflow_folder
 from classlens.store import explain as explaining
 from classlens.store import gc

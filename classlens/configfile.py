@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from classlens import yaml12
-from classlens.cache import CACHE
 from classlens.catalog.configs import as_meant
 from classlens.config.read import read_words
 from classlens.digest import write_atomically
 from classlens.errors import InputError
+from classlens.shipped import CACHE
 
 LAST = CACHE / "config.yaml"
 PLACES = (Path("config/config.yaml"), Path("config.yaml"))

@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 from classlens.data.classes import CLASSES
-from classlens.data.spelling import composed
+from classlens.data.source import composed
 from classlens.left_out import left_out
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
-from classlens.cache import CACHE
 from classlens.digest import write_atomically
 from classlens.process import Process, this_process
+from classlens.shipped import CACHE
 from classlens.watch import Watch
 
 LAST = CACHE / "run.json"

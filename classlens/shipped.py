@@ -1,4 +1,4 @@
-"""Where the files lie that come with the project.
+"""Where the files lie that come with the project, and what a working directory keeps.
 
 No part of a job's key: what a job reads of them is an input, which the key holds by its content.
 """
@@ -20,6 +20,9 @@ COMMON, COMMON_WORDS = "common", PACKAGE / "sources/common_words.txt"
 """What a config calls common English words, and their file: of WordNet 3.0, whose licence is in it."""
 SHIPPED = "shipped:"
 """What a config calls them by: `weights: shipped:NAME`."""
+CACHE = Path(".snakemake/classlens")
+"""Below the working directory: what is cheap to make again, digests of files and facts about architectures. Its owner's
+alone, so that what is remembered there can be trusted."""
 
 
 def shipped_weights(weights: str) -> Path:

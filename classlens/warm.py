@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 PLACE = "CLASSLENS_WARM"
 """Environment variable: the folder of the servers' sockets, named after their numbers of threads; "" for none."""
@@ -133,17 +133,16 @@ class Server:
 
     def _accept(self) -> None:
         client, _ = self._socket.accept()
-        try:
+        request: dict[str, Any] = {}
+        outputs: list[int] = []
+        with suppress(OSError, ValueError):
             message, outputs, _, _ = socket.recv_fds(client, REQUEST_BYTES, 2)
             request = json.loads(message)
-        except (OSError, ValueError):
-            client.close()
-            return
-        if request["prefix"] != sys.prefix:  # an environment of its own, such as conda's
-            client.close()
-        else:
+        if request.get("prefix") == sys.prefix:  # else of an environment of its own, such as conda's
             self._import_wanted()
             self._fork(request, client, outputs)
+        else:
+            client.close()
         for output in outputs:
             os.close(output)
 
@@ -192,11 +191,13 @@ class Server:
             job.client.close()
 
 
-class _Job:
+class _Job(NamedTuple):
     """A forked job: its process, a descriptor that is readable when it has ended, its client, what it imported."""
 
-    def __init__(self, number: int, ended: int, client: socket.socket, imported: int) -> None:
-        self.number, self.ended, self.client, self.imported = number, ended, client, imported
+    number: int
+    ended: int
+    client: socket.socket
+    imported: int
 
 
 def _run(

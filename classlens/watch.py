@@ -141,13 +141,9 @@ def _clock(time: datetime, now: datetime) -> str:
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int, int]]]:
     """Yield the logs below a folder with what changes when they do: inode, size, time."""
     for place, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(".log"):
-                path = os.path.join(place, name)
-                try:
-                    found = os.stat(path)
-                except OSError:
-                    continue
+        for path in (os.path.join(place, name) for name in names if name.endswith(".log")):
+            with suppress(OSError):  # gone meanwhile
+                found = os.stat(path)
                 yield path, (found.st_ino, found.st_size, found.st_mtime_ns)
 
 

@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-from yaml.composer import Composer, ComposerError
+from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError, SafeConstructor
-from yaml.parser import Parser
-from yaml.reader import Reader, ReaderError
-from yaml.resolver import BaseResolver
-from yaml.scanner import Scanner
+from yaml.reader import ReaderError
 
 from classlens.errors import InputError
 
@@ -69,13 +66,9 @@ def plain(value: Any) -> Any:
     return Plain(value) if isinstance(value, str) else value
 
 
-class _Loader(Reader, Scanner, Parser, Composer, SafeConstructor, BaseResolver):
+class _Loader(yaml.SafeLoader):
     def __init__(self, stream: str | bytes) -> None:
-        for part, arguments in (
-            *((Reader, (stream,)), (Scanner, ()), (Parser, ())),
-            *((Composer, ()), (SafeConstructor, ()), (BaseResolver, ())),
-        ):
-            part.__init__(self, *arguments)
+        super().__init__(stream)
         self.twice: list[str] = []
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:

@@ -1,16 +1,25 @@
-"""Small data sets that tests make."""
+"""Small data sets that tests make, and the files that jobs make of them."""
+
+from __future__ import annotations
 
 import io
 import json
 import pickle
+import struct
 import tarfile
+import zlib
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
+from classlens.data.listing import list_masks, list_stimuli
+from classlens.data.pixels import write_masks, write_pixels
 from classlens.data.select import digest_of_choice, select
+from classlens.data.stimulus import read_stimuli
 
 RNG = np.random.default_rng(0)
 NAMES = ("apple", "aquarium_fish", "baby")
@@ -42,9 +51,40 @@ def files(chosen, split):
     return [item.file for item in chosen if item.split == split]
 
 
-def chosen(source, selection, **place):
-    """Return the digest of what a selection chooses."""
-    return digest_of_choice(select(source(**place), selection))
+class Made:
+    """Writes the files of one data set as its jobs do, given access to it."""
+
+    def __init__(self, folder, source, root=None, **place):
+        folder.mkdir(exist_ok=True)
+        place = {"root": root and str(root), "mask_root": None, **place}
+        self.folder, self.opened, self.place = folder, source(**place), {"source": source, **place}
+        self.stimuli, self.digests, self.out = (str(folder / name) for name in ("stimuli.csv", "masks.csv", "out.h5"))
+
+    @property
+    def listed(self):
+        return read_stimuli(self.stimuli, "evaluation")
+
+    def list(self, threads=2, **changes):
+        wanted = choice(**changes)
+        digest = digest_of_choice(select(self.opened, wanted))
+        list_stimuli(raw=[], table=self.stimuli, threads=threads, selection=wanted, chosen=digest, **self.place)
+        return self
+
+    def list_masks(self):
+        list_masks(stimuli=self.stimuli, raw=[], table=self.digests, threads=2, **self.place)
+
+    def pixels(self, geometry, threads=1, split="evaluation", name=None, **part):
+        self.out = str(self.folder / name) if name else self.out
+        files = {"stimuli": self.stimuli, "pixels": self.out}
+        write_pixels(**files, geometry=geometry, split=split, threads=threads, **part, **self.place)
+        return h5py.File(self.out)
+
+    def masks(self, geometry, threads=1):
+        if not Path(self.digests).exists():
+            self.list_masks()
+        files = {"stimuli": self.stimuli, "digests": self.digests, "masks": self.out}
+        write_masks(**files, geometry=geometry, threads=threads, **self.place)
+        return h5py.File(self.out)
 
 
 def image_bytes(image, kind="png", **options):
@@ -57,6 +97,16 @@ def image_bytes(image, kind="png", **options):
 def png(size=(6, 5), rng=RNG):
     """Return the bytes of a picture of noise."""
     return image_bytes(rng.integers(0, 256, (*size[::-1], 3), np.uint8))
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of(width, height, data, bits=8, colours=2, interlaced=0):
+    """Return a PNG that declares a size, and packs data."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 def left_half(size=(6, 5)):
@@ -103,29 +153,23 @@ ANIMALS = ("cat", "dog", "emu")
 PACKED_SIZE = (48, 40)
 
 
-def write_packed(folder):
-    """Write images and masks as folders, tar shards and Parquet files; the packed ones lie across classes."""
-    rng = np.random.default_rng(0)
-    for class_id in ANIMALS:
-        (folder / "image_folder" / class_id).mkdir(parents=True)
-        (folder / "masks" / class_id).mkdir(parents=True)
-    every = [(number, label, png(PACKED_SIZE, rng)) for number in range(4) for label in range(3)]
-    for number, label, content in every:
-        (folder / "image_folder" / ANIMALS[label] / f"{number}.png").write_bytes(content)
-        (folder / "masks" / ANIMALS[label] / f"{number}.png").write_bytes(left_half(PACKED_SIZE))
-    for shard in range(2):
-        samples = every[6 * shard : 6 * shard + 6]
+def write_packed(folder, images=4, shards=2, **parquet):
+    """Write images of three classes and masks as folders, tar shards and Parquet files, which lie across classes."""
+    rng, half = np.random.default_rng(0), left_half(PACKED_SIZE)
+    numbers = [f"{number:0{len(str(images - 1))}}" for number in range(images)]
+    every = [(f"{ANIMALS[label]}/{number}", label, png(PACKED_SIZE, rng)) for number in numbers for label in range(3)]
+    for name, _, content in every:
+        for kind, written in (("image_folder", content), ("masks", half)):
+            (folder / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / kind / f"{name}.png").write_bytes(written)
+    size = len(every) // shards
+    for shard in range(shards):
+        names, labels, contents = zip(*every[size * shard : size * (shard + 1)], strict=True)
         members = [
             member
-            for number, label, content in samples
-            for member in (
-                (f"{ANIMALS[label]}/{number}.png", content),
-                (f"{ANIMALS[label]}/{number}.mask.png", left_half(PACKED_SIZE)),
-                (f"{ANIMALS[label]}/{number}.cls", b"%d" % label),
-            )
+            for name, label, content in zip(names, labels, contents, strict=True)
+            for member in ((f"{name}.png", content), (f"{name}.mask.png", half), (f"{name}.cls", b"%d" % label))
         ]
         write_tar(folder / f"webdataset/{shard:06}.tar", members)
-        contents, labels = [content for *_, content in samples], [label for _, label, _ in samples]
-        masks = [left_half(PACKED_SIZE)] * 6
-        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, masks, ANIMALS)
+        write_parquet(folder / f"parquet/{shard}.parquet", contents, labels, [half] * size, ANIMALS, **parquet)
     (folder / "webdataset/classes.txt").write_text("\n".join(ANIMALS))

@@ -26,9 +26,7 @@ GOLDEN_MODEL = {
     "transform": {"size": 224},
 }
 GOLDEN_CONFIG = {
-    "datasets": {
-        "golden": GOLDEN_DATASET,
-    },
+    "datasets": {"golden": GOLDEN_DATASET},
     "models": {
         "golden": {**GOLDEN_MODEL, "label": "ViT of the golden numbers", "weights": str(GOLDEN / "model.safetensors")},
         # The random twin, of which nothing is compared but class value agreement.

@@ -12,12 +12,12 @@ import pytest
 from conftest import CHECKOUT
 
 from classlens import checkout, progress
-from classlens.cache import CACHE
 from classlens.catalog.analyses import ANALYSES, JOBS, PASSES
 from classlens.catalog.rules import RUN, job_of_analysis
 from classlens.checkout import PYTHON_PATH, set_python_path
 from classlens.logs import job_log
 from classlens.progress import Progress
+from classlens.shipped import CACHE
 from classlens.store.code import reached
 
 STAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"

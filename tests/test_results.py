@@ -18,25 +18,27 @@ TOP5 = RNG.integers(0, C, (B, N, T, 5))
 LABEL = np.array([[1, 0, -1, 0]] * N, np.int8)
 
 
+def write(path, datasets, **attributes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        for name, values in datasets.items():
+            file[name] = values
+
+
 @pytest.fixture
 def results(tmp_path):
     """Results of one model with [CLS] and a register, written as the file contract says."""
     folder = tmp_path / "results"
-    (folder / "m/layers").mkdir(parents=True)
     for block in range(B):
-        with h5py.File(folder / f"m/layers/{block_name(block)}.h5", "w") as file:
-            for number, site in enumerate(SITES):
-                file[f"{site}/rank"] = (RANKS[block] + number) % C
-                file[f"{site}/logit"] = LOGITS[block] + number
-                file[f"{site}/top5"] = TOP5[block]
-            file["residual/norm"] = LOGITS[block] + 9
-            for branch in BRANCHES:
-                file[f"keys/{branch}"] = TOP5[block]
-    with h5py.File(folder / "m/output.h5", "w") as file:
-        file.attrs.update(num_classes=C, num_prefix_tokens=PREFIX, has_class_token=True)
-        file["class_index"], file["correct"], file["top5"] = [4, 5, 6], [True, False, True], TOP5[0, :, 0]
-    with h5py.File(folder / "m/token_labels.h5", "w") as file:
-        file["label"], file["class_fraction"] = LABEL, np.full((N, 4), 0.25, np.float32)
+        layers = {f"keys/{branch}": TOP5[block] for branch in BRANCHES} | {"residual/norm": LOGITS[block] + 9}
+        for number, site in enumerate(SITES):
+            layers |= {f"{site}/rank": (RANKS[block] + number) % C, f"{site}/logit": LOGITS[block] + number}
+            layers[f"{site}/top5"] = TOP5[block]
+        write(folder / f"m/layers/{block_name(block)}.h5", layers)
+    output = {"class_index": [4, 5, 6], "correct": [True, False, True], "top5": TOP5[0, :, 0]}
+    write(folder / "m/output.h5", output, num_classes=C, num_prefix_tokens=PREFIX, has_class_token=True)
+    write(folder / "m/token_labels.h5", {"label": LABEL, "class_fraction": np.full((N, 4), 0.25, np.float32)})
     (folder / "datasets/d").mkdir(parents=True)
     (folder / "datasets/d/stimuli.csv").write_text(
         "split,image,class_index,class_id,class_name,file,sha256\n"
@@ -62,25 +64,19 @@ def test_layers_by_site_and_block(results):
 
 def test_what_belongs_to_memories_perturbations_explanations_and_probes(results):
     model = results.folder / "m"
-    folders = ("memories/mlp", "probes/attn", "tuned_lens", "perturbation", "explanation", "causes", "faithfulness")
-    for folder in folders:
-        (model / folder).mkdir(parents=True)
     for block in range(B):
-        with h5py.File(model / f"memories/mlp/{block_name(block)}.h5", "w") as file:
-            file["agreement"] = RANKS[block] > 2
-        with h5py.File(model / f"probes/attn/{block_name(block)}.h5", "w") as file:
-            file["accuracy"] = np.full(T, block / 2)
-        with h5py.File(model / f"tuned_lens/{block_name(block)}.h5", "w") as file:
-            file["rank"], file["weight"] = RANKS[block] + 1, np.full((3, 3), block)
-    for name, key in (("attention_no_cls", "rank"), ("tokens_no_class", "correct")):
-        with h5py.File(model / f"perturbation/{name}.h5", "w") as file:
-            file[key] = RANKS[0]
-    with h5py.File(model / "explanation/gradient.h5", "w") as file:
-        file["importance"], file["maps"] = LOGITS[0, :, 2:], np.zeros((N, B, 1, 4))
-    with h5py.File(model / "causes/heads.h5", "w") as file:
-        file["direct"] = LOGITS[:, :, 0].T
-    with h5py.File(model / "causes/tokens.h5", "w") as file:
-        file["effect"], file.attrs["sets"] = np.moveaxis(LOGITS, 0, 1), [f"set {place}" for place in range(T)]
+        name = f"{block_name(block)}.h5"
+        write(model / "memories/mlp" / name, {"agreement": RANKS[block] > 2})
+        write(model / "probes/attn" / name, {"accuracy": np.full(T, block / 2)})
+        write(model / "tuned_lens" / name, {"rank": RANKS[block] + 1, "weight": np.full((3, 3), block)})
+    write(model / "perturbation/attention_no_cls.h5", {"rank": RANKS[0]})
+    write(model / "perturbation/tokens_no_class.h5", {"correct": RANKS[0]})
+    maps = np.zeros((N, B, 1, 4))
+    write(model / "explanation/gradient.h5", {"importance": LOGITS[0, :, 2:], "maps": maps})
+    write(model / "causes/heads.h5", {"direct": LOGITS[:, :, 0].T})
+    sets = [f"set {place}" for place in range(T)]
+    write(model / "causes/tokens.h5", {"effect": np.moveaxis(LOGITS, 0, 1)}, sets=sets)
+    (model / "faithfulness").mkdir()
     (model / "faithfulness/gradient.csv").write_text("direction,n_removed,accuracy\nnegative,0,0.5\n")
     assert np.array_equal(results.memories("m", "agreement", "mlp"), RANKS > 2)
     assert np.array_equal(results.probe("m", "accuracy", "attn", -1), np.full(T, 0.5))
@@ -89,10 +85,10 @@ def test_what_belongs_to_memories_perturbations_explanations_and_probes(results)
     assert np.array_equal(results.attention_perturbation("m", "no_cls"), RANKS[0])
     assert np.array_equal(results.token_perturbation("m", "no_class", "correct"), RANKS[0])
     assert np.array_equal(results.importance("m", "gradient"), LOGITS[0, :, 2:])
-    assert results.maps("m", "gradient").shape == (N, B, 1, 4)
+    assert np.array_equal(results.maps("m", "gradient"), maps)
     assert np.array_equal(results.head_effects("m", "direct"), LOGITS[:, :, 0].T)
     effects = results.token_effects("m")
-    assert list(effects) == [f"set {place}" for place in range(T)]
+    assert list(effects) == sets
     assert np.array_equal(effects["set 3"], LOGITS[:, :, 3].T)
     assert results.faithfulness("m", "gradient")["accuracy"].tolist() == [0.5]
 

@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from classlens.cache import CACHE
 from classlens.data.geometry import sides, simple
 from classlens.digest import digest_file, digest_json, write_atomically
 from classlens.errors import InputError
@@ -20,7 +19,7 @@ from classlens.models.facts import CLS_MEAN, SCORE
 from classlens.models.foreign import folder
 from classlens.models.imagenet import IMAGENET_CLASSES
 from classlens.models.saved import config_file, is_saved
-from classlens.shipped import ARCHITECTURES, PACKAGE
+from classlens.shipped import ARCHITECTURES, CACHE, PACKAGE
 from classlens.sources import place
 
 if TYPE_CHECKING:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from classlens.data.classes import CLASSES, read_classes, unread_lists
+from classlens.data.classes import WORDS, ClassesOfImages, find_splits, unread_lists
 from classlens.data.raw import entries, is_plain_name, require_text
-from classlens.data.spelling import composed
-from classlens.data.splits import SPLIT_WORDS, WORDS, find_splits
+from classlens.data.source import composed
 from classlens.errors import InputError
 
 OPENED = """
@@ -31,7 +30,7 @@ NO_CLASSES = """
 annotation annotations bbox bboxes image images img imgs label labels mask masks segmentation segmentations thumb
 thumbnail thumbnails thumbs unlabeled unlabelled
 """
-PARTS = SPLIT_WORDS.union(NO_CLASSES.split())
+PARTS = frozenset(NO_CLASSES.split()).union(*WORDS.values())
 """Names of folders that hold parts of a data set rather than a class, in lower case."""
 NUMBERED = re.compile(r"(\D*)(\d+)(.*)", re.DOTALL)
 MOST_NAMED = 5
@@ -57,17 +56,8 @@ class Content:
         return bool(self.images or self.others or self.folders)
 
 
-class ClassFolders:
-    """A folder of class folders, or of a folder of these per split. It reads nothing before it is asked.
-
-    Args:
-        root: the folder.
-        name: of the data set in the config, for messages.
-        suffixes: of images, in lower case.
-    """
-
-    def __init__(self, root: Path, name: str, suffixes: Set[str] = SUFFIXES) -> None:
-        self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
+class ClassFolders(ClassesOfImages):
+    """A folder of class folders, or of a folder of these per split."""
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -96,33 +86,22 @@ class ClassFolders:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Names of classes by id, in the order of their indices.
-
-        Raises:
-            InputError: there are none, or classes.txt does not fit them.
-        """
-        if not self._spelled:
-            raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
-        if not self.listed.is_file():
-            return {class_id: class_id for class_id in sorted(self._spelled)}
-        names = read_classes(self.listed, self._spelled)
+        """As of all; each id is the plain name of a folder."""
+        names = super().names
         for class_id in names:
             if not is_plain_name(class_id):
                 raise InputError(f"{self.listed}: {class_id} is not the plain name of a folder; correct the line")
         return names
 
-    @property
-    def listed(self) -> Path:
-        """Where the user may list classes."""
-        return self.root / CLASSES
-
-    def images(self, class_id: str, split: str) -> list[str]:
-        """Return a class's images in a split, relative to the root; of all splits, where they share folders."""
-        parent, folder = self.splits.get(split, ""), self._spelled.get(class_id, {}).get(self.splits.get(split, ""))
-        if folder is None:
-            return []
-        path = f"{parent}/{folder}" if parent else folder
-        return [f"{path}/{image}" for image in self._contents[parent][folder].images]
+    @cached_property
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
+        if not self._spelled:
+            raise InputError(f"{self._where}: {self.root} has no folders of classes; put each class's images into one")
+        return {
+            (parent, one): (f"{parent}/{name}".lstrip("/"), self._contents[parent][name].images)
+            for one, own in self._spelled.items()
+            for parent, name in own.items()
+        }
 
     def without_images(self) -> dict[str, str]:
         """Return the classes whose evaluation folder holds something, but no image, each with what it holds."""
@@ -140,12 +119,8 @@ class ClassFolders:
 
     def doubts(self) -> list[str]:
         """Return what is doubtful, in a line each with the way out."""
-        return [
-            *([] if self.listed.is_file() else [*unread_lists(self.root, self.splits.values()), *self._order()]),
-            *self._names_of_parts(),
-            *self._passed_over(),
-            *self._in_one_split(),
-        ]
+        unlisted = [] if self.listed.is_file() else [*unread_lists(self.root, self.splits.values()), *self._order()]
+        return [*unlisted, *self._names_of_parts(), *self._passed_over(), *self._in_one_split()]
 
     def _order(self) -> list[str]:
         """Return a doubt where people and programs would order folders otherwise."""
@@ -163,65 +138,58 @@ class ClassFolders:
                 ]
         return []
 
-    def _names_of_parts(self) -> list[str]:
-        if self.listed.is_file():
-            return []
+    def _names_of_parts(self) -> Iterator[str]:
         found = [one for one in self.names if one.casefold() in PARTS]
-        return [
-            f"{self._where}: {_some(found)} among the classes; where that is none, move it out of {self.root}, else "
-            f"list all classes in {self.listed}"
-        ] * bool(found)
+        if found and not self.listed.is_file():
+            yield (
+                f"{self._where}: {_some(found)} among the classes; where that is none, move it out of {self.root}, "
+                f"else list all classes in {self.listed}"
+            )
 
-    def _passed_over(self) -> list[str]:
-        doubts = []
+    def _passed_over(self) -> Iterator[str]:
         system = [name for content in self._parents.values() for name in content.folders if is_system(name)]
         if empty := [*self._empty, *system]:
-            doubts.append(
+            yield (
                 f"{self._where}: folders {_some(empty)} are empty, or made by a system, and no classes: they have no "
                 f"index; remove them, or fill them and run again"
             )
-        others: Counter[str] = Counter()
-        nested = []
-        for parent, folders in self._contents.items():
-            for name, content in folders.items():
-                others += content.others
-                nested += [f"{parent}/{name}".strip("/")] * bool(content.folders)
-        if others:
-            doubts.append(
+        contents = {
+            f"{parent}/{name}".strip("/"): content
+            for parent, folders in self._contents.items()
+            for name, content in folders.items()
+        }
+        if others := sum((content.others for content in contents.values()), Counter[str]()):
+            yield (
                 f"{self._where}: {others.total():,} files of classes are passed over, since their suffixes are none of "
                 f"an image's ({_counted(others)}); convert or rename images among them, or take them away"
             )
-        if nested:
-            doubts.append(
+        if nested := [folder for folder, content in contents.items() if content.folders]:
+            yield (
                 f"{self._where}: folders inside of {_some(nested)} are passed over; move their images up, next to "
                 f"their class's"
             )
         for parent, content in self._parents.items():
             if content.broken:
-                doubts.append(
+                yield (
                     f"{self._where}: links {_some(content.broken)} in {self.root / parent} lead nowhere; if they were "
                     f"classes, restore these, since others have their indices now; else remove them"
                 )
             if count := len(content.images):
-                doubts.append(
+                yield (
                     f"{self._where}: {count:,} images in {self.root / parent} are in no class's folder, and are passed "
                     f"over; sort them into these, or move them away"
                 )
-        return doubts
 
-    def _in_one_split(self) -> list[str]:
-        doubts = []
+    def _in_one_split(self) -> Iterator[str]:
         for split, parent in self.splits.items():
             other = self._other(self.splits, parent)
-            alone = [one for one, own in self._spelled.items() if own.keys() == {parent}]
-            if alone:
+            if alone := [one for one, own in self._spelled.items() if own.keys() == {parent}]:
                 near = {one.casefold() for one, own in self._spelled.items() if own.keys() == {other}}
                 case = next((f" (upper and lower case of {one} differ)" for one in alone if one.casefold() in near), "")
-                doubts.append(
+                yield (
                     f"{self._where}: classes {_some(sorted(alone))} lie in {parent}/ ({split}) alone, not in "
                     f"{other}/{case}; add their folders there, or leave them out by exclude_classes"
                 )
-        return doubts
 
     @cached_property
     def _top(self) -> Content:
@@ -246,9 +214,10 @@ class ClassFolders:
 
     @property
     def _empty(self) -> list[str]:
-        used = {composed(name) for folders in self._contents.values() for name in folders if folders[name]}
-        every = {name for folders in self._contents.values() for name in folders}
-        return sorted(name for name in every if composed(name) not in used)
+        """Folders that hold nothing, in no spelling and no split."""
+        every = [(name, content) for folders in self._contents.values() for name, content in folders.items()]
+        used = {composed(name) for name, content in every if content}
+        return sorted({name for name, _ in every if composed(name) not in used})
 
     @cached_property
     def _spelled(self) -> dict[str, dict[str, str]]:

@@ -1,8 +1,8 @@
-"""The list of classes that a user may put beside images: classes.txt, whose line number is the class index.
+"""How people name parts of data sets: folders of splits, and classes in a list beside images, classes.txt.
 
-A line is an id (an image folder's name) and, after a tab, a comma or a space, the class's name; or the id alone. Where
-every line begins with a number before that, these are the class indices. Folders' names may have spaces: a line is read
-as the folders that exist allow, and only at its first tab if any line has one.
+Its line number is the class index. A line is an id (an image folder's name) and, after a tab, a comma or a space, the
+class's name; or the id alone. Where every line begins with a number before that, these are the class indices. Folders'
+names may have spaces: a line is read as the folders that exist allow, and only at its first tab if any line has one.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import csv
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from functools import cached_property
 from pathlib import Path
 
 from classlens.data.raw import entries, read_text
-from classlens.data.spelling import composed
+from classlens.data.source import composed
 from classlens.errors import InputError
 
 CLASSES = "classes.txt"
@@ -29,11 +29,22 @@ INDEX = re.compile(r"(\d+)(?:\t|, ?| +)(?=\S)")
 HEADINGS = "category class class_id class_index class_name folder id idx index label name synset wnid"
 HEADER = frozenset(HEADINGS.split())
 """Words of a table's first line."""
+WORDS = {"evaluation": ("validation", "val", "valid", "eval", "test", "testing"), "training": ("train", "training")}
+"""By split, the first one that is there; upper and lower case are one."""
 
 Line = tuple[int, str]
 """Its number, from 1, and its text."""
 Class = tuple[str, str]
 """Id and name."""
+
+
+def find_splits(names: Iterable[str]) -> dict[str, str]:
+    """Return which of some names stands for each split, where one does."""
+    spelled: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (name != name.casefold(), name)):
+        spelled.setdefault(name.casefold(), name)
+    best_last = [(split, word) for split, words in WORDS.items() for word in reversed(words)]
+    return {split: spelled[word] for split, word in best_last if word in spelled}
 
 
 def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
@@ -51,11 +62,10 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
     lines = [(number, text.strip()) for number, text in enumerate(read_text(path).splitlines(), 1) if text.strip()]
     own = {composed(folder): folder for folder in folders}
     indices = _indices(lines)
+    permuted = indices is not None and sorted(indices) == list(range(len(lines)))
     if not own:
         found = _classes(path, lines, own)
-        if indices is not None and sorted(indices) == list(range(len(lines))):
-            return dict(found[indices.index(place)] for place in range(len(lines)))
-        return dict(found)
+        return _by_index(indices or [], found) if permuted else dict(found)
     if lines:
         _require_no_header(path, lines[0], own)
     for number, text in lines:
@@ -67,9 +77,9 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
     if indices is not None:
         after_index, _ = _of_folders(path, [(number, INDEX.sub("", text, count=1)) for number, text in lines], own)
         if after_index and not found:
-            return _in_order(path, lines, indices, after_index)
-        in_order = [after_index[indices.index(place)][0] for place in range(len(after_index)) if place in indices]
-        if after_index and len(in_order) == len(found) and in_order != [one for one, _ in found]:
+            _require_each_index(path, lines, indices)
+            return _by_index(indices, after_index)
+        if after_index and permuted and list(_by_index(indices, after_index)) != [one for one, _ in found]:
             raise _ambiguous(path, lines[0])
     if error:
         raise error
@@ -87,22 +97,35 @@ def read_classes(path: Path, folders: Collection[str] = ()) -> dict[str, str]:
 
 
 class ClassesOfImages(ABC):
-    """Classes that images are found of, and no others: each has one.
+    """Classes that images are found of, and no others. It reads nothing before it is asked.
 
-    Attributes:
+    Args:
         root: the data set's folder.
+        name: of the data set in the config, for messages.
+        suffixes: of images, in lower case.
     """
 
-    root: Path
+    def __init__(self, root: Path, name: str, suffixes: Set[str]) -> None:
+        self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
 
+    @property
     @abstractmethod
-    def _class_ids(self) -> set[str]:
-        """Return the classes of all images that are found."""
+    def splits(self) -> dict[str, str]:
+        """What tells the images of each split, by split; nothing where they are not told apart."""
+
+    @property
+    @abstractmethod
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
+        """A folder ("" for the root) and the images in it, sorted, by what tells their split ("" for all) and class."""
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Names of classes by id, in the order of their indices: that of classes.txt, else sorted."""
-        classes = sorted(self._class_ids())
+        """Names of classes by id, in the order of their indices: that of classes.txt, else sorted.
+
+        Raises:
+            InputError: there are none, or classes.txt does not fit them.
+        """
+        classes = sorted({one for _, one in self._found})
         return read_classes(self.listed, classes) if self.listed.is_file() else {one: one for one in classes}
 
     @property
@@ -110,8 +133,13 @@ class ClassesOfImages(ABC):
         """Where the user may list classes."""
         return self.root / CLASSES
 
+    def images(self, class_id: str, split: str) -> list[str]:
+        """Return a class's images in a split, sorted, relative to the root; of all splits where nothing tells them."""
+        folder, images = self._found.get((self.splits.get(split, ""), class_id), ("", []))
+        return [f"{folder}/{image}" for image in images] if folder else images
+
     def without_images(self) -> dict[str, str]:
-        """Return no class."""
+        """Return the classes that hold something, but no image, each with what it holds."""
         return {}
 
 
@@ -217,8 +245,12 @@ def _indices(lines: list[Line]) -> list[int] | None:
     return [int(match[1]) for match in found if match] if lines and all(found) else None
 
 
-def _in_order(path: Path, lines: list[Line], indices: list[int], found: list[Class]) -> dict[str, str]:
-    """Return classes by their own indices."""
+def _by_index(indices: list[int], found: list[Class]) -> dict[str, str]:
+    """Return classes in the order of their own indices."""
+    return dict(one for _, one in sorted(zip(indices, found, strict=True)))
+
+
+def _require_each_index(path: Path, lines: list[Line], indices: list[int]) -> None:
     seen: set[int] = set()
     for (number, text), index in zip(lines, indices, strict=True):
         if index in seen or index >= len(lines):
@@ -227,7 +259,6 @@ def _in_order(path: Path, lines: list[Line], indices: list[int], found: list[Cla
                 f"0..{len(lines) - 1}, each once"
             )
         seen.add(index)
-    return dict(found[indices.index(place)] for place in range(len(lines)))
 
 
 def _require_no_header(path: Path, line: Line, own: Mapping[str, str]) -> None:

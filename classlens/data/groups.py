@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from classlens.columns import IMAGE
 from classlens.data.raw import read_text
 from classlens.data.source import Place, Source
-from classlens.data.stimulus import read_stimuli
+from classlens.data.stimulus import read_stimuli, write_rows
 from classlens.errors import InputError
 
 
@@ -80,10 +80,7 @@ def write_groups(
     for name, values in found.items():
         if "" in values:
             raise InputError(f"{table[0] if table else 'datasets'}: {files[values.index('')]} has no {name}; write one")
-    with open(groups, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((IMAGE, *found))
-        writer.writerows(zip(range(len(files)), *found.values(), strict=True))
+    write_rows(groups, (IMAGE, *found), zip(range(len(files)), *found.values(), strict=True))
 
 
 def _checked(reader: csv.DictReader[str], table: str) -> Iterator[dict[str, str]]:

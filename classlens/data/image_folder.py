@@ -2,7 +2,7 @@
 
 root/<class>/*              the first per_class images are for evaluation, the next for training
 root/validation/<class>/*   instead, together with root/train/<class>/*: for evaluation, for training; see
-                            `classlens.data.splits` for other names
+                            `classlens.data.classes` for other names
 root/*, root/labels.csv     instead: a table with the columns image and class, see `classlens.data.labelled`
 root/*/*.npy, .tif          instead of pictures, where the config says `channels`; see `classlens.data.bands`
 root/<class>/<folder>/*     instead, with `group_by: [class, folder]`, or root/<folder>/<class>/* with [folder, class],
@@ -22,7 +22,7 @@ from typing import Any
 
 from classlens.data.class_folders import SUFFIXES, ClassFolders
 from classlens.data.labelled import LABELS, LabelledImages
-from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.mask import Mask
 from classlens.data.nested import FOLDER, NestedFolders
 from classlens.data.raw import ImageFiles
 from classlens.data.stimulus import SPLITS, Stimulus
@@ -117,11 +117,9 @@ class ImageFolder(ImageFiles):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Decode the mask file."""
-        import numpy as np  # for decoding alone, as Pillow
+        from classlens.data.images import open_nonzero  # Pillow is for decoding alone
 
-        from classlens.data.images import open_nonzero
-
-        return np.where(open_nonzero(content, self.mask_path(file)), CLASS, CONTEXT).astype(np.uint8)
+        return open_nonzero(content, self.mask_path(file))
 
     @cached_property
     def _folders(self) -> ClassFolders | LabelledImages | NestedFolders:

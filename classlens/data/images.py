@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from classlens.arrays import Array
 from classlens.data.contrast import STORED
+from classlens.data.mask import CLASS, CONTEXT, Mask
 from classlens.data.png import require_all_rows
 from classlens.errors import InputError
 
@@ -37,10 +39,7 @@ def open_image(content: bytes, path: Path, value_range: Sequence[float] | None =
         InputError: the bytes are no image, are cut off, hold too many pixels, or values whose range is not known.
     """
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            values = stored_values(image)
-            image.load()
-            require_all_rows(image, content)
+        with _decoded(content) as (image, values):
             found = upright_rgb(image, values, value_range)
             found.info[STORED] = _type(image, values)
             return found
@@ -61,38 +60,46 @@ def open_mask(content: bytes, path: Path) -> npt.NDArray[np.uint8]:
     Raises:
         InputError: it cannot be read.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            image.load()
-            require_all_rows(image, content)
-            return np.asarray(image.convert("RGB"))
-    except (*BROKEN, Image.DecompressionBombError) as error:
-        raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
+    with _decoded_mask(content, path) as (image, _):
+        return np.asarray(image.convert("RGB"))
 
 
-def open_nonzero(content: bytes, path: Path) -> npt.NDArray[np.bool_]:
-    """Tell of each pixel of a mask file whether its stored value (index, grey, any colour) is not zero (height, width).
+def open_nonzero(content: bytes, path: Path) -> Mask:
+    """Decode a mask file whose pixels are class where the stored value (index, grey, any colour) is not zero.
 
     Raises:
         InputError: it cannot be read, or has colours of 16 bits other than black and white.
     """
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            opaque, halved = image.mode in ("LA", "RGBA", "PA"), stored_values(image).halved
-            image.load()
-            require_all_rows(image, content)
-            values = np.asarray(ImageOps.exif_transpose(image))
-    except (*BROKEN, Image.DecompressionBombError) as error:
-        raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
+    with _decoded_mask(content, path) as (image, stored):
+        opaque, values = image.mode in ("LA", "RGBA", "PA"), np.asarray(ImageOps.exif_transpose(image))
     colours = values[..., None] if values.ndim == 2 else values
     if opaque:  # a fully opaque background is no object
         colours = colours[..., :-1]
-    if halved and not (colours.any() and np.isin(colours, (0, 255)).all()):
+    if stored.halved and not (colours.any() and np.isin(colours, (0, 255)).all()):
         raise InputError(
             f"mask {path} has colours of 16 bits, of which Pillow reads the upper 8, so that small values would be "
             f"zero; save it with 8 bits, or with one grey channel"
         )
-    return np.asarray(colours.any(axis=-1), dtype=np.bool_)
+    return np.where(colours.any(axis=-1), CLASS, CONTEXT).astype(np.uint8)
+
+
+@contextmanager
+def _decoded(content: bytes) -> Iterator[tuple[Image.Image, Values]]:
+    """Give an image of which all rows are there, with what its file says of its values."""
+    with Image.open(io.BytesIO(content)) as image:
+        values = stored_values(image)
+        image.load()
+        require_all_rows(image, content)
+        yield image, values
+
+
+@contextmanager
+def _decoded_mask(content: bytes, path: Path) -> Iterator[tuple[Image.Image, Values]]:
+    try:
+        with _decoded(content) as found:
+            yield found
+    except (*BROKEN, Image.DecompressionBombError) as error:
+        raise InputError(f"mask {path} cannot be read ({error}); replace it") from error
 
 
 def upright_rgb(

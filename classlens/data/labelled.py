@@ -7,12 +7,13 @@ any names of columns, one of which may tell the splits apart.
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Mapping, Set
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from classlens.data.class_folders import SUFFIXES, content_of
+from classlens.data.class_folders import content_of
 from classlens.data.classes import ClassesOfImages
 from classlens.data.raw import is_plain_name, read_text, require_text
 from classlens.data.stimulus import SPLITS
@@ -23,25 +24,20 @@ MOST_NAMED = 5
 
 
 class LabelledImages(ClassesOfImages):
-    """A folder of images with a table, asked as `ClassFolders` is. It reads nothing before it is asked.
+    """A folder of images with a table, as `labels` of the data set's section of the config says; None: labels.csv."""
 
-    Args:
-        root: the folder.
-        name: of the data set in the config, for messages.
-        suffixes: of images, in lower case.
-        labels: `labels` of its section of the config; None: labels.csv.
-    """
-
-    def __init__(
-        self, root: Path, name: str, suffixes: Set[str] = SUFFIXES, labels: Mapping[str, Any] | None = None
-    ) -> None:
-        self.root, self._where, self._suffixes = root, f"datasets.{name}.root", suffixes
+    def __init__(self, root: Path, name: str, suffixes: Set[str], labels: Mapping[str, Any] | None) -> None:
+        super().__init__(root, name, suffixes)
         self._told = labels or {"table": None, "image": "image", "class": "class", "split": None}
         self._named: set[str] = set()
         """Images that the table names, those of no split, too."""
         self._table = Path(self._told["table"] or root / LABELS)
+
+    @cached_property
+    def splits(self) -> dict[str, str]:
+        """The values of the split's column, by split."""
         values = {split: self._told.get(split) for split in SPLITS} if self._told["split"] else {}
-        self.splits: dict[str, str] = {split: value for split, value in values.items() if value is not None}
+        return {split: value for split, value in values.items() if value is not None}
 
     @cached_property
     def _rows(self) -> dict[str, tuple[str, str]]:
@@ -85,15 +81,12 @@ class LabelledImages(ClassesOfImages):
             raise InputError(f"{self._table} names no image{self._of_splits()}; add a line per image")
         return found
 
-    def _class_ids(self) -> set[str]:
-        return {class_id for class_id, _ in self._rows.values()}
-
-    def images(self, class_id: str, split: str) -> list[str]:
-        """Return a class's images in a split, in sorted order; of all splits where the table tells none apart."""
-        value = self.splits.get(split)
-        return sorted(
-            image for image, (own, of) in self._rows.items() if own == class_id and (not self.splits or of == value)
-        )
+    @cached_property
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
+        found: dict[tuple[str, str], tuple[str, list[str]]] = defaultdict(lambda: ("", []))
+        for image, (class_id, value) in sorted(self._rows.items()):
+            found[value if self.splits else "", class_id][1].append(image)
+        return found
 
     def notes(self) -> list[str]:
         """Return what the table is taken for."""

@@ -56,13 +56,7 @@ def list_stimuli(
 
 
 def list_masks(
-    *,
-    stimuli: str,
-    raw: Sequence[str],
-    table: str,
-    source: type[Source],
-    threads: int,
-    **place: Unpack[Place],
+    *, stimuli: str, raw: Sequence[str], table: str, source: type[Source], threads: int, **place: Unpack[Place]
 ) -> None:
     """Digest what the masks of a data set's evaluation images follow from, in parallel, and write masks.csv.
 

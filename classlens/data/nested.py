@@ -7,10 +7,9 @@ from collections.abc import Sequence, Set
 from functools import cached_property
 from pathlib import Path
 
-from classlens.data.class_folders import SUFFIXES, content_of, is_system
-from classlens.data.classes import ClassesOfImages
+from classlens.data.class_folders import content_of, is_system
+from classlens.data.classes import ClassesOfImages, find_splits
 from classlens.data.raw import require_text
-from classlens.data.splits import find_splits
 from classlens.errors import InputError
 
 CLASS, FOLDER = "class", "folder"
@@ -18,19 +17,11 @@ CLASS, FOLDER = "class", "folder"
 
 
 class NestedFolders(ClassesOfImages):
-    """A folder of such folders, or of a folder of these per split, asked as `ClassFolders` is.
+    """A folder of such folders, or of a folder of these per split; `order` is what the two levels are."""
 
-    It reads nothing before it is asked.
-
-    Args:
-        root: the folder.
-        name: of the data set in the config, for messages.
-        suffixes: of images, in lower case.
-        order: what the two levels are.
-    """
-
-    def __init__(self, root: Path, name: str, suffixes: Set[str] = SUFFIXES, order: Sequence[str] = ()) -> None:
-        self.root, self._where, self._suffixes, self._order = root, f"datasets.{name}.root", suffixes, list(order)
+    def __init__(self, root: Path, name: str, suffixes: Set[str], order: Sequence[str]) -> None:
+        super().__init__(root, name, suffixes)
+        self._order = list(order)
 
     @cached_property
     def splits(self) -> dict[str, str]:
@@ -39,8 +30,7 @@ class NestedFolders(ClassesOfImages):
         return found if len(found) == 2 else {}
 
     @cached_property
-    def _found(self) -> dict[tuple[str, str], list[str]]:
-        """Images by folder of the split ("" without) and class, and which lie beside the lower folders."""
+    def _found(self) -> dict[tuple[str, str], tuple[str, list[str]]]:
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
         for parent in self.splits.values() or ("",):
             for upper in self._inside(parent):
@@ -54,17 +44,10 @@ class NestedFolders(ClassesOfImages):
                 f"{self._where}: {self.root} has no images in folders of two levels, {' and '.join(self._order)}; "
                 f"sort them so, or remove group_by"
             )
-        return {key: sorted(images) for key, images in found.items() if images}
+        return {key: ("", sorted(images)) for key, images in found.items() if images}
 
     def _inside(self, folder: str) -> list[str]:
         return [name for name in content_of(self.root / folder, self._suffixes).folders if not is_system(name)]
-
-    def _class_ids(self) -> set[str]:
-        return {own for _, own in self._found}
-
-    def images(self, class_id: str, split: str) -> list[str]:
-        """Return a class's images in a split, in sorted order; of all splits where they share folders."""
-        return self._found.get((self.splits.get(split, ""), class_id), [])
 
     def notes(self) -> list[str]:
         """Return what folders are taken for."""

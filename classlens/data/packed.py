@@ -2,7 +2,7 @@
 
 root/validation/*, root/train/*   shards of evaluation images, of training images
 root/validation*, root/train*     or: the same, told apart by how the shards' names begin
-                                  (`classlens.data.splits` has other names)
+                                  (`classlens.data.classes` has other names)
 root/*                            or: of each class the first per_class images are for evaluation, the next for
                                   training
 root/classes.txt                  optional, as of image folders: line number = class index
@@ -27,15 +27,14 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from classlens.batching import batches
-from classlens.cache import CACHE
-from classlens.data.classes import CLASSES, doubtful_ids, read_classes, unread_lists
-from classlens.data.mask import CLASS, CONTEXT, Mask
+from classlens.data.classes import CLASSES, WORDS, doubtful_ids, find_splits, read_classes, unread_lists
+from classlens.data.mask import Mask
 from classlens.data.order import as_stored
 from classlens.data.raw import entries, require_text
 from classlens.data.source import Source
-from classlens.data.splits import WORDS, find_splits
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
+from classlens.shipped import CACHE
 from classlens.store.memory import FileMemory
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class Packed(Source):
 
     def stimuli(self, selection: Mapping[str, Any]) -> list[Stimulus]:
         """Return all images, class by class, each class's in the order of shards and of images in them."""
-        classes, names, seen = self._classes, self._names, Counter[int]()
+        classes, names, wanted, seen = self._classes, self._names, selection["per_class"], Counter[int]()
         found = defaultdict[int, list[Stimulus]](list)
         for split, shards in self._shards.items():
             for shard, index in self._indices(shards):
@@ -125,7 +124,7 @@ class Packed(Source):
                             f"{self.root / shard}: {image} has the class {label}, but classes are "
                             f"0..{len(classes) - 1}; correct it, or the list of classes"
                         )
-                    own = split or ("evaluation" if _wanted(seen[label], selection["per_class"]) else "training")
+                    own = split or ("evaluation" if wanted is None or seen[label] < wanted else "training")
                     seen[label] += 1
                     class_id, text = classes[label]
                     found[label].append(Stimulus(own, label, class_id, text, f"{shard}#{image}"))
@@ -155,29 +154,28 @@ class Packed(Source):
 
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
         """Return what is doubtful about the list of classes, and what is passed over."""
-        doubt = doubtful_ids(dict(self._classes)) if self.listed else None
-        found = [f"{self._listed}: {doubt}"] if doubt else []
+        return [*self._doubts(), *super().doubts(selection)]
+
+    def _doubts(self) -> Iterator[str]:
+        if self.listed and (doubt := doubtful_ids(dict(self._classes))):
+            yield f"{self._listed}: {doubt}"
         if self._names is None and not self.listed:
-            found += unread_lists(self.root)
+            yield from unread_lists(self.root)
         where = f"datasets.{self.name}.root"
         if "" in self._shards and (unread := self._unread()):
-            found.append(
+            yield (
                 f"{where}: shards in {', '.join(unread)} are passed over; evaluation and training shards lie in two "
                 f"folders, or side by side in {self.root} (see docs/data.md)"
             )
         folders = {shard.rpartition("/")[0] for shards in self._shards.values() for shard in shards}
-        other = [
-            name
-            for folder in sorted(folders)
-            for name in (entry.name for entry in entries(self.root / folder))
-            if OTHER_SHARD.search(name.lower()) and not name.lower().endswith(self.suffix)
-        ]
-        if other:
-            found.append(
+        names = [entry.name for folder in sorted(folders) for entry in entries(self.root / folder)]
+        if other := [
+            name for name in names if OTHER_SHARD.search(one := name.lower()) and not one.endswith(self.suffix)
+        ]:
+            yield (
                 f"{where}: {len(other):,} files such as {other[0]} are passed over, since shards of kind "
                 f"{type(self).__name__.lower()} end in {self.suffix}; unpack or convert them, or take them away"
             )
-        return [*found, *super().doubts(selection)]
 
     @property
     def more_training(self) -> str:
@@ -226,11 +224,9 @@ class Packed(Source):
 
     def decode_mask(self, content: bytes, file: str) -> Mask:
         """Decode a mask: pixels that are not zero are class."""
-        import numpy as np  # for decoding alone, as Pillow
-
         from classlens.data.images import open_nonzero
 
-        return np.where(open_nonzero(content, Path(self._shown(file))), CLASS, CONTEXT).astype(np.uint8)
+        return open_nonzero(content, Path(self._shown(file)))
 
     @cached_property
     def _shards(self) -> dict[str, list[str]]:
@@ -305,7 +301,9 @@ class Packed(Source):
     def _unlisted(self) -> int:
         """Return the number of classes that images have; without a list, a class without image may be a wrong label."""
         shards = [shard for shards in self._shards.values() for shard in shards]
-        labels = {label: (shard, row) for shard, index in self._indices(shards) for row, label in _firsts(index)}
+        labels = {
+            label: (shard, row) for shard, index in self._indices(shards) for row, label in enumerate(index["labels"])
+        }
         highest = max(labels, default=-1)
         if highest >= len(labels):
             missing = next(label for label in range(highest) if label not in labels)
@@ -331,8 +329,8 @@ class Packed(Source):
 
     @cached_property
     def _memory(self) -> FileMemory:
-        kind = self.suffix.removeprefix(".")
-        return FileMemory(Path.cwd() / CACHE / f"{kind}-{self.version}.sqlite", lambda shard: self._looked(shard))
+        place = Path.cwd() / CACHE / f"{self.suffix.removeprefix('.')}-{self.version}.sqlite"
+        return FileMemory(place, self._looked)
 
     def _looked(self, shard: str) -> str:
         # Opening a named pipe would wait for ever.
@@ -375,16 +373,5 @@ class Packed(Source):
 
 def _first_word(shard: str) -> str:
     """Return the letters that a shard's name begins with, and of these the split, if they begin with one."""
-    word = re.match("[^\\W\\d_]*", shard)
-    letters = word[0] if word else ""
+    letters = re.split(r"[\W\d_]", shard, maxsplit=1)[0]
     return next((one for one in ("validation", "train") if letters.startswith(one)), letters)
-
-
-def _wanted(seen: int, wanted: int | None) -> bool:
-    return wanted is None or seen < wanted
-
-
-def _firsts(index: Mapping[str, Any]) -> Iterator[tuple[int, int]]:
-    """Yield the row of an image of each class that a shard has, with the class."""
-    rows = {label: row for row, label in enumerate(index["labels"])}
-    return ((row, label) for label, row in rows.items())

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -44,8 +44,7 @@ class Parquet(Packed):
 
     def __init__(self, *place: Any, **named: Any) -> None:
         super().__init__(*place, **named)
-        self._open: OrderedDict[tuple[Path, str], ParquetRows] = OrderedDict()
-        self._lock = Lock()
+        self._opened, self._lock = lru_cache(OPEN)(_rows_of), Lock()
 
     @staticmethod
     def look(shard: str) -> dict[str, Any]:
@@ -91,7 +90,7 @@ class Parquet(Packed):
         """Read a row's value of a column."""
         name = MASK if mask else IMAGE
         with self._lock:
-            content = self._rows_of(shard, index["columns"][name], index["groups"]).value(row)
+            content = self._opened(shard, index["columns"][name], tuple(index["groups"])).value(row)
         where = f"{shard}: {index['images'][row]}"
         if content is None:
             raise InputError(f"{where} has no bytes in the column {name}; put the file itself there, not its path")
@@ -116,16 +115,12 @@ class Parquet(Packed):
             for name in names
         }
 
-    def _rows_of(self, shard: Path, column: str, groups: list[int]) -> ParquetRows:
-        _require_library()
-        from classlens.data.parquet_rows import ParquetRows
 
-        if (shard, column) not in self._open:
-            self._open[shard, column] = ParquetRows(shard, column, groups)
-        self._open.move_to_end((shard, column))
-        while len(self._open) > OPEN:
-            self._open.popitem(last=False)
-        return self._open[shard, column]
+def _rows_of(shard: Path, column: str, groups: tuple[int, ...]) -> ParquetRows:
+    _require_library()
+    from classlens.data.parquet_rows import ParquetRows
+
+    return ParquetRows(shard, column, groups)
 
 
 def _require_library() -> None:

@@ -10,8 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from classlens.data.raw import require_text
-from classlens.data.source import Source
-from classlens.data.spelling import composed
+from classlens.data.source import Source, composed
 from classlens.data.stimulus import SPLITS, Stimulus
 from classlens.errors import InputError
 
@@ -89,19 +88,15 @@ def images_per_class(source: Source, chosen: Sequence[Stimulus], selection: Mapp
     """Say how many images of each class are taken of how many; arguments are those of `few_training_images`."""
     # A folder that is not split gives all of its images for evaluation where no number is asked for.
     offered = [*source.stimuli({**selection, "per_class": None}), *source.stimuli(selection)]
-    return ", ".join(f"{_of_each_class(chosen, offered, split)} per class for {split}" for split in SPLITS)
-
-
-def _of_each_class(chosen: Sequence[Stimulus], offered: Sequence[Stimulus], split: str) -> str:
     classes = {item.class_id for item in chosen}
 
-    def spread(items: Sequence[Stimulus]) -> str:
-        files = {(item.class_id, item.file) for item in items if item.split == split and item.class_id in classes}
+    def spread(items: Sequence[Stimulus], split: str) -> str:
+        files = {(item.class_id, item.file) for item in items if item.split == split}
         counts = Counter(class_id for class_id, _ in files)
         least, most = (choose(counts[class_id] for class_id in classes) for choose in (min, max))
         return f"{least}" if least == most else f"{least} to {most}"
 
-    return f"{spread(chosen)} of {spread(offered)}"
+    return ", ".join(f"{spread(chosen, split)} of {spread(offered, split)} per class for {split}" for split in SPLITS)
 
 
 def _too_few(
@@ -109,13 +104,13 @@ def _too_few(
 ) -> set[str]:
     """Return the classes with fewer evaluation images than asked for, or none of what they hold; they are skipped."""
     wanted = selection["per_class"]
-    classes = {class_id for _, class_id in offered}
-    short = held.keys() | {c for c in classes if len(offered.get(("evaluation", c), [])) < (wanted or 0)}
+    counts = {c: len(offered.get(("evaluation", c), ())) for _, c in offered}
+    short = held.keys() | {c for c, count in counts.items() if count < (wanted or 0)}
     if short and selection["too_few"] == "error":
         named = sorted(short, key=lambda c: (c not in held, c))[:5]
-        counts = ", ".join(f"{c} ({held.get(c, len(offered.get(('evaluation', c), [])))})" for c in named)
+        listed = ", ".join(f"{c} ({held[c] if c in held else counts[c]})" for c in named)
         raise InputError(
-            f"datasets.{name}: classes with fewer than per_class = {wanted or 1} evaluation images: {counts}"
+            f"datasets.{name}: classes with fewer than per_class = {wanted or 1} evaluation images: {listed}"
             f"{' and more' if len(short) > 5 else ''}; "
             f"{'convert or move their images' if held else 'lower per_class'}, or set too_few: skip"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -10,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, TypedDict
 
 from classlens.data.mask import Mask
-from classlens.data.spelling import composed
 from classlens.data.stimulus import Stimulus
 from classlens.errors import InputError
 
@@ -210,9 +210,7 @@ class Source(ABC):
         Raises:
             InputError: the content has another digest, or is no image.
         """
-        content = self.content(file)
-        _require(digest, content, file)
-        return self.decode(content, file)
+        return self.decode(_unchanged(self.content(file), digest, file), file)
 
     def mask_digest(self, file: str, class_id: str) -> str:
         """Return the SHA-256 of the raw content that an image's mask is made from."""
@@ -220,15 +218,20 @@ class Source(ABC):
 
     def mask(self, file: str, class_id: str, digest: str | None = None) -> Mask:
         """Return an image's mask; arguments and errors are those of `image`."""
-        content = self.mask_content(file, class_id)
-        _require(digest, content, f"the mask of {file}")
+        content = _unchanged(self.mask_content(file, class_id), digest, f"the mask of {file}")
         return self.decode_mask(content, file)
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC): file names that come from macOS are decomposed."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _require(digest: str | None, content: bytes, what: str) -> None:
+def _unchanged(content: bytes, digest: str | None, what: str) -> bytes:
     if digest is not None and _sha256(content) != digest:
         raise InputError(f"{what} changed after it was listed; run again")
+    return content

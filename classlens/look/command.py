@@ -1,7 +1,8 @@
-"""The commands `classlens look` and `classlens attention`. Whatever needs torch is imported when one runs."""
+"""The commands `classlens look`, `attention` and `explain`. Whatever needs torch is imported when one runs."""
 
 from __future__ import annotations
 
+import sys
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,15 +49,13 @@ def refusals() -> Iterator[None]:
 def look(
     model: Model,
     pictures: Annotated[
-        list[str],
-        typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed."),
+        list[str], typer.Argument(metavar="PICTURES", help="Files, folders or globs; no labels needed.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The page.")] = Path("look.html"),
     no_open: NoOpen = False,
     architecture: Architecture = None,
     class_name: Annotated[
-        str | None,
-        typer.Option("--class", help="Class of interest, by name or index; default: the prediction."),
+        str | None, typer.Option("--class", help="Class of interest, by name or index; default: the prediction.")
     ] = None,
     beside: Annotated[
         str | None, typer.Option("--beside", metavar="MODEL2", help="A second model on the same page, token by token.")
@@ -79,12 +78,11 @@ def look(
         from classlens.look.pictures import find_pictures
 
         found, of = find_pictures(pictures, images)
-        from classlens.look.gather import Gathered
+        from classlens.look.gather import Gathered, page_of
         from classlens.look.models import open_lens
-        from classlens.look.page import page_of
 
         methods = [one.strip() for one in explain.split(",") if one.strip()]
-        chosen = int(class_name) if class_name is not None and class_name.isdigit() else class_name
+        chosen = _class(class_name)
 
         def gathered(source: str) -> Gathered:
             named = architecture if source == model or Path(source).expanduser().is_file() else None
@@ -124,6 +122,40 @@ def attention(
         page = write_attention(found, output, model=Path(model).name, file=path.name)
         blocks, heads, _ = found.weights.shape
         show(page, f"{blocks} blocks of {heads} heads, a PNG each beside it", no_open=no_open)
+
+
+def explain(
+    model: Model,
+    pictures: Annotated[
+        list[str], typer.Argument(metavar="PICTURES...", help="Files, folders (flat or nested) or globs.")
+    ],
+    method: Annotated[str, typer.Option(help="An explanation, e.g. attn_lrp, legrad, gradient (docs/method.md).")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder to write to; made if it is missing.")],
+    class_name: Annotated[
+        str | None,
+        typer.Option("--class", help="The class to explain, by name or index; default: what the model predicts."),
+    ] = None,
+    architecture: Architecture = None,
+    texts: Texts = None,
+) -> None:
+    """Explain a model's decisions: which parts of pictures support a class.
+
+    Writes for each picture an overlay (.png, in the picture's own size) and the map (.npy, rows x columns of image
+    tokens), and explanations.csv with the class of each and its probability.
+    """
+    with refusals():
+        from classlens.look.pictures import find_pictures
+
+        found = list(find_pictures(pictures, sys.maxsize)[0])
+        from classlens.look.explained import write_explanations
+        from classlens.look.models import open_lens
+
+        write_explanations(open_lens(model, architecture, texts), found, method, output, _class(class_name))
+        typer.echo(f"{output}: {len(found)} pictures explained by {method}")
+
+
+def _class(name: str | None) -> int | str | None:
+    return int(name) if name is not None and name.isdigit() else name
 
 
 def _place(token: str | None) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""What the lens page shows of some pictures, read off a lens's views instead of a run's files."""
+"""The lens page of some pictures: the workflow's own page, fed by a lens's views instead of a run's files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from classlens.lens.lens import Lens
 from classlens.lens.view import View
 from classlens.models.needs import lacks
 from classlens.models.pictures import as_inputs, photos
-from classlens.page.document import Shown
+from classlens.page.document import Shown, document
 from classlens.page.pack import rounded
 from classlens.progress import Progress
+from classlens.shipped import workflow_folder
 from classlens.terms import SITES
 from classlens.tuned_lens.maps import read_maps
 
@@ -204,6 +205,24 @@ class Gathered:
         if not np.isfinite(values).all():
             raise InputError(f"{self._name}: explanation {method} has values that are not finite; leave it out")
         return values
+
+
+def page_of(gathered: Gathered, of: int, beside: tuple[str, str] | None = None) -> str:
+    """Return the page's text.
+
+    Args:
+        gathered: a model's numbers of some pictures.
+        of: how many pictures there are, of which these were chosen.
+        beside: name of another model, and its page of the same pictures, which this one then holds.
+    """
+    folder = workflow_folder() / "workflow/page"
+    sources = {"template": str(folder / "page.html"), "style": str(folder / "page.css")}
+    scripts = sorted(map(str, folder.glob("*.js")))
+    about, held = gathered.about(of), ""
+    if beside is not None:
+        about["others"] = [{"model": beside[0], "label": beside[0], "held": True}]
+        held = beside[1]
+    return "".join(document(about, gathered.images(), scripts=scripts, held=held, **sources))
 
 
 def _steps_of_depth(codes: Array, dtype: type[np.generic]) -> Array:

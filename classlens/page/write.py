@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -13,13 +12,12 @@ import numpy as np
 
 from classlens.arrays import Array
 from classlens.batching import batches
-from classlens.data.stimulus import class_names
+from classlens.data.stimulus import class_names, read_rows, read_stimuli
 from classlens.errors import InputError
 from classlens.h5 import h5py
 from classlens.measures.layers import read_layout
 from classlens.page.document import Shown, document
 from classlens.page.pack import rounded
-from classlens.page.sample import even_sample
 from classlens.photos import as_colours
 from classlens.terms import SITES
 
@@ -74,7 +72,11 @@ def write_lens_page(
     with h5py.File(output) as file:
         class_index = file["class_index"][:]
     chosen = even_sample(class_index, images, seed)
-    source = _Source(layers, pixels, labels, explanations, tuned)
+    shown = (
+        one
+        for part in batches(len(chosen), BATCH)
+        for one in _shown(chosen[part], layers, pixels, labels, explanations, tuned)
+    )
     certificates = [json.loads(Path(path).read_text()) for path in certificate]
     about = {
         **facts,
@@ -82,80 +84,82 @@ def write_lens_page(
         "methods": [{"name": name, "label": label} for name, label in methods],
         "sites": SITES,
         "blocks": len(layers),
-        "num_classes": source.layout.num_classes,
+        "num_classes": read_layout(layers[0]).num_classes,
         "classes": class_names(stimuli),
         "sample": {"of": len(class_index), "classes": len(np.unique(class_index)), "seed": seed},
         "heads": [names for path in words for names in _names_of_heads(path)],
         "images": _described(chosen, output, stimuli),
     }
     with open(page, "w", newline="\n") as file:
-        file.writelines(document(about, source.images(chosen), template=template, style=style, scripts=scripts))
+        file.writelines(document(about, shown, template=template, style=style, scripts=scripts))
 
 
-class _Source:
-    """The numbers and photos of some images."""
+def even_sample(class_index: Array, count: int, seed: int) -> Array:
+    """Choose images evenly over classes.
 
-    def __init__(
-        self,
-        layers: Sequence[str],
-        pixels: str,
-        labels: Sequence[str],
-        explanations: Sequence[str],
-        tuned: Sequence[str],
-    ) -> None:
-        self.layout = read_layout(layers[0])
-        self._layers, self._pixels, self._labels, self._explanations = layers, pixels, labels, explanations
-        self._tuned = tuned
+    Every class gives one image before any gives a second; which images, and which classes where there are more of them
+    than images are wanted, is drawn. It depends on nothing but the arguments, so all models of a data set show the same
+    images.
 
-    def images(self, chosen: Array) -> Iterator[Shown]:
-        """Yield what the page holds of each image."""
-        for part in batches(len(chosen), BATCH):
-            yield from self._read(chosen[part])
+    Args:
+        class_index: (N), class of each image.
+        count: images to choose; all are taken where there are no more.
+        seed: of the draw.
 
-    def _read(self, images: Array) -> Iterator[Shown]:
-        stacked: dict[str, list[list[Array]]] = {"rank": [], "logit": [], "top5": []}
-        for path in self._layers:
-            with h5py.File(path) as file:
-                for name, parts in stacked.items():
-                    parts.append([_rows(file[f"{site}/{name}"], images) for site in SITES])
-        # (block, site, image, token, ...) to (image, site, token, block, ...): a token keeps its classes over
-        # blocks, so that neighbours are alike.
-        found: dict[str, Array] = {
-            name: np.moveaxis(np.array(parts), (0, 1, 2, 3), (3, 1, 0, 2)) for name, parts in stacked.items()
-        }
-        tuned = self._read_tuned(images)
-        with ExitStack() as files:
-            importance = [
-                _finite(_rows(files.enter_context(h5py.File(path))["importance"], images), path)
-                for path in self._explanations
-            ]
-            label = [_rows(files.enter_context(h5py.File(path))["label"], images) for path in self._labels]
-            photos = _rows(files.enter_context(h5py.File(self._pixels))["pixels"], images)
-        for place, image in enumerate(images):
-            logit, logit_unit = rounded(found["logit"][place], (1,))
-            arrays = {
-                "rank": found["rank"][place],
-                "top5": found["top5"][place],
-                "logit": logit,
-                "logit_unit": logit_unit,
-                **{name: values[place] for name, values in tuned.items()},
-            }
-            if importance:
-                arrays["importance"], _ = rounded(np.array([values[place] for values in importance]), (1,))
-            if label:
-                arrays["label"] = label[0][place]
-            yield int(image), arrays, as_colours(photos[place])
+    Returns:
+        (min(count, N)), image numbers in ascending order.
+    """
+    draw = np.random.default_rng(seed)
+    shuffled = draw.permutation(len(class_index))
+    by_class = shuffled[np.argsort(class_index[shuffled], kind="stable")]
+    _, starts, sizes = np.unique(class_index[by_class], return_index=True, return_counts=True)
+    turn = np.arange(len(by_class)) - np.repeat(starts, sizes)
+    order_of_classes = np.repeat(draw.permutation(len(sizes)), sizes)
+    chosen: Array = np.sort(by_class[np.lexsort((order_of_classes, turn))][:count])
+    return chosen
 
-    def _read_tuned(self, images: Array) -> dict[str, Array]:
-        """Return what the tuned lens sees by image, token, block (and place); nothing where there is none."""
-        if not self._tuned:
-            return {}
-        stacked: dict[str, list[Array]] = {"rank": [], "top5": []}
-        for path in self._tuned:
-            with h5py.File(path) as file:
-                for name, parts in stacked.items():
-                    parts.append(_rows(file[name], images))
-        return {f"tuned_{name}": np.moveaxis(np.array(parts), 0, 2) for name, parts in stacked.items()}
+
+def _shown(
+    images: Array,
+    layers: Sequence[str],
+    pixels: str,
+    labels: Sequence[str],
+    explanations: Sequence[str],
+    tuned: Sequence[str],
+) -> Iterator[Shown]:
+    """Yield what the page holds of some images."""
+    names = ("rank", "top5", "logit")
+    of_sites = _over_blocks(layers, [f"{site}/{name}" for name in names for site in SITES], images)
+    found = {name: np.stack([of_sites[f"{site}/{name}"] for site in SITES], axis=1) for name in names}
+    of_lens = _over_blocks(tuned, ("rank", "top5"), images) if tuned else {}
+    with ExitStack() as files:
+        importance = [
+            _finite(_rows(files.enter_context(h5py.File(path))["importance"], images), path) for path in explanations
+        ]
+        label = [_rows(files.enter_context(h5py.File(path))["label"], images) for path in labels]
+        photos = _rows(files.enter_context(h5py.File(pixels))["pixels"], images)
+    for place, image in enumerate(images):
+        arrays = {name: values[place] for name, values in found.items()}
+        arrays["logit"], arrays["logit_unit"] = rounded(arrays["logit"], (1,))
+        arrays |= {f"tuned_{name}": values[place] for name, values in of_lens.items()}
+        if importance:
+            arrays["importance"], _ = rounded(np.array([values[place] for values in importance]), (1,))
+        if label:
+            arrays["label"] = label[0][place]
+        yield int(image), arrays, as_colours(photos[place])
+
+
+def _over_blocks(paths: Sequence[str], names: Sequence[str], images: Array) -> dict[str, Array]:
+    """Return rows of each block's file by image, token, block (and place).
+
+    A token keeps its classes over blocks, so that neighbours are alike.
+    """
+    found: dict[str, list[Array]] = {name: [] for name in names}
+    for path in paths:
+        with h5py.File(path) as file:
+            for name, parts in found.items():
+                parts.append(_rows(file[name], images))
+    return {name: np.moveaxis(np.array(parts), 0, 2) for name, parts in found.items()}
 
 
 def _rows(dataset: Any, images: Array) -> Array:
@@ -171,9 +175,7 @@ def _finite(values: Array, path: str) -> Array:
 
 def _names_of_heads(words: str) -> list[list[tuple[str, float] | None]]:
     """Return by block and head what it is named by and the share that this explains, None where it has no name."""
-    with open(words, newline="") as table:
-        rows = [row for row in csv.DictReader(table) if row["place"] == "1"]
-    found = {(int(row["block"]), int(row["head"])): row for row in rows}
+    found = {(int(row["block"]), int(row["head"])): row for row in read_rows(words) if row["place"] == "1"}
     blocks, heads = (1 + max((place[axis] for place in found), default=-1) for axis in (0, 1))
     named = {place: (row["name"], float(row["share"])) for place, row in found.items() if row["name"]}
     return [[named.get((block, head)) for head in range(heads)] for block in range(blocks)]
@@ -181,18 +183,12 @@ def _names_of_heads(words: str) -> list[list[tuple[str, float] | None]]:
 
 def _described(chosen: Array, output: str, stimuli: str) -> list[dict[str, Any]]:
     """Return number, class, file, verdict and the model's strongest classes of each image."""
-    with open(stimuli, newline="") as table:
-        wanted = set(chosen.tolist())
-        files = {
-            int(row["image"]): row["file"]
-            for row in csv.DictReader(table)
-            if row["split"] == "evaluation" and int(row["image"]) in wanted
-        }
+    files = [item.file for item in read_stimuli(stimuli, "evaluation")]
     with h5py.File(output) as file:
         return [
             {
                 "image": int(image),
-                "file": files[int(image)],
+                "file": files[image],
                 "class": int(file["class_index"][image]),
                 "correct": bool(file["correct"][image]),
                 "top5": file["top5"][image].tolist(),

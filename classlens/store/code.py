@@ -15,9 +15,9 @@ import sys
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from classlens.cache import CACHE
 from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
+from classlens.shipped import CACHE
 from classlens.store.memory import FileMemory
 
 PROJECT = "classlens"

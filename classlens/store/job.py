@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from classlens.cache import CACHE
 from classlens.digest import digest_json, write_atomically
 from classlens.errors import InputError
+from classlens.shipped import CACHE
 from classlens.store.disk_errors import explained_disk_errors, user_name
 from classlens.store.folder import Record
 from classlens.store.key import JobKey, code_key

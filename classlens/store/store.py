@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
-from classlens.cache import CACHE
 from classlens.digest import digest_file, write_atomically
+from classlens.shipped import CACHE
 from classlens.store.disk_errors import explained_disk_errors, going_on_if_denied
 from classlens.store.folder import Folder, Output, Record
 from classlens.store.lock import locked

@@ -17,8 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from classlens.cache import CACHE
 from classlens.digest import write_atomically
+from classlens.shipped import CACHE
 from classlens.store.disk_errors import going_on_if_denied
 from classlens.store.folder import is_digest
 from classlens.store.lock import are_locks_used, locked, take, wait

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from classlens.errors import InputError
 from classlens.shipped import workflow_folder
@@ -15,14 +15,8 @@ SCHEMA = "# yaml-language-server: $schema={}\n"
 """First line of a config, by which editors complete keys and show what they mean."""
 
 
-@dataclass(frozen=True)
-class Template:
-    """A config to start from.
-
-    Attributes:
-        file: its text.
-        needs: what the user puts into the study's folder.
-    """
+class Template(NamedTuple):
+    """A config to start from: its text, and what the user puts into the study's folder."""
 
     file: Path
     needs: tuple[str, ...]

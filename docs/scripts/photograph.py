@@ -18,8 +18,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms import v2
 
 from classlens import Lens
-from classlens.look.gather import Gathered
-from classlens.look.page import page_of
+from classlens.look.gather import Gathered, page_of
 
 PHOTOGRAPHS = {
     "astronaut": "astronaut.png",

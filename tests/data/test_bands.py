@@ -3,11 +3,11 @@
 import io
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import TINY_MODEL, tiny_config
+from made_data import Made
 from PIL import Image
 from tiny_transformers import SMALL, describe_here, extract_pixels
 
@@ -17,12 +17,12 @@ from classlens.config.architecture import with_architectures
 from classlens.data.bands import open_bands
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
-from classlens.data.listing import list_stimuli
-from classlens.data.pixels import write_pixels
 from classlens.errors import InputError
 from classlens.inference.network import LoadedModel
 from classlens.models.build import build
+from classlens.models.describe import describe
 from classlens.models.inputs import Normalise
+from classlens.passes import extraction
 from classlens.photos import as_colours
 
 DRAW = np.random.default_rng(0)
@@ -99,25 +99,36 @@ def test_the_workflow_sees_what_a_lens_sees(tmp_path, monkeypatch):
         path.parent.mkdir(parents=True, exist_ok=True)
         np.save(path, image)
         Image.fromarray(image[..., :3]).save(path.with_suffix(".png"))  # no image of this data set
-    place = {"source": ImageFolder, "root": str(tmp_path / "images"), "mask_root": None, "threads": 1, "channels": 5}
-    choice = {"per_class": None, "train_per_class": 0, "exclude_classes": [], "too_few": "error"}
-    list_stimuli(raw=[], table=str(tmp_path / "stimuli.csv"), selection=choice, **place)
-    geometry = Geometry(size=32, resize="squash", crop=1.0, interpolation="bilinear")
-    files = {"stimuli": str(tmp_path / "stimuli.csv"), "pixels": str(tmp_path / "pixels.h5")}
-    write_pixels(**files, geometry=geometry, split="evaluation", **place)
-    with h5py.File(files["pixels"]) as file:
+    made = Made(tmp_path, ImageFolder, tmp_path / "images", channels=5).list(per_class=None, train_per_class=0)
+    with made.pixels(Geometry(size=32, resize="squash", crop=1.0, interpolation="bilinear")) as file:
         pixels, classes = file["pixels"][:], file["class_index"][:].tolist()
     assert np.array_equal(pixels, np.stack(images))
     assert classes == [0, 0, 1, 1]
     torch.manual_seed(0)
     model = build("vit_tiny_patch16_224", {**SMALL, "in_chans": 5})
     mean, std = [0.1, 0.2, 0.3, 0.4, 0.5], [0.5, 0.4, 0.3, 0.2, 0.1]
-    normalise = Normalise(mean, std, torch.device("cpu"))
-    loaded = LoadedModel(model, "five", normalise, "float32", torch.device("cpu"))
-    monkeypatch.setattr("tiny_transformers.loaded_of", lambda *_: loaded)
     inputs = torch.from_numpy((pixels / 255 - mean) / std).permute(0, 3, 1, 2).float()
-    seen = Lens(model)(inputs)
-    assert np.array_equal(extract_pixels(model, pixels, classes)["output/top5"], seen.predictions(5))
+    require_extracted_as_seen(model, pixels, Normalise(mean, std, torch.device("cpu")), inputs, monkeypatch)
+
+
+def require_extracted_as_seen(model, pixels, normalise, inputs, monkeypatch):
+    loaded = LoadedModel(model, "model", normalise, "float32", torch.device("cpu"))
+    monkeypatch.setattr("tiny_transformers.loaded_of", lambda *_: loaded)
+    rows = extract_pixels(model, pixels, [0] * len(pixels))
+    assert extraction.Extraction.columns(model).keys() == rows.keys()
+    assert np.array_equal(rows["output/top5"], Lens(model)(inputs).predictions(5))
+
+
+def test_grey_models_see_the_grey_that_pillow_makes(monkeypatch):
+    torch.manual_seed(0)
+    model = build("vit_tiny_patch16_224", {**SMALL, "in_chans": 1})
+    facts = describe("vit_tiny_patch16_224", {**SMALL, "in_chans": 1})
+    assert (facts["channels"], facts["transform"]["mean"], facts["transform"]["std"]) == (1, [0.5], [0.5])
+    pixels = DRAW.integers(0, 256, (2, 32, 32, 3), np.uint8)
+    normalise = Normalise([0.5], [0.25], torch.device("cpu"))
+    grey = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in pixels])
+    np.testing.assert_allclose(normalise(pixels)[:, 0], (grey / 255 - 0.5) / 0.25, rtol=1e-5, atol=1e-6)
+    require_extracted_as_seen(model, pixels, normalise, normalise(pixels), monkeypatch)
 
 
 @pytest.mark.parametrize(

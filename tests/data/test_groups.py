@@ -1,19 +1,18 @@
 """What images carry beside their class: tables, folders, packed files, and the digits with a patch."""
 
 import csv
-import shutil
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_data import PACKED_SIZE, choice, files, png, write_packed, write_tar
+from made_data import Made, choice, files, png, write_tar
 from PIL import Image
 
 from classlens.data.groups import attribute_names, write_groups
 from classlens.data.image_folder import ImageFolder
 from classlens.data.kinds import KINDS, open_dataset
-from classlens.data.listing import list_stimuli
 from classlens.data.patched_digits import PatchedDigits
 from classlens.data.select import select
 from classlens.declared import load
@@ -30,19 +29,17 @@ img_id,img_filename,y,split,place,place_filename
 """
 
 
-def grouped(dataset, folder, selection=None):
+def grouped(dataset, folder):
     """Return a data set's groups.csv, as jobs write it."""
     dataset = {**PLACE, **dataset}
     kind, source = load(KINDS[dataset["kind"]]), open_dataset(dataset, "own")
-    place = {"root": dataset["root"], "mask_root": None, "name": "own", "arrangement": source.arrangement}
-    stimuli, groups = folder / "stimuli.csv", folder / "groups.csv"
-    list_stimuli(raw=[], table=stimuli, source=kind, selection=selection or choice(per_class=None), threads=1, **place)
+    place = {"root": dataset["root"], "name": "own", "arrangement": source.arrangement}
+    made, groups = Made(folder, kind, **place).list(per_class=None), folder / "groups.csv"
     asked = dataset["groups"] or {"table": None, "image": "image"}
     table = [asked["table"]] if asked["table"] else []
     names = attribute_names(dataset, source)
-    write_groups(
-        stimuli=stimuli, table=table, groups=groups, source=kind, attributes=names, image=asked["image"], **place
-    )
+    files = {"stimuli": made.stimuli, "table": table, "groups": groups}
+    write_groups(**files, attributes=names, image=asked["image"], **made.place)
     with groups.open() as file:
         return list(csv.DictReader(file))
 
@@ -102,12 +99,10 @@ def test_what_is_wrong_with_a_table(birds, tmp_path, change, message):
 @pytest.mark.parametrize("order", [["class", "folder"], ["folder", "class"]])
 @pytest.mark.parametrize("splits", [False, True])
 def test_folders_of_two_levels(tmp_path, order, splits):
-    for split in ("train", "test") if splits else ("",):
-        for animal in ("cow", "camel"):
-            for place in ("grass", "sand"):
-                inside = (animal, place) if order[0] == "class" else (place, animal)
-                for number in range(2):
-                    photo(tmp_path / "data" / split / "/".join(inside) / f"{number}.png")
+    parts = (("train", "test") if splits else ("",), ("cow", "camel"), ("grass", "sand"), range(2))
+    for split, animal, place, number in product(*parts):
+        inside = (animal, place) if order[0] == "class" else (place, animal)
+        photo(tmp_path / "data" / split / "/".join(inside) / f"{number}.png")
     photo(tmp_path / "data" / "train" / "astray.png" if splits else tmp_path / "data" / "astray.png")
     dataset = {"kind": "image_folder", "root": str(tmp_path / "data"), "group_by": order}
     source = open_dataset({**PLACE, **dataset}, "own")
@@ -122,34 +117,22 @@ def test_folders_of_two_levels(tmp_path, order, splits):
     assert len(files(per_class, "training")) == (8 if splits else 2)
 
 
-def test_folders_that_are_not_nested(tmp_path):
-    photo(tmp_path / "data/cow/0.png")
-    with pytest.raises(InputError, match="has no images in folders of two levels, class and folder"):
-        ImageFolder(str(tmp_path / "data"), arrangement={"group_by": ["class", "folder"]}).class_ids()
-
-
 @pytest.mark.parametrize("kind", ["webdataset", "parquet"])
 def test_packed_images_carry_attributes(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
-    write_packed(tmp_path)
-    shutil.rmtree(tmp_path / kind)
-    where = ["land", "sea"]
+    places, nights = ["land", "sea", "", "sea"], [1, 0, 0, 1]
     if kind == "parquet":
-        images = [{"bytes": png(PACKED_SIZE), "path": "x"} for _ in range(4)]
-        table = pa.table(
-            {"image": images, "label": [0, 1, 0, 1], "place": [*where, None, "sea"], "night": [1, 0, 0, 1]}
-        )
+        images = [{"bytes": png(), "path": "x"} for _ in range(4)]
+        columns = {"image": images, "label": [0, 1, 0, 1], "place": [place or None for place in places]}
         (tmp_path / kind).mkdir()
-        pq.write_table(table, tmp_path / kind / "0.parquet")
+        pq.write_table(pa.table({**columns, "night": nights}), tmp_path / kind / "0.parquet")
     else:
         members = [
-            member
-            for number, place in enumerate([*where, "", "sea"])
-            for member in (
-                (f"{number}.png", png(PACKED_SIZE)),
-                (f"{number}.cls", b"%d" % (number % 2)),
-                (f"{number}.place.txt", place.encode()),
-                (f"{number}.night.txt", b"%d" % (number in (0, 3))),
+            (f"{number}.{name}", content)
+            for number, (place, night) in enumerate(zip(places, nights, strict=True))
+            for name, content in (
+                *(("png", png()), ("cls", b"%d" % (number % 2))),
+                *(("place.txt", place.encode()), ("night.txt", b"%d" % night)),
             )
         ]
         write_tar(tmp_path / kind / "000000.tar", members)
@@ -212,35 +195,33 @@ def test_headers(tmp_path, header, names):
 
 
 def test_names_of_packed_attributes():
-    groups = {"table": None, "image": "image", "attributes": ["image"]}
-    dataset = {**PLACE, "kind": "webdataset", "root": "x", "groups": groups}
     for names in (["image"], ["place", "place"]):
-        groups["attributes"] = names
+        groups = {"table": None, "image": "image", "attributes": names}
+        dataset = {**PLACE, "kind": "webdataset", "root": "x", "groups": groups}
         with pytest.raises(InputError, match=r"datasets\.own\.groups: attributes are .*; give one at least, each once"):
             attribute_names(dataset, open_dataset(dataset, "own"))
 
 
-def test_an_image_is_of_one_split(birds, tmp_path):
+def test_images_of_several_and_of_other_splits(birds, tmp_path):
     table = tmp_path / "birds/metadata.csv"
     table.write_text(BIRDS + "6,./001.Auk/a.jpg,0,2,1,x\n")
     with pytest.raises(InputError, match=r"line 7: 001\.Auk/a\.jpg is of two splits \(0, 2\)"):
         open_dataset({**PLACE, **birds}, "own").class_ids()
-
-
-def test_images_of_other_splits_are_named_by_the_table(birds, tmp_path):
-    photo(tmp_path / "birds/loose.jpg")
-    photo(tmp_path / "birds/none.jpg")
-    table = tmp_path / "birds/metadata.csv"
+    for name in ("loose", "none"):
+        photo(tmp_path / f"birds/{name}.jpg")
     table.write_text(BIRDS + "6,loose.jpg,0,1,1,x\n")
     assert "does not name 1 images: none.jpg" in str(open_dataset({**PLACE, **birds}, "own").doubts(choice()))
 
 
-def test_a_mask_is_of_its_own_image(tmp_path):
+def test_images_and_masks_of_two_levels(tmp_path):
     for animal in ("cow", "sheep"):
         photo(tmp_path / f"data/{animal}/grass/1.png")
     photo(tmp_path / "masks/grass/1.png")
     photo(tmp_path / "masks/sheep/grass/1.png")
-    source = ImageFolder(str(tmp_path / "data"), str(tmp_path / "masks"), arrangement={"group_by": ["class", "folder"]})
+    place = {"mask_root": str(tmp_path / "masks"), "arrangement": {"group_by": ["class", "folder"]}}
+    with pytest.raises(InputError, match="has no images in folders of two levels, class and folder"):
+        ImageFolder(str(tmp_path / "data/cow"), **place).class_ids()
+    source = ImageFolder(str(tmp_path / "data"), **place)
     assert source.mask_path("sheep/grass/1.png") == tmp_path / "masks/sheep/grass/1.png"
     with pytest.raises(InputError, match=r"cow/grass/1\.png has no mask"):
         source.mask_path("cow/grass/1.png")

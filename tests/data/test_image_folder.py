@@ -62,16 +62,11 @@ def test_one_folder_is_split_by_number(root):
 @pytest.mark.parametrize(
     ("there", "evaluation", "training"),
     [
-        (("train", "val"), "val", "train"),
-        (("train", "valid"), "valid", "train"),
-        (("train", "test"), "test", "train"),
-        (("train", "eval"), "eval", "train"),
+        *((("train", other), other, "train") for other in ("val", "valid", "test", "eval")),
         (("train", "validation", "val", "test"), "validation", "train"),
         (("train", "val", "test"), "val", "train"),
-        (("Train", "Val"), "Val", "Train"),
-        (("TRAIN", "TEST"), "TEST", "TRAIN"),
+        (("Train", "VAL"), "VAL", "Train"),
         (("Training", "Testing"), "Testing", "Training"),
-        (("training", "validation"), "validation", "training"),
     ],
 )
 def test_usual_names_of_splits(tmp_path, there, evaluation, training):
@@ -106,34 +101,29 @@ def test_half_sorted_layouts_are_refused(tmp_path, paths, message):
         choose(tmp_path / "root")
 
 
-def test_a_list_of_classes_fixes_indices_and_names(root):
+def test_a_list_of_classes_fixes_indices_and_names_plain_folders(root):
     (root / "classes.txt").write_text("bird\ndog a good dog\ncat\n")
     found = {(item.class_id, item.class_index, item.class_name) for item in choose(root)}
     assert found == {("cat", 2, "cat"), ("dog", 1, "a good dog")}
     assert folder(root).class_count() == 3
+    for name in ("../good/a", "..", "a/b", "/tmp", "."):
+        (root / "classes.txt").write_text(f"dog\ncat\n{name} x")
+        with pytest.raises(InputError, match=r"classes\.txt: .* is not the plain name of a folder"):
+            choose(root)
 
 
-@pytest.mark.parametrize("name", ["../good/a", "..", "a/b", "/tmp", "."])
-def test_a_list_of_classes_names_plain_folders(root, name):
-    (root / "classes.txt").write_text(f"dog\ncat\n{name} x")
-    with pytest.raises(InputError, match=r"classes\.txt: .* is not the plain name of a folder"):
-        choose(root)
-
-
-def test_a_class_that_is_called_train_is_one_where_a_list_says_so(tmp_path):
+def test_classes_that_are_called_like_parts_are_some_where_a_list_says_so(tmp_path):
+    for name in ("images", "labels", "Masks", "annotations", "thumbs", "valid"):
+        lay(tmp_path / f"of {name}", f"{name}/a.png", "cat/a.png")
+        [doubt] = doubts(tmp_path / f"of {name}")
+        assert f"{name} among the classes" in doubt
+    tmp_path /= "trains"
     lay(tmp_path, *(f"{one}/{number}.png" for one in ("car", "train") for number in "ab"))
     assert indices(choose(tmp_path)) == {"car": 0, "train": 1}
     assert re.search(r"train among the classes; .*list all classes in \S+/classes\.txt", doubts(tmp_path)[0])
     (tmp_path / "classes.txt").write_text("train\ncar\n")
     assert doubts(tmp_path) == []
     assert indices(choose(tmp_path)) == {"car": 1, "train": 0}
-
-
-@pytest.mark.parametrize("name", ["images", "labels", "Masks", "annotations", "thumbs", "valid"])
-def test_parts_of_data_sets_among_classes_are_doubted(tmp_path, name):
-    lay(tmp_path, f"{name}/a.png", f"{name}/b.png", "cat/a.png", "cat/b.png")
-    [doubt] = doubts(tmp_path)
-    assert f"{name} among the classes" in doubt
 
 
 def test_folders_without_a_file_are_no_classes(tmp_path):
@@ -329,9 +319,41 @@ def test_pixels_that_are_not_zero_are_class_and_turned_as_the_image(tmp_path, mo
         assert np.array_equal(found, np.where(expected, CLASS, CONTEXT))
 
 
-def test_where_nothing_is_left_the_cause_is_named(tmp_path):
-    lay(tmp_path, "ant/a.png", "bee/a.png")
-    with pytest.raises(InputError, match="too_few: skip leaves out every class; lower per_class"):
-        choose(tmp_path, per_class=2, too_few="skip")
-    with pytest.raises(InputError, match="exclude_classes names every class"):
-        choose(tmp_path, exclude_classes=["ant", "bee"])
+# A flat folder with a table of labels
+
+
+def test_a_table_says_the_classes(tmp_path):
+    lay(tmp_path, *(f"{name}.png" for name in "abcd"), "masks/a.png")
+    table, source = tmp_path / "labels.csv", folder(tmp_path, tmp_path / "masks")
+    table.write_text("image,class\nb.png,dog\na.png,cat\nd.png,dog\nb.png,dog\n")
+    found = [(one.split, one.class_index, one.class_id, one.file) for one in source.stimuli(choice())]
+    assert found == [
+        ("evaluation", 0, "cat", "a.png"),
+        ("evaluation", 1, "dog", "b.png"),
+        ("training", 1, "dog", "d.png"),
+    ]
+    assert source.class_ids() == ["cat", "dog"]
+    assert source.image_files(source.stimuli(choice())) == [str(tmp_path / f"{name}.png") for name in "abd"]
+    assert source.mask("a.png", "cat").all()
+    assert source.notes() == ["labels.csv says the classes of 3 images"]
+    assert doubts(tmp_path) == ["datasets.d.root: labels.csv does not name 1 images: c.png"]
+    (tmp_path / "classes.txt").write_text("dog\ncat\n")
+    assert folder(tmp_path).class_ids() == ["dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("file,class\na.png,cat\n", "no column image; its header is to have image,class"),
+        ("image,class\nz.png,cat\n", r"line 2: there is no image 'z.png'"),
+        ("image,class\n../a.png,cat\n", r"line 2: there is no image '../a.png'"),
+        ("image,class\na.png,\n", "line 2: a.png has no class"),
+        ("image,class\n", "names no image"),
+        ("image,class\na.png,cat\na.png,dog\n", r"line 3: a.png has several classes \(cat, dog\).*separate images"),
+    ],
+)
+def test_a_wrong_table_is_refused(tmp_path, table, message):
+    lay(tmp_path, "a.png")
+    (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(InputError, match=message):
+        choose(tmp_path)

@@ -2,14 +2,12 @@
 
 import io
 import struct
-import zlib
 
 import numpy as np
 import pytest
-from made_data import image_bytes
+from made_data import image_bytes, png_of
 from PIL import Image
 
-from classlens.data import png
 from classlens.data.images import open_image, open_mask, open_nonzero
 from classlens.errors import InputError
 
@@ -103,16 +101,6 @@ def wrong_tag():
     return bytes(content)
 
 
-def chunk(kind, data):
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png_of(width, height, data, bits=8, colours=2, interlaced=0):
-    """Return a PNG that declares a size, and packs data."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colours, 0, 0, interlaced)
-    return png.SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -153,7 +141,9 @@ def test_the_rows_of_an_interlaced_png_are_counted():
 
     Counted by hand, the passes of 5 x 3 pixels have 1, 1, 0, 1, 1, 2 and 1 rows.
     """
-    assert png._size(png_of(5, 3, b"", colours=0, interlaced=1)) == 5 * 3 + 7
+    open_image(png_of(5, 3, bytes(5 * 3 + 7), colours=0, interlaced=1), "whole.png")
+    with pytest.raises(InputError, match=r"cut\.png.*73% of the data is there"):
+        open_image(png_of(5, 3, bytes(5 * 3 + 1), colours=0, interlaced=1), "cut.png")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])

@@ -9,14 +9,12 @@ from conftest import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from made_data import choice, chosen
+from made_data import Made
 
 from classlens.data.geometry import Geometry
 from classlens.data.imagenet_s import ImageNetS
 from classlens.data.labels import corner, majority, write_token_labels
-from classlens.data.listing import list_masks, list_stimuli
 from classlens.data.mask import CLASS, IGNORE
-from classlens.data.pixels import write_masks
 from classlens.data.stimulus import Listed, Stimulus, write_mask_digests, write_stimuli
 
 VALUES = st.integers(0, 2)
@@ -35,10 +33,8 @@ def naive(mask, grid):
     labels, shares = [], []
     for row in range(grid[0]):
         for column in range(grid[1]):
-            pixels = Counter()
-            for y in range(row * height, (row + 1) * height):
-                for x in range(column * width, (column + 1) * width):
-                    pixels[int(mask[y][x])] += 1
+            inside = mask[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            pixels = Counter(inside.ravel().tolist())
             if 2 * pixels[CLASS] >= height * width:
                 labels.append(1)
             elif 2 * pixels[IGNORE] > height * width:
@@ -47,10 +43,6 @@ def naive(mask, grid):
                 labels.append(0)
             shares.append(pixels[CLASS] / (height * width))
     return labels, shares
-
-
-def every_mask_of_four_pixels():
-    return np.stack(np.meshgrid(*[np.arange(3, dtype=np.uint8)] * 4), -1).reshape(-1, 2, 2)
 
 
 def require_majority(masks, grid):
@@ -69,7 +61,8 @@ def test_majority_agrees_with_a_count_pixel_by_pixel(case):
 
 
 def test_every_tie_of_four_pixels_is_as_counted():
-    require_majority(every_mask_of_four_pixels(), (1, 1))
+    every_mask = np.stack(np.meshgrid(*[np.arange(3, dtype=np.uint8)] * 4), -1).reshape(-1, 2, 2)
+    require_majority(every_mask, (1, 1))
 
 
 @settings(deadline=None, max_examples=50)
@@ -92,15 +85,10 @@ def test_corner_takes_the_pixel_at_the_floor(mask, grid):
 @pytest.fixture(scope="module")
 def golden_files(tmp_path_factory):
     """Arguments of `write_token_labels` for the golden images."""
-    folder = tmp_path_factory.mktemp("masks")
-    place = {"source": ImageNetS, "root": str(GOLDEN / "imagenet_s"), "mask_root": None}
-    listed = {name: str(folder / name) for name in ("stimuli", "digests", "masks")}
-    wanted = choice(per_class=5, train_per_class=0)
-    selection = {"selection": wanted, "chosen": chosen(selection=wanted, **place)}
-    list_stimuli(raw=[], table=listed["stimuli"], threads=2, **selection, **place)
-    list_masks(stimuli=listed["stimuli"], raw=[], table=listed["digests"], threads=2, **place)
-    write_masks(**listed, geometry=Geometry(224, "squash", 1.0, "bilinear"), threads=2, **place)
-    return {**listed, "grid": [7, 7], **place}
+    made = Made(tmp_path_factory.mktemp("masks"), ImageNetS, GOLDEN / "imagenet_s")
+    made.list(per_class=5, train_per_class=0).masks(Geometry(224, "squash", 1.0, "bilinear")).close()
+    files = {"stimuli": made.stimuli, "digests": made.digests, "masks": made.out}
+    return {**files, "grid": [7, 7], **made.place}
 
 
 def test_files_of_golden_images_follow_the_contract(golden_files, golden, tmp_path):

@@ -66,17 +66,14 @@ def run(config, store, name, raw, **outputs):
 
 def test_files_and_classes_of_any_name_are_read(photos):
     text = tiny_config(m={**TINY_MODEL, "dataset": "photos"})
-    text["datasets"] = {
-        "photos": {
-            "kind": "image_folder",
-            "root": "../photos",
-            "masks": "../masks",
-            "per_class": 2,
-            "train_per_class": 0,
-        }
-    }
+    places = {"kind": "image_folder", "root": "../photos", "masks": "../masks"}
+    text["datasets"] = {"photos": {**places, "per_class": 2, "train_per_class": 0}}
     config, store = load_config(text), Store(Path(".classlens").absolute())
-    before = {path for path in photos.rglob("*") if not path.is_relative_to(Path.cwd())}
+
+    def around():
+        return {path for path in photos.rglob("*") if not path.is_relative_to(Path.cwd())}
+
+    before = around()
     folder = "results/datasets/photos"
     table, masks = f"{folder}/stimuli.csv", f"{folder}/masks.csv"
     run(config, store, "stimuli", {"raw": config.raw_images("photos")}, table=table)
@@ -88,7 +85,7 @@ def test_files_and_classes_of_any_name_are_read(photos):
     expected = {f"c{name}/{image}.png" for place, name in enumerate(FILES) for image in (name, FILES[place - 1])}
     assert {item.file for item in listed} == expected
     assert {path.name for path in Path.cwd().iterdir()} <= {"results", ".classlens", ".snakemake"}
-    assert {path for path in photos.rglob("*") if not path.is_relative_to(Path.cwd())} == before
+    assert around() == before
 
 
 def test_a_name_that_would_break_a_table_is_refused(photos):
@@ -113,13 +110,8 @@ def test_names_that_become_paths_are_refused(section, name):
         load_config(config)
 
 
-LABELS = [
-    *(name for name in FILES if len(name) <= 200 and not set(name) & set("\r\t")),
-    "..",
-    "$\\alpha$ and $",
-    "\\frac{",
-    "y" * 200,
-]
+LABELS = [name for name in FILES if len(name) <= 200 and "\t" not in name]
+LABELS += ["..", "$\\alpha$ and $", "\\frac{", "y" * 200]
 
 
 def test_labels_of_any_text_are_taken_and_drawn(tmp_path, monkeypatch):

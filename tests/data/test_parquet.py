@@ -179,12 +179,6 @@ def test_damage_before_the_footer_is_named_by_row(tmp_path):
         source.content("x.parquet#00")
 
 
-def test_an_image_without_bytes_is_named(tmp_path):
-    write_parquet(tmp_path / "data/x.parquet", [png(), None], [0, 1])
-    with pytest.raises(InputError, match=r"x\.parquet: 1 has no bytes in the column image; put the file itself there"):
-        opened(tmp_path / "data").image("x.parquet#1")
-
-
 def test_known_files_are_planned_without_the_library(root, monkeypatch):
     monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
     chosen = choose(root)

@@ -6,11 +6,10 @@ import threading
 import time
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 from conftest import GOLDEN
-from made_data import choice, chosen, png, write_parquet, write_tar
+from made_data import Made, write_packed
 from PIL import Image
 
 from classlens.data.digits import Digits
@@ -18,9 +17,8 @@ from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
 from classlens.data.imagenet_s import ImageNetS
 from classlens.data.join import join_pixels
-from classlens.data.listing import list_masks, list_stimuli
 from classlens.data.parquet import Parquet
-from classlens.data.pixels import CHUNK_BYTES, write_masks, write_pixels
+from classlens.data.pixels import CHUNK_BYTES
 from classlens.data.stimulus import Stimulus, read_stimuli, write_stimuli
 from classlens.data.threads import in_order
 from classlens.data.webdataset import WebDataset
@@ -28,44 +26,6 @@ from classlens.errors import InputError
 
 SMALL = Geometry(28, "shortest", 0.875, "bicubic")
 DIGIT = Geometry(12, "squash", 1.0, "bilinear")
-
-
-class Made:
-    """Writes the files of one data set."""
-
-    def __init__(self, folder, source, root=None):
-        folder.mkdir(exist_ok=True)
-        self.folder = folder
-        self.place = {"source": source, "root": root and str(root), "mask_root": None}
-        self.opened = source(self.place["root"])
-        self.stimuli, self.digests, self.out = (str(folder / n) for n in ("stimuli.csv", "masks.csv", "out.h5"))
-
-    @property
-    def listed(self):
-        return read_stimuli(self.stimuli, "evaluation")
-
-    def list(self, **changes):
-        wanted = {"selection": choice(**changes), "chosen": chosen(selection=choice(**changes), **self.place)}
-        list_stimuli(raw=[], table=self.stimuli, threads=2, **wanted, **self.place)
-        return self
-
-    def list_masks(self):
-        list_masks(stimuli=self.stimuli, raw=[], table=self.digests, threads=2, **self.place)
-
-    def pixels(self, geometry=DIGIT, threads=1, split="evaluation", name=None, **part):
-        self.out = str(self.folder / name) if name else self.out
-        write_pixels(
-            stimuli=self.stimuli, pixels=self.out, geometry=geometry, split=split, threads=threads, **part, **self.place
-        )
-        return h5py.File(self.out)
-
-    def masks(self, geometry=DIGIT, threads=1):
-        if not Path(self.digests).exists():
-            self.list_masks()
-        write_masks(
-            stimuli=self.stimuli, digests=self.digests, masks=self.out, geometry=geometry, threads=threads, **self.place
-        )
-        return h5py.File(self.out)
 
 
 @pytest.fixture
@@ -104,7 +64,7 @@ def test_pixels_and_masks_are_transformed_in_order(photos):
 
 
 def test_pixel_files_say_what_they_hold(digits):
-    with digits(150).pixels() as file:
+    with digits(150).pixels(DIGIT) as file:
         pixels, classes = file["pixels"], file["class_index"]
         assert (pixels.shape, pixels.dtype, pixels.chunks) == ((150, 12, 12, 3), np.uint8, (64, 12, 12, 3))
         assert (classes.shape, classes.dtype) == ((150,), np.uint16)
@@ -112,6 +72,8 @@ def test_pixel_files_say_what_they_hold(digits):
         assert dict(classes.attrs) == {"description": "class of each image", "unit": "class index"}
         assert pixels.compression is None  # read again and again while models run
         assert not dict(file.attrs)
+    with digits(2, class_index=65536).pixels(DIGIT) as file:
+        assert (file["class_index"].dtype, file["class_index"][:].tolist()) == (np.int32, [65536] * 2)
 
 
 @pytest.mark.parametrize("size", [300, 900])
@@ -122,57 +84,34 @@ def test_chunks_of_large_images_stay_small(digits, size):
         assert file["pixels"][-1].any()
 
 
-@pytest.mark.parametrize(("highest", "dtype"), [(65535, np.uint16), (65536, np.int32)])
-def test_class_indices_that_need_more_than_sixteen_bits(digits, highest, dtype):
-    with digits(2, class_index=highest).pixels() as file:
-        assert file["class_index"].dtype == dtype
-        assert file["class_index"][:].tolist() == [highest] * 2
-
-
 @pytest.mark.parametrize("write", [Made.pixels, Made.masks])
 def test_bytes_do_not_depend_on_threads(digits, write):
     made, contents = digits(100), set()
     for threads in (1, 2, 7):
-        write(made, threads=threads).close()
+        write(made, DIGIT, threads).close()
         contents.add(Path(made.out).read_bytes())
     assert len(contents) == 1
 
 
 # The same from packed images, and in parts
 
-CLASSES, IMAGES = 3, 25
 MANY = {"per_class": 20, "train_per_class": 3}
 LARGE = Geometry(64, "shortest", 0.875, "bicubic")
 """Large enough that chunks of the file end within parts."""
+FOLDERS = {ImageFolder: "image_folder", WebDataset: "webdataset", Parquet: "parquet"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The same images three times; the packed ones lie across classes."""
-    folder, rng = tmp_path_factory.mktemp("packed"), np.random.default_rng(1)
-    contents = [[png((40, 48), rng) for _ in range(IMAGES)] for _ in range(CLASSES)]
-    for label, images in enumerate(contents):
-        (folder / f"ImageFolder/{label}").mkdir(parents=True)
-        for number, content in enumerate(images):
-            (folder / f"ImageFolder/{label}/{number:03}.png").write_bytes(content)
-    every = [(number, label, contents[label][number]) for number in range(IMAGES) for label in range(CLASSES)]
-    for shard in range(3):
-        samples = every[shard * IMAGES : (shard + 1) * IMAGES]
-        members = [
-            member
-            for number, label, content in samples
-            for member in ((f"{number:03}_{label}.png", content), (f"{number:03}_{label}.cls", b"%d" % label))
-        ]
-        write_tar(folder / f"WebDataset/{shard}.tar", members)
-        values, labels = [content for *_, content in samples], [label for _, label, _ in samples]
-        write_parquet(folder / f"Parquet/{shard}.parquet", values, labels, row_group_size=7)
+    folder = tmp_path_factory.mktemp("packed")
+    write_packed(folder, images=25, shards=3, row_group_size=7)
     return folder
 
 
 @pytest.fixture
 def made_of(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return lambda kind, **changes: Made(tmp_path / kind.__name__, kind, data / kind.__name__).list(**MANY | changes)
+    return lambda kind, **changes: Made(tmp_path / kind.__name__, kind, data / FOLDERS[kind]).list(**MANY | changes)
 
 
 def test_the_bytes_are_those_of_one_pass_and_of_folders(made_of, tmp_path):
@@ -184,8 +123,9 @@ def test_the_bytes_are_those_of_one_pass_and_of_folders(made_of, tmp_path):
     for kind in (WebDataset, Parquet):
         made = made_of(kind)
         for split, count in (("evaluation", 60), ("training", 9)):
-            assert [(item.class_index, item.class_id, item.sha256) for item in read_stimuli(made.stimuli, split)] == [
-                (item.class_index, item.class_id, item.sha256) for item in read_stimuli(folders.stimuli, split)
+            listed, other = (read_stimuli(one.stimuli, split) for one in (made, folders))
+            assert [(item.class_index, item.sha256) for item in listed] == [
+                (item.class_index, item.sha256) for item in other
             ]
             for size in (count, count // 2, 4):
                 parts = []
@@ -210,7 +150,7 @@ def test_parts_and_images_that_are_missing_are_told(made_of):
     with pytest.raises(InputError, match="there are no training images"):
         join_pixels(parts=[], split="training", **joined)
     with pytest.raises(InputError, match="train_per_class"):
-        made.pixels(split="training", name="none.h5")
+        made.pixels(DIGIT, split="training", name="none.h5")
     assert not Path("joined.h5").exists()
     assert not Path(made.out).exists()
 
@@ -228,10 +168,6 @@ def test_a_broken_image_is_an_error_that_names_it(photos, write, kept, threads):
         write(photos.list(per_class=2, train_per_class=0), SMALL, threads)
 
 
-def replace_mask(path):
-    Image.new("RGB", (100, 50)).save(path)
-
-
 def append_space(path):
     path.write_bytes(path.read_bytes() + b" ")
 
@@ -239,7 +175,7 @@ def append_space(path):
 @pytest.mark.parametrize(
     ("damage", "before", "message"),
     [
-        (replace_mask, True, "{file} has 100 x 50 pixels, the image 224 x 224"),
+        (lambda path: Image.new("RGB", (100, 50)).save(path), True, "{file} has 100 x 50 pixels, the image 224 x 224"),
         (append_space, False, "mask of {file} changed after it was listed"),
         (Path.unlink, True, "{file} has no mask"),
     ],
@@ -250,14 +186,14 @@ def test_a_wrong_mask_is_an_error(photos, damage, before, message):
         photos.list_masks()
     damage(photos.opened.mask_path(file))
     with pytest.raises(InputError, match=re.escape(message.format(file=file))):
-        photos.masks()
+        photos.masks(DIGIT)
 
 
 def test_an_image_that_changed_is_an_error(photos):
     path = photos.opened.folder / photos.list().listed[4].file
     append_space(path)
     with pytest.raises(InputError, match=rf"{path.name} changed after it was listed"):
-        photos.pixels()
+        photos.pixels(DIGIT)
 
 
 # Threads

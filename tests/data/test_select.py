@@ -8,14 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import GOLDEN
-from made_data import choice, chosen
+from made_data import Made, choice
 
 from classlens.data import select as selection
 from classlens.data.digits import Digits
 from classlens.data.imagenet_s import ImageNetS
-from classlens.data.kinds import KINDS, kind_of, open_dataset
-from classlens.data.listing import list_stimuli
-from classlens.data.source import Source
 from classlens.data.stimulus import Listed, Stimulus, class_names, read_stimuli, write_stimuli
 from classlens.errors import InputError
 
@@ -34,15 +31,12 @@ def select(offered, **changes):
     return selection.select(source, choice(**{"per_class": 2, **changes}))
 
 
-def test_the_first_images_of_every_class_evaluation_before_training():
+def test_the_first_images_of_every_class_or_all_of_them_evaluation_before_training():
     offered = {"b": (3, 2), "a": (2, 2)}
     assert [item.file for item in select(offered)] == [
         *("evaluation/b0", "evaluation/b1", "evaluation/a0", "evaluation/a1"),
         *("training/b0", "training/a0"),
     ]
-
-
-def test_null_takes_all_images():
     found = select({"a": (1, 2), "b": (3, 0)}, per_class=None, train_per_class=None)
     assert [item.file for item in found] == [
         *("evaluation/a0", "evaluation/b0", "evaluation/b1", "evaluation/b2"),
@@ -56,29 +50,20 @@ def test_excluded_classes_are_left_out_of_both_splits():
     assert {item.split for item in select(offered, exclude_classes=["c"], train_per_class=0)} == {"evaluation"}
     with pytest.raises(InputError, match=r"datasets\.mine gives no evaluation image: exclude_classes names"):
         select(offered, exclude_classes=["a", "b", "c"])
+    with pytest.raises(InputError, match="gives no evaluation image: too_few: skip leaves out every class"):
+        select({"a": (1, 1)}, too_few="skip")
 
 
-def test_too_few_images_are_an_error_that_names_five_classes_at_most_and_the_key():
+def test_too_few_images_are_an_error_that_names_five_classes_at_most_or_skipped_and_logged(caplog):
     offered = {"a": (2, 2), "b": (1, 2), "c": (0, 2)}
     with pytest.raises(InputError, match=r"datasets\.mine: .*per_class = 2 .*: b \(1\), c \(0\); lower per_class"):
         select(offered)
     with pytest.raises(InputError, match=r"e \(1\) and more;") as error:
         select(dict.fromkeys("abcdefg", (1, 0)))
     assert "f (1)" not in str(error.value)
-
-
-def test_too_few_images_can_be_skipped_and_are_named_in_the_log(caplog):
     found = select({"a": (2, 2), "b": (1, 2), "c": (2, 0)}, too_few="skip")
     assert {item.class_id for item in found} == {"a", "c"}
     assert caplog.messages == ["datasets.mine: skipped for want of images: b"]
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_found_by_its_name(kind):
-    source = open_dataset({"kind": kind, "root": "somewhere", "masks": None}, "mine")
-    assert isinstance(source, kind_of({"kind": kind}))
-    assert (isinstance(source, Source), source.name) == (True, "mine")
-    assert (source.needs_root, source.takes_masks) == ("digits" not in kind, kind == "image_folder")
 
 
 # The table
@@ -99,13 +84,6 @@ def rows_of(table):
 @pytest.fixture
 def table(tmp_path):
     return tmp_path / "stimuli.csv"
-
-
-def list_images(source, table, root=None, threads=1, name="mine", **changes):
-    place, wanted = {"source": source, "root": root, "mask_root": None, "name": name}, choice(**changes)
-    list_stimuli(
-        raw=[], table=str(table), threads=threads, selection=wanted, chosen=chosen(selection=wanted, **place), **place
-    )
 
 
 def test_the_table_follows_the_file_contract(table):
@@ -129,26 +107,28 @@ def test_the_table_follows_the_file_contract(table):
 
 
 def test_digests_are_those_of_the_files(table):
-    list_images(ImageNetS, table, str(ROOT), threads=3, per_class=2, train_per_class=3)
+    Made(table.parent, ImageNetS, ROOT).list(threads=3, per_class=2, train_per_class=3)
     rows = rows_of(table)
     assert [row["split"] for row in rows] == ["evaluation"] * 12 + ["training"] * 18
     for row in rows:
         assert row["sha256"] == hashlib.sha256((ROOT / "ImageNetS919" / row["file"]).read_bytes()).hexdigest()
 
 
-def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(tmp_path, caplog):
+def test_what_is_selected_is_what_is_listed_from_any_number_of_threads(table, caplog):
     caplog.set_level(logging.INFO)
+    contents = []
     for threads in (1, 5):
-        list_images(Digits, tmp_path / f"{threads}.csv", threads=threads, per_class=2)
-    assert (tmp_path / "1.csv").read_bytes() == (tmp_path / "5.csv").read_bytes()
+        Made(table.parent, Digits, name="mine").list(threads=threads, per_class=2)
+        contents.append(table.read_bytes())
+    assert contents[0] == contents[1]
     selected = selection.select(Digits(None), choice(per_class=2))
-    assert [row["file"] for row in rows_of(tmp_path / "1.csv")] == [item.file for item in selected]
+    assert [row["file"] for row in rows_of(table)] == [item.file for item in selected]
     told = r"datasets.mine: 2 of \d+ to \d+ per class for evaluation, 1 of \d+ to \d+ per class"
     assert re.search(told, caplog.text)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def test_too_few_training_images_are_a_warning_in_the_log(table, caplog):
-    list_images(Digits, table, per_class=2, train_per_class=200)
+    Made(table.parent, Digits, name="mine").list(per_class=2, train_per_class=200)
     assert "datasets.mine: 10 of 10 classes have fewer training images than train_per_class = 200" in caplog.text
     assert "8 (139)" in caplog.text

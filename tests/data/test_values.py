@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from conftest import TINY_MODEL
-from made_data import choice, image_bytes, write_parquet
+from made_data import Made, image_bytes, write_parquet
 from PIL import Image
 
 from classlens.catalog.configs import load_config
@@ -17,8 +17,6 @@ from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder
 from classlens.data.images import open_image
 from classlens.data.kinds import open_dataset
-from classlens.data.listing import list_masks, list_stimuli
-from classlens.data.pixels import write_masks, write_pixels
 from classlens.errors import InputError
 from classlens.models.pictures import as_inputs
 
@@ -194,25 +192,11 @@ def test_masks_that_tell_nothing_apart_are_doubted(tmp_path, monkeypatch, caplog
 
 def doubts_of_check_and_jobs(folder, caplog, value_range, mask_root=None):
     """Return what `check` doubts of all images, and the jobs' logs, too."""
-    found, source = Findings(), ImageFolder("photos", mask_root, "d", value_range)
-    assert _check_images(source, source.stimuli({"per_class": None}), found)
-    written(folder, value_range, mask_root)
+    made = Made(folder, ImageFolder, "photos", mask_root=mask_root, name="d", value_range=value_range)
+    found, geometry = Findings(), Geometry(8, "squash", 1.0, "nearest")
+    assert _check_images(made.opened, made.opened.stimuli({"per_class": None}), found)
+    made.list(per_class=None if mask_root else 2, train_per_class=0).pixels(geometry).close()
+    if mask_root:
+        made.masks(geometry).close()
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == found.doubts
     return found.doubts
-
-
-def written(folder, value_range, mask_root=None):
-    """Write stimuli, pixels and masks as their jobs do."""
-    place = {"source": ImageFolder, "root": "photos", "mask_root": mask_root, "name": "d"}
-    wanted = choice(per_class=None if mask_root else 2, train_per_class=0)
-    table, pixels = str(folder / "stimuli.csv"), str(folder / "pixels.h5")
-    list_stimuli(raw=[], table=table, selection=wanted, threads=1, **place)
-    geometry = Geometry(8, "squash", 1.0, "nearest")
-    write_pixels(
-        stimuli=table, pixels=pixels, geometry=geometry, split="evaluation", threads=1, value_range=value_range, **place
-    )
-    if mask_root:
-        digests, masks = str(folder / "masks.csv"), str(folder / "masks.h5")
-        list_masks(stimuli=table, raw=[], table=digests, threads=1, **place)
-        write_masks(stimuli=table, digests=digests, masks=masks, geometry=geometry, threads=1, **place)
-    return pixels

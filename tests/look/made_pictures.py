@@ -9,6 +9,9 @@ import numpy as np
 import timm
 import torch
 from PIL import Image
+from typer.testing import CliRunner
+
+from classlens import cli
 
 SMALL = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 300}
 SAVED, CLASSES = "test_vit", 40
@@ -23,8 +26,15 @@ def small_model(**options):
     return model.eval()
 
 
-def checkpoint(file: Path) -> Path:
-    torch.manual_seed(1)
+def typed(*words: object, status: int = 0) -> str:
+    """Run a command; return what it printed."""
+    done = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def checkpoint(file: Path, seed: int = 1) -> Path:
+    torch.manual_seed(seed)
     torch.save(timm.create_model(SAVED, num_classes=CLASSES).state_dict(), file)
     return file
 

@@ -10,8 +10,7 @@ from made_pictures import make_pictures, make_tuned_lens, small_model
 from classlens import Lens
 from classlens.errors import InputError
 from classlens.look import gather
-from classlens.look.gather import Gathered, rank_step
-from classlens.look.page import page_of
+from classlens.look.gather import Gathered, page_of, rank_step
 from classlens.terms import SITES
 
 

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from browser import needs_browser, opened
-from made_pictures import SAVED, SMALL, checkpoint, make_pictures, small_model
+from made_pictures import SAVED, SMALL, checkpoint, make_pictures, small_model, typed
 from PIL import Image
-from test_look_command import typed
 
 from classlens import Lens
 from classlens.errors import InputError

@@ -6,13 +6,10 @@ import webbrowser
 from types import SimpleNamespace
 
 import pytest
-import timm
-import torch
 from browser import launched, needs_browser, opened
-from made_pictures import CLASSES, SAVED, checkpoint, make_pictures, make_tuned_lens
-from typer.testing import CliRunner
+from made_pictures import CLASSES, SAVED, checkpoint, make_pictures, make_tuned_lens, typed
 
-from classlens import Lens, cli
+from classlens import Lens
 from classlens.look.models import open_lens
 
 READY = "html[data-ready]"
@@ -28,12 +25,6 @@ def made(tmp_path_factory):
         "look", model, folder / "pictures", "--architecture", SAVED, "--no-open", "-o", page, "--explain", "legrad"
     )
     return SimpleNamespace(folder=folder, model=model, pictures=pictures, page=page, said=said)
-
-
-def typed(*words, status=0):
-    done = CliRunner().invoke(cli.app, [str(word) for word in words])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
 
 
 def facts(page):
@@ -79,17 +70,14 @@ def test_one_line_and_nothing_written(made, tmp_path, monkeypatch, words, messag
     (tmp_path / "empty").mkdir()
     before = set(tmp_path.iterdir())
     said = typed("look", *words, "--no-open", status=2)
-    errors = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert message in errors[0]
+    [error] = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert message in error
     assert set(tmp_path.iterdir()) == before
 
 
 @needs_browser
 def test_the_page_in_a_browser(made):
-    lens, notes = open_lens(str(made.model), SAVED), []
-    assert isinstance(lens, Lens)
-    view = lens(made.pictures)
+    view, notes = open_lens(str(made.model), SAVED)(made.pictures), []
     own = int(view.predictions(1)[0, 0])
     with launched() as browser, opened(made.page, notes, browser, viewport={"width": 390, "height": 844}) as page:
         page.wait_for_selector(READY, state="attached")
@@ -142,12 +130,10 @@ def test_a_chosen_class_through_the_tuned_lens(made, tmp_path):
 
 @needs_browser
 def test_two_models_on_one_page(made, tmp_path):
-    torch.manual_seed(2)
-    torch.save(timm.create_model(SAVED, num_classes=CLASSES).state_dict(), tmp_path / "other.pth")
-    page_file = tmp_path / "both.html"
+    other, page_file = checkpoint(tmp_path / "other.pth", seed=2), tmp_path / "both.html"
     words = ["look", made.model, *made.pictures, "--architecture", SAVED, "--no-open", "-o", page_file]
-    typed(*words, "--beside", tmp_path / "other.pth")
-    views = [open_lens(str(file), SAVED)(made.pictures) for file in (made.model, tmp_path / "other.pth")]
+    typed(*words, "--beside", other)
+    views = [open_lens(str(file), SAVED)(made.pictures) for file in (made.model, other)]
     notes = []
     with opened(page_file, notes) as page:
         page.wait_for_selector(READY, state="attached")

@@ -5,34 +5,24 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from made_pictures import CLASSES, SAVED, checkpoint, typed
 from PIL import Image
-from typer.testing import CliRunner
 
-from classlens import Lens, cli
+from classlens import Lens
 from classlens.look import explained
-
-SAVED, CLASSES = "test_vit", 40
-"""timm's own model for tests, as a checkpoint is brought."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A checkpoint under timm's names, and pictures of different sizes, two of which share a stem."""
     made = tmp_path_factory.mktemp("explain")
-    torch.manual_seed(1)
-    torch.save(timm.create_model(SAVED, num_classes=CLASSES).state_dict(), made / "vit.pth")
+    checkpoint(made / "vit.pth")
     for seed, (name, size) in enumerate({"cat.png": (90, 60), "dog.png": (50, 80), "more/Cat.jpg": (64, 64)}.items()):
         (made / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
         Image.fromarray(pixels).save(made / "pictures" / name)
     (made / "empty").mkdir()
     return made
-
-
-def typed(*words, status=0):
-    done = CliRunner().invoke(cli.app, ["explain", *map(str, words)])
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.output
 
 
 def lens_of(folder):
@@ -43,8 +33,8 @@ def lens_of(folder):
 
 def test_overlays_maps_and_a_table(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(explained, "BATCH", 2)
-    output = tmp_path / "new" / "out"
-    typed(folder / "vit.pth", folder / "pictures", "--architecture", SAVED, "--method", "attn_lrp", "-o", output)
+    output, words = tmp_path / "new" / "out", ["explain", folder / "vit.pth", folder / "pictures"]
+    typed(*words, "--architecture", SAVED, "--method", "attn_lrp", "-o", output)
     table = pd.read_csv(output / "explanations.csv")
     assert list(table) == ["picture", "class_index", "class", "probability", "method", "file", "map"]
     assert list(table["map"]) == ["cat_attn_lrp.npy", "dog_attn_lrp.npy", "Cat_2_attn_lrp.npy"]
@@ -63,7 +53,7 @@ def test_overlays_maps_and_a_table(folder, tmp_path, monkeypatch):
 
 def test_a_class_that_is_named(folder, tmp_path):
     pictures, rest = folder / "pictures" / "*.png", ("--architecture", SAVED, "--method", "legrad", "-o", tmp_path)
-    typed(folder / "vit.pth", pictures, "--class", "7", *rest)
+    typed("explain", folder / "vit.pth", pictures, "--class", "7", *rest)
     table = pd.read_csv(tmp_path / "explanations.csv")
     assert list(table["class_index"]) == [7, 7]
     expected = lens_of(folder)(table["picture"][1]).explain(7, "legrad").heatmap()
@@ -90,7 +80,7 @@ def test_one_line_and_nothing_written(folder, tmp_path, monkeypatch, words, mess
         (tmp_path / name).symlink_to(folder / name)
     before = sorted(tmp_path.rglob("*"))
     # The last one of options that are given twice counts.
-    said = typed("--method", "attn_lrp", "--output", "out/new", "--architecture", SAVED, *words, status=2)
+    said = typed("explain", "--method", "attn_lrp", "--output", "out/new", "--architecture", SAVED, *words, status=2)
     [error] = [line for line in said.splitlines() if line.startswith("error: ")]
     assert message in error
     assert sorted(tmp_path.rglob("*")) == before

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import h5py
 import numpy as np
 from conftest import CHECKOUT
 
 from classlens.data.stimulus import Stimulus, write_stimuli
-from classlens.extraction.files import layer_attributes, layer_columns, output_columns
-from classlens.hdf5 import Column, RowWriter
+from classlens.extraction.files import layer_attributes
+from classlens.hdf5 import index_dtype
 from classlens.page.write import write_lens_page
 from classlens.terms import SITES, TOP, block_name
 
@@ -20,26 +21,13 @@ SIDE = 24
 METHODS = (("gradient", "gradient"), ("chefer", "Chefer"))
 
 
-@dataclass
-class Made:
-    """What the files hold: arrays (B, N, T[, 5]) by site, (N, P), and the keywords of the page's job."""
-
-    rank: dict[str, np.ndarray]
-    logit: dict[str, np.ndarray]
-    top: dict[str, np.ndarray]
-    importance: dict[str, np.ndarray]
-    label: np.ndarray
-    pixels: np.ndarray
-    class_index: np.ndarray
-    tuned: dict[str, np.ndarray]
-    correct: np.ndarray
-    arguments: dict[str, Any]
+class Made(SimpleNamespace):
+    """What the files hold: arrays (B, N, T[, 5]) by site, (N, P), and `arguments`, the keywords of the page's job."""
 
     def write(self, page: Path, **changes: Any) -> Path:
         """Write the page."""
         page.parent.mkdir(parents=True, exist_ok=True)
-        arguments = {**self.arguments, **changes}
-        write_lens_page(page=str(page), **arguments)
+        write_lens_page(page=str(page), **{**self.arguments, **changes})
         return page
 
 
@@ -56,72 +44,53 @@ def made(
     methods=METHODS,
     names="class {}",
     files="{}.png",
-    side=SIDE,
     tuned=False,
     **facts: Any,
 ) -> Made:
     """Write the files of a model whose values are random; images are of four classes, in order."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
-    patches = grid[0] * grid[1]
+    patches, kind = grid[0] * grid[1], index_dtype(classes)
     shape = (blocks, images, len(prefix) + patches)
-    class_index = np.sort(np.arange(images) % 4)
-    rank = {site: random.integers(0, classes, shape) for site in SITES}
-    logit = {site: random.normal(0, 5, shape).astype(np.float32) for site in SITES}
-    top = {site: np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP] for site in SITES}
-    importance = {name: random.standard_normal((images, patches)).astype(np.float32) for name, _ in methods}
-    label = random.integers(-1, 2, (images, patches))
-    pixels = random.integers(0, 256, (images, side, side, 3), np.uint8)
-    correct = np.arange(images) % 3 > 0
-    attributes = layer_attributes(classes, len(prefix), "[CLS]" in prefix)
-    columns = {
-        name: column
-        for name, column in layer_columns(shape[2], classes, {"attn": 8, "mlp": 8}).items()
-        if not name.startswith("keys/") and name != "residual/norm"
-    }
 
-    def write(name: str, columns: dict[str, Column], rows: dict[str, np.ndarray]) -> str:
-        with RowWriter(folder / name, images, columns, attributes) as writer:
-            writer.append(rows)
+    def drawn() -> dict[str, np.ndarray]:
+        top = np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP]
+        return {"rank": random.integers(0, classes, shape), "top5": top}
+
+    def write(name: str, rows: dict[str, np.ndarray]) -> str:
+        with h5py.File(folder / name, "w") as file:
+            file.attrs.update(layer_attributes(classes, len(prefix), "[CLS]" in prefix))
+            for key, values in rows.items():
+                file[key] = values.astype(kind) if values.dtype == int else values
         return str(folder / name)
 
-    arrays = {"rank": rank, "logit": logit, "top5": top}
-    layers = [
-        write(
-            f"{block_name(block)}.h5",
-            columns,
-            {f"{site}/{name}": values[site][block] for name, values in arrays.items() for site in SITES},
-        )
-        for block in range(blocks)
-    ]
+    class_index, correct = np.sort(np.arange(images) % 4), np.arange(images) % 3 > 0
+    sites = {site: drawn() | {"logit": random.normal(0, 5, shape).astype(np.float32)} for site in SITES}
+    rank, top, logit = ({site: sites[site][name] for site in SITES} for name in ("rank", "top5", "logit"))
+    seen = drawn()
+    importance = {name: random.standard_normal((images, patches)).astype(np.float32) for name, _ in methods}
+    label = random.integers(-1, 2, (images, patches), np.int8)
+    pixels = random.integers(0, 256, (images, SIDE, SIDE, 3), np.uint8)
     best = np.where(correct, class_index, class_index + 1)
-    own = {"class_index": class_index, "correct": correct, "top5": (best[:, None] + np.arange(TOP)) % classes}
+    top5 = (best[:, None] + np.arange(TOP)) % classes
     listed = [
         Stimulus("evaluation", int(index), f"id{index}", names.format(index), files.format(image))
         for image, index in enumerate(class_index)
     ]
-    extra = Stimulus("training", 0, "id0", names.format(0), files.format("training"))
-    write_stimuli([*listed, extra], ["0" * 64] * (images + 1), folder / "stimuli.csv")
-    seen = {
-        "rank": random.integers(0, classes, shape),
-        "top5": np.argsort(random.random((*shape, min(classes, 50))), axis=-1)[..., :TOP],
-    }
-    of_lens = {name: columns[f"residual/{name}"] for name in seen}
-    maps = [
-        write(f"tuned_{block_name(block)}.h5", of_lens, {name: values[block] for name, values in seen.items()})
-        for block in range(blocks)
-    ]
-    labels = write("labels.h5", {"label": Column((patches,), np.int8, "")}, {"label": label})
+    listed.append(Stimulus("training", 0, "id0", names.format(0), files.format("training")))
+    write_stimuli(listed, ["0" * 64] * len(listed), folder / "stimuli.csv")
+    layers, maps = [], []
+    for block in range(blocks):
+        rows = {f"{site}/{name}": values[block] for site, own in sites.items() for name, values in own.items()}
+        layers.append(write(f"{block_name(block)}.h5", rows))
+        maps.append(write(f"tuned_{block_name(block)}.h5", {name: values[block] for name, values in seen.items()}))
     arguments = {
         "layers": layers,
-        "output": write("output.h5", output_columns(classes), own),
-        "pixels": write("pixels.h5", {"pixels": Column((side, side, 3), np.uint8, "")}, {"pixels": pixels}),
+        "output": write("output.h5", {"class_index": class_index, "correct": correct, "top5": top5}),
+        "pixels": write("pixels.h5", {"pixels": pixels}),
         "stimuli": str(folder / "stimuli.csv"),
-        "labels": [labels] if masks else [],
-        "explanations": [
-            write(f"{name}.h5", {"importance": Column((patches,), np.float32, "")}, {"importance": importance[name]})
-            for name, _ in methods
-        ],
+        "labels": [write("labels.h5", {"label": label})] if masks else [],
+        "explanations": [write(f"{name}.h5", {"importance": values}) for name, values in importance.items()],
         "tuned": maps if tuned else [],
         "template": str(SOURCES / "page.html"),
         "style": str(SOURCES / "page.css"),
@@ -140,4 +109,5 @@ def made(
             **facts,
         },
     }
-    return Made(rank, logit, top, importance, label, pixels, class_index, seen, correct, arguments)
+    held = {"rank": rank, "logit": logit, "top": top, "tuned": seen, "importance": importance, "label": label}
+    return Made(**held, class_index=class_index, correct=correct, arguments=arguments)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from classlens.page.sample import even_sample
+from classlens.page.write import even_sample
 
 CLASSES = np.repeat([3, 5, 8, 9], [10, 2, 10, 7])
 

@@ -24,7 +24,7 @@ from conftest import GOLDEN, TINY_MODEL, Workflow, copy_checkout
 from made_data import write_packed
 from slurm_run import SlurmRun, through_slurm
 
-from classlens.cache import CACHE
+from classlens.shipped import CACHE
 from classlens.store.folder import Record
 from classlens.store.store import Store
 from classlens.store.workdir import IN_USE

@@ -95,44 +95,41 @@ def config_of(**changes):
     return {**tiny_config(vit=vit), **PATCHED, **changes}
 
 
+def known_of(**changes):
+    return with_architectures(load_config(config_of(**changes)))
+
+
 def test_a_repaired_model_is_beside_its_own():
-    known = with_architectures(load_config(config_of(lens_page={"images": 3})))
+    known = known_of(lens_page={"images": 3})
     assert list(known.models) == ["vit", "vit-repaired"]
     assert known.architecture("vit-repaired") == known.architecture("vit")
     assert planning.runs(known, "repair") == ["vit"]
     assert planning.wanted_pages(known) == ["vit", "vit-repaired"]
     assert "vit-repaired" not in planning.overviewed_models(known)
-    for change in (
-        {"vit": {"analyses": ["group_accuracy"]}},
-        {"datasets": tiny_config()["datasets"]},
-    ):
+    for change in ({"vit": {"analyses": ["group_accuracy"]}}, {"datasets": tiny_config()["datasets"]}):
         assert list(load_config(config_of(**change)).models) == ["vit"]
     own = config_of()["models"]["vit"]
-    twins = load_config({**config_of(), "models": {"vit": own, "vit-random": {**own, "weights": "random"}}})
+    twins = load_config(config_of(models={"vit": own, "vit-random": {**own, "weights": "random"}}))
     assert list(twins.models) == ["vit", "vit-repaired", "vit-random"]
     with pytest.raises(InputError, match=r"models\.vit-repaired: the repaired vit is called so; rename"):
-        load_config({**config_of(), "models": {"vit": config_of()["models"]["vit"], "vit-repaired": {**TINY_MODEL}}})
+        load_config(config_of(models={"vit": own, "vit-repaired": {**TINY_MODEL}}))
 
 
 def test_the_attribute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("config.yaml").write_text(yaml.safe_dump(config_of()))
-    known = with_architectures(load_config(config_of(lens_page={"images": 3})))
     with pytest.raises(InputError, match="let its `analyses` have group_accuracy and repair"):
-        repaired_models(known)
+        repaired_models(known_of(lens_page={"images": 3}))
     asked = {"vit": {"analyses": ["group_accuracy", "repair"]}}
-    known = with_architectures(load_config(config_of(**asked, lens_page={"images": 3})))
+    known = known_of(**asked, lens_page={"images": 3})
     models = repaired_models(known)
     assert models == {"vit": "patch"}
     assert targets(known, models)[-2:] == ["results/lens/vit.html", "results/lens/vit-repaired.html"]
     assert "results/tables/repair_vit.csv" in targets(known, models)
     assert not any("shortcut_heads" in one or "-random" in one for one in targets(known, models))
-    without = with_architectures(load_config(config_of(**asked)))
-    assert not any("lens" in one for one in targets(without, models))
+    assert not any("lens" in one for one in targets(known_of(**asked), models))
     Path("config.yaml").write_text(yaml.safe_dump(config_of(repair={"attribute": "place"})))
-    assert any(
-        "no data set has 'place'; the config has patch" in one for one in check("config.yaml", quick=True).problems
-    )
+    problems = str(check("config.yaml", quick=True).problems)
+    assert "no data set has 'place'; the config has patch" in problems
     Path("config.yaml").write_text(yaml.safe_dump(tiny_config()))
     refused = CliRunner().invoke(cli.app, ["shortcuts", "config.yaml"])
     assert refused.exit_code == 1
@@ -141,17 +138,13 @@ def test_the_attribute(tmp_path, monkeypatch):
 
 def test_several_attributes_leave_the_choice_to_the_user(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    digits = {**PATCHED["datasets"]["digits"], "groups": "groups.csv"}
+    given = {"datasets": {"digits": {**PATCHED["datasets"]["digits"], "groups": "groups.csv"}}}
     Path("groups.csv").write_text("image,place,hour\n")
-    given = config_of(datasets={"digits": digits})
-    known = with_architectures(load_config(given))
-    assert planning.runs(known, "repair") == []
-    assert planning.runs(with_architectures(load_config({**given, "repair": {"attribute": "hour"}})), "repair") == [
-        "vit"
-    ]
-    Path("config.yaml").write_text(yaml.safe_dump(given))
-    doubts = check("config.yaml", quick=True).doubts
-    assert any("no attribute of datasets.digits is named as one (repair.attribute)" in one for one in doubts)
+    assert planning.runs(known_of(**given), "repair") == []
+    assert planning.runs(known_of(**given, repair={"attribute": "hour"}), "repair") == ["vit"]
+    Path("config.yaml").write_text(yaml.safe_dump(config_of(**given)))
+    doubts = str(check("config.yaml", quick=True).doubts)
+    assert "no attribute of datasets.digits is named as one (repair.attribute)" in doubts
 
 
 @pytest.mark.parametrize(
@@ -160,10 +153,7 @@ def test_several_attributes_leave_the_choice_to_the_user(tmp_path, monkeypatch):
         ({"kind": "digits", "group_by": ["class", "folder"]}, r"digits\.group_by: kind digits is arranged otherwise"),
         ({"kind": "digits", "patched": 0.5}, r"digits\.patched: kind digits"),
         ({"kind": "digits", "groups": {"attributes": ["x"]}}, r"digits\.groups: name the table"),
-        (
-            {"kind": "image_folder", "root": "x", "labels": {"split": "split"}},
-            "give `split` and what it has",
-        ),
+        ({"kind": "image_folder", "root": "x", "labels": {"split": "split"}}, "give `split` and what it has"),
         ({"kind": "digits", "groups": "none.csv"}, r"none\.csv cannot be read"),
         ({"kind": "image_folder", "root": "x", "labels": {"training": "0"}}, "give `split` and what it has"),
         (

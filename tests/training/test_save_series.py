@@ -55,16 +55,10 @@ def test_lightning(tmp_path, every, at, numbers):
 
     module = Trained()
     before = {name: tensor.clone() for name, tensor in module.model.state_dict().items()}
-    trainer = lightning.Trainer(
-        callbacks=[SaveSeries(tmp_path / "ckpt", every=every, at=at)],
-        max_epochs=3,
-        accelerator="cpu",
-        default_root_dir=tmp_path,
-        enable_progress_bar=False,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    quiet = ("enable_progress_bar", "logger", "enable_checkpointing", "enable_model_summary")
+    series = SaveSeries(tmp_path / "ckpt", every=every, at=at)
+    options = {"callbacks": [series], "max_epochs": 3, "accelerator": "cpu", "default_root_dir": tmp_path}
+    trainer = lightning.Trainer(**options, **dict.fromkeys(quiet, False))
     trainer.fit(module, torch.utils.data.DataLoader(Pictures(), batch_size=3))
     found = points(tmp_path / "ckpt", f"{at}_*.safetensors", at)
     assert [*found] == numbers
