@@ -1,7 +1,6 @@
 """Heads that are folded away, against hooks on timm's own modules, and the choice of heads against trying all."""
 
 import re
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -10,8 +9,8 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from hooks import head_inputs, hooked, put_head
 from safetensors.torch import load_file, save_file
-from test_ablation import head_inputs
 from tiny_transformers import FAMILIES, load_small, random_images, transformer, write_small
 
 from classlens.ablation.repair import choose, fold, folded, halve
@@ -31,27 +30,12 @@ TRIED = ("averages", "rotary", "attention pool", "[CLS ; mean]", "distilled")
 
 def constants(model, images):
     """What each head hands to its block's projection, mean over images and tokens: (B, H, d)."""
-    heads = model.blocks[0].attn.num_heads
-    mean = head_inputs(model, images).mean((1, 2))
-    return mean.reshape(len(mean), heads, -1)
+    return head_inputs(model, images).mean((1, 2)).unflatten(-1, (model.blocks[0].attn.num_heads, -1))
 
 
-def hooked(model, images, means, heads):
+def replaced(model, images, means, heads):
     """Answers of a model with hooks that put the constants in place of heads."""
-
-    def put(block, _module, inputs):
-        changed = inputs[0].clone()
-        for place, head in heads:
-            if place == block:
-                width = means.shape[-1]
-                changed[..., head * width : (head + 1) * width] = means[block, head]
-        return (changed,)
-
-    handles = [one.attn.proj.register_forward_pre_hook(partial(put, number)) for number, one in enumerate(model.blocks)]
-    logits = model(images)
-    for handle in handles:
-        handle.remove()
-    return logits
+    return hooked(model, images, *(put_head(model, *head, means[head]) for head in heads))
 
 
 @pytest.mark.parametrize("name", TRIED)
@@ -59,7 +43,7 @@ def hooked(model, images, means, heads):
 def test_folded_weights_compute_what_the_intervention_does(name):
     model, images = transformer(name), random_images()
     means, heads = constants(model, images), [(0, 1), (1, 0), (0, 0)]
-    intact, expected = model(images), hooked(model, images, means, heads)
+    intact, expected = model(images), replaced(model, images, means, heads)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     with folded(model, means, heads):
         assert torch.allclose(model(images), expected, atol=1e-5)
@@ -152,9 +136,9 @@ def test_answers_without_each_head_are_those_of_hooks(small):
     classes = torch.from_numpy(asked.classes[chosen])
     now, without = asked.without_each(chosen, means, [(1, 1)])
     with torch.inference_mode():
-        assert np.array_equal(now, hooked(model, images, expected, [(1, 1)]).argmax(-1) == classes)
+        assert np.array_equal(now, replaced(model, images, expected, [(1, 1)]).argmax(-1) == classes)
         for block, head in np.ndindex(without.shape[1:]):
-            logits = hooked(model, images, expected, [(1, 1), (block, head)])
+            logits = replaced(model, images, expected, [(1, 1), (block, head)])
             assert np.array_equal(without[:, block, head], logits.argmax(-1) == classes)
     assert np.array_equal(asked.right(chosen, means, [(1, 1)]), now)
 
@@ -198,7 +182,7 @@ def test_a_repaired_checkpoint_is_an_ordinary_one(small, tmp_path, monkeypatch):
         loaded = load_small(weights, network)
         images = loaded.normalise(stored["pixels"][:])
         means = constants(model, images[torch.from_numpy(file["choosing"][:])])
-        expected = hooked(model, images, means, [(0, 1), (1, 0)])
+        expected = replaced(model, images, means, [(0, 1), (1, 0)])
         architecture, options = FAMILIES["averages"]
         other = timm.create_model(architecture, **options).eval()
         other.load_state_dict(load_file(files[1]))
@@ -215,7 +199,7 @@ def test_a_head_that_makes_the_model_wrong_is_found_and_taken_out(tmp_path):
     loaded = load_small(weights, network)
     with h5py.File(pixels, "r+") as file, torch.inference_mode():
         images = loaded.normalise(file["pixels"][:])
-        labels = hooked(model, images, constants(model, images), [head]).argmax(-1).numpy()
+        labels = replaced(model, images, constants(model, images), [head]).argmax(-1).numpy()
         broken = model(images).argmax(-1).numpy() != labels
         file["class_index"][:] = labels
     pd.DataFrame({"image": range(240), "side": np.where(broken, "broken", "right")}).to_csv(

@@ -16,6 +16,7 @@ from classlens.explanations.gradient import gradient
 @pytest.mark.parametrize("name", ["distilled", "EVA"])
 def test_any_method_on_any_model(name, method):
     model = transformer(name).train()
+    model.blocks[0].attn.fused_attn = False
     explanation = explain(model, random_images(1)[0], class_index=4, method=method)
     assert explanation.heatmap().shape == (4, 4)
     assert np.isfinite(explanation.importance).all()
@@ -25,6 +26,8 @@ def test_any_method_on_any_model(name, method):
         assert explanation.maps.shape == (2, 3, 16)
         assert explanation.maps.sum((0, 1)) == pytest.approx(explanation.importance, rel=1e-4, abs=1e-6)
     assert model.training
+    assert [block.attn.fused_attn for block in model.blocks] == [False, True]
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
 def test_it_is_what_files_hold(tmp_path):

@@ -133,54 +133,6 @@ def test_relevance_sums_up_to_the_logit_where_nothing_else_takes_part(name, head
         assert relevance == pytest.approx(float(view.output[index, 1]), rel=1e-3, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", [LINEAR_POOL, "[CLS ; mean]", "[CLS ; mean], EVA"])
-def test_direct_attribution_is_the_gradient_where_everything_else_is_frozen(name):
-    model, images = made(name), random_images()
-    parts = Lens(model)(images).attribution(1)
-    assert float(parts.gap().max()) < 1e-5
-    # What a head writes into the logit falls by as much when it is silenced, where nothing follows it but the readout.
-    whole = Lens(model)
-    frozen = Frozen(model, images)
-    before = frozen.logit()
-    for head in range(3):
-        with whole.ablate([(1, head)]):
-            attn = torch.tensor(whole(images).tokens("attn", 1))
-        assert torch.allclose(before - frozen.logit(attn), parts.heads[:, 1, head].sum(-1), atol=1e-4)
-
-
-class Frozen:
-    """A readout whose norms and pool do as they do on the images, whatever else is put into the last residual."""
-
-    def __init__(self, model, images):
-        view = Lens(model)(images)
-        self.model = model
-        self.residual, self.attn = (torch.tensor(view.tokens(site, 1)) for site in ("residual", "attn"))
-
-    @torch.no_grad()
-    def logit(self, attn=None):
-        model, x = self.model, self.residual
-        changed = x if attn is None else x - self.attn + attn
-        scale = x.var(-1, correction=0, keepdim=True).add(model.norm.eps).rsqrt()
-        normed = (changed - changed.mean(-1, keepdim=True)) * scale * model.norm.weight + model.norm.bias
-        if (pool := getattr(model, "attn_pool", None)) is None:
-            return read_both(model, normed)[:, 1]
-        pooled, intact = self._pooled(pool, normed), self._pooled(pool, model.norm(x))
-        scale = intact.var(-1, correction=0, keepdim=True).add(model.fc_norm.eps).rsqrt()
-        pooled = (pooled - pooled.mean(-1, keepdim=True)) * scale * model.fc_norm.weight + model.fc_norm.bias
-        return model.head(pooled)[:, 1]
-
-    def _pooled(self, pool, tokens):
-        query = pool.q(pool.latent).reshape(pool.num_heads, pool.head_dim)
-        key = pool.kv(self.model.norm(self.residual))[..., :24].unflatten(-1, (pool.num_heads, -1))
-        weights = (torch.einsum("hd,nkhd->nhk", query, key) * pool.scale).softmax(-1)
-        value = pool.kv(tokens)[..., 24:].unflatten(-1, (pool.num_heads, -1))
-        return pool.proj(torch.einsum("nhk,nkhd->nhd", weights, value).flatten(1))
-
-
-def read_both(model, normed):
-    return model.head(torch.cat([normed[:, 0], normed[:, -16:].mean(1)], dim=-1))
-
-
 def test_a_class_embedding_is_missed_by_name():
     lacks = {name: describe(*READOUTS[name])["lacks"].get(CLASS_EMBEDDING) for name in READOUTS}
     assert {name for name, reason in lacks.items() if reason} == {"attention pool", "attention pool, prefix"}

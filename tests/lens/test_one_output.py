@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from hooks import hooked, outputs, put_head
 from tiny_transformers import random_images, transformer
 from torch import nn
 
@@ -25,16 +26,12 @@ def with_one_output(name, head=None):
 @torch.no_grad()
 def expected(model, images):
     """Return the model's own z (N) and what its head says of every token after every block (B, N, T)."""
-    seen = []
-    handles = [block.register_forward_hook(lambda _m, _i, output: seen.append(output)) for block in model.blocks]
-    output = model(images)[:, 0]
-    for handle in handles:
-        handle.remove()
     fc_norm = getattr(model, "fc_norm", None) or nn.Identity()
-    tokens = torch.stack([model.head(fc_norm(model.norm(residual)))[..., 0] for residual in seen])
+    seen = model.norm(outputs(model, images))
+    tokens = model.head(fc_norm(seen))[..., 0]
     if getattr(model, "head_dist", None) is not None:
-        tokens[..., 1] = torch.stack([model.head_dist(model.norm(residual))[:, 1, 0] for residual in seen])
-    return output.numpy(), tokens.numpy()
+        tokens[..., 1] = model.head_dist(seen[:, :, 1])[..., 0]
+    return model(images)[:, 0].numpy(), tokens.numpy()
 
 
 @pytest.mark.parametrize("name", ["plain", "distilled", "averages", "EVA"])
@@ -68,15 +65,7 @@ def test_interventions_and_figures_of_a_binary_classifier():
     model, images = with_one_output("plain", nn.Sequential(nn.Dropout(0.5), nn.Linear(24, 1))), random_images(3)
     lens = Lens(model, ["cat", "dog"])
     before = lens(images)
-
-    def silence(_module, inputs):
-        heads = inputs[0].clone()
-        heads[..., 8:16] = 0
-        return (heads,)
-
-    handle = model.blocks[0].attn.proj.register_forward_pre_hook(silence)
-    z, _ = expected(model, images)
-    handle.remove()
+    z = hooked(model, images, put_head(model, 0, 1))[:, 0].numpy()
     with lens.ablate(heads=[(0, 1)]):
         np.testing.assert_allclose(lens(images).output[:, 1], z / 2, rtol=1e-4, atol=1e-5)
     assert np.abs(before.output[:, 1] - z / 2).max() > 0.01

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hooks import outputs
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
 from tiny_transformers import FAMILIES
@@ -23,17 +24,6 @@ from classlens.tuned_lens.held_out import held_out_images
 from classlens.tuned_lens.map_names import LENS, RIDGE, STEPS
 from classlens.tuned_lens.ridge import AffineSums, Scale
 from classlens.tuned_lens.steps import Descent, seeded_batches
-
-
-def outputs(model, images):
-    """Every block's output (B, n, T, D), float64."""
-    found = []
-    handles = [block.register_forward_hook(lambda *passed: found.append(passed[2].clone())) for block in model.blocks]
-    with torch.no_grad():
-        model(images)
-    for handle in handles:
-        handle.remove()
-    return torch.stack(found).double()
 
 
 def logits_of(model, tokens):
@@ -68,7 +58,7 @@ def plain(tmp_path_factory):
 def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     study = made(tmp_path, family)
     images, classes = images_of(study, study.evaluation)
-    residuals = outputs(study.model, images)
+    residuals = outputs(study.model, images).double()
     last = logits_of(study.model, residuals[-1])
     paths = study.fit()
     for block, path in enumerate(paths):
@@ -211,7 +201,7 @@ def test_gradients_are_those_of_the_mean_divergence(plain):
     loaded = plain.load()
     loaded.model.requires_grad_(False)
     images, _ = images_of(plain, plain.training)
-    residuals = outputs(loaded.model, images[:6])
+    residuals = outputs(loaded.model, images[:6]).double()
     last = logits_of(loaded.model, residuals[-1])
     h, unit = residuals[0], 2.0
     scale = Scale(h.mean((0, 1))[None], h.std((0, 1))[None], unit)
@@ -338,11 +328,10 @@ def made_with_nan(folder):
     return made(folder, change=lambda model: model.blocks[0].mlp.fc2.bias.fill_(float("nan")))
 
 
-def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path, monkeypatch):
+def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path):
     """A tower like CLIP's with texts as classes, on images that nothing was fitted to."""
     architecture, options = FAMILIES["norm before the blocks"]
     options = {**options, "depth": 4}
-    monkeypatch.setitem(FAMILIES, "CLIP", (architecture, options))
 
     def as_clip(model):
         draw = torch.Generator().manual_seed(0)
@@ -351,7 +340,7 @@ def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path, monkeypatc
         torch.nn.init.normal_(projecting.head.weight, std=24**-0.5, generator=draw)
         model.head.load_state_dict(with_texts(projecting, tower, list("abcdefg")).model.head.state_dict())
 
-    study = made(tmp_path, "CLIP", training=120, change=as_clip)
+    study = made(tmp_path, (architecture, options), training=120, change=as_clip)
     *inner, last = [read(path)[0] for path in study.fit()]
     assert [found["kl"].mean() < found["kl_logit_lens"].mean() for found in inner] == [True] * 3
     assert np.array_equal(last["kl"], last["kl_logit_lens"])
