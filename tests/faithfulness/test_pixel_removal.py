@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_transformers import FAMILIES, random_images, transformer, write_small
+from tiny_transformers import random_images, transformer, write_small
 
 from classlens.errors import InputError
 from classlens.explanations.random import random_importance
@@ -93,8 +93,3 @@ def test_random_orders(tmp_path):
     assert (table["accuracy"] <= table["accuracy_high"]).all()
     with pytest.raises(InputError, match="either an explanation or the seeds"):
         run_pass(pixels, weights, **given, seeds=[])
-
-
-def test_every_family_has_a_grid_to_enlarge():
-    for name in FAMILIES:
-        assert tuple(transformer(name).patch_embed.grid_size) == (4, 4)

@@ -12,7 +12,6 @@ from torch import nn
 
 from classlens import Lens
 from classlens.inference.projection import Projection
-from classlens.inference.tokens import TokenModel
 from classlens.measures.memory_parameters import project, read_memories, write_parameters
 from classlens.models.describe import describe
 from classlens.models.facts import CLASS_EMBEDDING
@@ -79,19 +78,6 @@ def test_a_view_sees_what_extraction_sees(name, head):
     assert np.array_equal(rows["output/top5"], view.predictions(5))
     for block in range(2):
         assert np.array_equal(rows[f"block_{block:02d}/residual/rank"], view.rank(class_index=[1, 3], block=block))
-
-
-@pytest.mark.parametrize("name", READOUTS)
-@torch.no_grad()
-def test_padding_is_not_pooled(name):
-    model, images = made(name), random_images()
-    tokens = TokenModel(model)
-    embedded, kept = tokens.embed(images), torch.tensor([[3, 5, 9], [0, 4, 4], [1, 2, 15]])
-    lengths = torch.tensor([3, 2, 1])
-    found = tokens.logits(tokens.residual(embedded, kept, lengths), lengths)
-    for image, length in enumerate(lengths):
-        alone = tokens.residual(embedded[image, None], kept[image, None, :length])
-        torch.testing.assert_close(found[image, None], tokens.logits(alone), atol=1e-5, rtol=1e-4)
 
 
 def attended(model, tokens, weights):
