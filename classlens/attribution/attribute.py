@@ -9,13 +9,13 @@ import torch
 
 from classlens.arrays import Array
 from classlens.attribution.decompose import Attribution, LogitAttribution
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import differentiable, frozen_eval_mode
 from classlens.inference.probe import image_parameter
 
 
 def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_size: int = 32) -> Attribution:
-    """Attribute the output logit of one class of each image.
+    """Attribute the output logit of one class of each image; contributions come in main memory.
 
     Args:
         model: a supported timm model; it is left as it was.
@@ -23,21 +23,16 @@ def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_
         classes: (N), classes of the model.
         batch_size: images per forward pass, at most.
 
-    Returns:
-        contributions, in main memory.
-
     Raises:
         InputError: attribution does not apply to the model, see `LogitAttribution`.
     """
-    found: list[Attribution] = []
     with frozen_eval_mode(model), differentiable(model):
         like = image_parameter(model)
         attribute = LogitAttribution(model)
 
-        def run(part: slice) -> None:
-            found.append(attribute(images[part].to(like), torch.as_tensor(classes[part], device=like.device)))
+        def run(part: slice) -> Attribution:
+            return attribute(images[part].to(like), torch.as_tensor(classes[part], device=like.device))
 
-        with_oom_backoff(len(images), min(batch_size, attribute.images_that_fit), run)
-    return Attribution(
-        **{field.name: torch.cat([getattr(one, field.name).cpu() for one in found]) for field in fields(Attribution)}
-    )
+        found = collect(len(images), min(batch_size, attribute.images_that_fit), run)
+    parts = {part.name: torch.cat([getattr(one, part.name).cpu() for one in found]) for part in fields(Attribution)}
+    return Attribution(**parts)

@@ -30,7 +30,7 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
 
     Args:
         model: a supported timm model, frozen. Forward passes are unchanged.
-        gamma: 0 leaves gradients as they are, except where an output is zero: there nothing is passed.
+        gamma: 0 leaves gradients as they are, but passes nothing where an output is zero.
 
     Raises:
         InputError: a linear layer of a block or of the head did not run in the context.
@@ -40,10 +40,9 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
         id(module.weight): name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and "weight" in module._parameters
+        if name.startswith(("blocks.", *HEADS))
     }
-    layers = {weight: name for weight, name in layers.items() if name.startswith(("blocks.", *HEADS))}
-    mode = _GammaRule(gamma)
-    with mode:
+    with _GammaRule(gamma) as mode:
         yield
     if unseen := [name for weight, name in layers.items() if weight not in mode.seen]:
         raise InputError(
@@ -90,13 +89,11 @@ class _GammaRule(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
-        return self._linear(*args, **given) if func is linear else func(*args, **given)
+        return (self._linear if func is linear else func)(*args, **(kwargs or {}))
 
-    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
         self.seen.add(id(weight))
-        passed: torch.Tensor = _GammaLinear.apply(x, weight, bias, self._gamma)
-        return passed
+        return _GammaLinear.apply(x, weight, bias, self._gamma)
 
 
 class _GammaLinear(torch.autograd.Function):

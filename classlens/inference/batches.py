@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from typing import TypeVar
 
 import torch
 
@@ -16,6 +17,7 @@ from classlens.inference.prefetch import prefetch
 from classlens.progress import Progress
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -55,6 +57,13 @@ def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int
     return size
 
 
+def collect(total: int, size: int, compute: Callable[[slice], Result]) -> list[Result]:
+    """Return what `compute` returns for consecutive slices of `range(total)`, see `with_oom_backoff`."""
+    found: list[Result] = []
+    with_oom_backoff(total, size, lambda part: found.append(compute(part)))
+    return found
+
+
 def over_images(
     loaded: LoadedModel,
     pixels: str,
@@ -77,15 +86,13 @@ def over_images(
     """
     with h5py.File(pixels) as images:
         chosen = range(len(images["pixels"])) if numbers is None else numbers
-        with Progress(len(chosen), what) as progress:
-            parts = [
-                slice(chosen.start + part.start, chosen.start + part.stop) for part in batches(len(chosen), batch_size)
-            ]
-            with closing(prefetch(lambda part: images["pixels"][part], parts)) as read:
-                for part, batch in zip(parts, read, strict=True):
+        parts = [slice(chosen.start + one.start, chosen.start + one.stop) for one in batches(len(chosen), batch_size)]
+        reading = closing(prefetch(lambda part: images["pixels"][part], parts))
+        with Progress(len(chosen), what) as progress, reading as read:
+            for part, batch in zip(parts, read, strict=True):
 
-                    def one(few: slice, first: int = part.start, batch: Array = batch) -> None:
-                        run(loaded.normalise(batch[few]), slice(first + few.start, first + few.stop))
-                        progress.advance(few.stop - few.start)
+                def one(few: slice, first: int = part.start, batch: Array = batch) -> None:
+                    run(loaded.normalise(batch[few]), slice(first + few.start, first + few.stop))
+                    progress.advance(few.stop - few.start)
 
-                    batch_size = with_oom_backoff(len(batch), batch_size, one)
+                batch_size = with_oom_backoff(len(batch), batch_size, one)

@@ -19,7 +19,7 @@ from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, Target, explain_inputs
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.attention_rows import row_of
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
@@ -239,9 +239,9 @@ class View:
         self._require_intact("attention weights", "read them off")
         place = require_place(block, self._depth, "block")
         at = require_place(token, self._tokens["residual"].shape[2], "token")
-        tokens, found = TokenModel(self._model), []
+        tokens = TokenModel(self._model)
 
-        def run(part: slice) -> None:
+        def run(part: slice) -> torch.Tensor:
             rows = []
 
             def attend(_block: int, attention: Attention) -> torch.Tensor:
@@ -254,11 +254,10 @@ class View:
                 entering = tokens.embed(self._inputs[part].to(image_parameter(self._model)))
             with patch_attention(self._model, attend):
                 tokens.run(entering, slice(place, place + 1))
-            found.append(rows[0].float().cpu())
+            return rows[0].float().cpu()
 
         with torch.no_grad(), frozen_eval_mode(self._model):
-            with_oom_backoff(len(self), self._batch_size, run)
-        weights: Array = torch.cat(found).numpy()
+            weights: Array = torch.cat(collect(len(self), self._batch_size, run)).numpy()
         return weights
 
     def save(self, folder: str | Path, class_index: Chosen = None) -> None:
@@ -487,17 +486,14 @@ class View:
     def _of_block(
         self, site: str, place: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
     ) -> dict[str, Array]:
-        kept: dict[str, list[Array]] = {}
-
-        def run(part: slice) -> None:
+        def run(part: slice) -> dict[str, Array]:
             tokens = self._given_back(self._tokens[site][place, part])
             if self._maps is not None and site == "residual":
                 tokens = self._maps(place, tokens)
             logits = self._project(tokens)
             require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1], f"{site} of block {place}")
-            for name, values in reduce(logits, part).items():
-                kept.setdefault(name, []).append(values.cpu().numpy())
+            return {name: values.cpu().numpy() for name, values in reduce(logits, part).items()}
 
         with torch.no_grad(), frozen_eval_mode(self._model):
-            with_oom_backoff(len(self), self._batch_size, run)
-        return {name: np.concatenate(parts) for name, parts in kept.items()}
+            kept = collect(len(self), self._batch_size, run)
+        return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}
