@@ -102,10 +102,8 @@ class Ablation:
             for block, mean in enumerate(means):
                 residual = residuals[block + 1]
                 for tokens in sets[:, block].unbind(1):
-                    changed = residual.clone()
-                    changed[:, prefix:] = torch.where(
-                        tokens[..., None], mean[prefix:].to(residual), residual[:, prefix:]
-                    )
+                    images = torch.where(tokens[..., None], mean[prefix:].to(residual), residual[:, prefix:])
+                    changed = torch.cat([residual[:, :prefix], images], 1)
                     yield self.tokens.run(changed, slice(block + 1, None))
 
         return self._effects(residuals[-1], replaced(), classes, sets.shape[1:3])
@@ -114,13 +112,9 @@ class Ablation:
         self, intact: torch.Tensor, changed: Iterator[torch.Tensor], classes: torch.Tensor, shape: torch.Size
     ) -> Effects:
         logit = self._logits(intact, classes)[0]
-        effect, correct = [], []
-        for residual in changed:
-            one, right = self._logits(residual, classes)
-            effect.append(logit - one)
-            correct.append(right)
-        n = len(classes)
-        return Effects(torch.stack(effect, 1).reshape(n, *shape), torch.stack(correct, 1).reshape(n, *shape), logit)
+        becomes, correct = zip(*(self._logits(residual, classes) for residual in changed), strict=True)
+        effect, shape = logit[:, None] - torch.stack(becomes, 1), torch.Size((len(classes), *shape))
+        return Effects(effect.reshape(shape), torch.stack(correct, 1).reshape(shape), logit)
 
     def _logits(self, residual: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the correct class's logit (n), and whether it is the largest (n)."""

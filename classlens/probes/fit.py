@@ -78,14 +78,9 @@ def linear_probe(
         with Progress(len(groups) * (split.training_images + split.images), "linear probes") as progress:
             for parts in groups:
                 # The ridges get no name here, so that they are freed before the next group's sums are made.
+                running = batch_size, progress
                 score(
-                    features,
-                    split,
-                    parts,
-                    fit(features, split, parts, penalty, batch_size, progress),
-                    (ranks, correct),
-                    batch_size,
-                    progress,
+                    features, split, parts, fit(features, split, parts, penalty, *running), (ranks, correct), *running
                 )
     facts = {**loaded.attributes(), "penalty": penalty, "training_images": split.training_images}
     for probe, path in zip(wanted, probes, strict=True):
@@ -117,25 +112,12 @@ class Split:
         self.num_classes = num_classes
         self.seen: Array = np.unique(self.training_classes)
         """(K), classes with training images, ascending."""
-
-    @property
-    def training_images(self) -> int:
-        """Number of training images."""
-        return len(self.training_classes)
-
-    @property
-    def images(self) -> int:
-        """N, evaluation images."""
-        return len(self.classes)
+        self.training_images, self.images = len(self.training_classes), len(self.classes)
+        """Numbers of images, that of evaluation images being N."""
 
 
 def fit(
-    features: Features,
-    split: Split,
-    parts: Sequence[Part],
-    penalty: float,
-    batch_size: int,
-    progress: Progress,
+    features: Features, split: Split, parts: Sequence[Part], penalty: float, batch_size: int, progress: Progress
 ) -> list[Ridge]:
     """Fit the ridges of a group in one pass over the training images.
 

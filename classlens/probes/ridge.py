@@ -41,21 +41,13 @@ class RidgeSums:
         self.counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
 
     def add(self, features: torch.Tensor, classes: torch.Tensor) -> None:
-        """Add a batch of images; needs no memory of its own.
-
-        Args:
-            features: (T, n, D) float64.
-            classes: (n) int64, below K.
-        """
+        """Add images' features (T, n, D) float64 and classes (n) int64, below K; needs no memory of its own."""
         self.gram.baddbmm_(features.mT, features)
         self.sums.index_add_(1, classes, features)
         self.counts += torch.bincount(classes, minlength=len(self.counts))
 
     def solve(self, penalty: float) -> Ridge:
-        """Solve all ridges. The sums are used up: the solutions take their memory.
-
-        Args:
-            penalty: weight of the squared length of w.
+        """Solve all ridges by a penalty on the squared length of w. The sums are used up: solutions take their memory.
 
         Raises:
             FloatingPointError: features are so large that their rounding exceeds the penalty.

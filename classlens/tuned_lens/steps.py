@@ -74,12 +74,7 @@ class Descent:
         return self._scale.of_residual(weight, bias)
 
     def gradients(self, images: torch.Tensor, of: int) -> list[torch.Tensor]:
-        """Return the gradients of the mean divergence over a batch, by A and a: the share of some of its images.
-
-        Args:
-            images: (n, 3, H, W), normalised.
-            of: images of the batch.
-        """
+        """Return the gradients, by A and a, of the mean divergence over `of` images: the share of n (n, 3, H, W)."""
         with torch.no_grad(), self._loaded.autocast():
             *before, last = residuals(self._loaded.model, images)
             target = self._project(last).log_softmax(-1)
@@ -99,11 +94,7 @@ class Descent:
 def seeded_batches(images: Array, steps: int, size: int, seed: int) -> list[Array]:
     """Return the images of each step: no image again before all were drawn, but for those that fill no whole batch.
 
-    Args:
-        images: to draw from.
-        steps: how many batches.
-        size: images of a batch; all of them where there are fewer.
-        seed: of the order.
+    Batches have `size` of the images to draw from, or all where there are fewer.
     """
     size, draw = min(size, len(images)), np.random.default_rng(seed)
 
