@@ -1,7 +1,6 @@
 """Heads that are folded away, against hooks on timm's own modules, and the choice of heads against trying all."""
 
 import re
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -108,6 +107,20 @@ def test_heads_are_chosen_one_after_the_other():
     assert choose(answers, small, 8, RESAMPLING) == []
 
 
+FILES = ("repaired.safetensors", "own.safetensors", "answers.h5")
+
+
+def repair(folder, pixels, weights, network, groups, heads=1):
+    """Write a repair for groups by image into a folder, and return what is told of it."""
+    pd.DataFrame({"image": range(len(groups)), "side": groups}).to_csv(folder / "groups.csv", index=False)
+    files = [str(folder / name) for name in ("groups.csv", *FILES)]
+    given = {"attribute": "side", "heads": heads, "seed": 0, "resampling": RESAMPLING}
+    return write_repair(str(pixels), str(weights), *files, **given, **network)
+
+
+SIDES = np.where(np.arange(64) % 2, "left", "right")
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A small model on random pictures, right on most by their labels, of which one group is hard."""
@@ -117,14 +130,11 @@ def small(tmp_path_factory):
     with h5py.File(pixels, "r+") as file, torch.inference_mode():
         predicted = loaded.model(loaded.normalise(file["pixels"][:])).argmax(-1).numpy()
         file["class_index"][:] = np.where(np.arange(64) % 8, predicted, (predicted + 1) % loaded.model.num_classes)
-    pd.DataFrame({"image": range(64), "side": np.where(np.arange(64) % 2, "left", "right")}).to_csv(
-        folder / "groups.csv", index=False
-    )
-    return folder, model, pixels, weights, network
+    return model, pixels, weights, network
 
 
 def test_answers_without_each_head_are_those_of_hooks(small):
-    _, model, pixels, weights, network = small
+    model, pixels, weights, network = small
     loaded = load_small(weights, network)
     asked, chosen = Answers(loaded, pixels, 5), np.arange(64) % 3 == 0
     with h5py.File(pixels) as file, torch.inference_mode():
@@ -143,12 +153,10 @@ def test_answers_without_each_head_are_those_of_hooks(small):
     assert np.array_equal(asked.right(chosen, means, [(1, 1)]), now)
 
 
-def test_weights_and_answers_are_written(small):
-    folder, model, pixels, weights, network = small
-    files = [str(folder / name) for name in ("groups.csv", "repaired.safetensors", "own.safetensors", "answers.h5")]
-    given = {"attribute": "side", "heads": 3, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
-    with h5py.File(files[3]) as file:
+def test_weights_and_answers_are_written(small, tmp_path):
+    model, pixels, weights, network = small
+    told = repair(tmp_path, pixels, weights, network, SIDES, heads=3)
+    with h5py.File(tmp_path / "answers.h5") as file:
         right, choosing, heads = (file[name][:] for name in ("correct", "choosing", "heads"))
     assert right.shape == (7, 64)
     assert heads.shape == (7, 3, 2)
@@ -159,36 +167,32 @@ def test_weights_and_answers_are_written(small):
     with h5py.File(pixels) as file, torch.inference_mode():
         classes, images = torch.from_numpy(file["class_index"][:].astype(int)), loaded.normalise(file["pixels"][:])
         assert np.array_equal(right[0], model(images).argmax(-1) == classes)
-    groups, _ = groups_of(classes.numpy(), np.where(np.arange(64) % 2, "left", "right"))
+    groups, _ = groups_of(classes.numpy(), SIDES)
     found = change_of_worst(right[0, ~choosing], right[1, ~choosing], groups.among(~choosing), RESAMPLING).low > 0
-    written, own = load_file(files[1]), model.state_dict()
+    written, own = load_file(tmp_path / "repaired.safetensors"), model.state_dict()
     assert all(torch.equal(written[key], own[key]) for key in own) == (not found)
     assert told["replaced_heads"] == (told["chosen"] if found else "none")
 
 
 def test_a_repaired_checkpoint_is_an_ordinary_one(small, tmp_path, monkeypatch):
     """It is loaded as any other, and equals the intervention."""
-    folder, model, pixels, weights, network = small
+    model, pixels, weights, network = small
     monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [(0, 1), (1, 0)])
     monkeypatch.setattr("classlens.passes.repair.change_of_worst", lambda *_: Change(1, 1, 1, 1))
-    files = [
-        str(folder / "groups.csv"),
-        *(str(tmp_path / name) for name in ("repaired.safetensors", "own", "answers.h5")),
-    ]
-    given = {"attribute": "side", "heads": 2, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
+    told = repair(tmp_path, pixels, weights, network, SIDES, heads=2)
     assert told["replaced_heads"] == "0.1 1.0"
-    with h5py.File(files[3]) as file, h5py.File(pixels) as stored, torch.inference_mode():
+    repaired = tmp_path / "repaired.safetensors"
+    with h5py.File(tmp_path / "answers.h5") as file, h5py.File(pixels) as stored, torch.inference_mode():
         loaded = load_small(weights, network)
         images = loaded.normalise(stored["pixels"][:])
         means = constants(model, images[torch.from_numpy(file["choosing"][:])])
         expected = replaced(model, images, means, [(0, 1), (1, 0)])
         architecture, options = FAMILIES["averages"]
         other = timm.create_model(architecture, **options).eval()
-        other.load_state_dict(load_file(files[1]))
+        other.load_state_dict(load_file(repaired))
         assert torch.allclose(other(images), expected, atol=1e-5)
         assert np.array_equal(file["correct"][1], expected.argmax(-1).numpy() == stored["class_index"][:])
-        brought = assemble(Path(files[1]), architecture=architecture, options=options, origin="file").eval()
+        brought = assemble(repaired, architecture=architecture, options=options, origin="file").eval()
         assert torch.allclose(brought(images), expected, atol=1e-5)
 
 
@@ -202,14 +206,9 @@ def test_a_head_that_makes_the_model_wrong_is_found_and_taken_out(tmp_path):
         labels = replaced(model, images, constants(model, images), [head]).argmax(-1).numpy()
         broken = model(images).argmax(-1).numpy() != labels
         file["class_index"][:] = labels
-    pd.DataFrame({"image": range(240), "side": np.where(broken, "broken", "right")}).to_csv(
-        tmp_path / "groups.csv", index=False
-    )
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired.safetensors", "own", "answers.h5")]
-    given = {"attribute": "side", "heads": 1, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
+    told = repair(tmp_path, pixels, weights, network, np.where(broken, "broken", "right"))
     assert told["chosen"] == told["replaced_heads"] == "1.0"
-    with h5py.File(files[3]) as file:
+    with h5py.File(tmp_path / "answers.h5") as file:
         right, reporting, heads = file["correct"][:], ~file["choosing"][:], file["heads"][:, 0].tolist()
     assert right[0, broken].mean() == 0
     assert right[1, broken & reporting].mean() > 0.8
@@ -225,12 +224,8 @@ def louder(model, head):
 
 
 def test_groups_of_one_image_are_refused(small, tmp_path):
-    _, _, pixels, weights, network = small
-    pd.DataFrame({"image": range(64), "patient": range(64)}).to_csv(tmp_path / "groups.csv", index=False)
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired", "own", "answers.h5")]
-    given = {"attribute": "patient", "heads": 1, "seed": 0, "resampling": RESAMPLING}
-    with pytest.raises(InputError, match="every group of patient has one image"):
-        write_repair(str(pixels), str(weights), *files, **given, **network)
+    with pytest.raises(InputError, match="every group of side has one image"):
+        repair(tmp_path, *small[1:], np.arange(64))
 
 
 def test_a_binary_classifier_has_one_output_again(tmp_path, monkeypatch):
@@ -243,11 +238,8 @@ def test_a_binary_classifier_has_one_output_again(tmp_path, monkeypatch):
     write_weights([str(tmp_path / "timm.safetensors")], [], str(tmp_path / "weights.safetensors"), **of, origin="file")
     (tmp_path / "small").mkdir()
     _, pixels, _, network = write_small(tmp_path / "small", "averages", [0, 1] * 8)
-    pd.DataFrame({"image": range(16), "side": ["a", "b"] * 8}).to_csv(tmp_path / "groups.csv", index=False)
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired.safetensors", "own.safetensors", "answers.h5")]
-    given = {"attribute": "side", "heads": 1, "seed": 0, "resampling": RESAMPLING, **network, **of}
     monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [])
-    write_repair(str(pixels), str(tmp_path / "weights.safetensors"), *files, **given)
-    written = load_file(files[1])
+    repair(tmp_path, pixels, tmp_path / "weights.safetensors", {**network, **of}, ["a", "b"] * 8)
+    written, own = (load_file(tmp_path / name) for name in FILES[:2])
     assert all(torch.equal(written[key], tensor) for key, tensor in theirs.state_dict().items())
-    assert load_file(files[2])["head.weight"].shape == (2, 24)
+    assert own["head.weight"].shape == (2, 24)
