@@ -109,6 +109,16 @@ def attention_by_timm(model):
     return weights
 
 
+def gradients_by_weights(model, images, module_of, loss):
+    """Gradients (n, B, H, T, T) of a loss of what a module of each block puts out, by the block's weights at timm's."""
+    weights, seen = attention_by_timm(model), []
+    for block in model.blocks:
+        module_of(block).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    model(images)
+    pairs = zip(weights, seen, strict=True)
+    return torch.stack([torch.autograd.grad(loss(x), one, retain_graph=True)[0] for one, x in pairs], dim=1)
+
+
 def restricted(kinds, weights, prefix):
     """Write restrictions of attention, by their definitions, on weights that are written out; the strongest holds."""
     images = torch.arange(prefix, weights.shape[-1])
@@ -206,3 +216,9 @@ def extract_pixels(model, pixels, classes, precision="float32"):
 def explain_images(pixels, weights, output, *, has_maps=False, **given):
     """Write an explanation of every image's correct class."""
     return run_pass(pixels, weights, output, of=Explanation, has_maps=has_maps, **given)
+
+
+def contents(path):
+    """Return the data sets of a file by name, and its attributes."""
+    with h5py.File(path) as file:
+        return {name: values[:] for name, values in file.items()}, dict(file.attrs)

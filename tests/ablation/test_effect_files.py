@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from layer_files import write_labels
-from tiny_transformers import load_small, write_small
+from tiny_transformers import contents, load_small, write_small
 
 from classlens.ablation.replace import Ablation
 from classlens.ablation.sets import set_names, token_sets
@@ -67,11 +67,6 @@ class Study:
 @pytest.fixture(scope="module", params=["registers", "averages"])
 def study(request, tmp_path_factory):
     return Study(tmp_path_factory.mktemp("study"), request.param)
-
-
-def contents(path):
-    with h5py.File(path) as file:
-        return {name: file[name][:] for name in file}, dict(file.attrs)
 
 
 def test_files_of_heads(study, tmp_path):

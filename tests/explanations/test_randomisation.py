@@ -52,7 +52,6 @@ def _assert_explained(model, images, method, importance):
 
 def test_without_a_random_twin(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [5])
-    with pytest.raises(
-        InputError, match=r"out\.h5: needs the model's random control model; set the model's random_twin"
-    ):
+    message = r"out\.h5: needs the model's random control model; set the model's random_twin"
+    with pytest.raises(InputError, match=message):
         randomised_explanations(pixels, weights, [], tmp_path / "out.h5", explain=legrad, images=[0], **network)

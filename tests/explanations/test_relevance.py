@@ -193,33 +193,26 @@ def test_files_hold_the_gamma_of_the_config(tmp_path):
         torch.testing.assert_close(torch.from_numpy(file["importance"][:]), expected, rtol=1e-3, atol=1e-4 * largest)
 
 
-def layers_for_zennit():
-    torch.manual_seed(0)
-    linear, patches = torch.nn.Linear(6, 5, dtype=torch.float64), torch.nn.Conv2d(3, 5, 4, 4, dtype=torch.float64)
-    draws = torch.randn(7, 6, dtype=torch.float64), torch.randn(2, 3, 8, 8, dtype=torch.float64)
-    return (linear.requires_grad_(False), draws[0]), (patches.requires_grad_(False), draws[1])
-
-
 @pytest.mark.parametrize("gamma", [0.25, 1.0])
-def test_zennit_agrees(gamma):
+@pytest.mark.parametrize("of_patches", [False, True])
+def test_zennit_agrees(of_patches, gamma):
     """With its rule for the very layers, in float64 and without its stabiliser."""
     rules = pytest.importorskip("zennit.rules", reason="needs the package zennit")
-    for place, (layer, x) in enumerate(layers_for_zennit()):
-        relevance = torch.randn(layer(x).shape, dtype=torch.float64)
-        inputs = x.clone().requires_grad_()
-        handles = rules.Gamma(gamma, stabilizer=lambda total: total).register(layer)
-        [expected] = torch.autograd.grad(layer(inputs), inputs, relevance)
-        handles.remove()
-        inputs = x.clone().requires_grad_()
-        if place == 0:
-            with gamma_rule(torch.nn.Module(), gamma):
-                z = layer(inputs)
-            [gradient] = torch.autograd.grad(z, inputs, relevance / z.detach())
-            found = inputs.detach() * gradient
-        else:
-            z = layer(x)
-            found, expected = patch_relevance(layer, x, z, relevance / z, gamma), sums(expected, 4)
-        torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 5, 4, 4).double() if of_patches else torch.nn.Linear(6, 5).double()
+    x = torch.randn((2, 3, 8, 8) if of_patches else (7, 6), dtype=torch.float64).requires_grad_()
+    z = layer.requires_grad_(False)(x).detach()
+    relevance = torch.randn(z.shape, dtype=torch.float64)
+    handles = rules.Gamma(gamma, stabilizer=lambda total: total).register(layer)
+    [expected] = torch.autograd.grad(layer(x), x, relevance)
+    handles.remove()
+    if of_patches:
+        found, expected = patch_relevance(layer, x.detach(), z, relevance / z, gamma), sums(expected, 4)
+    else:
+        with gamma_rule(torch.nn.Module(), gamma):
+            [gradient] = torch.autograd.grad(layer(x), x, relevance / z)
+        found = x.detach() * gradient
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("explain", [attn_lrp, cp_lrp])

@@ -10,8 +10,8 @@ import torch
 from hooks import outputs
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
-from tiny_transformers import FAMILIES
-from tuned_files import made, read, write_images
+from tiny_transformers import FAMILIES, contents
+from tuned_files import made, write_images
 
 from classlens.errors import InputError
 from classlens.models.build import build
@@ -62,7 +62,7 @@ def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     last = logits_of(study.model, residuals[-1])
     paths = study.fit()
     for block, path in enumerate(paths):
-        found, facts = read(path)
+        found, facts = contents(path)
         h = residuals[block]
         weight, bias = (torch.from_numpy(found[name]).double() for name in ("weight", "bias"))
         plain, tuned = (logits_of(study.model, x) for x in (h, h + h @ weight.T + bias))
@@ -78,11 +78,11 @@ def test_what_is_seen_is_what_timm_gives(tmp_path, family):
         tried = {key: value for key, value in facts.items() if key.startswith("held_out_kl_")}
         assert len(tried) == 3
         assert tried[f"held_out_kl_{facts['chosen']}"] == min(tried.values()) <= tried["held_out_kl_logit_lens"]
-    found, facts = read(paths[0])
+    found, facts = contents(paths[0])
     assert facts["chosen"] != LENS
     assert found["kl"].mean() < found["kl_logit_lens"].mean()
     # The last block says what it says.
-    found, facts = read(paths[-1])
+    found, facts = contents(paths[-1])
     assert facts["chosen"] == LENS
     assert not found["kl"].any()
     assert not found["kl_logit_lens"].any()
@@ -102,7 +102,7 @@ def test_without_a_map_it_is_the_logit_lens(tmp_path, family, precision):
     run_pass(str(study.evaluation), str(study.weights), str(shard), of=Extraction, **network)
     with h5py.File(shard) as file:
         for block, path in enumerate(paths):
-            found, facts = read(path)
+            found, facts = contents(path)
             assert (facts["chosen"], facts["training_images"], facts["held_out_images"]) == (LENS, 1, 0)
             assert not found["weight"].any()
             assert not found["bias"].any()
@@ -120,7 +120,7 @@ def test_where_no_map_is_better_there_is_none(tmp_path, caplog):
 
     study = made(tmp_path, change=nothing_in_the_last_block)
     with caplog.at_level(logging.WARNING):
-        found, facts = read(study.fit()[0])
+        found, facts = contents(study.fit()[0])
     assert facts["chosen"] == LENS
     assert facts["held_out_kl_logit_lens"] == 0
     assert not found["weight"].any()
@@ -133,7 +133,7 @@ def test_a_map_that_only_knows_its_images_is_not_kept(tmp_path):
     with h5py.File(study.training, "r+") as file:
         file["pixels"][:] = 128 + np.random.default_rng(1).integers(-1, 2, file["pixels"].shape)
         file["pixels"][other] = np.random.default_rng(0).integers(0, 256, (32, 32, 3))
-    found, facts = read(study.fit(steps=0, penalty=1e-9)[0])
+    found, facts = contents(study.fit(steps=0, penalty=1e-9)[0])
     assert (facts["training_images"], facts["held_out_images"]) == (11, 1)
     assert facts["held_out_kl_ridge"] > facts["held_out_kl_logit_lens"]
     assert facts["chosen"] == LENS
@@ -173,8 +173,8 @@ def test_divergence_of_what_is_certain():
 
 
 def test_steps_lower_the_divergence(plain):
-    _, facts = read(plain.fit("steps", steps=60)[0])
-    _, none = read(plain.fit("no_steps", steps=0)[0])
+    _, facts = contents(plain.fit("steps", steps=60)[0])
+    _, none = contents(plain.fit("no_steps", steps=0)[0])
     assert none["chosen"] == RIDGE
     assert "held_out_kl_kl_steps" not in none
     assert none["held_out_kl_ridge"] == facts["held_out_kl_ridge"]
@@ -210,9 +210,9 @@ def test_gradients_are_those_of_the_mean_divergence(plain):
 
 
 def test_batches_do_not_change_what_is_seen(plain):
-    one = [read(path)[0] for path in plain.fit("batch_40", batch_size=40)]
+    one = [contents(path)[0] for path in plain.fit("batch_40", batch_size=40)]
     for expected, path in zip(one, plain.fit("batch_3", batch_size=3), strict=True):
-        found, _ = read(path)
+        found, _ = contents(path)
         assert found["weight"] == pytest.approx(expected["weight"], abs=2e-3)
         assert found["kl"] == pytest.approx(expected["kl"], abs=2e-3)
         assert found["kl_logit_lens"] == pytest.approx(expected["kl_logit_lens"], abs=1e-5)
@@ -228,7 +228,7 @@ def test_the_same_gives_the_same_bytes_and_another_seed_does_not(plain):
     # Evaluation images choose nothing.
     evaluation = write_images(plain.folder / "nine.h5", 9, seed=8)
     for own, path in zip(plain.fit("own"), plain.fit("nine", evaluation=evaluation), strict=True):
-        (found, facts), (other, same) = read(own), read(path)
+        (found, facts), (other, same) = contents(own), contents(path)
         assert (len(found["rank"]), len(other["rank"])) == (5, 9)
         assert np.array_equal(found["weight"], other["weight"])
         assert np.array_equal(found["bias"], other["bias"])
@@ -249,7 +249,7 @@ def test_sums_of_shards_make_the_same_maps(plain):
     """All in one shard to the bit; in several, float64 sums may differ in their last one."""
     whole, one, several = (plain.fit(f"summed_{size}", summed=size, batch_size=8) for size in (0, 40, 16))
     assert [Path(path).read_bytes() for path in whole] == [Path(path).read_bytes() for path in one]
-    for expected, found in zip(map(read, whole), map(read, several), strict=True):
+    for expected, found in zip(map(contents, whole), map(contents, several), strict=True):
         assert found[1]["training_images"] == expected[1]["training_images"] == 36
         assert found[1]["chosen"] == expected[1]["chosen"]
         for name in ("weight", "bias", "kl"):
@@ -265,7 +265,7 @@ def test_held_out_images_and_labels_fit_nothing(plain):
         for image in held_out:
             file["pixels"][image] = np.clip(file["pixels"][image].astype(int) + 9, 0, 255)
     (own, facts), (found, other) = (
-        read(plain.fit(name, training=path)[0]) for name, path in (("kept", plain.training), ("changed", changed))
+        contents(plain.fit(name, training=path)[0]) for name, path in (("kept", plain.training), ("changed", changed))
     )
     assert facts["chosen"] == other["chosen"] != LENS
     assert facts["held_out_kl_ridge"] != other["held_out_kl_ridge"]
@@ -294,7 +294,7 @@ def test_a_model_of_one_block_has_nothing_to_fit(tmp_path):
     save_file(kept, study.weights)
     study.model.blocks = study.model.blocks[:1]
     [path] = study.fit()
-    found, facts = read(path)
+    found, facts = contents(path)
     assert facts["chosen"] == LENS
     assert not found["kl"].any()
 
@@ -322,6 +322,6 @@ def test_inner_blocks_of_clip_read_better_by_the_tuned_lens(tmp_path):
         model.head.load_state_dict(with_texts(projecting, tower, list("abcdefg")).model.head.state_dict())
 
     study = made(tmp_path, (architecture, options), training=120, change=as_clip)
-    *inner, last = [read(path)[0] for path in study.fit()]
+    *inner, last = [contents(path)[0] for path in study.fit()]
     assert [found["kl"].mean() < found["kl_logit_lens"].mean() for found in inner] == [True] * 3
     assert np.array_equal(last["kl"], last["kl_logit_lens"])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from refusals import refused
-from tiny_transformers import transformer
-from tuned_files import made, read
+from tiny_transformers import contents, transformer
+from tuned_files import made
 
 from classlens import Lens
 
@@ -27,7 +27,7 @@ def test_what_it_sees_is_what_files_say(tmp_path, family):
     for tuned in (str(tmp_path / "maps"), paths):
         view, classes = looked(study, tuned=tuned)
         for block, path in enumerate(paths):
-            found, _ = read(path)
+            found, _ = contents(path)
             assert np.array_equal(view.rank("residual", classes, block), found["rank"])
             assert np.array_equal(view.top(5, "residual", block), found["top5"])
 
