@@ -67,10 +67,7 @@ class Ablation:
     def heads(self, images: torch.Tensor, classes: torch.Tensor, means: torch.Tensor) -> Effects:
         """Replace one head after the other by its mean, at every token: effect and correct are (n, B, H).
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n), the correct ones.
-            means: (B, H, T, d), means of what `attended` returns.
+        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, H, T, d) those of `attended`.
         """
         residuals = residuals_of(self.tokens, self.tokens.embed(images))
 
@@ -89,11 +86,8 @@ class Ablation:
     ) -> Effects:
         """Replace sets of image tokens after each block by their means: effect and correct are (n, B, S).
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n), the correct ones.
-            means: (B, T, D), means of every block's output.
-            sets: bool (n, B, S, P), the image tokens that are replaced together.
+        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, T, D) those of every block's output,
+        and sets bool (n, B, S, P), the image tokens that are replaced together.
         """
         residuals = residuals_of(self.tokens, self.tokens.embed(images))
         prefix = self.tokens.prefix

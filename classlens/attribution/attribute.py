@@ -15,13 +15,9 @@ from classlens.inference.probe import image_parameter
 
 
 def attribute_inputs(model: Any, images: torch.Tensor, classes: Array, *, batch_size: int = 32) -> Attribution:
-    """Attribute the output logit of one class of each image; contributions come in main memory.
+    """Attribute the output logit of one class (N) of each image (N, 3, H, W), normalised; parts come in main memory.
 
-    Args:
-        model: a supported timm model; it is left as it was.
-        images: (N, 3, H, W), normalised.
-        classes: (N), classes of the model.
-        batch_size: images per forward pass, at most.
+    The supported timm model is left as it was; `batch_size` images go through it at once, at most.
 
     Raises:
         InputError: attribution does not apply to the model, see `LogitAttribution`.

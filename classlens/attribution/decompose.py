@@ -99,14 +99,9 @@ class LogitAttribution:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> Attribution:
-        """Attribute the logit of one class of each image, in one forward pass.
+        """Attribute the logit of one class (n) of each image (n, 3, H, W), normalised, in one forward pass.
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n).
-
-        Returns:
-            contributions in the precision of the model's parameters, float32 at least.
+        Contributions come in the precision of the model's parameters, float32 at least.
         """
         # In full precision whatever autocast does: large parts may cancel.
         exactly = partial(torch.autocast, images.device.type, enabled=False)

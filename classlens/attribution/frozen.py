@@ -20,11 +20,7 @@ from classlens.inference.guard import Spot, watch
 class Frozen:
     """What is frozen at what one forward pass of n images shows of one readout; Q destinations, its tokens.
 
-    Args:
-        norm: the last one.
-        readout: whose destinations these are.
-        branches: of all blocks.
-        images: n.
+    `norm` is the last one, and there is a branch for each block.
     """
 
     def __init__(self, norm: FrozenNorm, readout: Readout, branches: Sequence[Branch], images: int) -> None:

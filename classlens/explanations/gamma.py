@@ -54,15 +54,13 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
 def patch_relevance(
     embedding: torch.nn.Conv2d, pixels: torch.Tensor, output: torch.Tensor, gradient: torch.Tensor, gamma: float
 ) -> torch.Tensor:
-    """Return the relevance (n, P) of patches by the gamma rule.
+    """Return the relevance (n, P) of patches of pixels (n, 3, H, W) by the gamma rule.
 
     As x_j sign(x_j) is |x_j|, the sum over a patch's pixels is made of what the layer itself computes.
 
     Args:
         embedding: a plain convolution whose patches do not overlap.
-        pixels: (n, 3, H, W).
-        output, gradient: (n, D, rows, columns), what it made of them, and the gradient there.
-        gamma: of the rule.
+        output, gradient: (n, D, rows, columns), what it made of the pixels, and the gradient there.
     """
     with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
         weight, z = at_least_float32(embedding.weight).abs(), at_least_float32(output)

@@ -32,17 +32,15 @@ def heatmaps(
     head: int,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
-    """Explain a few images for their correct class and for a second one.
+    """Explain a few images, by their numbers, for their correct class and for a second one.
 
     Args:
-        pixels: pixel file of the evaluation images.
-        weights: canonical weights.
+        pixels, weights: pixel file of the evaluation images, and canonical weights.
         output: the model's output file, for its strongest wrong class.
         table: the table to write, a row per image, class, map and image token. Columns: image, role (`true`, `second`),
             class_index, map (`all`: summed over blocks and heads; `one`: of the chosen block and head), row, column
             (of the token grid), importance.
         explain: makes an explainer with maps of the model, see `methods.Method`.
-        images: numbers of the images.
         second_class: a class index; None takes the strongest wrong class of each image.
         block, head: of the single maps.
         network: see `inference.network.Network`.

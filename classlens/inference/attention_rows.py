@@ -23,8 +23,8 @@ def attention_of(model: Any, inputs: torch.Tensor, block: int | None, token: int
         token: among all T tokens, prefix tokens first.
 
     Raises:
-        InputError: the model's attention cannot be reached, see `probe.attention_behaviour`; or all blocks are asked
-            for, and they differ in the number of heads.
+        InputError: attention cannot be reached, see `probe.attention_behaviour`; or blocks that are asked for together
+            differ in the number of heads.
     """
     heads = attention_behaviour(model).heads
     if block is None and len(set(heads)) > 1:

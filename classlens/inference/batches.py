@@ -30,10 +30,7 @@ def _out_of_memory(error: BaseException) -> bool:
 def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int:
     """Call `run` on consecutive slices of `range(total)`; when memory runs out, halve the batch and go on.
 
-    `run` must have no effect when it raises.
-
-    Returns:
-        the size that fits.
+    `run` must have no effect when it raises. Returned is the size that fits.
 
     Raises:
         torch.OutOfMemoryError: not even a single image fits.
@@ -74,14 +71,13 @@ def over_images(
 ) -> None:
     """Call `run(images, part)` on stored images in order; batches are halved when memory runs out.
 
-    `part` has the numbers that the images have in the file, whichever of them are run.
+    `part` has the numbers that the images have in the pixel file, whichever of them are run; `run` must have no effect
+    when it raises.
 
     Args:
         loaded: whose inputs the images become, (n, 3, H, W).
-        pixels: pixel file.
         batch_size: images per call, at most.
         what: for the progress report.
-        run: must have no effect when it raises.
         numbers: of the images, one after the other; None: all.
     """
     with h5py.File(pixels) as images:

@@ -40,10 +40,7 @@ class TokenModel:
         self._keywords, self._biased = _positions(model, made_up(model, facts.channels))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the tokens (n, T, D) that enter the first block.
-
-        Args:
-            images: (n, 3, H, W), normalised.
+        """Return the tokens (n, T, D) that enter the first block, of images (n, 3, H, W), normalised.
 
         Raises:
             InputError: the images have not the size that the model takes.
@@ -120,10 +117,8 @@ class TokenModel:
     ) -> torch.Tensor:
         """Run some blocks on what enters the first of them, and return what leaves the last one, (n, T, D).
 
-        Args:
-            tokens: (n, T, D).
-            blocks: which; none return the tokens as they are.
-            keywords: what every block of the model is handed besides; None: that of all tokens.
+        No blocks return the tokens as they are. `keywords` are what every block of the model is handed besides; None:
+        that of all tokens.
         """
         given = self._keywords if keywords is None else keywords
         with piecewise():

@@ -54,8 +54,7 @@ def as_values(values: Values | str, shape: tuple[int, ...], axes: str) -> torch.
     """Return values (1, *shape), or (n, *shape) where there are some for each of n images.
 
     Args:
-        values: "zero", or numbers that are broadcast.
-        shape: for one image.
+        values: "zero", or numbers that are broadcast to the shape for one image.
         axes: what the shape is, for messages.
 
     Raises:

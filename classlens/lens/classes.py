@@ -67,11 +67,7 @@ class Classes:
             )
 
     def indices(self, chosen: Class | Sequence[Class] | Array | torch.Tensor, images: int) -> Array:
-        """Return the class index of each image (N) int64.
-
-        Args:
-            chosen: a class, or one per image.
-            images: N.
+        """Return the class index of each image (N) int64, given a class, or one per image.
 
         Raises:
             InputError: a class is none of the model's, its name is unknown or that of several, or there are neither

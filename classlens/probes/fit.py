@@ -50,7 +50,6 @@ def linear_probe(
         probes: files to write, see `classlens.probes.files`.
         probed: pairs of site (`residual`, `attn`, `mlp`) and block, one per file.
         tokens: token numbers, prefix tokens first; None takes all.
-        penalty: of the ridge.
         batch_size: images per forward pass, at most.
         memory_gib: what the sums may take, in GiB, beside the model and its activations. Probes that do not fit
             together are fitted in groups, each with passes of its own.
@@ -90,11 +89,7 @@ def linear_probe(
 
 
 class Split:
-    """Training and evaluation images and their classes.
-
-    Args:
-        training, evaluation: open pixel files.
-        num_classes: C.
+    """Training and evaluation images and their classes, of open pixel files, for C classes of the model.
 
     Raises:
         InputError: there are no training images, or a label is no class of the model.

@@ -12,11 +12,9 @@ from classlens.hdf5 import Column, RowWriter, iterate_rows
 
 
 def probe_explanation(probes: Sequence[str], explanation: str) -> None:
-    """Write minus the sum over blocks of every image token's rank (docs/method.md, linear probes).
+    """Write minus the sum over blocks of every image token's rank, `importance` (N, P) float32.
 
-    Args:
-        probes: the model's probe files at `residual`, of all blocks.
-        explanation: the HDF5 file to write: `importance` (N, P) float32.
+    See docs/method.md, linear probes. It takes the model's probe files at `residual`, of all blocks.
 
     Raises:
         InputError: some image token has no probe.

@@ -26,13 +26,9 @@ UNSEEN_SCORE = -1.0
 
 
 class RidgeSums:
-    """Sums over images from which the ridges of T tokens follow.
+    """Sums over images from which the ridges of T tokens with D features and K classes with training images follow.
 
-    Args:
-        tokens: T.
-        width: D, features per token.
-        num_classes: K, classes with training images.
-        device: where the sums are; it has to know float64.
+    They lie on a device that has to know float64.
     """
 
     def __init__(self, tokens: int, width: int, num_classes: int, device: torch.device) -> None:

@@ -42,12 +42,9 @@ class Scale:
 
 
 class AffineSums:
-    """Sums over tokens from which the ridge maps of K blocks follow; (2 K + 1) D^2 numbers.
+    """Sums over tokens from which ridge maps of K blocks, all but the last, follow; (2 K + 1) D^2 numbers.
 
-    Args:
-        blocks: K, those in front of the last one.
-        width: D.
-        device: where the sums are; it has to know float64.
+    They lie on a device that has to know float64.
     """
 
     def __init__(self, blocks: int, width: int, device: torch.device) -> None:

@@ -42,12 +42,9 @@ class Descent:
         self._optimiser = torch.optim.Adam(self._own, lr=learning_rate)
 
     def run(self, pixels: Any, batches: list[Array], batch_size: int) -> None:
-        """Take a step for each batch.
+        """Take a step for each batch, given by ascending numbers of images in an open data set of pixels.
 
-        Args:
-            pixels: open data set of stored images.
-            batches: the images of each, ascending.
-            batch_size: images per forward pass, at most; a batch of more is cut, and its gradients are added.
+        `batch_size` images go through at once, at most; a batch of more is cut, and its gradients are added.
         """
         with Progress(len(batches), "tuning the lens", "step") as progress:
             for number, chosen in enumerate(batches):
