@@ -86,8 +86,8 @@ class Ablation:
     ) -> Effects:
         """Replace sets of image tokens after each block by their means: effect and correct are (n, B, S).
 
-        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, T, D) those of every block's output,
-        and sets bool (n, B, S, P), the image tokens that are replaced together.
+        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, T, D) those of blocks' outputs, and
+        sets bool (n, B, S, P), the image tokens that are replaced together.
         """
         residuals = residuals_of(self.tokens, self.tokens.embed(images))
         prefix = self.tokens.prefix

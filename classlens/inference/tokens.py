@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import torch
@@ -151,19 +150,12 @@ def _positions(model: Any, image: torch.Tensor) -> tuple[list[dict[str, Any]], b
     def note(_module: Any, _inputs: Any, given: dict[str, Any]) -> None:
         keywords.append(given)
 
-    with _pre_hooks(model, note), patch_attention(model, attend):
+    with ExitStack() as stack:
+        for block in model.blocks:
+            stack.callback(block.register_forward_pre_hook(note, with_kwargs=True).remove)
+        stack.enter_context(patch_attention(model, attend))
         model.forward_features(image)
     return keywords, any(biased)
-
-
-@contextmanager
-def _pre_hooks(model: Any, note: Any) -> Iterator[None]:
-    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in model.blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _pick_rotary(keyword: dict[str, Any], kept: torch.Tensor) -> dict[str, Any]:
