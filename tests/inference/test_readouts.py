@@ -8,7 +8,7 @@ import torch
 from refusals import refused
 from safetensors.torch import save_file
 from timm.layers.attention_pool import AttentionPoolLatent
-from tiny_transformers import READOUTS, extract_pixels, random_images, transformer
+from tiny_transformers import READOUTS, random_images, transformer
 from torch import nn
 
 from classlens import Lens
@@ -66,19 +66,6 @@ def test_a_token_keeps_its_place_where_the_pool_adds_positions():
         x = model.norm(tokens)[:, place] + model.attn_pool.pos_embed[place]
         torch.testing.assert_close(found[:, place], model.head(pool(x[:, None])))
     assert Lens(model)(random_images()).logit().shape == (2, 3, 16)
-
-
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", READOUTS)
-def test_a_view_sees_what_extraction_sees(name, head):
-    model = made(name, head)
-    model.num_classes = model.head[-1 if head == "MLP" else 1].out_features if head != "linear" else 7
-    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    view = Lens(model)(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
-    rows = extract_pixels(model, pixels, [1, 3])
-    assert np.array_equal(rows["output/top5"], view.predictions(5))
-    for block in range(2):
-        assert np.array_equal(rows[f"block_{block:02d}/residual/rank"], view.rank(class_index=[1, 3], block=block))
 
 
 def attended(model, tokens, weights):
