@@ -198,6 +198,12 @@ def load_small(weights, network):
     return load_network(weights, **{key: value for key, value in network.items() if key != "batch_size"})
 
 
+def images_of(pixels):
+    """Return the images of a pixel file, normalised as `RUNNING` says, and their classes."""
+    found, _ = contents(pixels)
+    return Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu"))(found["pixels"]), found["class_index"].astype(int)
+
+
 def loaded_of(model, precision="float32"):
     """Return a model as if it were loaded; its inputs are 2 x / 255 - 1."""
     device = next(model.parameters()).device

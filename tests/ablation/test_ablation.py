@@ -1,11 +1,10 @@
 """Effects of replaced heads and tokens against hooks on timm's own modules: one image, head and set at a time."""
 
-import h5py
 import numpy as np
 import pytest
 import torch
 from hooks import head_inputs, hooked, outputs, put_head, put_tokens
-from tiny_transformers import load_small, random_images, transformer, write_small
+from tiny_transformers import images_of, load_small, random_images, transformer, write_small
 
 from classlens.ablation.replace import Ablation
 from classlens.passes.head_effects import HeadSums, mean_of
@@ -82,8 +81,7 @@ def test_blocks_in_front_do_not_run_again():
 def test_means_are_those_of_all_images_whatever_the_batch(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "registers", [2, 3, 4, 5, 6])
     loaded = load_small(weights, network)
-    with h5py.File(pixels) as file:
-        images = loaded.normalise(file["pixels"][:])
+    images, _ = images_of(pixels)
     of_heads, of_tokens = head_inputs(loaded.model, images).mean(1), outputs(loaded.model, images).mean(1)
     for batch_size in (1, 2, 5):
         heads, residuals = (

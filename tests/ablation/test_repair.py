@@ -10,7 +10,7 @@ import timm
 import torch
 from hooks import head_inputs, hooked, put_head
 from safetensors.torch import load_file, save_file
-from tiny_transformers import FAMILIES, load_small, random_images, transformer, write_small
+from tiny_transformers import FAMILIES, images_of, load_small, random_images, transformer, write_small
 
 from classlens.ablation.repair import choose, fold, folded, halve
 from classlens.errors import InputError
@@ -137,9 +137,8 @@ def test_answers_without_each_head_are_those_of_hooks(small):
     model, pixels, weights, network = small
     loaded = load_small(weights, network)
     asked, chosen = Answers(loaded, pixels, 5), np.arange(64) % 3 == 0
-    with h5py.File(pixels) as file, torch.inference_mode():
-        images = loaded.normalise(file["pixels"][:])[torch.from_numpy(chosen)]
-        expected = constants(model, images)
+    images = images_of(pixels)[0][torch.from_numpy(chosen)]
+    expected = constants(model, images)
     means = asked.means(chosen)
     assert means.shape == expected.shape
     assert torch.allclose(means.float(), expected, atol=1e-5)
@@ -163,11 +162,9 @@ def test_weights_and_answers_are_written(small, tmp_path):
     chosen = [tuple(one) for one in heads[1].tolist() if one[0] >= 0]
     assert all((row[: len(chosen)] >= 0).all() and (row[len(chosen) :] < 0).all() for row in heads[1:])
     assert told["chosen"] == (" ".join(f"{block}.{head}" for block, head in chosen) or "none")
-    loaded = load_small(weights, network)
-    with h5py.File(pixels) as file, torch.inference_mode():
-        classes, images = torch.from_numpy(file["class_index"][:].astype(int)), loaded.normalise(file["pixels"][:])
-        assert np.array_equal(right[0], model(images).argmax(-1) == classes)
-    groups, _ = groups_of(classes.numpy(), SIDES)
+    images, classes = images_of(pixels)
+    assert np.array_equal(right[0], model(images).argmax(-1).numpy() == classes)
+    groups, _ = groups_of(classes, SIDES)
     found = change_of_worst(right[0, ~choosing], right[1, ~choosing], groups.among(~choosing), RESAMPLING).low > 0
     written, own = load_file(tmp_path / "repaired.safetensors"), model.state_dict()
     assert all(torch.equal(written[key], own[key]) for key in own) == (not found)

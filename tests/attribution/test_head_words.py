@@ -1,13 +1,12 @@
 """Heads in words: by brute force on every image's contributions in memory, and the files of the workflow."""
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from frozen_parts import LINEAR_POOL, made, row_of, written
 from refusals import refused
-from tiny_transformers import contents, transformer, write_small
+from tiny_transformers import contents, images_of, transformer, write_small
 
 from classlens.attribution.head_outputs import HeadOutputs, spans_of
 from classlens.attribution.words import Span, covariance, null_shares, span_of, table_of, unit, words_of
@@ -134,9 +133,7 @@ def test_files_of_shards_are_those_of_all_images(tmp_path):
         name_heads(tmp_path / f"{name}.h5", tmp_path / "stimuli.csv", [], [], str(tmp_path / f"{name}.csv"), **NAMING)
     words = read_table(str(tmp_path / "whole.csv"))
     pd.testing.assert_frame_equal(words, read_table(str(tmp_path / "spans.csv")))
-    with h5py.File(pixels) as file:
-        images = torch.from_numpy(file["pixels"][:]).permute(0, 3, 1, 2) / 127.5 - 1
-    expected = by_head(model.eval(), images)
+    expected = by_head(model.eval(), images_of(pixels)[0])
     for (block, head), rows in words.groupby(["block", "head"]):
         found = greedy(expected[:, block, head].astype(float), model.head.weight.detach().numpy(), 3)
         called = [*"0123", "NA", "class 5", "class 6"]

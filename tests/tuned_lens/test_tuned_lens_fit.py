@@ -10,12 +10,11 @@ import torch
 from hooks import outputs
 from safetensors.torch import load_file, save_file
 from scipy.special import log_softmax, rel_entr
-from tiny_transformers import FAMILIES, contents
+from tiny_transformers import FAMILIES, contents, images_of
 from tuned_files import made, write_images
 
 from classlens.errors import InputError
 from classlens.models.build import build
-from classlens.models.inputs import Normalise
 from classlens.passes.extraction import Extraction
 from classlens.passes.run import run_pass
 from classlens.sources.texts import TextTower, with_texts
@@ -43,12 +42,6 @@ def kl_of(target, logits):
     return rel_entr(np.exp(log_softmax(target, -1)), np.exp(log_softmax(logits, -1))).sum(-1)
 
 
-def images_of(study, path):
-    with h5py.File(path) as file:
-        normalise = Normalise(study.network["mean"], study.network["std"], torch.device("cpu"))
-        return normalise(file["pixels"][:]), file["class_index"][:].astype(int)
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     return made(tmp_path_factory.mktemp("plain"))
@@ -57,7 +50,7 @@ def plain(tmp_path_factory):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_is_seen_is_what_timm_gives(tmp_path, family):
     study = made(tmp_path, family)
-    images, classes = images_of(study, study.evaluation)
+    images, classes = images_of(study.evaluation)
     residuals = outputs(study.model, images).double()
     last = logits_of(study.model, residuals[-1])
     paths = study.fit()
@@ -185,7 +178,7 @@ def test_steps_lower_the_divergence(plain):
 def test_gradients_are_those_of_the_mean_divergence(plain):
     loaded = plain.load()
     loaded.model.requires_grad_(False)
-    images, _ = images_of(plain, plain.training)
+    images, _ = images_of(plain.training)
     residuals = outputs(loaded.model, images[:6]).double()
     last = logits_of(loaded.model, residuals[-1])
     h, unit = residuals[0], 2.0

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 import torch
 from refusals import refused
-from tiny_transformers import contents, transformer
+from tiny_transformers import contents, images_of, transformer
 from tuned_files import made
 
 from classlens import Lens
 
 
 def looked(study, **tuned):
-    loaded = study.load()
-    with h5py.File(study.evaluation) as file:
-        images, classes = loaded.normalise(file["pixels"][:]), file["class_index"][:].astype(int)
-    return Lens(loaded.model, **tuned)(images), classes
+    images, classes = images_of(study.evaluation)
+    return Lens(study.load().model, **tuned)(images), classes
 
 
 @pytest.mark.parametrize("family", ["distilled", "averages"])
