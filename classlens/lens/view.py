@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,14 @@ import pandas as pd
 import torch
 
 from classlens.arrays import Array
-from classlens.attribution.attribute import attribute_inputs
-from classlens.attribution.decompose import Attribution
+from classlens.attribution.decompose import Attribution, LogitAttribution
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, Target, explain_inputs
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.attention_rows import row_of
 from classlens.inference.batches import collect
-from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.modes import differentiable, frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import require_sound, summarise
@@ -221,7 +221,16 @@ class View:
             InputError: attribution does not apply; or the view was taken under interventions.
         """
         self._require_intact("attributions", "attribute")
-        return attribute_inputs(self._model, self._inputs, self._indices(class_index), batch_size=self._batch_size)
+        classes = torch.from_numpy(self._indices(class_index))
+        with frozen_eval_mode(self._model), differentiable(self._model):
+            attribute, like = LogitAttribution(self._model), image_parameter(self._model)
+
+            def run(part: slice) -> Attribution:
+                return attribute(self._inputs[part].to(like), classes[part].to(like.device))
+
+            found = collect(len(self), min(self._batch_size, attribute.images_that_fit), run)
+        parts = {part.name: torch.cat([getattr(one, part.name).cpu() for one in found]) for part in fields(Attribution)}
+        return Attribution(**parts)
 
     def attention(self, block: int, token: int = 0) -> Array:
         """Return the weights with which a token attends to all tokens at a block: (N, H, T), each row with the sum 1.
