@@ -168,7 +168,7 @@ class _Pass(Frozen):
         self._mlp: list[torch.Tensor] = []
 
     def read_attention(self, block: int, attention: Attention, weights: torch.Tensor | None) -> None:
-        """Keep u . v (n, H, T), and of weights (n, H, T, T) those of the destinations; None: what they come from."""
+        """Keep u . v (n, H, T), and the destinations' rows of weights (n, H, T, T); None: what weights come from."""
         with torch.autocast(attention.value.device.type, enabled=False):
             # Not as a product of matrices, which would first move the values to where it wants them.
             self._read.append((attention.value.to(self._dtype) * self._at_heads[block][:, :, None]).sum(-1))

@@ -65,7 +65,7 @@ class Frozen:
 def spot(
     name: str, passes: Sequence[Any], read: Callable[[Any, torch.Tensor, int], None], before: bool, blocks: list[int]
 ) -> Spot:
-    """Return where blocks show passes what goes into a module, or what comes out: read(one, values, block) of each."""
+    """Return where read(one, values, block) gets, for every pass, what goes into a module of blocks or comes out."""
 
     def seen(block: int, values: torch.Tensor) -> None:
         for one in passes:

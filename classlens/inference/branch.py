@@ -14,7 +14,7 @@ POST_NORM_BLOCKS = (ResPostBlock, ResPostRelPosBlock, EvaBlockPostNorm)
 
 
 def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:
-    """Return what a block's attention branch adds to the residual of one token (n, D), given its heads' (n, H, d)."""
+    """Return what a block's attention branch adds to one token's residual (n, D), of the heads' outputs (n, H, d)."""
     attention = block.attn
     x = heads.flatten(1)
     if getattr(attention, "norm", None) is not None:

@@ -43,7 +43,7 @@ class RidgeSums:
         self.counts += torch.bincount(classes, minlength=len(self.counts))
 
     def solve(self, penalty: float) -> Ridge:
-        """Solve all ridges by a penalty on the squared length of w. The sums are used up: solutions take their memory.
+        """Solve all ridges with a penalty on w's squared length. The sums are used up: solutions take their memory.
 
         Raises:
             FloatingPointError: features are so large that their rounding exceeds the penalty.

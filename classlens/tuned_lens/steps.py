@@ -71,7 +71,7 @@ class Descent:
         return self._scale.of_residual(weight, bias)
 
     def gradients(self, images: torch.Tensor, of: int) -> list[torch.Tensor]:
-        """Return the gradients, by A and a, of the mean divergence over `of` images: the share of n (n, 3, H, W)."""
+        """Return the gradients, by A and a, of the mean divergence over `of` images: the share of some (n, 3, H, W)."""
         with torch.no_grad(), self._loaded.autocast():
             *before, last = residuals(self._loaded.model, images)
             target = self._project(last).log_softmax(-1)
