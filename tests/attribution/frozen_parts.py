@@ -130,10 +130,8 @@ def written(model, image):
                 handed[:, h * len(value) : (h + 1) * len(value)] = weights[:, j, None] * value
                 of_block.append(read(in_front(post(inner(handed) @ projection.weight.T))))
         heads.append(torch.stack(of_block).unflatten(0, (-1, len(last))))
-    parts = {"heads": heads, "attention_bias": bias, "mlp": mlp}
-    return {name: torch.stack(part) for name, part in parts.items()} | {
-        "embedding": read(in_front(seen["block", 0][0]))
-    }
+    parts = {name: torch.stack(part) for name, part in (("heads", heads), ("attention_bias", bias), ("mlp", mlp))}
+    return {**parts, "embedding": read(in_front(seen["block", 0][0]))}
 
 
 def row_of(model, index):
