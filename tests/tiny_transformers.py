@@ -80,8 +80,11 @@ FOLDER = tempfile.TemporaryDirectory()
 
 
 def transformer(name, seed=0):
-    """Build a family's model. Fresh biases and position tables would be zeros, which let wrong code pass."""
-    architecture, options = {**FAMILIES, **READOUTS}[name]
+    """Build a family's model, or one of (architecture, options).
+
+    Fresh biases and position tables would be zeros, which let wrong code pass.
+    """
+    architecture, options = EVERY[name] if isinstance(name, str) else name
     torch.manual_seed(seed)
     model = build(architecture, options)
     with torch.no_grad():
@@ -100,6 +103,16 @@ def attention_by_timm(model):
         block.attn.fused_attn = False
         block.attn.attn_drop.register_forward_hook(lambda _module, _inputs, output: weights.append(output))
     return weights
+
+
+def gradients_by_weights(model, images, module_of, loss):
+    """Gradients (n, B, H, T, T) of a loss of what a module of each block puts out, by the block's weights at timm's."""
+    weights, seen = attention_by_timm(model), []
+    for block in model.blocks:
+        module_of(block).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    model(images)
+    pairs = zip(weights, seen, strict=True)
+    return torch.stack([torch.autograd.grad(loss(x), one, retain_graph=True)[0] for one, x in pairs], dim=1)
 
 
 def restricted(kinds, weights, prefix):
@@ -171,7 +184,7 @@ def write_small(folder, name, classes, change=None):
     with h5py.File(folder / "pixels.h5", "w") as file:
         file["pixels"] = np.random.default_rng(0).integers(0, 256, (len(classes), 32, 32, 3), np.uint8)
         file["class_index"] = np.array(classes, np.uint16)
-    architecture, options = {**FAMILIES, **READOUTS}[name]
+    architecture, options = EVERY[name] if isinstance(name, str) else name
     network = {"architecture": architecture, "options": options, **RUNNING, "batch_size": 2}
     return model, folder / "pixels.h5", folder / "weights.safetensors", network
 
@@ -179,6 +192,12 @@ def write_small(folder, name, classes, change=None):
 def load_small(weights, network):
     """Load what `write_small` has written."""
     return load_network(weights, **{key: value for key, value in network.items() if key != "batch_size"})
+
+
+def images_of(pixels):
+    """Return the images of a pixel file, normalised as `RUNNING` says, and their classes."""
+    found, _ = contents(pixels)
+    return Normalise([0.5] * 3, [0.5] * 3, torch.device("cpu"))(found["pixels"]), found["class_index"].astype(int)
 
 
 def loaded_of(model, precision="float32"):
@@ -199,3 +218,9 @@ def extract_pixels(model, pixels, classes, precision="float32"):
 def explain_images(pixels, weights, output, *, has_maps=False, **given):
     """Write an explanation of every image's correct class."""
     return run_pass(pixels, weights, output, of=Explanation, has_maps=has_maps, **given)
+
+
+def contents(path):
+    """Return the data sets of a file by name, and its attributes."""
+    with h5py.File(path) as file:
+        return {name: values[:] for name, values in file.items()}, dict(file.attrs)

@@ -24,10 +24,9 @@ AT_ONCE = 16
 
 
 def fold(model: Any, means: torch.Tensor, heads: Sequence[Head]) -> None:
-    """Replace heads by constants, in the model's weights.
+    """Replace heads by constants, in the weights of a supported timm model.
 
     Args:
-        model: a supported timm model.
         means: (B, H, d), the constants, of what enters each block's projection.
         heads: which; one that was replaced before stays as it is.
     """
@@ -68,14 +67,13 @@ def choose(
 ) -> list[Head]:
     """Choose heads one after the other: each time the one whose replacement raises the worst group's accuracy most.
 
-    It ends where none raises it by more than the change's standard error, see `changes_of_worst`. Of equal ones it
-    takes the first.
+    It ends with `most` heads, or where none raises it by more than the change's standard error, see `changes_of_worst`.
+    Of equal ones it takes the first.
 
     Args:
         answers: called with the heads that are replaced, returns whether the model is right without these, bool (n),
             and without each further head, bool (n, B, H).
         groups: of the n images.
-        most: heads, at most.
         resampling: for the standard error.
     """
     chosen: list[Head] = []

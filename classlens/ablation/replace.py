@@ -67,10 +67,7 @@ class Ablation:
     def heads(self, images: torch.Tensor, classes: torch.Tensor, means: torch.Tensor) -> Effects:
         """Replace one head after the other by its mean, at every token: effect and correct are (n, B, H).
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n), the correct ones.
-            means: (B, H, T, d), means of what `attended` returns.
+        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, H, T, d) those of `attended`.
         """
         residuals = residuals_of(self.tokens, self.tokens.embed(images))
 
@@ -89,11 +86,8 @@ class Ablation:
     ) -> Effects:
         """Replace sets of image tokens after each block by their means: effect and correct are (n, B, S).
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n), the correct ones.
-            means: (B, T, D), means of every block's output.
-            sets: bool (n, B, S, P), the image tokens that are replaced together.
+        Images are (n, 3, H, W), normalised, classes (n) the correct ones, means (B, T, D) those of blocks' outputs, and
+        sets bool (n, B, S, P), the image tokens that are replaced together.
         """
         residuals = residuals_of(self.tokens, self.tokens.embed(images))
         prefix = self.tokens.prefix
@@ -102,10 +96,8 @@ class Ablation:
             for block, mean in enumerate(means):
                 residual = residuals[block + 1]
                 for tokens in sets[:, block].unbind(1):
-                    changed = residual.clone()
-                    changed[:, prefix:] = torch.where(
-                        tokens[..., None], mean[prefix:].to(residual), residual[:, prefix:]
-                    )
+                    images = torch.where(tokens[..., None], mean[prefix:].to(residual), residual[:, prefix:])
+                    changed = torch.cat([residual[:, :prefix], images], 1)
                     yield self.tokens.run(changed, slice(block + 1, None))
 
         return self._effects(residuals[-1], replaced(), classes, sets.shape[1:3])
@@ -114,13 +106,9 @@ class Ablation:
         self, intact: torch.Tensor, changed: Iterator[torch.Tensor], classes: torch.Tensor, shape: torch.Size
     ) -> Effects:
         logit = self._logits(intact, classes)[0]
-        effect, correct = [], []
-        for residual in changed:
-            one, right = self._logits(residual, classes)
-            effect.append(logit - one)
-            correct.append(right)
-        n = len(classes)
-        return Effects(torch.stack(effect, 1).reshape(n, *shape), torch.stack(correct, 1).reshape(n, *shape), logit)
+        becomes, correct = zip(*(self._logits(residual, classes) for residual in changed), strict=True)
+        effect, shape = logit[:, None] - torch.stack(becomes, 1), torch.Size((len(classes), *shape))
+        return Effects(effect.reshape(shape), torch.stack(correct, 1).reshape(shape), logit)
 
     def _logits(self, residual: torch.Tensor, classes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the correct class's logit (n), and whether it is the largest (n)."""

@@ -13,7 +13,6 @@ destination times a matrix that all share, this holds for an average over many d
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -100,14 +99,9 @@ class LogitAttribution:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, classes: torch.Tensor) -> Attribution:
-        """Attribute the logit of one class of each image, in one forward pass.
+        """Attribute the logit of one class (n) of each image (n, 3, H, W), normalised, in one forward pass.
 
-        Args:
-            images: (n, 3, H, W), normalised.
-            classes: (n).
-
-        Returns:
-            contributions in the precision of the model's parameters, float32 at least.
+        Contributions come in the precision of the model's parameters, float32 at least.
         """
         # In full precision whatever autocast does: large parts may cancel.
         exactly = partial(torch.autocast, images.device.type, enabled=False)
@@ -127,16 +121,9 @@ class LogitAttribution:
                 one.read_attention(block, attention, weights)
             return weights.to(attention.value.dtype) @ attention.value
 
-        def all_of(read: Callable[..., None]) -> Callable[[torch.Tensor, int], None]:
-            def seen(values: torch.Tensor, _block: int) -> None:
-                for one in passes:
-                    read(one, values)
-
-            return seen
-
         more = [
-            spot("", all_of(_Pass.read_embedding), True, [0]),
-            spot("drop_path2", all_of(_Pass.read_mlp), False, list(range(len(self.branches)))),
+            spot("", passes, _Pass.read_embedding, True, [0]),
+            spot("drop_path2", passes, _Pass.read_mlp, False, list(range(len(self.branches)))),
         ]
         with patch_attention(self._model, attend), freezing(self._model, self.branches, passes, *more):
             output = self._model(images)
@@ -181,13 +168,7 @@ class _Pass(Frozen):
         self._mlp: list[torch.Tensor] = []
 
     def read_attention(self, block: int, attention: Attention, weights: torch.Tensor | None) -> None:
-        """Keep u . v (n, H, T), and the attention weights of the destinations or what they come from.
-
-        Args:
-            block: its number.
-            attention: of the block.
-            weights: (n, H, T, T), where they are known.
-        """
+        """Keep u . v (n, H, T), and the destinations' rows of weights (n, H, T, T); None: what weights come from."""
         with torch.autocast(attention.value.device.type, enabled=False):
             # Not as a product of matrices, which would first move the values to where it wants them.
             self._read.append((attention.value.to(self._dtype) * self._at_heads[block][:, :, None]).sum(-1))
@@ -197,11 +178,11 @@ class _Pass(Frozen):
             rows = _rows_of(attention, self.readout.tokens, self._dtype)
             self._rows.append(rows.weights() if self.readout.count <= FEW else rows)
 
-    def read_mlp(self, added: torch.Tensor) -> None:
+    def read_mlp(self, added: torch.Tensor, _block: int) -> None:
         """Keep u . what the next block's MLP adds at the destinations (n, Q)."""
         self._mlp.append(self._along_u(added))
 
-    def read_embedding(self, tokens: torch.Tensor) -> None:
+    def read_embedding(self, tokens: torch.Tensor, _block: int) -> None:
         """Keep u . the destinations' input to the first block (n, Q)."""
         self._embedding = self._along_u(tokens)
 

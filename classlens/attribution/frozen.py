@@ -20,11 +20,7 @@ from classlens.inference.guard import Spot, watch
 class Frozen:
     """What is frozen at what one forward pass of n images shows of one readout; Q destinations, its tokens.
 
-    Args:
-        norm: the last one.
-        readout: whose destinations these are.
-        branches: of all blocks.
-        images: n.
+    `norm` is the last one, and there is a branch for each block.
     """
 
     def __init__(self, norm: FrozenNorm, readout: Readout, branches: Sequence[Branch], images: int) -> None:
@@ -45,7 +41,7 @@ class Frozen:
         """Keep the scale of the norm after the attention, given what it sees (n, T, D)."""
         self._post_scales[block] = self.branches[block].post.scale(self._destinations(projected))
 
-    def read_last(self, residual: torch.Tensor) -> None:
+    def read_last(self, residual: torch.Tensor, _block: int) -> None:
         """Keep the scale of the last norm at the destinations (n, Q)."""
         self._last = self.norm.scale(self._destinations(residual))
 
@@ -66,27 +62,21 @@ class Frozen:
         return tokens[:, self.readout.tokens].to(self._dtype)
 
 
-def spot(name: str, read: Callable[[torch.Tensor, int], None], before: bool, blocks: list[int]) -> Spot:
-    """Return where blocks show `read`, called with values and block, what goes into a module, or what comes out."""
-    module = attrgetter(name) if name else lambda block: block
-    return Spot(name, module, lambda block, values: read(values, block), before, blocks)
+def spot(
+    name: str, passes: Sequence[Any], read: Callable[[Any, torch.Tensor, int], None], before: bool, blocks: list[int]
+) -> Spot:
+    """Return where read(one, values, block) gets, for every pass, what goes into a module of blocks or comes out."""
+
+    def seen(block: int, values: torch.Tensor) -> None:
+        for one in passes:
+            read(one, values, block)
+
+    return Spot(name, attrgetter(name) if name else lambda block: block, seen, before, blocks)
 
 
 @contextmanager
 def freezing(model: Any, branches: Sequence[Branch], passes: Sequence[Frozen], *more: Spot) -> Iterator[None]:
     """Show the passes of a model what it computes in the context, and other readers what else they want to see."""
-
-    def inner_of(values: torch.Tensor, block: int) -> None:
-        for one in passes:
-            one.read_inner(values, block)
-
-    def post_of(values: torch.Tensor, block: int) -> None:
-        for one in passes:
-            one.read_post(values, block)
-
-    def last_of(values: torch.Tensor, _block: int) -> None:
-        for one in passes:
-            one.read_last(values)
 
     def pooled_of(_module: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         for one in passes:
@@ -105,9 +95,9 @@ def freezing(model: Any, branches: Sequence[Branch], passes: Sequence[Frozen], *
     inner = [number for number, branch in enumerate(branches) if branch.inner.module is not None]
     post = [number for number, branch in enumerate(branches) if branch.post.module is not None]
     spots = [
-        spot("attn.norm", inner_of, True, inner),
-        spot("norm1", post_of, True, post),
-        spot("", last_of, False, [len(branches) - 1]),
+        spot("attn.norm", passes, Frozen.read_inner, True, inner),
+        spot("norm1", passes, Frozen.read_post, True, post),
+        spot("", passes, Frozen.read_last, False, [len(branches) - 1]),
     ]
     with ExitStack() as stack:
         stack.enter_context(patch_pool(model, attend_in_pool))

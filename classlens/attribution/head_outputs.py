@@ -23,11 +23,7 @@ from classlens.inference.attention import Attention, patch_attention
 class HeadOutputs:
     """Reads what heads write; R numbers that the model's own head reads, of which a model with two heads has 2 D.
 
-    Args:
-        model: see `LogitAttribution`.
-
-    Raises:
-        InputError: as `LogitAttribution`.
+    Takes and refuses what `LogitAttribution` does.
     """
 
     def __init__(self, model: Any) -> None:

@@ -52,10 +52,8 @@ class FrozenNorm:
         """Return s(x) (...) of tokens (..., D)."""
         if self.module is None:
             return x.new_ones(x.shape[:-1])
-        if isinstance(self.module, RMS_NORMS):
-            spread = x.square().mean(-1)
-        else:
-            spread = x.var(-1, correction=1 if isinstance(self.module, SIMPLE_NORMS) else 0)
+        by_square, correction = isinstance(self.module, RMS_NORMS), int(isinstance(self.module, SIMPLE_NORMS))
+        spread = x.square().mean(-1) if by_square else x.var(-1, correction=correction)
         eps = torch.finfo(x.dtype).eps if self.module.eps is None else self.module.eps
         return torch.rsqrt(spread + eps)
 

@@ -48,12 +48,7 @@ def covariance(total: Array, product: Array, count: int) -> Array:
 
 
 def span_of(to_head: Array, covered: Array) -> Span:
-    """Return the span of to_head @ z.
-
-    Args:
-        to_head: (R, F).
-        covered: covariance of z (F, F).
-    """
+    """Return the span of to_head (R, F) @ z, given the covariance of z (F, F)."""
     values, vectors = np.linalg.eigh(covered)
     axes, lengths, _ = np.linalg.svd(to_head @ (vectors * np.sqrt(values.clip(min=0))), full_matrices=False)
     variance = lengths**2
@@ -72,15 +67,10 @@ def unit(rows: Array) -> Array:
 
 
 def words_of(span: Span, rows: Array, most: int) -> list[tuple[int, float]]:
-    """Return the rows of a dictionary that explain most of a head's variance, each with its share, in their order.
+    """Return the rows of a dictionary that explain most of a head's variance, `most` at most, in their order.
 
-    Args:
-        span: of the head.
-        rows: (M, R), of length 1 or 0.
-        most: rows at most.
-
-    Returns:
-        index of the row, and share of the variance that it explains beside those before it.
+    Rows (M, R) have length 1 or 0. Returned are the index of each, and the share of the variance that it explains
+    beside those before it.
     """
     inside, left = rows @ span.axes, np.diag(span.variance)
     found: list[tuple[int, float]] = []
@@ -97,16 +87,10 @@ def words_of(span: Span, rows: Array, most: int) -> list[tuple[int, float]]:
 
 
 def null_shares(spans: Sequence[Span], rows: int, draws: int, seed: int) -> Array:
-    """Return the first share of dictionaries of random unit rows (draws, heads), the same dictionaries for all heads.
+    """Return the first share of `draws` dictionaries of random unit rows (draws, heads), the same for all heads.
 
     A random unit row of R numbers is a Gaussian one scaled to length 1, which looks alike along any axes: drawn are k
     numbers along the axes of a head, and the squared length of the others, a chi-squared number.
-
-    Args:
-        spans: of the heads.
-        rows: M, of a dictionary.
-        draws: dictionaries.
-        seed: of the draws.
     """
     width, most = len(spans[0].axes), max(len(span.variance) for span in spans)
     weights, inside = np.zeros((most, len(spans))), np.zeros((most, len(spans)))
@@ -132,13 +116,12 @@ def null_shares(spans: Sequence[Span], rows: int, draws: int, seed: int) -> Arra
 def table_of(
     spans: Sequence[Sequence[Span]], rows: Array, words: Sequence[str], count: int, draws: int, seed: int
 ) -> pd.DataFrame:
-    """Return words of all heads, a row per block, head and word.
+    """Return words of all heads, at most `count` of each, a row per block, head and word.
 
     Args:
         spans: of every block and head.
         rows: dictionary (M, R) of directions, of any length; those of zeros are left out.
         words: their M names.
-        count: words of a head, at most.
         draws, seed: see `null_shares`.
 
     Returns:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from classlens.declared import load
 from classlens.errors import InputError
 from classlens.explanations.explainer import Score
 from classlens.explanations.random import random_importance
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import differentiable, frozen_eval_mode
 from classlens.inference.probe import behaviour, image_parameter
 from classlens.models.build import require_supported
@@ -186,22 +187,17 @@ def explain_inputs(
     if not compute:
         drawn = random_importance(seed, first, first + len(images), grid[0] * grid[1])
         return [explained(importance, seen=one) for importance, one in zip(drawn, seen, strict=True)]
-    explanations: list[Explanation] = []
     with frozen_eval_mode(model), differentiable(model), _gradients(name):
         like, explainer = image_parameter(model), load(compute)(model, **given)
 
-        def run(part: slice) -> None:
-            target = torch.as_tensor(classes[part], device=like.device)
-            found = explainer(images[part].to(like, copy=True), target)
+        def run(part: slice) -> list[Explanation]:
+            found = explainer(images[part].to(like, copy=True), torch.as_tensor(classes[part], device=like.device))
             arrays = {key: values.cpu().numpy() for key, values in found.items()}
             maps = arrays.get("maps", [None] * len(arrays["importance"]))
-            explanations.extend(
-                explained(importance, seen=one, maps=of_image)
-                for importance, one, of_image in zip(arrays["importance"], seen[part], maps, strict=True)
-            )
+            of_images = zip(arrays["importance"], seen[part], maps, strict=True)
+            return [explained(importance, seen=one, maps=of_image) for importance, one, of_image in of_images]
 
-        with_oom_backoff(len(images), min(batch_size, explainer.images_that_fit), run)
-    return explanations
+        return list(chain(*collect(len(images), min(batch_size, explainer.images_that_fit), run)))
 
 
 def _score_of(target: Target) -> Score:

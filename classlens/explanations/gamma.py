@@ -30,7 +30,7 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
 
     Args:
         model: a supported timm model, frozen. Forward passes are unchanged.
-        gamma: 0 leaves gradients as they are, except where an output is zero: there nothing is passed.
+        gamma: 0 leaves gradients as they are, but passes nothing where an output is zero.
 
     Raises:
         InputError: a linear layer of a block or of the head did not run in the context.
@@ -40,10 +40,9 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
         id(module.weight): name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and "weight" in module._parameters
+        if name.startswith(("blocks.", *HEADS))
     }
-    layers = {weight: name for weight, name in layers.items() if name.startswith(("blocks.", *HEADS))}
-    mode = _GammaRule(gamma)
-    with mode:
+    with _GammaRule(gamma) as mode:
         yield
     if unseen := [name for weight, name in layers.items() if weight not in mode.seen]:
         raise InputError(
@@ -55,15 +54,13 @@ def gamma_rule(model: Any, gamma: float) -> Iterator[None]:
 def patch_relevance(
     embedding: torch.nn.Conv2d, pixels: torch.Tensor, output: torch.Tensor, gradient: torch.Tensor, gamma: float
 ) -> torch.Tensor:
-    """Return the relevance (n, P) of patches by the gamma rule.
+    """Return the relevance (n, P) of patches of pixels (n, 3, H, W) by the gamma rule.
 
     As x_j sign(x_j) is |x_j|, the sum over a patch's pixels is made of what the layer itself computes.
 
     Args:
         embedding: a plain convolution whose patches do not overlap.
-        pixels: (n, 3, H, W).
-        output, gradient: (n, D, rows, columns), what it made of them, and the gradient there.
-        gamma: of the rule.
+        output, gradient: (n, D, rows, columns), what it made of the pixels, and the gradient there.
     """
     with torch.no_grad(), torch.autocast(pixels.device.type, enabled=False):
         weight, z = at_least_float32(embedding.weight).abs(), at_least_float32(output)
@@ -90,13 +87,11 @@ class _GammaRule(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        given = kwargs or {}
-        return self._linear(*args, **given) if func is linear else func(*args, **given)
+        return (self._linear if func is linear else func)(*args, **(kwargs or {}))
 
-    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    def _linear(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Any:
         self.seen.add(id(weight))
-        passed: torch.Tensor = _GammaLinear.apply(x, weight, bias, self._gamma)
-        return passed
+        return _GammaLinear.apply(x, weight, bias, self._gamma)
 
 
 class _GammaLinear(torch.autograd.Function):

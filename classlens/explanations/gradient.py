@@ -31,10 +31,7 @@ Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def gradient(model: Any) -> Explainer:
-    """Explain by minus the gradient of local cross-entropies.
-
-    Args:
-        model: a supported timm model with [CLS].
+    """Explain a supported timm model with [CLS] by minus the gradient of local cross-entropies.
 
     Raises:
         InputError: its attention is gated, or what heads put out at [CLS] does not go on as timm has it.

@@ -32,17 +32,15 @@ def heatmaps(
     head: int,
     **network: Unpack[Network],
 ) -> dict[str, Any]:
-    """Explain a few images for their correct class and for a second one.
+    """Explain a few images, by their numbers, for their correct class and for a second one.
 
     Args:
-        pixels: pixel file of the evaluation images.
-        weights: canonical weights.
+        pixels, weights: pixel file of the evaluation images, and canonical weights.
         output: the model's output file, for its strongest wrong class.
         table: the table to write, a row per image, class, map and image token. Columns: image, role (`true`, `second`),
             class_index, map (`all`: summed over blocks and heads; `one`: of the chosen block and head), row, column
             (of the token grid), importance.
         explain: makes an explainer with maps of the model, see `methods.Method`.
-        images: numbers of the images.
         second_class: a class index; None takes the strongest wrong class of each image.
         block, head: of the single maps.
         network: see `inference.network.Network`.
@@ -64,27 +62,21 @@ def heatmaps(
         true = np.array([file["class_index"][image] for image in images], np.int64)
     second = _wrong_classes(output, images, true) if second_class is None else np.full(len(images), second_class)
     explainer = explain(model)
+    places = {"row": np.tile(np.repeat(np.arange(rows), columns), len(images))}
+    places["column"] = np.tile(np.arange(columns), rows * len(images))
     parts = []
     with frozen_eval_mode(model), loaded.autocast():
         inputs = loaded.normalise(photos)
         for role, classes in (("true", true), ("second", second)):
             target = torch.from_numpy(check_classes(classes, model.num_classes)).to(loaded.device)
             maps = explainer(inputs, target)["maps"].cpu().numpy()
-            _check_place(block, head, maps.shape[1:3])
+            for name, value, count in (("block", block, maps.shape[1]), ("head", head, maps.shape[2])):
+                if value >= count:
+                    raise InputError(f"explanations.{name} is {value}, but the model's {name}s are 0 to {count - 1}")
             for name, values in (("all", maps.sum((1, 2))), ("one", maps[:, block, head])):
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "image": np.repeat(images, rows * columns),
-                            "role": role,
-                            "class_index": np.repeat(classes, rows * columns),
-                            "map": name,
-                            "row": np.tile(np.repeat(np.arange(rows), columns), len(images)),
-                            "column": np.tile(np.arange(columns), rows * len(images)),
-                            "importance": values.ravel(),
-                        }
-                    )
-                )
+                of = {"image": np.repeat(images, rows * columns), "role": role}
+                of |= {"class_index": np.repeat(classes, rows * columns), "map": name}
+                parts.append(pd.DataFrame({**of, **places, "importance": values.ravel()}))
     write_table(pd.concat(parts, ignore_index=True), table)
     return loaded.provenance()
 
@@ -96,9 +88,3 @@ def _wrong_classes(output: str, images: Sequence[int], true: Array) -> Array:
         raise InputError("heat maps of a second class need a model with two classes or more")
     # The second place is the strongest wrong class of an image that the model gets right.
     return np.where(top[:, 0] == true, top[:, 1], top[:, 0])
-
-
-def _check_place(block: int, head: int, shape: tuple[int, int]) -> None:
-    for name, value, count in (("block", block, shape[0]), ("head", head, shape[1])):
-        if value >= count:
-            raise InputError(f"explanations.{name} is {value}, but the model's {name}s are 0 to {count - 1}")

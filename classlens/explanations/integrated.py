@@ -17,25 +17,13 @@ STEPS = 32
 
 
 def integrated_gradients(model: Any, score: Score = class_logit) -> Explainer:
-    """Explain by integrated gradients from the image that is zero after normalisation.
-
-    Args:
-        model: a supported timm model.
-        score: what is explained.
-    """
+    """Explain a score of a supported timm model by integrated gradients from the image that is zero when normalised."""
     attribution = IntegratedGradients(lambda images, classes: score(model(images), classes))
 
     def compute(images: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
         # One point of all images at a time, so that a batch takes no more memory than one backward pass.
-        found = attribution.attribute(
-            images,
-            baselines=0,
-            additional_forward_args=classes,
-            n_steps=STEPS,
-            method="gausslegendre",
-            internal_batch_size=len(images),
-        )
-        return token_sums(model, found)
+        given = {"baselines": 0, "additional_forward_args": classes, "internal_batch_size": len(images)}
+        return token_sums(model, attribution.attribute(images, n_steps=STEPS, method="gausslegendre", **given))
 
     what = "integrated gradients of the class's logit, summed over the token's pixels"
     return Explainer(compute, what, images_that_fit=images_that_fit(TokenModel(model)))

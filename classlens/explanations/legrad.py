@@ -29,24 +29,14 @@ Pool = Callable[[torch.Tensor], torch.Tensor]
 
 @mapped_by(lambda model: model.attn_pool if _has_pool(model) else model.blocks[0].attn)
 def legrad(model: Any, score: Score = class_logit) -> Explainer:
-    """Explain by LeGrad, the class being read off the mean of all tokens, or as the attention pool reads it.
-
-    Args:
-        model: a supported timm model.
-        score: what is explained, of the logits that are read after each block.
-    """
+    """Explain by LeGrad a score of the logits after each block, of the mean of all tokens or as the pool reads them."""
     if _has_pool(model):
         return _of_pool(model, score)
     return _explainer(model, score, lambda tokens: tokens.mean(1), "the mean of all tokens")
 
 
 def legrad_cls(model: Any, score: Score = class_logit) -> Explainer:
-    """Explain by LeGrad, the class being read off [CLS].
-
-    Args:
-        model: a supported timm model with [CLS].
-        score: see `legrad`.
-    """
+    """Explain as `legrad`, the class being read off [CLS], which the model has to have."""
     return _explainer(model, score, lambda tokens: tokens[:, 0], "[CLS]")
 
 

@@ -31,11 +31,7 @@ GAMMA = {"linear": 0.25, "patches": 0.25}
 
 
 def attn_lrp(model: Any, score: Score = class_logit) -> Explainer:
-    """Explain by AttnLRP.
-
-    Args:
-        model: a supported timm model.
-        score: what is explained.
+    """Explain a score of a supported timm model by AttnLRP.
 
     Raises:
         InputError: some part of it has no rule, see `needs.lacks`.
@@ -49,11 +45,7 @@ def cp_lrp(model: Any, score: Score = class_logit) -> Explainer:
 
 
 def attn_lrp_gamma(model: Any, score: Score = class_logit, *, gamma: Mapping[str, float] = GAMMA) -> Explainer:
-    """Explain by AttnLRP with the gamma rule.
-
-    Args:
-        model, score: see `attn_lrp`.
-        gamma: `linear`, of linear layers; `patches`, of the patch embedding.
+    """Explain as `attn_lrp`, with the gamma rule: `linear` of linear layers, `patches` of the patch embedding.
 
     Raises:
         InputError: see `attn_lrp` and `gamma_rule`.

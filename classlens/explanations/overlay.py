@@ -19,11 +19,9 @@ DIMMED = 0.5
 
 
 def overlay(photo: Image.Image, importance: Array, box: Box, *, signed: bool) -> Image.Image:
-    """Return a photo in its own size with importance over it; what lies outside of the map is dimmed.
+    """Return an RGB photo in its own size with importance (rows, columns) over it; outside of the map it is dimmed.
 
     Args:
-        photo: RGB.
-        importance: (rows, columns).
         box: where the map lies on the photo.
         signed: see `Method.signed`.
     """

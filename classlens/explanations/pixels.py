@@ -10,14 +10,9 @@ from classlens.models.patch import pixels_of_token
 
 
 def token_sums(model: Any, values: torch.Tensor) -> torch.Tensor:
-    """Sum what pixels have over each token's pixels and channels.
+    """Sum values (n, 3, H, W) over each token's pixels and channels: (n, P) float32.
 
-    Args:
-        model: a supported timm model.
-        values: (n, 3, H, W).
-
-    Returns:
-        (n, P) float32. Pixels at the edges that no patch covers belong to no token.
+    Pixels at the edges that no patch of the supported timm model covers belong to no token.
     """
     (rows, columns), (height, width) = model.patch_embed.grid_size, pixels_of_token(model)
     cut = values[..., : rows * height, : columns * width].float().sum(1)

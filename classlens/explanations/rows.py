@@ -27,12 +27,9 @@ def mean_weights(tokens: TokenModel, images: torch.Tensor) -> list[torch.Tensor]
 
 
 def class_token_row(matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the [CLS] row (n, T) of (I + M_B) ... (I + M_1).
+    """Return the [CLS] row (n, T) of (I + M_B) ... (I + M_1), given M_1 to M_B, (n, T, T) each.
 
     A row is a vector, so it is carried from the last block to the first, one product of a vector with a matrix each.
-
-    Args:
-        matrices: M_1 to M_B, (n, T, T) each.
     """
     first = matrices[0]
     row = first.new_zeros(len(first), 1, first.shape[-1])

@@ -41,12 +41,7 @@ def capture_activations(model: Any, site: Reader, key: Reader | None = None) -> 
 
 
 def residuals(model: Any, images: torch.Tensor) -> list[torch.Tensor]:
-    """Return every block's output (n, T, D) of one forward pass.
-
-    Args:
-        model: a supported timm model.
-        images: (n, 3, H, W), normalised.
-    """
+    """Return every block's output (n, T, D) of one forward pass of images (n, 3, H, W), normalised."""
     found: list[torch.Tensor] = []
 
     def site(_block: int, name: str, tokens: torch.Tensor) -> None:

@@ -14,20 +14,17 @@ from classlens.inference.probe import attention_behaviour, image_parameter
 
 
 def attention_of(model: Any, inputs: torch.Tensor, block: int | None, token: int) -> torch.Tensor:
-    """Return the attention weights of a token, after the softmax.
+    """Return the attention weights of a token, after the softmax: float32 (N, H, T) on the CPU, each row sums to one.
 
     Args:
         model: a supported timm model; it runs without gradients, in evaluation mode.
         inputs: (N, channels, H, W), normalised.
-        block: from 0; None for all blocks of one forward pass.
+        block: from 0; None for all blocks of one forward pass, (B, N, H, T).
         token: among all T tokens, prefix tokens first.
 
-    Returns:
-        float32 (N, H, T) on the CPU, or (B, N, H, T); each row sums to one.
-
     Raises:
-        InputError: the model's attention cannot be reached, see `probe.attention_behaviour`; or all blocks are asked
-            for, and they differ in the number of heads.
+        InputError: attention cannot be reached, see `probe.attention_behaviour`; or blocks that are asked for together
+            differ in the number of heads.
     """
     heads = attention_behaviour(model).heads
     if block is None and len(set(heads)) > 1:

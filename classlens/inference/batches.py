@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import closing
+from typing import TypeVar
 
 import torch
 
@@ -16,6 +17,7 @@ from classlens.inference.prefetch import prefetch
 from classlens.progress import Progress
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 
 
 def _out_of_memory(error: BaseException) -> bool:
@@ -28,10 +30,7 @@ def _out_of_memory(error: BaseException) -> bool:
 def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int:
     """Call `run` on consecutive slices of `range(total)`; when memory runs out, halve the batch and go on.
 
-    `run` must have no effect when it raises.
-
-    Returns:
-        the size that fits.
+    `run` must have no effect when it raises. Returned is the size that fits.
 
     Raises:
         torch.OutOfMemoryError: not even a single image fits.
@@ -55,6 +54,13 @@ def with_oom_backoff(total: int, size: int, run: Callable[[slice], None]) -> int
     return size
 
 
+def collect(total: int, size: int, compute: Callable[[slice], Result]) -> list[Result]:
+    """Return what `compute` returns for consecutive slices of `range(total)`, see `with_oom_backoff`."""
+    found: list[Result] = []
+    with_oom_backoff(total, size, lambda part: found.append(compute(part)))
+    return found
+
+
 def over_images(
     loaded: LoadedModel,
     pixels: str,
@@ -65,27 +71,24 @@ def over_images(
 ) -> None:
     """Call `run(images, part)` on stored images in order; batches are halved when memory runs out.
 
-    `part` has the numbers that the images have in the file, whichever of them are run.
+    `part` has the numbers that the images have in the pixel file, whichever of them are run; `run` must have no effect
+    when it raises.
 
     Args:
         loaded: whose inputs the images become, (n, 3, H, W).
-        pixels: pixel file.
         batch_size: images per call, at most.
         what: for the progress report.
-        run: must have no effect when it raises.
         numbers: of the images, one after the other; None: all.
     """
     with h5py.File(pixels) as images:
         chosen = range(len(images["pixels"])) if numbers is None else numbers
-        with Progress(len(chosen), what) as progress:
-            parts = [
-                slice(chosen.start + part.start, chosen.start + part.stop) for part in batches(len(chosen), batch_size)
-            ]
-            with closing(prefetch(lambda part: images["pixels"][part], parts)) as read:
-                for part, batch in zip(parts, read, strict=True):
+        parts = [slice(chosen.start + one.start, chosen.start + one.stop) for one in batches(len(chosen), batch_size)]
+        reading = closing(prefetch(lambda part: images["pixels"][part], parts))
+        with Progress(len(chosen), what) as progress, reading as read:
+            for part, batch in zip(parts, read, strict=True):
 
-                    def one(few: slice, first: int = part.start, batch: Array = batch) -> None:
-                        run(loaded.normalise(batch[few]), slice(first + few.start, first + few.stop))
-                        progress.advance(few.stop - few.start)
+                def one(few: slice, first: int = part.start, batch: Array = batch) -> None:
+                    run(loaded.normalise(batch[few]), slice(first + few.start, first + few.stop))
+                    progress.advance(few.stop - few.start)
 
-                    batch_size = with_oom_backoff(len(batch), batch_size, one)
+                batch_size = with_oom_backoff(len(batch), batch_size, one)

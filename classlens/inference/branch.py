@@ -14,12 +14,7 @@ POST_NORM_BLOCKS = (ResPostBlock, ResPostRelPosBlock, EvaBlockPostNorm)
 
 
 def branch_of(block: Any, heads: torch.Tensor) -> torch.Tensor:
-    """Return what the attention branch adds to the residual stream of one token, (n, D).
-
-    Args:
-        block: a block of a supported timm model.
-        heads: (n, H, d), the heads' outputs at the token.
-    """
+    """Return what a block's attention branch adds to one token's residual (n, D), of the heads' outputs (n, H, d)."""
     attention = block.attn
     x = heads.flatten(1)
     if getattr(attention, "norm", None) is not None:

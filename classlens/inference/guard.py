@@ -132,7 +132,7 @@ def guarded(model: Any) -> Iterator[Guard]:
     with ExitStack() as stack:
         stack.enter_context(_eager())
         for block, module in enumerate(blocks):
-            stack.callback(module.register_forward_pre_hook(_calls(guard.begin, block)).remove)
+            stack.callback(module.register_forward_pre_hook(lambda *_, block=block: guard.begin(block)).remove)
         yield guard
         guard.close()
 
@@ -163,7 +163,7 @@ def finishing(model: Any, guard: Guard) -> Iterator[None]:
     """Compare counts whenever a block ends. It is entered last, since hooks fire in the order in which they came."""
     with ExitStack() as stack:
         for block, module in enumerate(model.blocks):
-            stack.callback(module.register_forward_hook(_calls(guard.end, block)).remove)
+            stack.callback(module.register_forward_hook(lambda *_, block=block: guard.end(block)).remove)
         yield
 
 
@@ -187,13 +187,6 @@ def _hook(guard: Guard, block: int, spot: Spot) -> Callable[..., Any]:
             return None
         guard.see(spot.label)
         return spot.read(block, output[0] if output else inputs[0])
-
-    return hook
-
-
-def _calls(function: Callable[[int], None], block: int) -> Callable[..., None]:
-    def hook(*_: Any) -> None:
-        function(block)
 
     return hook
 

@@ -15,12 +15,11 @@ from classlens.inference.guard import watch
 
 @contextmanager
 def patch_tokens(model: Any, site: str, block: int, tokens: Sequence[int], values: torch.Tensor) -> Iterator[None]:
-    """Put values in place of some tokens of a site, in every forward pass in the context.
+    """Put values in place of some tokens of a site of a supported timm model, in every forward pass in the context.
 
     `capture_activations` sees them where its context lies within this one.
 
     Args:
-        model: a supported timm model.
         site: residual, attn or mlp; of a branch, what it adds to the residual stream is replaced.
         block: from 0.
         tokens: their places among all T.

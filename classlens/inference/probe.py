@@ -53,12 +53,7 @@ class Behaviour:
 
 @dataclass(frozen=True)
 class AttentionBehaviour:
-    """What one image shows of a model's attention.
-
-    Attributes:
-        heads: H of each block.
-        head_width: d of each block.
-    """
+    """What one image shows of a model's attention: H and d of each block."""
 
     heads: tuple[int, ...]
     head_width: tuple[int, ...]
@@ -85,11 +80,9 @@ def once(model: Any, ask: Callable[[Any], Answer], *, hooks: bool = False) -> An
 
 
 def fingerprint(model: Any, *, hooks: bool) -> Hashable:
-    """Return what changes when a model is changed, its numbers apart: modules, functions, shapes, attributes.
+    """Return what changes when a model is changed, its numbers apart: modules, functions, shapes, attributes, hooks.
 
-    Args:
-        model: any.
-        hooks: those of all modules count, too; otherwise of those alone that are passed over where attention is caught.
+    Hooks are those of all modules, or without `hooks` of those alone that are passed over where attention is caught.
     """
     modules = list(model.modules())
     functions = [(id(module), id(module.__dict__.get("forward", type(module).forward))) for module in modules]

@@ -20,16 +20,9 @@ FOLD, WIDE = 4, 128
 
 
 def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Count the classes with a strictly larger logit.
+    """Count the classes with a larger logit (..., C) than that of interest (..., 1), strictly: int32 (...).
 
     Counting takes one pass; sorting all classes to look up one of them would take many.
-
-    Args:
-        logits: (..., C).
-        target: (..., 1), the logit of the class of interest.
-
-    Returns:
-        int32 (...); 0 means that no class is above.
     """
     return (logits > target).sum(-1, dtype=torch.int32)
 
@@ -112,14 +105,10 @@ def faults(largest: torch.Tensor, smallest: torch.Tensor, num_classes: int) -> t
 
 
 def refuse(not_finite: bool, flat: bool, where: str = "") -> None:
-    """Refuse logits that say nothing; see `faults`.
-
-    Args:
-        not_finite, flat: what is wrong.
-        where: for the message, e.g. "attn of block 3".
+    """Refuse logits that say nothing, see `faults`; `where` is for the message, e.g. "attn of block 3".
 
     Raises:
-        InputError: something is.
+        InputError: something is wrong.
     """
     start = f"{where}: " if where else ""
     if not_finite:
@@ -190,15 +179,10 @@ def _unordered(values: torch.Tensor, top: int) -> torch.Tensor | None:
 
 
 def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
-    """Return the rank (n, T) int32 of every token's class of interest, 0 being on top.
-
-    Args:
-        project: into class embedding space.
-        residual: (n, T, D), finite wherever a rank counts.
-        classes: (n).
+    """Return the rank (n, T) int32 of every token's class of interest (n), 0 being on top.
 
     Raises:
-        InputError: logits are not finite or all equal.
+        InputError: logits of the residual (n, T, D) are not finite or all equal.
     """
     logits = project(residual)
     require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1])

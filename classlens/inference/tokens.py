@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from typing import Any, NoReturn
 
 import torch
@@ -40,10 +39,7 @@ class TokenModel:
         self._keywords, self._biased = _positions(model, made_up(model, facts.channels))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the tokens (n, T, D) that enter the first block.
-
-        Args:
-            images: (n, 3, H, W), normalised.
+        """Return the tokens (n, T, D) that enter the first block, of images (n, 3, H, W), normalised.
 
         Raises:
             InputError: the images have not the size that the model takes.
@@ -120,10 +116,8 @@ class TokenModel:
     ) -> torch.Tensor:
         """Run some blocks on what enters the first of them, and return what leaves the last one, (n, T, D).
 
-        Args:
-            tokens: (n, T, D).
-            blocks: which; none return the tokens as they are.
-            keywords: what every block of the model is handed besides; None: that of all tokens.
+        No blocks return the tokens as they are. `keywords` are what every block of the model is handed besides; None:
+        that of all tokens.
         """
         given = self._keywords if keywords is None else keywords
         with piecewise():
@@ -156,19 +150,12 @@ def _positions(model: Any, image: torch.Tensor) -> tuple[list[dict[str, Any]], b
     def note(_module: Any, _inputs: Any, given: dict[str, Any]) -> None:
         keywords.append(given)
 
-    with _pre_hooks(model, note), patch_attention(model, attend):
+    with ExitStack() as stack:
+        for block in model.blocks:
+            stack.callback(block.register_forward_pre_hook(note, with_kwargs=True).remove)
+        stack.enter_context(patch_attention(model, attend))
         model.forward_features(image)
     return keywords, any(biased)
-
-
-@contextmanager
-def _pre_hooks(model: Any, note: Any) -> Iterator[None]:
-    handles = [block.register_forward_pre_hook(note, with_kwargs=True) for block in model.blocks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _pick_rotary(keyword: dict[str, Any], kept: torch.Tensor) -> dict[str, Any]:

@@ -54,8 +54,7 @@ def as_values(values: Values | str, shape: tuple[int, ...], axes: str) -> torch.
     """Return values (1, *shape), or (n, *shape) where there are some for each of n images.
 
     Args:
-        values: "zero", or numbers that are broadcast.
-        shape: for one image.
+        values: "zero", or numbers that are broadcast to the shape for one image.
         axes: what the shape is, for messages.
 
     Raises:
@@ -70,10 +69,9 @@ def as_values(values: Values | str, shape: tuple[int, ...], axes: str) -> torch.
     try:
         return numbers.broadcast_to((images, *shape))
     except RuntimeError:
-        expected = ", ".join(map(str, shape))
-        raise InputError(
-            f"values are {tuple(numbers.shape)}, but are broadcast to {axes}, here (n, {expected}); give that shape"
-        ) from None
+        expected = f"(n, {', '.join(map(str, shape))})"
+        given = tuple(numbers.shape)
+        raise InputError(f"values are {given}, but are broadcast to {axes}, here {expected}; give that shape") from None
 
 
 def values_of(values: torch.Tensor, part: slice, images: int) -> torch.Tensor:

@@ -67,11 +67,7 @@ class Classes:
             )
 
     def indices(self, chosen: Class | Sequence[Class] | Array | torch.Tensor, images: int) -> Array:
-        """Return the class index of each image (N) int64.
-
-        Args:
-            chosen: a class, or one per image.
-            images: N.
+        """Return the class index of each image (N) int64, given a class, or one per image.
 
         Raises:
             InputError: a class is none of the model's, its name is unknown or that of several, or there are neither
@@ -141,16 +137,15 @@ def in_order(names: Names) -> list[str]:
         )
     if not isinstance(names, Mapping):
         return [str(name) for name in names]
-    by_index = _placed([(key, value) for key, value in names.items()])
-    by_name = _placed([(value, key) for key, value in names.items()])
-    if isinstance(by_index, list) and isinstance(by_name, list) and by_index != by_name:
+    by_index, by_name = _placed(list(names.items())), _placed([(value, key) for key, value in names.items()])
+    found = [one for one in (by_index, by_name) if isinstance(one, list)]
+    if len(found) == 2 and by_index != by_name:
         raise InputError(
             "class_names maps numbers to numbers, so that index and name cannot be told apart; give a list of names in "
             "the order of the model's outputs"
         )
-    for found in (by_index, by_name):
-        if isinstance(found, list):
-            return found
+    if found:
+        return found[0]
     keys = all(_index_of(key) is not None for key in names)
     raise InputError(
         f"class_names is a mapping with {by_index if keys else by_name}; give each of 0..{len(names) - 1} one name, as "

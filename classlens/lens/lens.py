@@ -17,7 +17,7 @@ from classlens.errors import InputError
 from classlens.explanations.explain import model_name
 from classlens.inference.activations import capture_activations
 from classlens.inference.attention import Attention, patch_attention
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.interventions import ablate_heads, patch_tokens
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import (
@@ -29,14 +29,7 @@ from classlens.inference.probe import (
     image_parameter,
     readout,
 )
-from classlens.lens.arguments import (
-    Values,
-    as_values,
-    require_place,
-    require_places,
-    require_site,
-    values_of,
-)
+from classlens.lens.arguments import Values, as_values, require_place, require_places, require_site, values_of
 from classlens.lens.classes import Class, Classes, Names, in_order
 from classlens.lens.view import View
 from classlens.models.build import has_head, require_supported
@@ -255,23 +248,22 @@ class Lens:
         """Return the outputs of a block's heads (N, H, T, d), e.g. to average them for `ablate`."""
         facts = self._now()
         attention_behaviour(self.model)
-        place, found = require_place(block, self._depth, "block"), []
+        place = require_place(block, self._depth, "block")
 
-        def run(batch: torch.Tensor, _part: slice) -> None:
-            of_batch = []
+        def run(batch: torch.Tensor, _part: slice) -> torch.Tensor:
+            found = []
 
             def attend(index: int, attention: Attention) -> torch.Tensor:
                 output = attention.output()
                 if index == place:
-                    of_batch.append(output.float().cpu())
+                    found.append(output.float().cpu())
                 return output
 
             with patch_attention(self.model, attend):
                 self.model(batch)
-            found.extend(of_batch)
+            return found[0]
 
-        self._forward(as_inputs(self.model, images, facts.channels), run)
-        heads: Array = torch.cat(found).numpy()
+        heads: Array = torch.cat(self._forward(as_inputs(self.model, images, facts.channels), run)).numpy()
         return heads
 
     def ablate(
@@ -364,18 +356,18 @@ class Lens:
         finally:
             self._active = before
 
-    def _forward(self, inputs: torch.Tensor, run: Callable[[torch.Tensor, slice], None]) -> None:
-        """Call run(batch, part) on all images in order, under the interventions."""
+    def _forward(self, inputs: torch.Tensor, run: Callable[[torch.Tensor, slice], Any]) -> list[Any]:
+        """Return what run(batch, part) returns for all images in order, under the interventions."""
         like = image_parameter(self.model)
 
-        def one(part: slice) -> None:
+        def one(part: slice) -> Any:
             with ExitStack() as stack:
                 for intervention in self._active:
                     stack.enter_context(intervention(part, len(inputs)))
-                run(inputs[part].to(like), part)
+                return run(inputs[part].to(like), part)
 
         with torch.no_grad(), frozen_eval_mode(self.model):
-            with_oom_backoff(len(inputs), self._batch_size, one)
+            return collect(len(inputs), self._batch_size, one)
 
     def _head(self, place: Any, attention: AttentionBehaviour) -> tuple[int, int]:
         try:

@@ -15,14 +15,7 @@ SITE_LABELS = {"residual": "residual stream", "attn": "attention", "mlp": "MLP"}
 
 
 def draw_token(lines: Sequence[tuple[str, Array]], *, title: str, site: str, show: str) -> Figure:
-    """Draw a line per class over blocks.
-
-    Args:
-        lines: class and values (B) of each.
-        title: the token's.
-        site: for the title.
-        show: what the values are.
-    """
+    """Draw a line per class, values (B), over blocks; `show` is what the values are, the site is for the title."""
     with shared_style():
         figure, axes = panels(1, 1, PAGE_WIDTH / 2 + 0.5, 2.4, xlabel="block")
         entries = []

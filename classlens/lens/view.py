@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +13,14 @@ import pandas as pd
 import torch
 
 from classlens.arrays import Array
-from classlens.attribution.attribute import attribute_inputs
-from classlens.attribution.decompose import Attribution
+from classlens.attribution.decompose import Attribution, LogitAttribution
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explain import Explanation, Target, explain_inputs
 from classlens.inference.attention import Attention, patch_attention
 from classlens.inference.attention_rows import row_of
-from classlens.inference.batches import with_oom_backoff
-from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.batches import collect
+from classlens.inference.modes import differentiable, frozen_eval_mode
 from classlens.inference.probe import close, image_parameter, readout, state
 from classlens.inference.projection import Projection
 from classlens.inference.ranks import require_sound, summarise
@@ -221,7 +221,16 @@ class View:
             InputError: attribution does not apply; or the view was taken under interventions.
         """
         self._require_intact("attributions", "attribute")
-        return attribute_inputs(self._model, self._inputs, self._indices(class_index), batch_size=self._batch_size)
+        classes = torch.from_numpy(self._indices(class_index))
+        with frozen_eval_mode(self._model), differentiable(self._model):
+            attribute, like = LogitAttribution(self._model), image_parameter(self._model)
+
+            def run(part: slice) -> Attribution:
+                return attribute(self._inputs[part].to(like), classes[part].to(like.device))
+
+            found = collect(len(self), min(self._batch_size, attribute.images_that_fit), run)
+        parts = {part.name: torch.cat([getattr(one, part.name).cpu() for one in found]) for part in fields(Attribution)}
+        return Attribution(**parts)
 
     def attention(self, block: int, token: int = 0) -> Array:
         """Return the weights with which a token attends to all tokens at a block: (N, H, T), each row with the sum 1.
@@ -239,9 +248,9 @@ class View:
         self._require_intact("attention weights", "read them off")
         place = require_place(block, self._depth, "block")
         at = require_place(token, self._tokens["residual"].shape[2], "token")
-        tokens, found = TokenModel(self._model), []
+        tokens = TokenModel(self._model)
 
-        def run(part: slice) -> None:
+        def run(part: slice) -> torch.Tensor:
             rows = []
 
             def attend(_block: int, attention: Attention) -> torch.Tensor:
@@ -254,11 +263,10 @@ class View:
                 entering = tokens.embed(self._inputs[part].to(image_parameter(self._model)))
             with patch_attention(self._model, attend):
                 tokens.run(entering, slice(place, place + 1))
-            found.append(rows[0].float().cpu())
+            return rows[0].float().cpu()
 
         with torch.no_grad(), frozen_eval_mode(self._model):
-            with_oom_backoff(len(self), self._batch_size, run)
-        weights: Array = torch.cat(found).numpy()
+            weights: Array = torch.cat(collect(len(self), self._batch_size, run)).numpy()
         return weights
 
     def save(self, folder: str | Path, class_index: Chosen = None) -> None:
@@ -487,17 +495,14 @@ class View:
     def _of_block(
         self, site: str, place: int, reduce: Callable[[torch.Tensor, slice], dict[str, torch.Tensor]]
     ) -> dict[str, Array]:
-        kept: dict[str, list[Array]] = {}
-
-        def run(part: slice) -> None:
+        def run(part: slice) -> dict[str, Array]:
             tokens = self._given_back(self._tokens[site][place, part])
             if self._maps is not None and site == "residual":
                 tokens = self._maps(place, tokens)
             logits = self._project(tokens)
             require_sound(logits.amax(-1), logits.amin(-1), logits.shape[-1], f"{site} of block {place}")
-            for name, values in reduce(logits, part).items():
-                kept.setdefault(name, []).append(values.cpu().numpy())
+            return {name: values.cpu().numpy() for name, values in reduce(logits, part).items()}
 
         with torch.no_grad(), frozen_eval_mode(self._model):
-            with_oom_backoff(len(self), self._batch_size, run)
-        return {name: np.concatenate(parts) for name, parts in kept.items()}
+            kept = collect(len(self), self._batch_size, run)
+        return {name: np.concatenate([part[name] for part in kept]) for name in kept[0]}

@@ -13,7 +13,7 @@ from classlens.arrays import Array
 from classlens.attribution.head_outputs import HeadOutputs, spans_of
 from classlens.attribution.words import covariance, table_of
 from classlens.errors import InputError
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import image_parameter
 from classlens.measures.head_words import with_names
@@ -32,29 +32,16 @@ def words_on(
     seed: int,
     batch_size: int,
 ) -> pd.DataFrame:
-    """Return the words of a model's heads, see `View.words`.
-
-    Args:
-        model: a supported timm model.
-        inputs: (N, 3, H, W), normalised.
-        classes: C names.
-        vocabulary: directions (R) by word; None: the classes.
-        per_head, draws, seed: see `classlens.attribution.words.table_of`.
-        batch_size: images per forward pass, at most.
+    """Return the words of the heads of a supported timm model on inputs (N, 3, H, W), normalised; see `View.words`.
 
     Raises:
         InputError: there are fewer than two images, or directions of another length.
     """
     if len(inputs) < 2:
         raise InputError("words say how what heads write varies over images; look at two images at least, better many")
-    found: list[Array] = []
     with torch.no_grad(), frozen_eval_mode(model):
         outputs, like = HeadOutputs(model), image_parameter(model)
-
-        def run(part: slice) -> None:
-            found.append(outputs(inputs[part].to(like)).double().cpu().numpy())
-
-        with_oom_backoff(len(inputs), batch_size, run)
+        found = collect(len(inputs), batch_size, lambda part: outputs(inputs[part].to(like)).double().cpu().numpy())
         z = np.concatenate(found)
         by_head = z.transpose(1, 2, 0, 3)
         covered = covariance(z.sum(0), by_head.swapaxes(-2, -1) @ by_head, len(z))

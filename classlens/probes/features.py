@@ -48,7 +48,7 @@ class Features:
         # What comes after the last block in question is not computed.
         self._model.blocks = self._blocks[: 1 + max(part.block for part in parts)]
         try:
-            with capture_activations(self._model, site, _ignore), self._loaded.autocast():
+            with capture_activations(self._model, site), self._loaded.autocast():
                 self._model.forward_features(self._loaded.normalise(pixels))
         finally:
             self._model.blocks = self._blocks
@@ -59,7 +59,3 @@ class Features:
                     "extraction.precision to float32"
                 )
         return [found[index] for index in range(len(parts))]
-
-
-def _ignore(_block: int, _name: str, _coefficients: torch.Tensor) -> None:
-    """Probes do not look at key coefficients."""

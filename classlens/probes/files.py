@@ -37,13 +37,9 @@ def write_probe(path: str, rank: Array, correct: Array, facts: Mapping[str, Any]
 
 
 def probe_columns(tokens: int, num_classes: int, where: str, *, everywhere: bool) -> dict[str, Column]:
-    """Return the data sets with a row per image of a file of `write_probe`.
+    """Return the data sets with a row per image of a file of `write_probe`, of T tokens and C classes at a site.
 
-    Args:
-        tokens: T.
-        num_classes: C.
-        where: what the site is.
-        everywhere: every token has a probe.
+    `everywhere` says that every token has a probe.
     """
     text = f"number of classes with a larger score than the correct one, of probes at {where}; -1 without a probe"
     return {"rank": Column((tokens,), index_dtype(num_classes) if everywhere else np.int32, text, "classes")}

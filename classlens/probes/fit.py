@@ -50,7 +50,6 @@ def linear_probe(
         probes: files to write, see `classlens.probes.files`.
         probed: pairs of site (`residual`, `attn`, `mlp`) and block, one per file.
         tokens: token numbers, prefix tokens first; None takes all.
-        penalty: of the ridge.
         batch_size: images per forward pass, at most.
         memory_gib: what the sums may take, in GiB, beside the model and its activations. Probes that do not fit
             together are fitted in groups, each with passes of its own.
@@ -78,14 +77,9 @@ def linear_probe(
         with Progress(len(groups) * (split.training_images + split.images), "linear probes") as progress:
             for parts in groups:
                 # The ridges get no name here, so that they are freed before the next group's sums are made.
+                running = batch_size, progress
                 score(
-                    features,
-                    split,
-                    parts,
-                    fit(features, split, parts, penalty, batch_size, progress),
-                    (ranks, correct),
-                    batch_size,
-                    progress,
+                    features, split, parts, fit(features, split, parts, penalty, *running), (ranks, correct), *running
                 )
     facts = {**loaded.attributes(), "penalty": penalty, "training_images": split.training_images}
     for probe, path in zip(wanted, probes, strict=True):
@@ -95,11 +89,7 @@ def linear_probe(
 
 
 class Split:
-    """Training and evaluation images and their classes.
-
-    Args:
-        training, evaluation: open pixel files.
-        num_classes: C.
+    """Training and evaluation images and their classes, of open pixel files, for C classes of the model.
 
     Raises:
         InputError: there are no training images, or a label is no class of the model.
@@ -117,25 +107,12 @@ class Split:
         self.num_classes = num_classes
         self.seen: Array = np.unique(self.training_classes)
         """(K), classes with training images, ascending."""
-
-    @property
-    def training_images(self) -> int:
-        """Number of training images."""
-        return len(self.training_classes)
-
-    @property
-    def images(self) -> int:
-        """N, evaluation images."""
-        return len(self.classes)
+        self.training_images, self.images = len(self.training_classes), len(self.classes)
+        """Numbers of images, that of evaluation images being N."""
 
 
 def fit(
-    features: Features,
-    split: Split,
-    parts: Sequence[Part],
-    penalty: float,
-    batch_size: int,
-    progress: Progress,
+    features: Features, split: Split, parts: Sequence[Part], penalty: float, batch_size: int, progress: Progress
 ) -> list[Ridge]:
     """Fit the ridges of a group in one pass over the training images.
 

@@ -26,15 +26,10 @@ def bytes_per_token(width: int, classes: int, batch: int) -> int:
 
 
 def plan(probes: Sequence[tuple[str, int]], tokens: Sequence[int], token_bytes: int, limit: int) -> list[list[Part]]:
-    """Return the groups, each to be fitted in passes of its own.
+    """Return the groups of probes, (site, block), each to be fitted in passes of its own.
 
-    Blocks come in order, because a pass can stop after the last block that it needs.
-
-    Args:
-        probes: pairs of site and block.
-        tokens: token numbers.
-        token_bytes: see `bytes_per_token`.
-        limit: bytes that a group may take; one token at least is always taken.
+    Blocks come in order, because a pass can stop after the last block that it needs. A group may take `limit` bytes,
+    one token taking `token_bytes`, but takes one token at least.
     """
     ordered = sorted(probes, key=lambda probe: (probe[1], SITES.index(probe[0])))
     room = max(1, limit // token_bytes)

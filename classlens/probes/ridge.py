@@ -26,13 +26,9 @@ UNSEEN_SCORE = -1.0
 
 
 class RidgeSums:
-    """Sums over images from which the ridges of T tokens follow.
+    """Sums over images from which the ridges of T tokens with D features and K classes with training images follow.
 
-    Args:
-        tokens: T.
-        width: D, features per token.
-        num_classes: K, classes with training images.
-        device: where the sums are; it has to know float64.
+    They lie on a device that has to know float64.
     """
 
     def __init__(self, tokens: int, width: int, num_classes: int, device: torch.device) -> None:
@@ -41,21 +37,13 @@ class RidgeSums:
         self.counts = torch.zeros(num_classes, dtype=torch.float64, device=device)
 
     def add(self, features: torch.Tensor, classes: torch.Tensor) -> None:
-        """Add a batch of images; needs no memory of its own.
-
-        Args:
-            features: (T, n, D) float64.
-            classes: (n) int64, below K.
-        """
+        """Add images' features (T, n, D) float64 and classes (n) int64, below K; needs no memory of its own."""
         self.gram.baddbmm_(features.mT, features)
         self.sums.index_add_(1, classes, features)
         self.counts += torch.bincount(classes, minlength=len(self.counts))
 
     def solve(self, penalty: float) -> Ridge:
-        """Solve all ridges. The sums are used up: the solutions take their memory.
-
-        Args:
-            penalty: weight of the squared length of w.
+        """Solve all ridges with a penalty on w's squared length. The sums are used up: solutions take their memory.
 
         Raises:
             FloatingPointError: features are so large that their rounding exceeds the penalty.

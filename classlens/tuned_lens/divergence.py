@@ -7,15 +7,12 @@ from torch.nn.functional import kl_div
 
 
 def divergence(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return KL(softmax of the last block's logits || softmax of a lens' logits), in nats; 0 where they are equal.
+    """Return KL(softmax of the last block's logits || softmax of a lens') (...), in nats; 0 where they are equal.
 
-    As Belrose et al. 2023 (arXiv 2303.08112) fit and judge the tuned lens.
+    As Belrose et al. 2023 (arXiv 2303.08112) fit and judge the tuned lens. Rounding makes none of them negative.
 
     Args:
         target: log-softmax of the last block's logits (..., C).
         logits: the lens' (..., C).
-
-    Returns:
-        (...); rounding makes none of them negative.
     """
     return kl_div(logits.float().log_softmax(-1), target, reduction="none", log_target=True).sum(-1).clamp(min=0)

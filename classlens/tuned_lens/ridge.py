@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -41,18 +42,13 @@ class Scale:
 
 
 class AffineSums:
-    """Sums over tokens from which the ridge maps of K blocks follow; (2 K + 1) D^2 numbers.
+    """Sums over tokens from which ridge maps of K blocks, all but the last, follow; (2 K + 1) D^2 numbers.
 
-    Args:
-        blocks: K, those in front of the last one.
-        width: D.
-        device: where the sums are; it has to know float64.
+    They lie on a device that has to know float64.
     """
 
     def __init__(self, blocks: int, width: int, device: torch.device) -> None:
-        def zeros(*shape: int) -> torch.Tensor:
-            return torch.zeros(shape, dtype=torch.float64, device=device)
-
+        zeros = partial(torch.zeros, dtype=torch.float64, device=device)
         self._gram, self._cross = zeros(blocks, width, width), zeros(blocks, width, width)
         self._sums, self._last, self._squares = zeros(blocks, width), zeros(width), zeros(width)
         self.device = device
@@ -77,11 +73,7 @@ class AffineSums:
         return {"gram": self._gram, "cross": self._cross, **sums}
 
     def add(self, residuals: Sequence[torch.Tensor]) -> None:
-        """Add a batch of images; all that it needs of memory is taken before the first addition.
-
-        Args:
-            residuals: K + 1 times (n, T, D), the last block's at the end.
-        """
+        """Add residuals of a batch of images, K + 1 times (n, T, D); all memory is taken before the first addition."""
         *before, last = (residual.flatten(0, 1) for residual in residuals)
         target = last.to(self._last)
         tokens = torch.empty_like(target)
@@ -95,11 +87,7 @@ class AffineSums:
         self.count += len(target)
 
     def solve(self, penalty: float) -> tuple[torch.Tensor, torch.Tensor, Scale]:
-        """Return A (K, D, D), a (K, D), both float64, and the scale that they are in.
-
-        Args:
-            penalty: added to each channel's variance, which is 1.
-        """
+        """Return A (K, D, D), a (K, D), both float64, and their scale; the penalty adds to channels' variance, 1."""
         mean, last = self._sums / self.count, self._last / self.count
         covariance = self._gram / self.count - mean[:, :, None] * mean[:, None, :]
         variance = covariance.diagonal(dim1=1, dim2=2).clamp(min=0)

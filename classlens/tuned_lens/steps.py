@@ -42,12 +42,9 @@ class Descent:
         self._optimiser = torch.optim.Adam(self._own, lr=learning_rate)
 
     def run(self, pixels: Any, batches: list[Array], batch_size: int) -> None:
-        """Take a step for each batch.
+        """Take a step for each batch, given by ascending numbers of images in an open data set of pixels.
 
-        Args:
-            pixels: open data set of stored images.
-            batches: the images of each, ascending.
-            batch_size: images per forward pass, at most; a batch of more is cut, and its gradients are added.
+        `batch_size` images go through at once, at most; a batch of more is cut, and its gradients are added.
         """
         with Progress(len(batches), "tuning the lens", "step") as progress:
             for number, chosen in enumerate(batches):
@@ -74,12 +71,7 @@ class Descent:
         return self._scale.of_residual(weight, bias)
 
     def gradients(self, images: torch.Tensor, of: int) -> list[torch.Tensor]:
-        """Return the gradients of the mean divergence over a batch, by A and a: the share of some of its images.
-
-        Args:
-            images: (n, 3, H, W), normalised.
-            of: images of the batch.
-        """
+        """Return the gradients, by A and a, of the mean divergence over `of` images: the share of some (n, 3, H, W)."""
         with torch.no_grad(), self._loaded.autocast():
             *before, last = residuals(self._loaded.model, images)
             target = self._project(last).log_softmax(-1)
@@ -99,11 +91,7 @@ class Descent:
 def seeded_batches(images: Array, steps: int, size: int, seed: int) -> list[Array]:
     """Return the images of each step: no image again before all were drawn, but for those that fill no whole batch.
 
-    Args:
-        images: to draw from.
-        steps: how many batches.
-        size: images of a batch; all of them where there are fewer.
-        seed: of the order.
+    Batches have `size` of the images to draw from, or all where there are fewer.
     """
     size, draw = min(size, len(images)), np.random.default_rng(seed)
 

@@ -1,10 +1,10 @@
 """Effects of replaced heads and tokens against hooks on timm's own modules: one image, head and set at a time."""
 
-import h5py
 import numpy as np
 import pytest
 import torch
-from tiny_transformers import load_small, random_images, transformer, write_small
+from hooks import head_inputs, hooked, outputs, put_head, put_tokens
+from tiny_transformers import images_of, load_small, random_images, transformer, write_small
 
 from classlens.ablation.replace import Ablation
 from classlens.passes.head_effects import HeadSums, mean_of
@@ -13,37 +13,6 @@ from classlens.passes.token_effects import ResidualSums
 
 TRIED = ("averages", "rotary", "attention pool", "[CLS ; mean]")
 CLASSES = torch.tensor([2, 3, 4])
-
-
-def hooked(model, image, module, kind, function):
-    """Return the model's output for an image with a hook of the test's own."""
-    handle = getattr(module, f"register_forward_{kind}")(function)
-    logits = model(image)[0]
-    handle.remove()
-    return logits
-
-
-def seen(model, images, of_block, place):
-    """What a module of every block is given (place 1) or gives (place 2), (B, n, T, D)."""
-    found, handles = [], []
-    for block in model.blocks:
-
-        def keep(*passed):
-            found.append((passed[place][0] if place == 1 else passed[place]).clone())
-
-        handles.append(of_block(block).register_forward_hook(keep))
-    model(images)
-    for handle in handles:
-        handle.remove()
-    return torch.stack(found)
-
-
-def head_inputs(model, images):
-    return seen(model, images, lambda block: block.attn.proj, 1)
-
-
-def outputs(model, images):
-    return seen(model, images, lambda block: block, 2)
 
 
 def require_effects(found, model, images, changed):
@@ -63,22 +32,12 @@ def require_effects(found, model, images, changed):
 @torch.inference_mode()
 def test_heads_are_as_by_hooks(name):
     model, images = transformer(name), random_images()
-    heads = model.blocks[0].attn.num_heads
-    mean = head_inputs(model, images).mean(1)
-    blocks, tokens, width = mean.shape
-    size = width // heads
-    found = Ablation(model).heads(images, CLASSES, mean.reshape(blocks, tokens, heads, size).transpose(1, 2))
-    assert found.effect.shape == (3, blocks, heads)
+    mean = head_inputs(model, images).mean(1).unflatten(-1, (model.blocks[0].attn.num_heads, -1)).transpose(1, 2)
+    found = Ablation(model).heads(images, CLASSES, mean)
+    assert found.effect.shape == (3, *mean.shape[:2])
 
     def changed(_image, one, block, head):
-        part = slice(head * size, (head + 1) * size)
-
-        def put(_module, inputs):
-            changed = inputs[0].clone()
-            changed[:, :, part] = mean[block][:, part]
-            return (changed,)
-
-        return hooked(model, one, model.blocks[block].attn.proj, "pre_hook", put)
+        return hooked(model, one, put_head(model, block, head, mean[block, head]))[0]
 
     require_effects(found, model, images, changed)
 
@@ -94,13 +53,7 @@ def test_tokens_are_as_by_hooks(name):
 
     def changed(image, one, block, number):
         chosen = sets[image, block, number].nonzero()[:, 0] + prefix
-
-        def put(_module, _inputs, output):
-            changed = output.clone()
-            changed[:, chosen] = mean[block][chosen]
-            return changed
-
-        return hooked(model, one, model.blocks[block], "hook", put)
+        return hooked(model, one, put_tokens(model.blocks[block], chosen, mean[block][chosen]))[0]
 
     require_effects(found, model, images, changed)
     assert found.effect[0, 0, 1] == pytest.approx(0, abs=1e-5)
@@ -128,8 +81,7 @@ def test_blocks_in_front_do_not_run_again():
 def test_means_are_those_of_all_images_whatever_the_batch(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "registers", [2, 3, 4, 5, 6])
     loaded = load_small(weights, network)
-    with h5py.File(pixels) as file:
-        images = loaded.normalise(file["pixels"][:])
+    images, _ = images_of(pixels)
     of_heads, of_tokens = head_inputs(loaded.model, images).mean(1), outputs(loaded.model, images).mean(1)
     for batch_size in (1, 2, 5):
         heads, residuals = (

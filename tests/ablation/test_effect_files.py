@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from layer_files import write_labels
-from tiny_transformers import load_small, write_small
+from tiny_transformers import contents, images_of, load_small, write_small
 
 from classlens.ablation.replace import Ablation
 from classlens.ablation.sets import set_names, token_sets
@@ -39,8 +39,7 @@ class Study:
         self.label[1] = 0
         self.labels = write_labels(folder / "labels.h5", self.label)
         self.loaded = load_small(self.weights, self.network)
-        with h5py.File(self.pixels) as file:
-            self.images = self.loaded.normalise(file["pixels"][:])
+        self.images, _ = images_of(self.pixels)
 
     def stacked(self, name):
         """Of the layer files (N, B, P), image tokens."""
@@ -67,11 +66,6 @@ class Study:
 @pytest.fixture(scope="module", params=["registers", "averages"])
 def study(request, tmp_path_factory):
     return Study(tmp_path_factory.mktemp("study"), request.param)
-
-
-def contents(path):
-    with h5py.File(path) as file:
-        return {name: file[name][:] for name in file}, dict(file.attrs)
 
 
 def test_files_of_heads(study, tmp_path):

@@ -1,8 +1,6 @@
 """Heads that are folded away, against hooks on timm's own modules, and the choice of heads against trying all."""
 
 import re
-from functools import partial
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,9 +8,9 @@ import pandas as pd
 import pytest
 import timm
 import torch
+from hooks import head_inputs, hooked, put_head
 from safetensors.torch import load_file, save_file
-from test_ablation import head_inputs
-from tiny_transformers import FAMILIES, load_small, random_images, transformer, write_small
+from tiny_transformers import FAMILIES, images_of, load_small, random_images, transformer, write_small
 
 from classlens.ablation.repair import choose, fold, folded, halve
 from classlens.errors import InputError
@@ -31,27 +29,12 @@ TRIED = ("averages", "rotary", "attention pool", "[CLS ; mean]", "distilled")
 
 def constants(model, images):
     """What each head hands to its block's projection, mean over images and tokens: (B, H, d)."""
-    heads = model.blocks[0].attn.num_heads
-    mean = head_inputs(model, images).mean((1, 2))
-    return mean.reshape(len(mean), heads, -1)
+    return head_inputs(model, images).mean((1, 2)).unflatten(-1, (model.blocks[0].attn.num_heads, -1))
 
 
-def hooked(model, images, means, heads):
+def replaced(model, images, means, heads):
     """Answers of a model with hooks that put the constants in place of heads."""
-
-    def put(block, _module, inputs):
-        changed = inputs[0].clone()
-        for place, head in heads:
-            if place == block:
-                width = means.shape[-1]
-                changed[..., head * width : (head + 1) * width] = means[block, head]
-        return (changed,)
-
-    handles = [one.attn.proj.register_forward_pre_hook(partial(put, number)) for number, one in enumerate(model.blocks)]
-    logits = model(images)
-    for handle in handles:
-        handle.remove()
-    return logits
+    return hooked(model, images, *(put_head(model, *head, means[head]) for head in heads))
 
 
 @pytest.mark.parametrize("name", TRIED)
@@ -59,7 +42,7 @@ def hooked(model, images, means, heads):
 def test_folded_weights_compute_what_the_intervention_does(name):
     model, images = transformer(name), random_images()
     means, heads = constants(model, images), [(0, 1), (1, 0), (0, 0)]
-    intact, expected = model(images), hooked(model, images, means, heads)
+    intact, expected = model(images), replaced(model, images, means, heads)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     with folded(model, means, heads):
         assert torch.allclose(model(images), expected, atol=1e-5)
@@ -124,6 +107,20 @@ def test_heads_are_chosen_one_after_the_other():
     assert choose(answers, small, 8, RESAMPLING) == []
 
 
+FILES = ("repaired.safetensors", "own.safetensors", "answers.h5")
+
+
+def repair(folder, pixels, weights, network, groups, heads=1):
+    """Write a repair for groups by image into a folder, and return what is told of it."""
+    pd.DataFrame({"image": range(len(groups)), "side": groups}).to_csv(folder / "groups.csv", index=False)
+    files = [str(folder / name) for name in ("groups.csv", *FILES)]
+    given = {"attribute": "side", "heads": heads, "seed": 0, "resampling": RESAMPLING}
+    return write_repair(str(pixels), str(weights), *files, **given, **network)
+
+
+SIDES = np.where(np.arange(64) % 2, "left", "right")
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """A small model on random pictures, right on most by their labels, of which one group is hard."""
@@ -133,78 +130,66 @@ def small(tmp_path_factory):
     with h5py.File(pixels, "r+") as file, torch.inference_mode():
         predicted = loaded.model(loaded.normalise(file["pixels"][:])).argmax(-1).numpy()
         file["class_index"][:] = np.where(np.arange(64) % 8, predicted, (predicted + 1) % loaded.model.num_classes)
-    pd.DataFrame({"image": range(64), "side": np.where(np.arange(64) % 2, "left", "right")}).to_csv(
-        folder / "groups.csv", index=False
-    )
-    return folder, model, pixels, weights, network
+    return model, pixels, weights, network
 
 
 def test_answers_without_each_head_are_those_of_hooks(small):
-    _, model, pixels, weights, network = small
+    model, pixels, weights, network = small
     loaded = load_small(weights, network)
     asked, chosen = Answers(loaded, pixels, 5), np.arange(64) % 3 == 0
-    with h5py.File(pixels) as file, torch.inference_mode():
-        images = loaded.normalise(file["pixels"][:])[torch.from_numpy(chosen)]
-        expected = constants(model, images)
+    images = images_of(pixels)[0][torch.from_numpy(chosen)]
+    expected = constants(model, images)
     means = asked.means(chosen)
     assert means.shape == expected.shape
     assert torch.allclose(means.float(), expected, atol=1e-5)
     classes = torch.from_numpy(asked.classes[chosen])
     now, without = asked.without_each(chosen, means, [(1, 1)])
     with torch.inference_mode():
-        assert np.array_equal(now, hooked(model, images, expected, [(1, 1)]).argmax(-1) == classes)
+        assert np.array_equal(now, replaced(model, images, expected, [(1, 1)]).argmax(-1) == classes)
         for block, head in np.ndindex(without.shape[1:]):
-            logits = hooked(model, images, expected, [(1, 1), (block, head)])
+            logits = replaced(model, images, expected, [(1, 1), (block, head)])
             assert np.array_equal(without[:, block, head], logits.argmax(-1) == classes)
     assert np.array_equal(asked.right(chosen, means, [(1, 1)]), now)
 
 
-def test_weights_and_answers_are_written(small):
-    folder, model, pixels, weights, network = small
-    files = [str(folder / name) for name in ("groups.csv", "repaired.safetensors", "own.safetensors", "answers.h5")]
-    given = {"attribute": "side", "heads": 3, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
-    with h5py.File(files[3]) as file:
+def test_weights_and_answers_are_written(small, tmp_path):
+    model, pixels, weights, network = small
+    told = repair(tmp_path, pixels, weights, network, SIDES, heads=3)
+    with h5py.File(tmp_path / "answers.h5") as file:
         right, choosing, heads = (file[name][:] for name in ("correct", "choosing", "heads"))
     assert right.shape == (7, 64)
     assert heads.shape == (7, 3, 2)
     chosen = [tuple(one) for one in heads[1].tolist() if one[0] >= 0]
     assert all((row[: len(chosen)] >= 0).all() and (row[len(chosen) :] < 0).all() for row in heads[1:])
     assert told["chosen"] == (" ".join(f"{block}.{head}" for block, head in chosen) or "none")
-    loaded = load_small(weights, network)
-    with h5py.File(pixels) as file, torch.inference_mode():
-        classes, images = torch.from_numpy(file["class_index"][:].astype(int)), loaded.normalise(file["pixels"][:])
-        assert np.array_equal(right[0], model(images).argmax(-1) == classes)
-    groups, _ = groups_of(classes.numpy(), np.where(np.arange(64) % 2, "left", "right"))
+    images, classes = images_of(pixels)
+    assert np.array_equal(right[0], model(images).argmax(-1).numpy() == classes)
+    groups, _ = groups_of(classes, SIDES)
     found = change_of_worst(right[0, ~choosing], right[1, ~choosing], groups.among(~choosing), RESAMPLING).low > 0
-    written, own = load_file(files[1]), model.state_dict()
+    written, own = load_file(tmp_path / "repaired.safetensors"), model.state_dict()
     assert all(torch.equal(written[key], own[key]) for key in own) == (not found)
     assert told["replaced_heads"] == (told["chosen"] if found else "none")
 
 
 def test_a_repaired_checkpoint_is_an_ordinary_one(small, tmp_path, monkeypatch):
     """It is loaded as any other, and equals the intervention."""
-    folder, model, pixels, weights, network = small
+    model, pixels, weights, network = small
     monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [(0, 1), (1, 0)])
     monkeypatch.setattr("classlens.passes.repair.change_of_worst", lambda *_: Change(1, 1, 1, 1))
-    files = [
-        str(folder / "groups.csv"),
-        *(str(tmp_path / name) for name in ("repaired.safetensors", "own", "answers.h5")),
-    ]
-    given = {"attribute": "side", "heads": 2, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
+    told = repair(tmp_path, pixels, weights, network, SIDES, heads=2)
     assert told["replaced_heads"] == "0.1 1.0"
-    with h5py.File(files[3]) as file, h5py.File(pixels) as stored, torch.inference_mode():
+    repaired = tmp_path / "repaired.safetensors"
+    with h5py.File(tmp_path / "answers.h5") as file, h5py.File(pixels) as stored, torch.inference_mode():
         loaded = load_small(weights, network)
         images = loaded.normalise(stored["pixels"][:])
         means = constants(model, images[torch.from_numpy(file["choosing"][:])])
-        expected = hooked(model, images, means, [(0, 1), (1, 0)])
+        expected = replaced(model, images, means, [(0, 1), (1, 0)])
         architecture, options = FAMILIES["averages"]
         other = timm.create_model(architecture, **options).eval()
-        other.load_state_dict(load_file(files[1]))
+        other.load_state_dict(load_file(repaired))
         assert torch.allclose(other(images), expected, atol=1e-5)
         assert np.array_equal(file["correct"][1], expected.argmax(-1).numpy() == stored["class_index"][:])
-        brought = assemble(Path(files[1]), architecture=architecture, options=options, origin="file").eval()
+        brought = assemble(repaired, architecture=architecture, options=options, origin="file").eval()
         assert torch.allclose(brought(images), expected, atol=1e-5)
 
 
@@ -215,17 +200,12 @@ def test_a_head_that_makes_the_model_wrong_is_found_and_taken_out(tmp_path):
     loaded = load_small(weights, network)
     with h5py.File(pixels, "r+") as file, torch.inference_mode():
         images = loaded.normalise(file["pixels"][:])
-        labels = hooked(model, images, constants(model, images), [head]).argmax(-1).numpy()
+        labels = replaced(model, images, constants(model, images), [head]).argmax(-1).numpy()
         broken = model(images).argmax(-1).numpy() != labels
         file["class_index"][:] = labels
-    pd.DataFrame({"image": range(240), "side": np.where(broken, "broken", "right")}).to_csv(
-        tmp_path / "groups.csv", index=False
-    )
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired.safetensors", "own", "answers.h5")]
-    given = {"attribute": "side", "heads": 1, "seed": 0, "resampling": RESAMPLING}
-    told = write_repair(str(pixels), str(weights), *files, **given, **network)
+    told = repair(tmp_path, pixels, weights, network, np.where(broken, "broken", "right"))
     assert told["chosen"] == told["replaced_heads"] == "1.0"
-    with h5py.File(files[3]) as file:
+    with h5py.File(tmp_path / "answers.h5") as file:
         right, reporting, heads = file["correct"][:], ~file["choosing"][:], file["heads"][:, 0].tolist()
     assert right[0, broken].mean() == 0
     assert right[1, broken & reporting].mean() > 0.8
@@ -241,12 +221,8 @@ def louder(model, head):
 
 
 def test_groups_of_one_image_are_refused(small, tmp_path):
-    _, _, pixels, weights, network = small
-    pd.DataFrame({"image": range(64), "patient": range(64)}).to_csv(tmp_path / "groups.csv", index=False)
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired", "own", "answers.h5")]
-    given = {"attribute": "patient", "heads": 1, "seed": 0, "resampling": RESAMPLING}
-    with pytest.raises(InputError, match="every group of patient has one image"):
-        write_repair(str(pixels), str(weights), *files, **given, **network)
+    with pytest.raises(InputError, match="every group of side has one image"):
+        repair(tmp_path, *small[1:], np.arange(64))
 
 
 def test_a_binary_classifier_has_one_output_again(tmp_path, monkeypatch):
@@ -259,11 +235,8 @@ def test_a_binary_classifier_has_one_output_again(tmp_path, monkeypatch):
     write_weights([str(tmp_path / "timm.safetensors")], [], str(tmp_path / "weights.safetensors"), **of, origin="file")
     (tmp_path / "small").mkdir()
     _, pixels, _, network = write_small(tmp_path / "small", "averages", [0, 1] * 8)
-    pd.DataFrame({"image": range(16), "side": ["a", "b"] * 8}).to_csv(tmp_path / "groups.csv", index=False)
-    files = [str(tmp_path / name) for name in ("groups.csv", "repaired.safetensors", "own.safetensors", "answers.h5")]
-    given = {"attribute": "side", "heads": 1, "seed": 0, "resampling": RESAMPLING, **network, **of}
     monkeypatch.setattr("classlens.passes.repair.choose", lambda *_: [])
-    write_repair(str(pixels), str(tmp_path / "weights.safetensors"), *files, **given)
-    written = load_file(files[1])
+    repair(tmp_path, pixels, tmp_path / "weights.safetensors", {**network, **of}, ["a", "b"] * 8)
+    written, own = (load_file(tmp_path / name) for name in FILES[:2])
     assert all(torch.equal(written[key], tensor) for key, tensor in theirs.state_dict().items())
-    assert load_file(files[2])["head.weight"].shape == (2, 24)
+    assert own["head.weight"].shape == (2, 24)

@@ -33,7 +33,6 @@ def test_golden(golden, tmp_path):
         assert list(file) == ["importance"]
         assert np.abs(file["importance"][:] - expected).max() < 1e-4 * np.abs(expected).max()
         assert file["importance"].dtype == np.float32
-        assert file["importance"].attrs["description"]
 
 
 def full_matrices(model, images, classes):

@@ -1,10 +1,8 @@
 """One image from Python."""
 
-import h5py
 import numpy as np
 import pytest
-import torch
-from tiny_transformers import explain_images, random_images, transformer, write_small
+from tiny_transformers import contents, explain_images, images_of, random_images, transformer, write_small
 
 from classlens.catalog.methods import METHODS
 from classlens.explanations.explain import explain
@@ -16,6 +14,7 @@ from classlens.explanations.gradient import gradient
 @pytest.mark.parametrize("name", ["distilled", "EVA"])
 def test_any_method_on_any_model(name, method):
     model = transformer(name).train()
+    model.blocks[0].attn.fused_attn = False
     explanation = explain(model, random_images(1)[0], class_index=4, method=method)
     assert explanation.heatmap().shape == (4, 4)
     assert np.isfinite(explanation.importance).all()
@@ -25,13 +24,14 @@ def test_any_method_on_any_model(name, method):
         assert explanation.maps.shape == (2, 3, 16)
         assert explanation.maps.sum((0, 1)) == pytest.approx(explanation.importance, rel=1e-4, abs=1e-6)
     assert model.training
+    assert [block.attn.fused_attn for block in model.blocks] == [False, True]
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.modules())
 
 
 def test_it_is_what_files_hold(tmp_path):
     model, pixels, weights, network = write_small(tmp_path, "LayerScale", [5, 1])
     explain_images(pixels, weights, tmp_path / "out.h5", explain=gradient, **network)
-    with h5py.File(pixels) as images, h5py.File(tmp_path / "out.h5") as file:
-        image = torch.from_numpy(images["pixels"][1]).permute(2, 0, 1) / 255 * 2 - 1
-        found = explain(model, image, 1)
-        assert found.importance == pytest.approx(file["importance"][1], rel=1e-4, abs=1e-6)
+    image = images_of(pixels)[0][1]
+    found = explain(model, image, 1)
+    assert found.importance == pytest.approx(contents(tmp_path / "out.h5")[0]["importance"][1], rel=1e-4, abs=1e-6)
     assert not np.allclose(explain(model, image, 2).importance, found.importance, rtol=1e-3)

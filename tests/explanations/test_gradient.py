@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny_transformers import (
     WITH_CLASS_TOKEN,
-    attention_by_timm,
     explain_images,
+    gradients_by_weights,
     random_images,
     run_golden,
     transformer,
@@ -33,26 +33,19 @@ def test_golden(explain, sign, golden, tmp_path):
         assert np.abs(file["maps"][:] - expected).max() < 1e-4 * np.abs(expected).max()
         importance = expected.sum((1, 2))
         assert np.abs(file["importance"][:] - importance).max() < 1e-4 * np.abs(importance).max()
-        assert all(file[name].attrs["description"] for name in ("maps", "importance"))
-
-
-def loss_of(explain, logits, classes):
-    if explain is gradient_logit:
-        return -logits[torch.arange(len(classes)), classes].sum()
-    return cross_entropy(logits if explain is gradient else logits.softmax(-1), classes, reduction="sum")
 
 
 def by_autograd(model, images, classes, explain):
     """Minus d loss / d A of the [CLS] rows, A and the branches' outputs being read where timm computes them."""
-    weights, branches = attention_by_timm(model), []
-    for block in model.blocks:
-        block.drop_path1.register_forward_hook(lambda _module, _inputs, output: branches.append(output[:, 0]))
-    model(images)
-    maps = []
-    for attention, branch in zip(weights, branches, strict=True):
-        logits = model.head(getattr(model, "fc_norm", torch.nn.Identity())(model.norm(branch)))
-        maps.append(-torch.autograd.grad(loss_of(explain, logits, classes), attention, retain_graph=True)[0][:, :, 0])
-    return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :]
+
+    def loss(branch):
+        logits = model.head(getattr(model, "fc_norm", torch.nn.Identity())(model.norm(branch[:, 0])))
+        if explain is gradient_logit:
+            return -logits[torch.arange(len(classes)), classes].sum()
+        return cross_entropy(logits if explain is gradient else logits.softmax(-1), classes, reduction="sum")
+
+    found = gradients_by_weights(model, images, lambda block: block.drop_path1, loss)
+    return -found[..., 0, model.num_prefix_tokens :]
 
 
 @pytest.mark.parametrize(

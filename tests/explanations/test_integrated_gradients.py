@@ -1,9 +1,9 @@
-"""Integrated gradients, which captum computes, against the sum written out, and in batches that fit."""
+"""Integrated gradients, which captum computes, against the sum written out."""
 
 import numpy as np
 import pytest
 import torch
-from tiny_transformers import explain_images, random_images, transformer, write_small
+from tiny_transformers import random_images, transformer
 
 from classlens.explanations.integrated import STEPS, integrated_gradients
 from classlens.inference.modes import frozen_eval_mode
@@ -24,30 +24,11 @@ def written_out(model, images, classes):
 
 @pytest.mark.parametrize("name", ["averages", "EVA"])
 def test_it_is_the_sum(name):
-    model, images = transformer(name), random_images()
+    model, images, sizes = transformer(name), random_images(), []
+    model.patch_embed.register_forward_hook(lambda _module, inputs, _output: sizes.append(len(inputs[0])))
     with frozen_eval_mode(model):
         found = integrated_gradients(model)(images, CLASSES)["importance"]
+        assert max(sizes) == len(images)  # never more than one point of each image
         expected = written_out(model, images, CLASSES)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     assert found.shape == (3, 16)
-
-
-def test_a_batch_that_does_not_fit_is_halved(tmp_path):
-    _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2, 3, 4])
-    network["batch_size"] = 4
-    largest, sizes = 2, []
-
-    def limited(model):
-        explainer = integrated_gradients(model)
-
-        def remember(_module, inputs):
-            if len(inputs[0]) > largest:
-                raise torch.OutOfMemoryError("too many")
-            sizes.append(len(inputs[0]))
-
-        model.patch_embed.register_forward_pre_hook(remember)
-        return explainer
-
-    explain_images(pixels, weights, tmp_path / "out.h5", explain=limited, **network)
-    assert max(sizes) == largest
-    assert sizes.count(2) >= 2 * STEPS  # never more than one point of each image

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_transformers import FAMILIES, attention_by_timm, random_images, transformer
+from tiny_transformers import FAMILIES, gradients_by_weights, random_images, transformer
 
 from classlens.explanations.legrad import legrad, legrad_cls
 
@@ -11,19 +11,15 @@ CLASSES = torch.tensor([0, 6, 3])
 
 def by_autograd(model, images, classes, pool):
     """Maps by the whole graph: attention weights and residuals are read where timm computes them."""
-    weights, residuals = attention_by_timm(model), []
-    for block in model.blocks:
-        block.register_forward_hook(lambda _module, _inputs, output: residuals.append(output))
-    model(images)
-    maps = []
-    for of_block, residual in zip(weights, residuals, strict=True):
+
+    def logit(residual):
         token = getattr(model, "fc_norm", torch.nn.Identity())(model.norm(pool(residual)))
         heads = [model.head, *([model.head_dist] if hasattr(model, "head_dist") else [])]
         logits = torch.stack([head(token) for head in heads]).mean(0)
-        logit = logits[torch.arange(len(classes)), classes].sum()
-        gradient = torch.autograd.grad(logit, of_block, retain_graph=True)[0].clamp(min=0)
-        maps.append(gradient.mean(2) / gradient.shape[1])
-    return torch.stack(maps, dim=1)[..., model.num_prefix_tokens :]
+        return logits[torch.arange(len(classes)), classes].sum()
+
+    found = gradients_by_weights(model, images, lambda block: block, logit).clamp(min=0)
+    return found.mean(3)[..., model.num_prefix_tokens :] / found.shape[2]
 
 
 CASES = [(legrad, name) for name in FAMILIES] + [(legrad_cls, name) for name in ("distilled", "averages, class token")]
@@ -42,15 +38,12 @@ def test_it_is_autograd(explain, name):
 
 
 def test_gated_attention_is_explained():
-    def gated():
-        model = transformer("plain")
-        torch.manual_seed(0)
-        for block in model.blocks:
-            block.attn.gate = torch.nn.Linear(24, 24)
-        return model
-
-    expected = by_autograd(gated(), random_images(), CLASSES, lambda x: x.mean(1))
-    torch.testing.assert_close(legrad(gated())(random_images(), CLASSES)["maps"], expected, rtol=1e-5, atol=1e-6)
+    model = transformer("plain")
+    for block in model.blocks:
+        block.attn.gate = torch.nn.Linear(24, 24)
+    found = legrad(model)(random_images(), CLASSES)["maps"]
+    expected = by_autograd(model, random_images(), CLASSES, lambda x: x.mean(1))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_one_forward_pass_and_a_backward_pass_through_each_block_alone():

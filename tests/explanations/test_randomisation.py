@@ -3,9 +3,8 @@
 import h5py
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import save_file
-from tiny_transformers import transformer, write_small
+from tiny_transformers import images_of, transformer, write_small
 
 from classlens.errors import InputError
 from classlens.explanations.explain import explain_inputs
@@ -31,8 +30,7 @@ def test_blocks_are_reset_from_the_last_on(explain, tmp_path):
     randomised_explanations(
         str(pixels), str(weights), [str(tmp_path / "control.safetensors")], str(output), **arguments
     )
-    with h5py.File(pixels) as file:
-        images = torch.from_numpy(file["pixels"][:][[0, 2]]).permute(0, 3, 1, 2) / 255 * 2 - 1
+    images = images_of(pixels)[0][[0, 2]]
     with h5py.File(output) as file:
         assert file["images"][:].tolist() == [0, 2]
         assert file["blocks"][:].tolist() == [1, 2]
@@ -52,7 +50,6 @@ def _assert_explained(model, images, method, importance):
 
 def test_without_a_random_twin(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [5])
-    with pytest.raises(
-        InputError, match=r"out\.h5: needs the model's random control model; set the model's random_twin"
-    ):
+    message = r"out\.h5: needs the model's random control model; set the model's random_twin"
+    with pytest.raises(InputError, match=message):
         randomised_explanations(pixels, weights, [], tmp_path / "out.h5", explain=legrad, images=[0], **network)

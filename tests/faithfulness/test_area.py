@@ -14,14 +14,6 @@ RESAMPLING = Resampling(199, 0.9, 0)
 ACCURACIES = st.lists(st.floats(0, 1), min_size=2, max_size=60)
 
 
-@settings(max_examples=20, deadline=None)
-@given(ACCURACIES)
-def test_area_is_the_mean_of_the_steps_trapezoids(accuracies):
-    values = np.array(accuracies)
-    expected = (values[1:] + values[:-1]).mean() / 2
-    assert area(range(len(values)), values) == pytest.approx(expected)
-
-
 def test_area_of_known_curves():
     removed = [0, 10, 40, 48]
     assert area(removed, np.full((3, 4), 0.7)) == pytest.approx([0.7] * 3)

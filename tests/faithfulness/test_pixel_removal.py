@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny_transformers import FAMILIES, random_images, transformer, write_small
+from tiny_transformers import random_images, transformer, write_small
 
-from classlens.errors import InputError
 from classlens.explanations.random import random_importance
 from classlens.passes.pixel_removal import PixelRemoval, RemovePixels
 from classlens.passes.removal_curves import join_pixel_curves
@@ -86,15 +85,7 @@ def test_files(tmp_path):
 def test_random_orders(tmp_path):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2])
     files = tmp_path / "curves.csv", tmp_path / "right.h5"
-    given = {**PIXELS, "explanation": [], **written_to(files), **network}
-    run_pass(pixels, weights, **given, seeds=[3, 4])
+    run_pass(pixels, weights, **PIXELS, explanation=[], **written_to(files), **network, seeds=[3, 4])
     table = pd.read_csv(files[0])
     assert (table["accuracy_low"] <= table["accuracy"]).all()
     assert (table["accuracy"] <= table["accuracy_high"]).all()
-    with pytest.raises(InputError, match="either an explanation or the seeds"):
-        run_pass(pixels, weights, **given, seeds=[])
-
-
-def test_every_family_has_a_grid_to_enlarge():
-    for name in FAMILIES:
-        assert tuple(transformer(name).patch_embed.grid_size) == (4, 4)

@@ -4,11 +4,10 @@ import subprocess
 import sys
 from contextlib import suppress
 
-import h5py
 import pytest
 import torch
 from conftest import CHECKOUT
-from tiny_transformers import load_small, transformer, write_small
+from tiny_transformers import images_of, load_small, transformer, write_small
 
 from classlens.classes import check_classes
 from classlens.errors import InputError
@@ -48,9 +47,7 @@ def test_what_smaller_batches_do_not_help_against_is_an_error(error):
 def test_images_keep_their_numbers_whichever_are_run(tmp_path, numbers):
     _, pixels, weights, network = write_small(tmp_path, "plain", [0, 1, 2, 3, 4])
     loaded = load_small(weights, network)
-    with h5py.File(pixels) as file:
-        everything = loaded.normalise(file["pixels"][:])
-    seen = []
+    everything, seen = images_of(pixels)[0], []
 
     def run(images, part):
         if len(images) > 1:

@@ -46,14 +46,6 @@ def test_an_error_of_the_reader_reaches_the_caller():
     assert got == [0, 1, 2]
 
 
-def test_calls_are_done_in_order_and_all_are_done():
-    done = []
-    with background(done.append) as later:
-        for item in range(20):
-            later(item)
-    assert done == list(range(20))
-
-
 def test_the_caller_waits_for_what_falls_behind():
     gate, begun = threading.Event(), []
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_transformers import FAMILIES, random_images, transformer
+from tiny_transformers import EVERY, random_images, transformer
 
 from classlens.errors import InputError
 from classlens.inference.attention import Attention, patch_attention
@@ -16,7 +16,7 @@ def shuffled(count, tokens, keep):
     return torch.stack([torch.randperm(tokens, generator=generator)[:keep] for _ in range(count)])
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", EVERY)
 @torch.inference_mode()
 def test_some_tokens_are_the_model_on_fewer_tokens(name):
     model, images = transformer(name), random_images()

@@ -6,6 +6,7 @@ import timm
 import torch
 from PIL import Image
 from tiny_transformers import SMALL, extract_pixels, random_images, transformer
+from torch import nn
 
 import classlens
 from classlens import Lens
@@ -18,9 +19,14 @@ NAMES = ["cat", "dog, hound", "hen", "pig", "cow", "owl", "hen"]
 SITES = ("residual", "attn", "mlp")
 
 
-@pytest.mark.parametrize("name", ["distilled", "averages"])
-def test_numbers_are_those_of_extraction(name):
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [("distilled", None), ("averages", None), ("attention pool", nn.Tanh), ("[CLS ; mean]", nn.GELU)],
+)
+def test_numbers_are_those_of_extraction(name, head):
     model, classes = transformer(name), [5, 0, 3]
+    if head is not None:
+        model.head = nn.Sequential(model.head, head(), nn.Linear(7, 7))
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
     expected = extract_pixels(model, pixels, classes)
     view = Lens(model.train(), batch_size=2)(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255 * 2 - 1)
@@ -33,9 +39,8 @@ def test_numbers_are_those_of_extraction(name):
             assert np.array_equal(top[block], expected[f"block_0{block}/{site}/top5"])
             np.testing.assert_allclose(logit[block], expected[f"block_0{block}/{site}/logit"], rtol=1e-4, atol=1e-5)
             assert np.array_equal(view.rank(site, classes, block), rank[block])
-    assert np.array_equal(
-        view.identifiability(class_index=classes, block=-1), 1 - view.rank("residual", classes, 1) / 7
-    )
+    found = view.identifiability(class_index=classes, block=-1)
+    assert np.array_equal(found, 1 - view.rank("residual", classes, 1) / 7)
     assert np.array_equal(view.predictions(), expected["output/top5"])
     with torch.no_grad():
         np.testing.assert_allclose(view.output, model.eval()(view._inputs).numpy(), rtol=1e-5, atol=1e-5)
@@ -165,8 +170,8 @@ def test_too_many_images(monkeypatch):
 @pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite; check the weights")])
 def test_broken_heads(value, message):
     model = transformer("plain")
-    torch.nn.init.constant_(model.head.weight, value)
-    torch.nn.init.zeros_(model.head.bias)
+    nn.init.constant_(model.head.weight, value)
+    nn.init.zeros_(model.head.bias)
     with pytest.raises(InputError, match=f"attn of block 0: .*{message}"):
         Lens(model)(random_images(1)).rank("attn", 0)
 

@@ -11,10 +11,8 @@ from classlens.figures.one_image import spread
 
 
 def texts(figure):
-    found = [axes.get_title() for axes in figure.axes]
-    return [figure.get_suptitle(), *found], [
-        text.get_text() for legend in figure.legends for text in legend.get_texts()
-    ]
+    legend = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return [figure.get_suptitle(), *(axes.get_title() for axes in figure.axes)], legend
 
 
 @pytest.mark.parametrize("name", ["registers", "averages"])
@@ -39,11 +37,7 @@ def test_blocks_over_the_photo(name, tmp_path):
 def test_a_view_in_a_folder(tmp_path):
     view = Lens(transformer("registers"))(random_images(2))
     view.save(tmp_path / "new/view", [1, 4])
-    assert sorted(path.name for path in (tmp_path / "new/view").iterdir()) == [
-        "image_0.png",
-        "image_1.png",
-        "tokens.csv",
-    ]
+    assert {path.name for path in (tmp_path / "new/view").iterdir()} == {"image_0.png", "image_1.png", "tokens.csv"}
     table = pd.read_csv(tmp_path / "new/view/tokens.csv")
     assert len(table) == 3 * 2 * 2 * 20
     row = table.query("site == 'mlp' and image == 1 and block == 0 and token == 7").iloc[0]

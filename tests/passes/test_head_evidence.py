@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_transformers import load_small, write_small
 
-from classlens.attribution.attribute import attribute_inputs
+from classlens import Lens
 from classlens.hdf5 import describe
 from classlens.passes.head_evidence import HeadEvidence
 from classlens.passes.run import run_pass
@@ -32,7 +32,7 @@ def test_the_sum_over_tokens_and_where_it_is_read(name, masks, tmp_path):
     run_pass(str(pixels), str(weights), str(tmp_path / "rows.h5"), of=HeadEvidence, **given, **network)
     with h5py.File(pixels) as file:
         images = loaded.normalise(file["pixels"][:])
-    heads = attribute_inputs(loaded.model, images, np.array(PREDICTED)).heads.numpy()
+    heads = Lens(loaded.model)(images).attribution(PREDICTED).heads.numpy()
     with h5py.File(tmp_path / "rows.h5") as file:
         direct, read = file["direct"][:], file["read"][:]
     assert direct == pytest.approx(heads.sum(-1), abs=1e-5)

@@ -85,11 +85,6 @@ def test_models_without_class_token():
             AttentionPerturbation(model, kind, "vit")
 
 
-def test_unknown_kind():
-    with pytest.raises(InputError, match="'no_clas' is unknown; take one of self_only, no_cls"):
-        AttentionPerturbation(transformer("plain"), "no_clas")
-
-
 @pytest.mark.parametrize(("value", "message"), [(0.0, "all logits"), (float("nan"), "not finite")])
 def test_broken_heads_are_an_error(value, message, tmp_path):
     def broken(model):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
+from refusals import refused
 from safetensors.numpy import load_file, save_file
 from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, loaded_of, transformer
 
@@ -33,18 +34,9 @@ def images():
 def run(images, folder, probes=GOLDEN_PROBES, **changes):
     folder.mkdir(exist_ok=True)
     outputs = [folder / f"{site}_{block:02d}.h5" for site, block in probes]
-    settings = {
-        "weights": GOLDEN / "model.safetensors",
-        **GOLDEN_NETWORK,
-        **RUNNING,
-        "probed": probes,
-        "tokens": None,
-        "penalty": 1.0,
-        "batch_size": 16,
-        "memory_gib": 1.0,
-    }
-    provenance = linear_probe(*images, probes=outputs, **{**settings, **changes})
-    assert provenance == {"device": "cpu"}
+    settings = {**GOLDEN_NETWORK, **RUNNING, "tokens": None, "penalty": 1.0, "batch_size": 16, "memory_gib": 1.0}
+    files = {"weights": GOLDEN / "model.safetensors", "probes": outputs, "probed": probes}
+    assert linear_probe(*images, **{**files, **settings, **changes}) == {"device": "cpu"}
     return outputs
 
 
@@ -165,10 +157,8 @@ def test_wrong_images_are_refused(images, tmp_path):
         with h5py.File(path, "w") as file:
             file["pixels"] = np.zeros((len(classes), 224, 224, 3), np.uint8)
             file["class_index"] = np.array(classes, np.uint16)
-    with pytest.raises(InputError, match=r"no training images; raise .*train_per_class"):
-        run([empty, images[1]], tmp_path)
-    with pytest.raises(InputError, match=r"class 1000 is none of the model's classes 0\.\.999"):
-        run([images[0], foreign], tmp_path)
+    refused("no training images; raise .*train_per_class", lambda: run([empty, images[1]], tmp_path))
+    refused(r"class 1000 is none of the model's classes 0\.\.999", lambda: run([images[0], foreign], tmp_path))
 
 
 @pytest.mark.parametrize(

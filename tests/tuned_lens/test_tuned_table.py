@@ -2,7 +2,6 @@
 
 import h5py
 import numpy as np
-import pandas as pd
 import pytest
 from tuned_files import made
 
@@ -63,12 +62,3 @@ def test_numbers_are_means_over_images(tmp_path, family, groups, prefix):
     assert table["p_value"][~fitted].isna().all()
     assert (table["difference"][~fitted] == 0).all()
     assert (table["map"][~fitted] == "logit_lens").all()
-
-
-def test_without_maps_nothing_differs_and_nothing_is_tested(tmp_path):
-    study = made(tmp_path, training=1)
-    table, _ = table_of(study, tmp_path, study.fit())
-    assert (table["map"] == "logit_lens").all()
-    assert (table["difference"] == 0).all()
-    assert table["p_value"].isna().all()
-    pd.testing.assert_series_equal(table["logit_lens"], table["tuned_lens"], check_names=False)

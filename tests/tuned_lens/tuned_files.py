@@ -84,9 +84,3 @@ def made(folder, family="plain", training=40, change=None):
     write_images(evaluation, 5, seed=6)
     fitted_to = write_images(folder / "training.h5", training, seed=5)
     return Study(folder, model, fitted_to, evaluation, weights, {**network, "batch_size": 16})
-
-
-def read(path):
-    """Return data sets and attributes of a file."""
-    with h5py.File(path) as file:
-        return {name: values[:] for name, values in file.items()}, dict(file.attrs)
