@@ -8,7 +8,7 @@ the image's tokens, as the segmentation test of Chefer, Gur, Wolf, CVPR 2021 (ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from classlens.data.cells import cells, patch_of
 from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
 from classlens.hdf5 import iterate_rows
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 
 def segmentation_scores(
@@ -51,15 +51,12 @@ def segmentation_scores(
     """
     rows = []
     for method, explanation in zip(methods, explanations, strict=True):
-        batches = _together(masks, explanation)
-        scores = np.concatenate([score_images(importance, mask, grid, patch) for importance, mask in batches])
+        both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
+        scores = np.concatenate([score_images(own["importance"], truth["mask"], grid, patch) for own, truth in both])
         counted = scores[np.isfinite(scores).all(1)]
-        low, high = bootstrap_interval(counted, resampling)
-        means = counted.mean(0) if len(counted) else np.full(len(SCORES), np.nan)
-        for index, score in enumerate(SCORES):
-            rows.append((method, score, len(counted), means[index], low[index], high[index]))
-    columns = ["method", "score", "images", "mean", "ci_low", "ci_high"]
-    write_table(pd.DataFrame(rows, columns=columns), table)
+        columns = {"method": method, "score": SCORES, "images": len(counted), **mean_columns(counted, resampling)}
+        rows.append(pd.DataFrame(columns))
+    write_table(pd.concat(rows, ignore_index=True), table)
 
 
 def score_images(importance: Array, masks: Array, grid: Sequence[int], patch: Sequence[int] | None = None) -> Array:
@@ -124,9 +121,3 @@ def _average_precision(importance: Array, of_class: Array, of_context: Array) ->
             for scores, weights in zip(importance, zip(of_class, of_context, strict=True), strict=True)
         ]
     )
-
-
-def _together(masks: str, explanation: str) -> Iterator[tuple[Array, Array]]:
-    both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
-    for found, truth in both:
-        yield found["importance"], truth["mask"]
