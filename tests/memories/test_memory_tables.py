@@ -12,9 +12,9 @@ from classlens.columns import BOX_COLUMNS
 from classlens.csvfile import read_table
 from classlens.errors import InputError
 from classlens.measures.agreement_vs_accuracy import agreement_vs_accuracy, difference_interval, difference_test
+from classlens.measures.boxes import boxes_of_rows
 from classlens.measures.class_value_agreement import class_value_agreement
 from classlens.measures.key_value_agreement import key_value_agreement
-from classlens.measures.boxes import boxes_of_rows
 from classlens.measures.memory_chance import largest_cosine, shared_memory
 from classlens.measures.memory_comparison import memory_comparison
 from classlens.measures.memory_composition import memory_composition
