@@ -6,7 +6,7 @@ import figure_cases as figures
 import matplotlib
 import numpy as np
 import pytest
-from figure_tables import LONG, PECULIAR, WIDE
+from figure_cases import LONG, PECULIAR, WIDE
 from figure_texts import drawn, misplaced
 from PIL import Image
 

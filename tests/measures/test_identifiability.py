@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from layer_files import box_of, extracted, mean, tabled
+from layer_files import agrees, box_of, extracted, mean, tabled
 
 from classlens.columns import BOX_COLUMNS
 from classlens.errors import InputError
@@ -16,7 +16,7 @@ from classlens.measures.identifiability_evolution import identifiability_evoluti
 from classlens.measures.identifiability_rates import identifiability_rates
 from classlens.measures.layers import token_mean
 from classlens.statistics.depth import depth_positions
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(200, confidence=0.9, seed=4)
 LAYOUTS = [{"prefix": 2, "has_cls": True}, {"prefix": 0, "has_cls": False}]
@@ -92,23 +92,14 @@ def test_evolution(tmp_path, layout):
     assert table["block"].tolist() == list(range(model.blocks)) * len(groups)
     assert (table["images"] == 8).all()
     for group, tokens in groups.items():
-        rows = table[table["group"] == group]
         means, twins = image_means(model, tokens), image_means(twin, tokens)
-        close(rows["mean"], means.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(means, RESAMPLING))
-        close(rows["twin_mean"], twins.mean(0))
-        close(rows["difference"], (means - twins).mean(0))
-        interval = bootstrap_interval(means - twins, RESAMPLING)
-        close(rows[["difference_ci_low", "difference_ci_high"]].T, interval)
-        close(rows["p_value"], sign_flip_test(means - twins, "greater", RESAMPLING))
-        for block in range(model.blocks):
+        for block, row in enumerate(table[table["group"] == group].to_dict("records")):
+            agrees(row, means[:, block], RESAMPLING)
+            assert row["twin_mean"] == pytest.approx(twins[:, block].mean(), rel=2e-5)
+            agrees(row, (means - twins)[:, block], RESAMPLING, "difference", "difference_", "greater")
             scores = (model.classes - model.rank["residual"][block][:, tokens]).ravel()
-            close(rows.iloc[block][list(BOX_COLUMNS)], np.array(box_of(scores)) / model.classes)
-
-
-def close(found, expected):
-    """Tables keep six digits."""
-    np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=2e-5, atol=1e-9)
+            expected = np.array(box_of(scores)) / model.classes
+            assert [row[name] for name in BOX_COLUMNS] == pytest.approx(expected, rel=2e-5, abs=1e-9)
 
 
 def test_evolution_without_a_twin_has_everything_but_the_comparison(tmp_path):
@@ -165,9 +156,8 @@ def test_comparison(tmp_path, blocks):
         shared = [[block for block in range(blocks) if depth_positions(blocks)[block] == p] for p in positions]
         assert rows["blocks"].tolist() == [len(each) for each in shared]
         # Within each image first: images stay the unit that is resampled.
-        averages = np.array([[mean(means[image, each]) for each in shared] for image in range(model.images)])
-        close(rows["mean"], averages.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, RESAMPLING))
+        for each, row in zip(shared, rows.to_dict("records"), strict=True):
+            agrees(row, [mean(means[image, each]) for image in range(model.images)], RESAMPLING)
 
 
 @pytest.mark.parametrize(("prefix", "images"), [(1, 6), (3, 2)])
@@ -187,6 +177,4 @@ def test_rates(tmp_path, prefix, images):
     assert row.pop("images") == images
     assert set(row) == {f"{name}{end}" for name in per_image for end in ("", "_ci_low", "_ci_high")}
     for name, values in per_image.items():
-        close(row[name], mean(values))
-        low, high = bootstrap_interval(np.array(values, float)[:, None], RESAMPLING)
-        close([row[f"{name}_ci_low"], row[f"{name}_ci_high"]], [low[0], high[0]])
+        agrees(row, values, RESAMPLING, name, f"{name}_")

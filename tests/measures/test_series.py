@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from layer_files import tabled
+from layer_files import agrees, tabled
 from tiny_transformers import write_small
 
 from classlens.csvfile import read_table
@@ -12,23 +12,26 @@ from classlens.measures.difference import difference
 from classlens.measures.series import series_heads, series_identifiability, series_words
 from classlens.passes.attribution import AttributeLogits
 from classlens.passes.run import run_pass
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling
 
 DRAWS = Resampling(99, 0.95, 0)
 STATISTICS = {"resampling": DRAWS, "correction": "holm"}
 N, B, H, T = 10, 3, 2, 5
 
 
+def write(path, values):
+    with h5py.File(path, "w") as file:
+        for name, array in values.items():
+            file[name] = array
+    return str(path), values
+
+
 def write_identifiability(path, seed, blocks=B, groups=("cls", "image"), images=N):
     """A file as `classlens.measures.identifiability` writes it, as far as it is read here."""
-    draw, values = np.random.default_rng(seed), {}
-    with h5py.File(path, "w") as file:
-        for group in groups:
-            values[group] = file[group] = draw.random((images, blocks))
-            file[f"histogram/{group}"] = np.zeros((blocks, 4), np.int64)
-        file["identifiable"] = np.zeros((images, blocks), np.float32)
-        values["correct"] = file["correct"] = draw.random(images) > 0.4
-    return str(path), values
+    draw = np.random.default_rng(seed)
+    values = {group: draw.random((images, blocks)) for group in groups}
+    values |= {f"histogram/{group}": np.zeros((blocks, 4), np.int64) for group in groups}
+    return write(path, {**values, "identifiable": np.zeros((images, blocks)), "correct": draw.random(images) > 0.4})
 
 
 def write_attribution(path, seed, blocks=B, heads=H):
@@ -36,17 +39,11 @@ def write_attribution(path, seed, blocks=B, heads=H):
     shapes = {"heads": (N, blocks, heads, T), "mlp": (N, blocks), "attention_bias": (N, blocks)}
     shapes |= dict.fromkeys(("embedding", "constant", "logit"), (N,))
     values = {name: draw.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    with h5py.File(path, "w") as file:
-        for name, array in values.items():
-            file[name] = array
-    return str(path), values
+    return write(path, values)
 
 
 def write_effects(path, seed, blocks=B, heads=H):
-    values = np.random.default_rng(seed).normal(size=(N, blocks, heads)).astype(np.float32)
-    with h5py.File(path, "w") as file:
-        file["effect"] = values
-    return str(path), values
+    return write(path, {"effect": np.random.default_rng(seed).normal(size=(N, blocks, heads)).astype(np.float32)})
 
 
 def test_identifiability_over_training(tmp_path):
@@ -58,11 +55,10 @@ def test_identifiability_over_training(tmp_path):
     rates = read_table(accuracy).set_index("point")
     for point, (_, values) in zip((0, 30), files, strict=True):
         for group in ("cls", "image"):
-            rows = found[(found["point"] == point) & (found["group"] == group)]
-            assert rows["mean"].tolist() == pytest.approx(values[group].mean(0), rel=1e-5)
-            interval = np.array(bootstrap_interval(values[group], DRAWS)).T
-            assert rows[["ci_low", "ci_high"]].to_numpy() == pytest.approx(interval, rel=1e-5)
-        assert rates.loc[point, "accuracy"] == pytest.approx(values["correct"].mean())
+            rows = found[(found["point"] == point) & (found["group"] == group)].set_index("block")
+            for block in range(B):
+                agrees(rows.loc[block], values[group][:, block], DRAWS)
+        agrees(rates.loc[point], values["correct"], DRAWS, "accuracy")
 
 
 def test_since_when_heads_matter(tmp_path):
@@ -120,7 +116,7 @@ def test_a_difference_is_paired_by_image(tmp_path):
             if row["quantity"] == "identifiability":
                 return seen[which][1][row["group"]][:, block]
             if row["quantity"] == "effect":
-                return causes[which][1][:, block, head]
+                return causes[which][1]["effect"][:, block, head]
             if row["quantity"] == "logit":
                 return parts[which][1]["logit"]
             if row["part"] == "head":
@@ -131,11 +127,7 @@ def test_a_difference_is_paired_by_image(tmp_path):
         return of(1).astype(float) - of(0)
 
     for _, row in found.iterrows():
-        each = values(row)
-        assert row["difference"] == pytest.approx(each.mean(), rel=1e-4, abs=1e-6)
-        interval = np.ravel(bootstrap_interval(each[:, None], DRAWS))
-        assert [row["ci_low"], row["ci_high"]] == pytest.approx(interval, rel=1e-4, abs=1e-6)
-        assert row["p_value"] == pytest.approx(sign_flip_test(each[:, None], "two-sided", DRAWS)[0], rel=1e-4)
+        agrees(row, values(row), DRAWS, "difference", test="two-sided")
     assert found["p_corrected"].min() == pytest.approx(min(1, cells * found["p_value"].min()), rel=1e-4)
 
 
