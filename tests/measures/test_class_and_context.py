@@ -1,7 +1,5 @@
 """Class and context tokens, against loops over images and tokens."""
 
-import itertools
-
 import h5py
 import numpy as np
 import pandas as pd
@@ -11,7 +9,6 @@ from layer_files import MODELS, agrees, box_of, extracted, mean, random_labels, 
 from classlens.columns import BOX_COLUMNS, LABELS
 from classlens.measures.class_context_change import class_context_change
 from classlens.measures.class_vs_context import class_vs_context
-from classlens.measures.labels import compare_groups, has_both
 from classlens.statistics.correction import corrected
 from classlens.statistics.resampling import Resampling
 
@@ -128,16 +125,3 @@ def test_a_model_of_one_block_changes_nothing(tmp_path):
     table = measure_change(model, random_labels(0, 7, 5), tmp_path)
     assert table.empty
     assert {"quantity", "block", "difference", "p_value"} <= set(table)
-
-
-def test_has_both():
-    label = np.array(list(itertools.product([-1, 0, 1], repeat=3)))
-    assert has_both(label).tolist() == [{0, 1} <= set(row) for row in label.tolist()]
-
-
-def test_compare_groups_by_hand():
-    groups = {"context": np.array([[1.0], [2.0]]), "class": np.array([[2.0], [4.0]])}
-    (row,) = compare_groups(groups, Resampling(99, 0.95, 0)).to_dict("records")
-    # Differences 1 and 2: of four flips, two lie as far from zero, one to either side.
-    means = {"images": 2, "context_mean": 1.5, "class_mean": 3.0, "difference": 1.5}
-    assert row == {**means, "ci_low": 1, "ci_high": 2, "p_value": 0.5}

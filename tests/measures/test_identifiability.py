@@ -14,7 +14,6 @@ from classlens.measures.identifiability import identifiability, read_identifiabi
 from classlens.measures.identifiability_comparison import identifiability_comparison
 from classlens.measures.identifiability_evolution import identifiability_evolution
 from classlens.measures.identifiability_rates import identifiability_rates
-from classlens.measures.layers import token_mean
 from classlens.statistics.depth import depth_positions
 from classlens.statistics.resampling import Resampling
 
@@ -69,12 +68,6 @@ def test_identifiability_file(tmp_path, layout):
         assert ("cls" in file) == ("histogram/cls" in file) == layout["has_cls"]
         file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
         assert file["histogram/image"].attrs["unit"] == "tokens"
-
-
-def test_token_mean():
-    values, chosen = np.array([[1, 2, 9], [4, 4, 4], [5, 6, 7]]), np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], bool)
-    for dtype in (np.uint16, np.float32):
-        np.testing.assert_allclose(token_mean(values.astype(dtype), chosen), [5, np.nan, 6])
 
 
 def evolution(measures, twin, folder):
