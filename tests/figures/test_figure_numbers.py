@@ -277,11 +277,6 @@ def test_one_image(tmp_path, cls):
         assert dots == places
 
 
-@pytest.mark.parametrize(("blocks", "panels"), [(1, 2), (9, 8)])
-def test_one_image_shows_seven_blocks_at_most(tmp_path, blocks, panels):
-    assert len(axes_of(figures.image("Tiny", {1: "bear"}, blocks), tmp_path)) == panels + 1  # and the bar
-
-
 @pytest.mark.parametrize(("images", "signed"), [(1, True), (2, True), (2, False)])
 def test_heat_maps(tmp_path, images, signed):
     case = figures.maps("ViT", images, {0: "007", 1: "tiger shark", 2: "bear"}, signed)

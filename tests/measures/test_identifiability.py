@@ -35,13 +35,7 @@ def measured(model, path):
 
 def image_means(model, tokens):
     """Mean identifiability (N, B) over some tokens."""
-    rank = model.rank["residual"]
-    return np.array(
-        [
-            [mean(1 - rank[block, image, token] / model.classes for token in tokens) for block in range(model.blocks)]
-            for image in range(model.images)
-        ]
-    )
+    return np.mean([1 - model.rank["residual"][:, :, token].T / model.classes for token in tokens], axis=0)
 
 
 @layouts
@@ -54,14 +48,9 @@ def test_identifiability_file(tmp_path, layout):
     assert list(found.means) == list(found.histograms) == list(groups)
     for group, tokens in groups.items():
         np.testing.assert_allclose(found.means[group], image_means(model, tokens), rtol=1e-12)
-        for block in range(model.blocks):
-            chosen = rank[block][:, tokens]
-            counts = [int((chosen == value).sum()) for value in range(model.classes)]
-            assert found.histograms[group][block].tolist() == counts
-    for image in range(model.images):
-        for block in range(model.blocks):
-            share = mean(rank[block, image, token] == 0 for token in groups["image"])
-            assert found.identifiable[image, block] == pytest.approx(share, abs=1e-6)
+        counts = [(rank[:, :, tokens] == value).sum((1, 2)) for value in range(model.classes)]
+        assert found.histograms[group].tolist() == np.transpose(counts).tolist()
+    np.testing.assert_allclose(found.identifiable, (rank[:, :, groups["image"]] == 0).mean(2).T, atol=1e-6)
     assert np.array_equal(found.correct, model.correct)
     with h5py.File(path) as file:
         assert file.attrs["num_classes"] == model.classes
@@ -158,14 +147,11 @@ def test_rates(tmp_path, prefix, images):
     model = extracted(tmp_path, prefix=prefix, images=images, classes=4, patches=3)
     path = measured(model, tmp_path / "file.h5")
     (row,) = tabled(identifiability_rates, tmp_path, measures=path, resampling=RESAMPLING).to_dict("records")
-    identifiable = [
-        [model.rank["residual"][-1, image, token] == 0 for token in range(prefix, model.tokens)]
-        for image in range(images)
-    ]
+    identifiable = model.rank["residual"][-1, :, prefix:] == 0
     per_image = {
-        "identifiable_tokens_percent": [100 * mean(tokens) for tokens in identifiable],
-        "images_with_identifiable_percent": [100 * any(tokens) for tokens in identifiable],
-        "accuracy": [float(correct) for correct in model.correct],
+        "identifiable_tokens_percent": 100 * identifiable.mean(1),
+        "images_with_identifiable_percent": 100 * identifiable.any(1),
+        "accuracy": model.correct,
     }
     assert row.pop("images") == images
     assert set(row) == {f"{name}{end}" for name in per_image for end in ("", "_ci_low", "_ci_high")}
