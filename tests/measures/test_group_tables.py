@@ -138,9 +138,7 @@ def test_shortcut_heads(files, masks):
     for name, values in (("model", direct), ("twin", rng.normal(size=direct.shape))):
         with h5py.File(files / f"{name}.h5", "w") as file:
             file["direct"], file["read"] = values.astype(np.float32), read.astype(np.float32)
-    pd.DataFrame(
-        {"block": [0, 1, 1], "head": [0, 2, 2], "place": [1, 1, 2], "word": ["a", "sea", "b"], "name": ["", "sea", ""]}
-    ).to_csv(files / "words.csv", index=False)
+    (files / "words.csv").write_text("block,head,place,word,name\n0,0,1,a,\n1,2,1,sea,sea\n1,2,2,b,\n")
     paths = {**given(files), "evidence": str(files / "model.h5")}
     settings = {"attribute": "place", "resampling": RESAMPLING, "correction": "holm"}
     twin, words = [str(files / "twin.h5")], [str(files / "words.csv")]
