@@ -152,7 +152,7 @@ def fit_maps(
             log.warning("block %d: no map is better than the logit lens on held-out images, so it stays", block)
     picked = [(tried[name].weight[block], tried[name].bias[block]) for block, name in enumerate(chosen)]
     told = [
-        {"block": block, "chosen": name, **facts, **{f"held_out_kl_{tried}": kl for tried, kl in found[block].items()}}
+        {"block": block, "chosen": name, **facts, **{f"held_out_kl_{kind}": kl for kind, kl in found[block].items()}}
         for block, name in enumerate(chosen)
     ]
     return Maps(torch.stack([one for one, _ in picked]), torch.stack([one for _, one in picked])), told
