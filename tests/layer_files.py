@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 from matplotlib.cbook import boxplot_stats
 
 from classlens.csvfile import read_table
 from classlens.extraction.files import layer_attributes, layer_columns, output_columns
 from classlens.hdf5 import Column, RowWriter
+from classlens.statistics.resampling import bootstrap_interval, sign_flip_test
 from classlens.terms import SITES, block_name
 
 MODELS = (
@@ -76,20 +77,14 @@ def extracted(
     # Some far above the others.
     norm = (generator.integers(20, 30, shape) * generator.choice([1, 1, 1, 1, 4], shape)).astype(np.float32)
     attributes = layer_attributes(classes, prefix, has_cls)
-    columns = {
-        name: column
-        for name, column in layer_columns(shape[2], classes, {"attn": 8, "mlp": 8}).items()
-        if not name.startswith("keys/")
-    }
+    every = layer_columns(shape[2], classes, {"attn": 8, "mlp": 8})
+    columns = {name: column for name, column in every.items() if not name.startswith("keys/")}
     layers = [str(folder / f"{block_name(block)}.h5") for block in range(blocks)]
     for block, path in enumerate(layers):
         with RowWriter(path, images, columns, attributes) as writer:
-            rows: dict[str, Any] = {"residual/norm": norm[block]}
-            for site in SITES:
-                rows[f"{site}/rank"] = rank[site][block]
-                rows[f"{site}/logit"] = logit[site][block]
-                rows[f"{site}/top5"] = top[site][block]
-            writer.append(rows)
+            read = {"rank": rank, "logit": logit, "top5": top}
+            rows = {f"{site}/{name}": values[site][block] for site in SITES for name, values in read.items()}
+            writer.append({**rows, "residual/norm": norm[block]})
     correct = generator.random(images) < 0.6
     output = str(folder / "output.h5")
     with RowWriter(output, images, output_columns(classes), attributes) as writer:
@@ -117,6 +112,18 @@ def mean(values) -> float:
     """The mean, written down."""
     values = [float(value) for value in values]
     return sum(values) / len(values)
+
+
+def agrees(row, values, resampling, name="mean", prefix="", test=None) -> None:
+    """Assert that a row of a table has the mean over images of values (N), its interval, and the p-value of a test."""
+    values = np.asarray(list(values), float)[:, None]
+    expected = {name: mean(values[:, 0]) if len(values) else np.nan}
+    low, high = bootstrap_interval(values, resampling)
+    expected |= {f"{prefix}ci_low": low[0], f"{prefix}ci_high": high[0]}
+    if test:
+        expected["p_value"] = sign_flip_test(values, test, resampling)[0]
+    # Tables keep six digits.
+    assert {one: row[one] for one in expected} == pytest.approx(expected, rel=2e-5, abs=1e-6, nan_ok=True)
 
 
 def box_of(tokens) -> list[float]:

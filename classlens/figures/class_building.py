@@ -9,23 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from classlens.columns import PARTS
+from classlens.figures import style
 from classlens.figures.layout import block_axes, figure_title, panel_legend, panels
-from classlens.figures.style import (
-    BRANCH_COLOURS,
-    BRANCH_LABELS,
-    CHANCE,
-    GROUP_LABELS,
-    GROUP_LINES,
-    PAGE_WIDTH,
-    PART_COLOURS,
-    PERCENT_TICKS,
-    Entry,
-    Look,
-    chance_line,
-    interval_line,
-    line_entry,
-    line_style,
-)
 from classlens.terms import BRANCHES
 
 HALF = 50
@@ -39,43 +24,38 @@ PART_LABELS = {
 
 
 def draw(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.class_building`.
-        label: the model's.
-    """
-    figure, (left, right) = panels(2, 2, PAGE_WIDTH / 2, 3.2, xlabel="block")
+    """Draw the table of `classlens.measures.class_building`."""
+    figure, (left, right) = panels(2, 2, style.PAGE_WIDTH / 2, 3.2, xlabel="block")
     figure_title(figure, label)
     panel_legend(left, _change(left, table[table["measure"] == "change"]), columns=2)
     panel_legend(right, _composition(right, table[table["measure"] == "partition"]), columns=2)
     block_axes([left, right], table["block"])
     for axes in (left, right):
-        axes.set(ylim=(0, 100), yticks=PERCENT_TICKS)
+        axes.set(ylim=(0, 100), yticks=style.PERCENT_TICKS)
     return figure
 
 
-def _change(axes: Axes, rows: pd.DataFrame) -> list[Entry]:
+def _change(axes: Axes, rows: pd.DataFrame) -> list[style.Entry]:
     axes.set(title="class similarity change rate", ylabel="tokens (%)")
-    chance_line(axes, HALF)
-    entries: list[Entry] = []
+    style.chance_line(axes, HALF)
+    entries: list[style.Entry] = []
     for branch in BRANCHES:
-        for group, dashes in GROUP_LINES.items():
+        for group in style.GROUP_LINES:
             own = rows[(rows["part"] == branch) & (rows["group"] == group)]
             if not own.empty:
-                look = line_style(BRANCH_COLOURS[branch]) | {"linestyle": dashes}
-                interval_line(axes, own["block"] + 1, own, "percent", look)
-                entries.append(line_entry(look, f"{BRANCH_LABELS[branch]}, {GROUP_LABELS[group]}"))
-    return [*entries, line_entry(CHANCE, "half of the tokens")]
+                look = style.group_line(style.BRANCH_COLOURS[branch], group)
+                style.interval_line(axes, own["block"] + 1, own, "percent", look)
+                entries.append(style.line_entry(look, f"{style.BRANCH_LABELS[branch]}, {style.GROUP_LABELS[group]}"))
+    return [*entries, style.line_entry(style.CHANCE, "half of the tokens")]
 
 
-def _composition(axes: Axes, rows: pd.DataFrame) -> list[Entry]:
+def _composition(axes: Axes, rows: pd.DataFrame) -> list[style.Entry]:
     axes.set_title("top class of the residual comes from")
-    entries: list[Entry] = []
+    entries: list[style.Entry] = []
     bottom = np.zeros(rows["block"].nunique())
     for part in PARTS:
         own = rows[rows["part"] == part].sort_values("block")
-        look: Look = {"facecolor": PART_COLOURS[part], "edgecolor": "white", "linewidth": 0.4}
+        look: style.Look = {"facecolor": style.PART_COLOURS[part], "edgecolor": "white", "linewidth": 0.4}
         heights = own["percent"].to_numpy(dtype=float)
         axes.bar(own["block"] + 1, heights, bottom=bottom, width=0.8, zorder=2, **look)
         bottom = bottom + heights

@@ -8,44 +8,29 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from classlens.columns import LABELS
+from classlens.figures import style
 from classlens.figures.boxes import box_entry, draw_boxes
 from classlens.figures.layout import figure_title, legend_below, panels
-from classlens.figures.style import (
-    CHANCE,
-    LABEL_COLOURS,
-    PAGE_WIDTH,
-    SHARE_TICKS,
-    chance_line,
-    line_entry,
-    mark_significant,
-    significance_entries,
-)
 
 MOST_COLUMNS = 6
 
 
 def draw(table: pd.DataFrame, label: str, chance: float) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.class_vs_context`.
-        label: the model's.
-        chance: mean identifiability of a random ranking.
-    """
+    """Draw the table of `classlens.measures.class_vs_context`; `chance` is that of a random ranking."""
     columns = math.ceil(len(table) / math.ceil(len(table) / MOST_COLUMNS))
-    width = max(PAGE_WIDTH / MOST_COLUMNS, PAGE_WIDTH / 2 / columns)
+    width = max(style.PAGE_WIDTH / MOST_COLUMNS, style.PAGE_WIDTH / 2 / columns)
     figure, axes = panels(len(table), columns, width, 1.6)
     figure_title(figure, label)
     for index, panel in enumerate(axes):
         row = table.iloc[index : index + 1]
-        chance_line(panel, chance)
+        style.chance_line(panel, chance)
         for place, name in enumerate(LABELS):
-            draw_boxes(panel, row, [place], LABEL_COLOURS[name], width=0.6, prefix=f"{name}_")
-        mark_significant(panel, [0.5], row["significant"], 1.07)
+            draw_boxes(panel, row, [place], style.LABEL_COLOURS[name], width=0.6, prefix=f"{name}_")
+        style.mark_significant(panel, [0.5], row["significant"], 1.07)
         panel.set(title=f"block {int(row['block'].iloc[0]) + 1}", xlim=(-0.6, len(LABELS) - 0.4), xticks=[])
-        panel.set(ylim=(-0.02, 1.13), yticks=SHARE_TICKS)
+        panel.set(ylim=(-0.02, 1.13), yticks=style.SHARE_TICKS)
     figure.supylabel("identifiability")
-    boxes = [box_entry(LABEL_COLOURS[name], f"{name} tokens") for name in LABELS]
-    marks = significance_entries(table["significant"], "class and context differ")
-    legend_below(figure, [*boxes, line_entry(CHANCE, "chance"), *marks])
+    boxes = [box_entry(style.LABEL_COLOURS[name], f"{name} tokens") for name in LABELS]
+    marks = style.significance_entries(table["significant"], "class and context differ")
+    legend_below(figure, [*boxes, style.line_entry(style.CHANCE, "chance"), *marks])
     return figure

@@ -13,7 +13,16 @@ from classlens.columns import SCORES
 from classlens.figures.layout import figure_title, legend_below, new_figure
 from classlens.figures.removal_curves import method_looks
 from classlens.figures.segmentation_scores import SCORE_TITLES
-from classlens.figures.style import CHANCE, PAGE_WIDTH, SHARE_TICKS, Entry, Look, interval_band, line_entry
+from classlens.figures.style import (
+    CHANCE,
+    PAGE_WIDTH,
+    SHARE_TICKS,
+    Entry,
+    Look,
+    MethodLabels,
+    interval_band,
+    line_entry,
+)
 
 GAPS = {"tokens": "gap of areas, tokens", "pixels": "gap of areas, pixels"}
 SCORE_MARKERS = dict(zip(SCORES, ("o", "s", "^", "D"), strict=True))
@@ -21,14 +30,8 @@ ROW_HEIGHT, CURVES_HEIGHT = 0.26, 2.3
 """Inches of a method's row, and of the panel below."""
 
 
-def draw(table: pd.DataFrame, label: str, method_labels: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.explanation_quality`.
-        label: the model's.
-        method_labels: see `classlens.figures.removal_curves`.
-    """
+def draw(table: pd.DataFrame, label: str, method_labels: MethodLabels) -> Figure:
+    """Draw the table of `classlens.measures.explanation_quality`."""
     gaps = table[table["part"] == "gap"]
     ranked = gaps[gaps["measure"] == "tokens"].sort_values("value", ascending=False, kind="stable")
     methods = list(ranked["method"])

@@ -19,12 +19,7 @@ DOT = {"marker": "o", "markersize": 4.0, "markeredgewidth": 0.0, "color": BLUE, 
 
 
 def draw(table: pd.DataFrame, models: Models) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.group_accuracy`, with the column model.
-        models: name and label of each model, in display order.
-    """
+    """Draw the table of `classlens.measures.group_accuracy`, with the column model."""
     shown = [
         (f"{label}: {attribute}", rows)
         for name, label in models

@@ -25,12 +25,7 @@ MOST_TICKS = 12
 
 
 def draw(table: pd.DataFrame, agreement: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure; without direct contributions effects stand over blocks.
-
-    Args:
-        table, agreement: see `classlens.measures.head_causes`.
-        label: the model's.
-    """
+    """Draw the tables of `classlens.measures.head_causes`; without direct contributions effects stand over blocks."""
     correlations = agreement.set_index("of")
     names = [name for name in (MODEL, TWIN) if name in correlations.index]
     figure = new_figure(PAGE_WIDTH if len(names) > 1 else PAGE_WIDTH / 2 + 0.6, HEIGHT)

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 
 from classlens.columns import MODEL
 from classlens.figures.layout import block_axes, figure_title, fitted, new_figure
+from classlens.figures.maps import GREYED, word_look, word_map
 from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH
 
-COLOURS, UNNAMED, GREYED = "Blues", "0.92", "0.5"
 MAP_WIDTH = PAGE_WIDTH - 1.2
 """Inches of the map, without axis and colour bar."""
 CELL, LINE, SHORTEST, TALLEST = 0.34, 0.16, 1.4, 5.5
@@ -22,17 +22,10 @@ MOST_LINES = 24
 """Heads whose words are listed: named ones first, then those with the largest shares."""
 LARGEST, SMALLEST = 6.5, 3.0
 """Points of a word in the map."""
-WIDEST = 14
-"""Characters of a word in the map; the list has the whole word."""
 
 
 def draw(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.head_words`.
-        label: the model's.
-    """
+    """Draw the table of `classlens.measures.head_words`."""
     first, model = table[table["place"] == 1], table[table["of"] == MODEL]
     own, twin = first[first["of"] == MODEL], first[first["of"] != MODEL]
     shown = own.assign(named=own["name"].notna())
@@ -42,36 +35,29 @@ def draw(table: pd.DataFrame, label: str) -> Figure:
     figure = new_figure(PAGE_WIDTH, sum(heights) + 0.3)
     above, below = figure.subplots(2, 1, height_ratios=heights)
     figure_title(figure, label)
-    _map(above, shown, heads, figure)
+    _map(above, shown, heads)
     said = f"; {twin['name'].notna().sum()} of {len(twin)} of the random twin" if len(twin) else ""
     above.set_title(f"{shown['named'].sum()} of {len(shown)} heads are named{said}")
     _list(below, listed, model)
     return figure
 
 
-def _map(axes: Axes, shown: pd.DataFrame, heads: int, figure: Figure) -> None:
-    """Draw a map of blocks and heads, both from 1."""
+def _map(axes: Axes, shown: pd.DataFrame, heads: int) -> None:
+    """Draw a map of blocks and heads, both from 1; the list has words whole."""
     blocks = int(shown["block"].max()) + 1 if len(shown) else 1
     shares = np.full((heads, blocks), np.nan)
     named = shown[shown["named"]]
     shares[named["head"], named["block"]] = named["share"]
-    axes.set_facecolor(UNNAMED)
-    extent = (0.5, blocks + 0.5, 0.5, heads + 0.5)
-    image = axes.imshow(
-        100 * shares, cmap=COLOURS, vmin=0, vmax=100, aspect="auto", origin="lower", extent=extent, alpha=0.8
-    )
+    word_map(axes, 100 * shares, origin="lower", extent=(0.5, blocks + 0.5, 0.5, heads + 0.5))
     size = float(np.clip(LARGEST * 12 / blocks, SMALLEST, LARGEST))
     for row in shown.to_dict("records") if blocks <= MOST_BLOCKS else []:
-        word = row["word"] if len(row["word"]) <= WIDEST else row["word"][: WIDEST - 1] + "…"
+        word, colour = word_look(row)
         text = f"{fitted(word, MAP_WIDTH / blocks, size)}\n{100 * row['share']:.0f} %"
-        colour = ("white" if row["share"] > 0.6 else MARK_COLOUR) if row["named"] else GREYED
         axes.text(row["block"] + 1, row["head"] + 1, text, size=size, color=colour, ha="center", va="center")
     block_axes([axes], range(blocks), MOST_BLOCKS)
     axes.set_xlim(0.5, blocks + 0.5)
     axes.set_yticks(range(1, heads + 1))
-    axes.grid(visible=False)
     axes.set(xlabel="block", ylabel="head")
-    figure.colorbar(image, ax=axes, label="variance explained (%)")
 
 
 def _list(axes: Axes, listed: pd.DataFrame, rows: pd.DataFrame) -> None:

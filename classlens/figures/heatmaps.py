@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from classlens.arrays import Array
 from classlens.figures.importance import lowest, opacity, palette, shares
 from classlens.figures.layout import class_namer, figure_title, fitted, new_figure
+from classlens.figures.maps import bar_below
 from classlens.figures.style import PAGE_WIDTH
 from classlens.photos import as_colours
 
@@ -33,13 +33,11 @@ def draw(
     *,
     signed: bool,
 ) -> Figure:
-    """Draw the figure.
+    """Draw the table of `classlens.explanations.heatmaps`.
 
     Args:
-        table: see `classlens.explanations.heatmaps`.
         pixels: the open pixel file of the evaluation images, or another mapping with `pixels`: by image, (H, W, 3).
         stimuli: names of classes, in the columns class_index and class_name.
-        label: the model's.
         block, head: of the single maps, from 0.
         signed: importance can be evidence against a class, too.
     """
@@ -66,9 +64,8 @@ def draw(
                 _overlay(grid[top + row, left + column], photo, of_role[of_role["map"] == of], signed=signed)
         single = fitted(f"block {block + 1}, head {head + 1}", side)
         grid[top + 1, left].text(0.5, 0.5, single, ha="center", va="center")
-    scale = ScalarMappable(Normalize(lowest(signed=signed), 1), palette(signed=signed))
-    bar = figure.colorbar(scale, ax=grid, location="bottom", fraction=0.03, aspect=50, shrink=0.6)
-    bar.set_label("importance, as a share of the map's largest")
+    norm = Normalize(lowest(signed=signed), 1)
+    bar_below(figure, grid, norm, palette(signed=signed), "importance, as a share of the map's largest")
     figure_title(figure, label)
     return figure
 

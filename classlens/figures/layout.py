@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,31 +46,21 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def panels(
-    count: int,
-    columns: int,
-    width: float,
-    height: float,
-    xlabel: str = "",
-    share_rows: bool = False,
-    share_columns: bool = True,
+    count: int, columns: int, width: float, height: float, xlabel: str = "", sharex: Any = True, sharey: Any = True
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure with a grid of equal panels that share both axes.
+    """Make a figure with a grid of equal panels, and return it with its panels, row by row.
 
     Args:
         count: panels; those of the last row that are left over are not made.
         columns: at most so many side by side.
         width, height: of one panel in inches, with its share of labels.
         xlabel: goes below the lowest panel of each column, as the ticks do.
-        share_rows: only panels of one row share their y axis.
-        share_columns: all panels share their x axis.
-
-    Returns:
-        The figure and its panels, row by row.
+        sharex, sharey: which panels share an axis, see matplotlib's `subplots`.
     """
     columns = max(1, min(count, columns))
     rows = max(1, math.ceil(count / columns))
     figure = new_figure(width * columns, height * rows)
-    grid = figure.subplots(rows, columns, sharex=share_columns, sharey="row" if share_rows else True, squeeze=False)
+    grid = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     axes = list(grid.flat)
     for empty in axes[count:]:
         empty.remove()
@@ -142,8 +133,7 @@ def _grow(figure: Figure, inches: float) -> None:
 
 def legend_below(figure: Figure, entries: Sequence[Entry]) -> Legend:
     """Put the one legend below all panels, in as many columns as fit the figure's width; the figure grows by it."""
-    handles = [handle for handle, _ in entries]
-    width = figure.get_figwidth()
+    width, handles = figure.get_figwidth(), [handle for handle, _ in entries]
     texts = [fitted(text, width - LEGEND_HANDLES) for _, text in entries]
     for columns in range(len(entries), 0, -1):
         legend = figure.legend(handles, texts, loc="outside lower center", ncols=columns, frameon=False)

@@ -12,12 +12,7 @@ from classlens.figures.style import BRANCH_COLOURS, PERCENT_TICKS, Models, branc
 
 
 def draw(table: pd.DataFrame, models: Models) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.memory_composition`, with a model column.
-        models: name and label of each model, in display order.
-    """
+    """Draw the table of `classlens.measures.memory_composition`, with a model column."""
 
     def panel(axes: Axes, rows: pd.DataFrame, _model: str) -> None:
         for branch, colour in BRANCH_COLOURS.items():

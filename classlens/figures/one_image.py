@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from classlens.arrays import Array
 from classlens.figures.layout import class_namer, figure_title, fitted, legend_below, panels
+from classlens.figures.maps import bar_below
 from classlens.figures.style import PAGE_WIDTH, Look
 from classlens.photos import as_colours
 
@@ -38,13 +38,11 @@ def draw(
     chance: float,
     grid: Sequence[int],
 ) -> Figure:
-    """Draw the figure.
+    """Draw the table of `classlens.measures.one_image`.
 
     Args:
-        table: see `classlens.measures.one_image`.
         pixels: the open pixel file of the evaluation images, or another mapping with `pixels`: by image, (H, W, 3).
         stimuli: names of classes, in the columns class_index and class_name.
-        label: the model's.
         chance: mean identifiability of a random ranking.
         grid: rows and columns of image tokens.
     """
@@ -88,10 +86,7 @@ def draw_blocks(
     for panel, (block, of_block) in zip(axes[1:], tokens.items(), strict=True):
         _draw_tokens(panel, photo, of_block, norm)
         panel.set_title(fitted(f"block {block + 1}{said[block]}", side))
-    bar = figure.colorbar(
-        ScalarMappable(norm, COLOURS), ax=axes, location="bottom", fraction=0.03, aspect=50, shrink=0.6
-    )
-    bar.set_label("identifiability (grey: chance)")
+    bar_below(figure, axes, norm, COLOURS, "identifiability (grey: chance)")
     figure.set_figheight(figure.get_figheight() + BAR_HEIGHT)
     if any((of_block == 1).any() for of_block in tokens.values()):
         legend_below(figure, [(Line2D([], [], **TOP_RANK), "no class is above")])

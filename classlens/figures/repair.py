@@ -19,12 +19,7 @@ EVERY: Look = {"marker": "s", "markersize": 4.0, "markeredgewidth": 0.0, "linest
 
 
 def draw(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.repair`.
-        label: the model's.
-    """
+    """Draw the table of `classlens.measures.repair`."""
     figure = new_figure(PAGE_WIDTH, 3.4)
     figure_title(figure, label)
     grid = figure.subplots(2, 2, sharex="col", width_ratios=(3, 2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -11,7 +9,7 @@ from matplotlib.patches import Patch
 from classlens.columns import SCORES
 from classlens.figures.layout import legend_below, panels
 from classlens.figures.removal_curves import method_looks
-from classlens.figures.style import PAGE_WIDTH, SHARE_TICKS, Models, model_style
+from classlens.figures.style import PAGE_WIDTH, SHARE_TICKS, MethodLabels, Models, model_style
 
 SCORE_TITLES = {
     "pointing_game": "pointing game",
@@ -21,14 +19,8 @@ SCORE_TITLES = {
 }
 
 
-def draw(table: pd.DataFrame, models: Models, method_labels: Mapping[str, str]) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.segmentation_scores`, with a model column.
-        models: name and label of each model, in display order.
-        method_labels: see `classlens.figures.removal_curves`.
-    """
+def draw(table: pd.DataFrame, models: Models, method_labels: MethodLabels) -> Figure:
+    """Draw the table of `classlens.measures.segmentation_scores`, with a model column."""
     methods = list(method_looks(method_labels, set(table["method"])))
     figure, axes = panels(len(SCORES), 2, PAGE_WIDTH / 2, 2.4)
     width = 0.8 / len(models)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from classlens.arrays import Array
 from classlens.figures.layout import fitted, new_figure
+from classlens.figures.maps import signed_map
 from classlens.figures.series_identifiability import checkpoint_axis
-from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Look, Models
+from classlens.figures.style import MARK_COLOUR, PAGE_WIDTH, Models
 
 COLOURS = "RdBu_r"
 QUANTITIES = {"direct": "direct contribution", "effect": "effect of ablation"}
@@ -23,21 +24,18 @@ ROW, AROUND = 0.13, 0.9
 
 
 def draw(table: pd.DataFrame, models: Models, labels: Mapping[str, str]) -> Figure:
-    """Draw the figure, a row of two panels per series.
+    """Draw the table of `classlens.measures.series.series_heads`, with a model column; a row of two panels per series.
 
-    Args:
-        table: see `classlens.measures.series.series_heads`, with a model column.
-        models: name and label of each series' last point, in display order.
-        labels: by model, what its series is called.
+    Models are the series' last points; labels say, by model, what its series is called.
     """
     chosen = [_largest(table[table["model"] == name]) for name, _ in models]
-    heights = [max(1.2, ROW * rows["place"].nunique()) + AROUND for rows in chosen]
-    figure = new_figure(PAGE_WIDTH, sum(heights))
-    grid = figure.subplots(len(models), 2, squeeze=False, height_ratios=heights)
+    figure, grid = head_rows(chosen, 2)
     for panels, rows, (name, _) in zip(grid, chosen, models, strict=True):
         numbers = sorted(set(rows["point"]))
         for panel, (quantity, text) in zip(panels, QUANTITIES.items(), strict=True):
-            _panel(figure, panel, rows, quantity, numbers)
+            values = rows.pivot_table(index="place", columns="point", values=quantity)[numbers].to_numpy()
+            signed_map(panel, values, COLOURS, "logit")
+            head_axes(panel, rows, numbers)
             panel.set_title(fitted(f"{labels[name]}: {text}", PAGE_WIDTH / 2 - 1))
             panel.set_xlabel(str(rows["at"].iloc[0]))
         _beginnings(panels[1], rows, numbers)
@@ -48,6 +46,13 @@ def _largest(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the heads that are drawn, in their order."""
     largest = rows["effect"].abs().groupby([rows["block"], rows["head"]]).max().nlargest(MOST).index
     return placed(rows, largest)
+
+
+def head_rows(chosen: Sequence[pd.DataFrame], columns: int) -> tuple[Figure, Array]:
+    """Make a figure with a row of panels per series, as high as its `placed` heads are many."""
+    heights = [max(1.2, ROW * rows["place"].nunique()) + AROUND for rows in chosen]
+    figure = new_figure(PAGE_WIDTH, sum(heights))
+    return figure, figure.subplots(len(chosen), columns, squeeze=False, height_ratios=heights)
 
 
 def placed(rows: pd.DataFrame, heads: pd.Index[Any]) -> pd.DataFrame:
@@ -62,17 +67,7 @@ def head_axes(panel: Axes, rows: pd.DataFrame, numbers: Sequence[int]) -> None:
     names = [f"{block + 1}.{head + 1}" for block, head in zip(heads["block"], heads["head"], strict=True)]
     panel.set_yticks(range(len(names)), names)
     panel.set_ylabel("block.head")
-    panel.grid(visible=False)
     checkpoint_axis(panel, numbers)
-
-
-def _panel(figure: Figure, panel: Axes, rows: pd.DataFrame, quantity: str, numbers: Sequence[int]) -> None:
-    values = rows.pivot_table(index="place", columns="point", values=quantity)[numbers].to_numpy()
-    most = float(np.abs(values).max()) or 1.0
-    look: Look = {"cmap": COLOURS, "vmin": -most, "vmax": most, "aspect": "auto", "interpolation": "nearest"}
-    shown = panel.imshow(values, **look)
-    head_axes(panel, rows, numbers)
-    figure.colorbar(shown, ax=panel, label="logit")
 
 
 def _beginnings(panel: Axes, rows: pd.DataFrame, numbers: Sequence[int]) -> None:

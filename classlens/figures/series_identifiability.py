@@ -11,17 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm, TwoSlopeNorm, to_hex
 from matplotlib.figure import Figure
 
+from classlens.figures import style
 from classlens.figures.layout import fitted, new_figure
-from classlens.figures.style import (
-    BLUE,
-    GROUP_LABELS,
-    PAGE_WIDTH,
-    SHARE_TICKS,
-    Models,
-    chance_line,
-    interval_line,
-    line_style,
-)
 
 COLOURS, BLOCK_COLOURS = "coolwarm", "viridis"
 HEIGHT, LOW = 1.9, 1.3
@@ -30,23 +21,16 @@ MOST_TICKS = 8
 
 
 def draw(
-    table: pd.DataFrame,
-    accuracy: pd.DataFrame,
-    models: Models,
-    chances: Mapping[str, float],
-    labels: Mapping[str, str],
+    table: pd.DataFrame, accuracy: pd.DataFrame, models: style.Models, chances: style.Chances, labels: Mapping[str, str]
 ) -> Figure:
-    """Draw the figure, for each series a row per group of tokens and one of accuracy.
+    """Draw the tables of `classlens.measures.series.series_identifiability`, with a model column each.
 
-    Args:
-        table, accuracy: see `classlens.measures.series.series_identifiability`, with a model column.
-        models: name and label of each series' last point, in display order.
-        chances: by model, the mean identifiability of a random ranking.
-        labels: by model, what its series is called.
+    Each series has a row per group of tokens and one of accuracy. Models are the series' last points; labels say, by
+    model, what its series is called.
     """
     shown = [(name, [*dict.fromkeys(table.loc[table["model"] == name, "group"])]) for name, _ in models]
     heights = [height for _, groups in shown for height in (*[HEIGHT] * len(groups), LOW)]
-    figure = new_figure(PAGE_WIDTH, sum(heights))
+    figure = new_figure(style.PAGE_WIDTH, sum(heights))
     grid = figure.subplots(len(heights), 2, squeeze=False, height_ratios=heights)
     row = 0
     for name, groups in shown:
@@ -57,10 +41,10 @@ def draw(
             _map(figure, grid[row, 0], seen, numbers, chances[name])
             _curves(figure, grid[row, 1], seen, numbers, chances[name])
             for panel in grid[row]:
-                panel.set_title(fitted(f"{labels[name]}, {GROUP_LABELS[group]}", PAGE_WIDTH / 2 - 1))
+                panel.set_title(fitted(f"{labels[name]}, {style.GROUP_LABELS[group]}", style.PAGE_WIDTH / 2 - 1))
             row += 1
-        interval_line(grid[row, 0], np.arange(len(numbers)), rates, "accuracy", line_style(BLUE))
-        grid[row, 0].set(ylim=(-0.02, 1.02), yticks=SHARE_TICKS, ylabel="accuracy")
+        style.interval_line(grid[row, 0], np.arange(len(numbers)), rates, "accuracy", style.line_style(style.BLUE))
+        grid[row, 0].set(ylim=(-0.02, 1.02), yticks=style.SHARE_TICKS, ylabel="accuracy")
         checkpoint_axis(grid[row, 0], numbers)
         grid[row, 1].remove()
         for panel in (*grid[row - 1], grid[row, 0]):
@@ -96,9 +80,9 @@ def _curves(figure: Figure, panel: Axes, rows: pd.DataFrame, numbers: Sequence[i
     norm = BoundaryNorm(np.arange(blocks + 1) + 0.5, 256)
     for block, own in rows.groupby("block"):
         colour = to_hex(matplotlib.colormaps[BLOCK_COLOURS](norm(int(str(block)) + 1)))
-        interval_line(panel, np.arange(len(numbers)), own.sort_values("point"), "mean", line_style(colour))
-    chance_line(panel, chance)
-    panel.set(ylim=(-0.02, 1.02), yticks=SHARE_TICKS)
+        style.interval_line(panel, np.arange(len(numbers)), own.sort_values("point"), "mean", style.line_style(colour))
+    style.chance_line(panel, chance)
+    panel.set(ylim=(-0.02, 1.02), yticks=style.SHARE_TICKS)
     checkpoint_axis(panel, numbers)
     step = -(-blocks // 12)
     colours = matplotlib.cm.ScalarMappable(norm, BLOCK_COLOURS)

@@ -18,12 +18,7 @@ TWIN_DOT: Look = {"marker": ".", "markersize": 3.0, "linestyle": "none", "color"
 
 
 def draw(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.shortcut_heads`.
-        label: the model's.
-    """
+    """Draw the table of `classlens.measures.shortcut_heads`."""
     figure = new_figure(PAGE_WIDTH, 2.9)
     axes = figure.subplots()
     figure_title(figure, label)

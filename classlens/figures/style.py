@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,12 @@ Entry = tuple[Artist, str]
 """Of a legend."""
 Models = Sequence[Sequence[str]]
 """Name and label of each model, in display order."""
+Chances = Mapping[str, float]
+"""By model, the mean identifiability of a random ranking."""
+Twins = Mapping[str, str]
+"""By model, the name of its random twin."""
+MethodLabels = Mapping[str, str]
+"""By name of every explanation there is, in their order, which decides their looks."""
 
 FONT_SIZE = 8
 """Points, at the printed size: a figure is as wide as a page or a column."""
@@ -126,6 +132,16 @@ def mark_significant(
 def line_style(colour: str) -> Look:
     """Return the look of a line with a dot per block."""
     return {"color": colour, "marker": "o", "markersize": 3.0, "markeredgewidth": 0.0}
+
+
+def group_line(colour: str, group: str) -> Look:
+    """Return the look of a line of a group of tokens."""
+    return line_style(colour) | {"linestyle": GROUP_LINES[group]}
+
+
+def groups_in(table: pd.DataFrame) -> list[str]:
+    """Return the groups of tokens that a table has, [CLS] first."""
+    return [group for group in GROUP_LABELS if group in set(table["group"])]
 
 
 def model_style(index: int) -> Look:

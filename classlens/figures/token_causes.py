@@ -7,28 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from classlens.columns import MODEL, TWIN
+from classlens.figures import style
 from classlens.figures.layout import block_axes, figure_title, legend_below, panels
-from classlens.figures.style import (
-    BLUE,
-    BROWN,
-    CONTROL,
-    GREY,
-    LABEL_COLOURS,
-    ORANGE,
-    PAGE_WIDTH,
-    PURPLE,
-    control_curve,
-    interval_line,
-    line_entry,
-    line_style,
-    mark_significant,
-    significance_entries,
-)
 
 PANELS = {
-    "by identifiability": {"most_identifiable": BLUE, "least_identifiable": ORANGE, "random": GREY},
-    "by mask": {"class": LABEL_COLOURS["class"], "context": LABEL_COLOURS["context"]},
-    "by norm": {"outliers": PURPLE, "not_outliers": BROWN},
+    "by identifiability": {"most_identifiable": style.BLUE, "least_identifiable": style.ORANGE, "random": style.GREY},
+    "by mask": {"class": style.LABEL_COLOURS["class"], "context": style.LABEL_COLOURS["context"]},
+    "by norm": {"outliers": style.PURPLE, "not_outliers": style.BROWN},
 }
 LABELS = {
     "most_identifiable": "most identifiable tenth",
@@ -42,16 +27,11 @@ LABELS = {
 
 
 def draw(table: pd.DataFrame, label: str) -> Figure:
-    """Draw the figure.
-
-    Args:
-        table: see `classlens.measures.token_causes`.
-        label: the model's.
-    """
+    """Draw the table of `classlens.measures.token_causes`."""
     seen = table[table["images"] > 0]
     of_model, of_twin = (seen[seen["of"] == name] for name in (MODEL, TWIN))
     shown = {title: sets for title, sets in PANELS.items() if set(sets) & set(of_model["set"])}
-    figure, axes = panels(len(shown), len(shown), PAGE_WIDTH / max(2, len(shown)), 2.3, xlabel="block")
+    figure, axes = panels(len(shown), len(shown), style.PAGE_WIDTH / max(2, len(shown)), 2.3, xlabel="block")
     figure_title(figure, label)
     entries = []
     for panel, (title, sets) in zip(axes, shown.items(), strict=True):
@@ -60,15 +40,17 @@ def draw(table: pd.DataFrame, label: str) -> Figure:
         for name, colour in sets.items():
             twin, rows = (part[part["set"] == name].sort_values("block") for part in (of_twin, of_model))
             if len(twin):
-                control_curve(panel, twin["block"] + 1, twin["effect"])
+                style.control_curve(panel, twin["block"] + 1, twin["effect"])
             if len(rows):
-                interval_line(panel, rows["block"] + 1, rows, "effect", line_style(colour), prefix="effect_")
-                entries.append(line_entry(line_style(colour), LABELS[name]))
+                style.interval_line(
+                    panel, rows["block"] + 1, rows, "effect", style.line_style(colour), prefix="effect_"
+                )
+                entries.append(style.line_entry(style.line_style(colour), LABELS[name]))
     block_axes(axes, table["block"])
     _stars(axes, list(shown.values()), of_model)
     axes[0].set_ylabel("effect on the logit")
-    twins = [line_entry(CONTROL, "random twin")] if len(of_twin) else []
-    marks = significance_entries(of_model["significant"], "differs from its reference")
+    twins = [style.line_entry(style.CONTROL, "random twin")] if len(of_twin) else []
+    marks = style.significance_entries(of_model["significant"], "differs from its reference")
     legend_below(figure, [*entries, *twins, *marks])
     return figure
 
@@ -80,5 +62,5 @@ def _stars(axes: list[Axes], shown: list[dict[str, str]], rows: pd.DataFrame) ->
     for panel, sets in zip(axes, shown, strict=True):
         for place, (name, colour) in enumerate(sets.items()):
             own = rows[rows["set"] == name]
-            mark_significant(panel, own["block"] + 1, own["significant"], high + (0.5 + place) * step, colour)
+            style.mark_significant(panel, own["block"] + 1, own["significant"], high + (0.5 + place) * step, colour)
     axes[0].set_ylim(low, high + 2.5 * step)

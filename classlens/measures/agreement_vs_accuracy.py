@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.h5 import h5py
-from classlens.measures.memory_rates import all_files, image_rates
+from classlens.measures.memory_rates import image_rates, rows_of
+from classlens.statistics.groups import interval
 from classlens.statistics.resampling import Resampling
 
 
@@ -38,14 +39,12 @@ def agreement_vs_accuracy(
                 "out of the model's key `analyses`"
             )
         correct = file["correct"][:]
-    rows = all_files(attn, mlp)
-    agrees = np.stack([image_rates(file, "agreement", slice(0, 1)) for *_, file in rows], axis=1) > 0
+    rows, files = rows_of(attn, mlp)
+    agrees = np.stack([image_rates(file, "agreement", slice(0, 1)) for file in files], axis=1) > 0
     right, wrong = agrees[correct], agrees[~correct]
     low, high = difference_interval(right, wrong, resampling)
     rates = {"correct_percent": _percent(right), "wrong_percent": _percent(wrong)}
-    columns = {
-        "branch": [branch for branch, *_ in rows],
-        "block": [block for _, block, _ in rows],
+    columns: dict[str, Any] = {
         "correct_images": len(right),
         "wrong_images": len(wrong),
         **rates,
@@ -54,7 +53,7 @@ def agreement_vs_accuracy(
         "ci_high": 100 * high,
         "p_value": difference_test(right, wrong, resampling),
     }
-    write_table(pd.DataFrame(columns), table)
+    write_table(rows.assign(**columns), table)
 
 
 def difference_interval(right: Array, wrong: Array, resampling: Resampling) -> tuple[Array, Array]:
@@ -76,9 +75,7 @@ def difference_interval(right: Array, wrong: Array, resampling: Resampling) -> t
     drawn = [
         random.binomial(len(group), group.mean(0), (resampling.resamples, group.shape[1])) for group in (right, wrong)
     ]
-    tails = ((1 - resampling.confidence) / 2, (1 + resampling.confidence) / 2)
-    low, high = np.quantile(drawn[0] / len(right) - drawn[1] / len(wrong), tails, axis=0)
-    return low, high
+    return interval(drawn[0] / len(right) - drawn[1] / len(wrong), resampling)
 
 
 def difference_test(right: Array, wrong: Array, resampling: Resampling) -> Array:

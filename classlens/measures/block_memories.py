@@ -37,25 +37,19 @@ def block_memories(
         seed: of the random classes, see `random_classes`. They are the same in all branches and blocks.
     """
     for branch, memories in zip(BRANCHES, (attn, mlp), strict=True):
-        _branch_memories(layer, output, parameters, memories, branch, seed)
-
-
-def _branch_memories(
-    layer: Path | str, output: Path | str, parameters: Path | str, memories: Path | str, branch: str, seed: int
-) -> None:
-    with h5py.File(layer, "r") as file, h5py.File(output, "r") as model:
-        block = int(file.attrs["block"])
-        projected = read_memories(parameters, branch, block)
-        classes = model["class_index"][:]
-        drawn = random_classes(len(classes), int(file.attrs["num_classes"]), seed)
-        keys, top = file[f"keys/{branch}"], file[f"{branch}/top5"]
-        columns = agreement_columns(keys.shape[1])
-        facts = {**file.attrs, "branch": branch, "memories": len(projected["head"].top_classes)}
-        with RowWriter(memories, len(classes), columns, facts) as writer:
-            for part in batches(len(classes), 8 * CHUNK_ROWS):
-                writer.append(compare(keys[part], top[part, :, 0], classes[part], drawn[part], projected))
-    with h5py.File(memories, "r+") as file:
-        describe(file.create_dataset("class_value", data=projected["head"].class_value), *DESCRIPTIONS["class_value"])
+        with h5py.File(layer, "r") as file, h5py.File(output, "r") as model:
+            classes = model["class_index"][:]
+            projected = read_memories(parameters, branch, int(file.attrs["block"]))
+            drawn = random_classes(len(classes), int(file.attrs["num_classes"]), seed)
+            keys, top = file[f"keys/{branch}"], file[f"{branch}/top5"]
+            columns = agreement_columns(keys.shape[1])
+            facts = {**file.attrs, "branch": branch, "memories": len(projected["head"].top_classes)}
+            with RowWriter(memories, len(classes), columns, facts) as writer:
+                for part in batches(len(classes), 8 * CHUNK_ROWS):
+                    writer.append(compare(keys[part], top[part, :, 0], classes[part], drawn[part], projected))
+        with h5py.File(memories, "r+") as file:
+            dataset = file.create_dataset("class_value", data=projected["head"].class_value)
+            describe(dataset, *DESCRIPTIONS["class_value"])
 
 
 def agreement_columns(tokens: int) -> dict[str, Column]:

@@ -1,4 +1,4 @@
-"""Box plot statistics of identifiability over tokens, computed from counts of ranks."""
+"""Box plot statistics: of identifiability over tokens, computed from counts of ranks, and of numbers."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ def box_statistics(histogram: Array) -> dict[str, Array]:
         The five numbers of `BOX_COLUMNS`, each (...); NaN for a row without tokens.
     """
     classes = histogram.shape[-1]
-    # Scores C - rank ascend with identifiability. They are integers and quartiles their fourths, so
-    # nothing is rounded before the division at the end and whiskers cannot miss a token by a
-    # rounding error.
+    # Scores C - rank ascend with identifiability. They are integers and quartiles their fourths, so nothing is rounded
+    # before the division at the end and whiskers cannot miss a token by a rounding error.
     counts = histogram[..., ::-1].reshape(-1, classes)
     scores = np.arange(1, classes + 1)
     cumulative = counts.cumsum(1)
@@ -57,3 +56,14 @@ def _ordered(cumulative: Array, place: Array) -> Array:
     """Return the score at a place (0-based) of each row's sorted tokens."""
     result: Array = (cumulative <= place[:, None]).sum(1) + 1
     return result
+
+
+def boxes_of_rows(values: Array) -> dict[str, Array]:
+    """Return the box plot of each row of numbers, (n, K) with K at least 1: the same as `box_statistics`, (n) each."""
+    exact = values.astype(np.float64)
+    q1, median, q3 = np.quantile(exact, (0.25, 0.5, 0.75), axis=1)
+    reach = WHISKER * (q3 - q1)
+    low = np.where(exact >= (q1 - reach)[:, None], exact, np.inf).min(1)
+    high = np.where(exact <= (q3 + reach)[:, None], exact, -np.inf).max(1)
+    # An outlier next to an interpolated quartile must not turn a whisker inside the box.
+    return dict(zip(BOX_COLUMNS, (np.minimum(low, q1), q1, median, q3, np.maximum(high, q3)), strict=True))

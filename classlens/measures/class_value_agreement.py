@@ -10,10 +10,10 @@ from scipy.stats import wilcoxon
 
 from classlens.arrays import Array
 from classlens.csvfile import write_table
-from classlens.measures.memory_boxes import boxes_of_rows
+from classlens.measures.boxes import boxes_of_rows
 from classlens.measures.memory_chance import largest_cosine
 from classlens.measures.memory_parameters import read_class_values
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 from classlens.statistics.twins import beside_twin
 from classlens.terms import BRANCHES
 
@@ -38,19 +38,15 @@ def class_value_agreement(parameters: str, twin: Sequence[str], table: str, resa
     parts = []
     for branch in BRANCHES:
         scores = model.scores[branch]
-        low, high = bootstrap_interval(scores.T, resampling)
         columns = {
             "branch": branch,
             "block": np.arange(len(scores)),
             "classes": scores.shape[1],
-            "mean": scores.mean(1, dtype=np.float64),
-            "ci_low": low,
-            "ci_high": high,
+            **mean_columns(scores.T, resampling),
             **boxes_of_rows(scores),
             "chance": chance_levels(model.width, model.memories[branch]),
+            **beside_twin(scores.T, other.scores[branch].T if other else None, resampling, _exceeds, "classes"),
         }
-        of_twin = None if other is None else other.scores[branch]
-        columns |= beside_twin(scores.T, None if of_twin is None else of_twin.T, resampling, _exceeds, "classes")
         parts.append(pd.DataFrame(columns))
     write_table(pd.concat(parts, ignore_index=True), table)
 

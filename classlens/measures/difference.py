@@ -15,7 +15,7 @@ from classlens.hdf5 import CHUNK_ROWS, iterate_rows
 from classlens.measures.identifiability import Identifiability, read_identifiability
 from classlens.statistics.correction import with_correction
 from classlens.statistics.depth import depth_positions
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 
 PLACE = ("quantity", "part", "block", "head", "group")
 Cell = tuple[str, str | None, int | None, int | None, str | None]
@@ -58,9 +58,8 @@ def difference(
     if len(effects) == 2 and len({*map(_shape, effects)}) == 1:
         cells |= _subtracted([*map(_effects, effects)])
     values = np.stack([*cells.values()], axis=1)
-    low, high = bootstrap_interval(values, resampling)
     names = pd.DataFrame([*cells], columns=[*PLACE]).astype({"block": "Int64", "head": "Int64"})
-    found = names.assign(images=len(values), difference=values.mean(0), ci_low=low, ci_high=high)
+    found = names.assign(images=len(values), **mean_columns(values, resampling, "difference"))
     found["p_value"] = sign_flip_test(values, "two-sided", resampling)
     write_table(with_correction(found, correction, resampling.confidence), table)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,9 @@ def explanation_quality(
         randomised_methods: those of `explanations` and `randomised`.
         resampling: see `bootstrap_interval`.
     """
-    rows: list[Row] = [
-        *_removal("tokens", methods, tokens, _token_areas, resampling),
-        *_removal("pixels", methods, pixels, _pixel_areas, resampling),
-    ]
+    rows: list[Row] = []
+    for measure, sources in (("tokens", tokens), ("pixels", pixels)):
+        rows += _removal(measure, methods, sources, resampling)
     for source in segmentation:
         rows += [
             (one.method, "segmentation", one.score, None, one.images, one.mean, one.ci_low, one.ci_high)
@@ -64,15 +63,9 @@ def explanation_quality(
     write_table(pd.DataFrame(rows, columns=COLUMNS).astype({"blocks_reset": "Int64"}), table)
 
 
-def _removal(
-    measure: str,
-    methods: Sequence[str],
-    sources: Sequence[str],
-    areas: Callable[[str], dict[str, Array]],
-    resampling: Resampling,
-) -> Iterator[Row]:
+def _removal(measure: str, methods: Sequence[str], sources: Sequence[str], resampling: Resampling) -> Iterator[Row]:
     """Yield areas of each method, their gap, and how far it is behind the largest gap."""
-    found = {method: areas(source) for method, source in zip(methods, sources, strict=True)}
+    found = dict(zip(methods, map(_areas, sources), strict=True))
     gaps = {method: of_method["negative"] - of_method["positive"] for method, of_method in found.items()}
     best = max(gaps, key=lambda method: gaps[method].mean())
     for method, of_method in found.items():
@@ -81,15 +74,12 @@ def _removal(
             yield (method, measure, part, None, *_mean(values, resampling))
 
 
-def _token_areas(source: str) -> dict[str, Array]:
+def _areas(source: str) -> dict[str, Array]:
+    """Return each image's area under the curves of a file, whose steps are of tokens or of pixels."""
     with h5py.File(source) as file:
-        removed = file.attrs["n_removed"].tolist()
-        return {direction: area(removed, file[direction][:].astype(np.float64)) for direction in DIRECTIONS}
-
-
-def _pixel_areas(source: str) -> dict[str, Array]:
-    with h5py.File(source) as file:
-        return {direction: pixel_area(file[direction][:]) for direction in DIRECTIONS}
+        curves = {direction: file[direction][:].astype(np.float64) for direction in DIRECTIONS}
+        removed = file.attrs.get("n_removed")
+    return {name: pixel_area(curve) if removed is None else area(removed, curve) for name, curve in curves.items()}
 
 
 def _randomisation(method: str, explanation: str, source: str, resampling: Resampling) -> Iterator[Row]:

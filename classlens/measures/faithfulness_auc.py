@@ -70,23 +70,14 @@ def faithfulness_auc(
         with h5py.File(source) as file:
             removed, tokens = file.attrs["n_removed"].tolist(), int(file.attrs["image_tokens"])
             right = {direction: file[direction][:].astype(np.float64) for direction in DIRECTIONS}
-        for direction in DIRECTIONS:
-            of_images = right[direction]
+        for direction, of_images in right.items():
             low, high = bootstrap_interval(area(removed, of_images)[:, None], resampling)
             accuracy = of_images.mean(0)
             auc = float(area(removed, accuracy))
             whole = float(accuracy[0]) if removed[0] == 0 else float("nan")
-            rows.append(
-                {
-                    "method": method,
-                    "direction": direction,
-                    "images": len(of_images),
-                    "unperturbed_accuracy": whole,
-                    "auc": auc,
-                    "ci_low": low[0],
-                    "ci_high": high[0],
-                    "auc_ratio": auc / whole if whole > 0 else float("nan"),
-                    "auc_published": area_as_published(removed, accuracy, tokens),
-                }
-            )
+            areas = {"auc": auc, "ci_low": low[0], "ci_high": high[0]}
+            areas["auc_ratio"] = auc / whole if whole > 0 else float("nan")
+            areas["auc_published"] = area_as_published(removed, accuracy, tokens)
+            facts = {"method": method, "direction": direction, "images": len(of_images), "unperturbed_accuracy": whole}
+            rows.append(facts | areas)
     write_table(pd.DataFrame(rows), table)

@@ -13,7 +13,7 @@ from classlens.h5 import h5py
 from classlens.statistics.groups import Groups, group_means, groups_of, interval, resampled_means, worst
 from classlens.statistics.resampling import Resampling
 
-COLUMNS = ("attribute", "what", "class_name", "carries", "images", "accuracy", "ci_low", "ci_high")
+COLUMNS = ["attribute", "what", "class_name", "carries", "images", "accuracy", "ci_low", "ci_high"]
 
 
 def group_accuracy(output: str, stimuli: str, groups: str, table: str, resampling: Resampling) -> None:
@@ -45,7 +45,7 @@ def group_accuracy(output: str, stimuli: str, groups: str, table: str, resamplin
         images = [*of.sizes, len(of.of), of.sizes[place] if place is not None else 0, len(of.of)]
         for (what, class_name, value), count, *numbers in zip(told, images, found, low, high, strict=True):
             rows.append((attribute, what, class_name, value, count, *numbers))
-    write_table(pd.DataFrame(rows, columns=list(COLUMNS)), table)
+    write_table(pd.DataFrame(rows, columns=COLUMNS), table)
 
 
 def _summarised(means: Array, of: Groups) -> Array:

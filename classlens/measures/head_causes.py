@@ -13,7 +13,7 @@ from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.statistics.agreement import spearman_of_means
 from classlens.statistics.correction import with_correction
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 
 
 def head_causes(
@@ -35,17 +35,15 @@ def head_causes(
     rows, correlations = [], []
     for of, path in zip((MODEL, TWIN), (effects, *twin), strict=False):
         direct, effect = _read(path)
-        images, blocks, heads = effect.shape
+        images, (block, head) = len(effect), np.indices(effect.shape[1:]).reshape(2, -1)
         direct, effect = direct.reshape(images, -1), effect.reshape(images, -1)
-        places = np.unravel_index(np.arange(blocks * heads), (blocks, heads))
-        columns = {"of": of, "block": places[0], "head": places[1], "images": images}
+        columns = {"of": of, "block": block, "head": head, "images": images}
         for name, values in {"direct": direct, "effect": effect, "difference": effect - direct}.items():
-            low, high = bootstrap_interval(_where_known(values), resampling)
-            columns |= {name: values.mean(0), f"{name}_ci_low": low, f"{name}_ci_high": high}
+            columns |= mean_columns(_where_known(values), resampling, name, f"{name}_")
         p_values = sign_flip_test(_where_known(effect - direct), "two-sided", resampling)
         rows.append(pd.DataFrame({**columns, "p_value": p_values}))
         found = dict(zip(("spearman", "ci_low", "ci_high"), spearman_of_means(direct, effect, resampling), strict=True))
-        correlations.append({"of": of, "images": images, "heads": blocks * heads, **found})
+        correlations.append({"of": of, "images": images, "heads": len(head), **found})
     write_table(with_correction(pd.concat(rows, ignore_index=True), correction, resampling.confidence), table)
     write_table(pd.DataFrame(correlations), agreement)
 

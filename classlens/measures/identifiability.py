@@ -11,8 +11,7 @@ from classlens.arrays import Array
 from classlens.h5 import h5py
 from classlens.hdf5 import describe, iterate_rows
 from classlens.measures.boxes import count_ranks
-from classlens.measures.layers import read_layout
-from classlens.progress import Progress
+from classlens.measures.layers import in_turn, read_layout
 
 GROUP_NAMES = {"cls": "[CLS]", "image": "image tokens"}
 
@@ -23,10 +22,9 @@ def identifiability(layers: Sequence[str], output: str, measures: str) -> None:
     Args:
         layers: the model's N x T layer files in block order.
         output: the model's output file, for `correct`.
-        measures: the HDF5 file to write. With B blocks and C classes: `cls`, `image` (N, B) mean
-            identifiability of each image's tokens; `identifiable` (N, B) share of image tokens
-            whose rank is 0; `histogram/cls`, `histogram/image` (B, C) tokens at each rank;
-            `correct` (N). Without [CLS] its two are missing.
+        measures: the HDF5 file to write. With B blocks and C classes: `cls`, `image` (N, B) mean identifiability of
+            each image's tokens; `identifiable` (N, B) share of image tokens whose rank is 0; `histogram/cls`,
+            `histogram/image` (B, C) tokens at each rank; `correct` (N). Without [CLS] its two are missing.
     """
     layout = read_layout(layers[0])
     groups, classes = layout.groups, layout.num_classes
@@ -35,29 +33,22 @@ def identifiability(layers: Sequence[str], output: str, measures: str) -> None:
     means = {group: np.empty((images, blocks)) for group in groups}
     counts = {group: np.zeros((blocks, classes), np.int64) for group in groups}
     identifiable = np.empty((images, blocks), np.float32)
-    with Progress(blocks, "identifiability", "block") as progress:
-        for block, layer in enumerate(layers):
-            start = 0
-            for batch in iterate_rows(layer, ["residual/rank"]):
-                ranks = batch["residual/rank"]
-                rows = slice(start, start + len(ranks))
-                start = rows.stop
-                for group, tokens in groups.items():
-                    means[group][rows, block] = 1 - ranks[:, tokens].mean(1) / classes
-                    counts[group][block] += count_ranks(ranks[:, tokens], classes)
-                identifiable[rows, block] = (ranks[:, layout.image_tokens] == 0).mean(1)
-            progress.advance()
+    for block, layer in enumerate(in_turn(layers, "identifiability")):
+        start = 0
+        for batch in iterate_rows(layer, ["residual/rank"]):
+            ranks = batch["residual/rank"]
+            rows = slice(start, start + len(ranks))
+            start = rows.stop
+            for group, tokens in groups.items():
+                means[group][rows, block] = 1 - ranks[:, tokens].mean(1) / classes
+                counts[group][block] += count_ranks(ranks[:, tokens], classes)
+            identifiable[rows, block] = (ranks[:, layout.image_tokens] == 0).mean(1)
     with h5py.File(output, "r") as file:
         correct = file["correct"][:]
     with h5py.File(measures, "w") as file:
         file.attrs["num_classes"] = classes
         for group in groups:
-            _write(
-                file,
-                group,
-                means[group],
-                f"mean identifiability of {GROUP_NAMES[group]}, image x block",
-            )
+            _write(file, group, means[group], f"mean identifiability of {GROUP_NAMES[group]}, image x block")
         for group in groups:
             text = f"number of {GROUP_NAMES[group]} at each rank, all images, block x rank"
             _write(file, f"histogram/{group}", counts[group], text, "tokens")

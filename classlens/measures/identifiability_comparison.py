@@ -15,12 +15,11 @@ def identifiability_comparison(measures: str, table: str, resampling: Resampling
 
     Args:
         measures: the model's file of identifiability.
-        table: the table to write, a row per group of tokens (`cls`, `image`) and position. Columns:
-            group, position, blocks (how many share it), mean, ci_low, ci_high (bootstrap over
-            images).
+        table: the table to write, a row per group of tokens (`cls`, `image`) and position. Columns: group, position,
+            blocks (how many share it), mean, ci_low, ci_high (bootstrap over images).
     """
-    parts = []
-    for group, means in read_identifiability(measures).means.items():
-        columns, _ = by_position(means, resampling)
-        parts.append(pd.DataFrame({"group": group, **columns}))
+    parts = [
+        pd.DataFrame({"group": group, **by_position(means, resampling)[0]})
+        for group, means in read_identifiability(measures).means.items()
+    ]
     write_table(pd.concat(parts, ignore_index=True), table)

@@ -12,24 +12,23 @@ from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.measures.boxes import box_statistics
 from classlens.measures.identifiability import read_identifiability
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 from classlens.statistics.twins import beside_twin
 
 
 def identifiability_evolution(measures: str, twin: Sequence[str], table: str, resampling: Resampling) -> None:
     """Summarise a model's identifiability per block and compare it with its random twin's.
 
-    Model and twin see the same images, so the comparison is paired: the mean over images of (model - twin),
-    each image counting with the mean over its tokens; a one-sided sign-flip test asks whether it is
-    above zero, a bootstrap over images gives its interval.
+    Model and twin see the same images, so the comparison is paired: the mean over images of (model - twin), each image
+    counting with the mean over its tokens; a one-sided sign-flip test asks whether it is above zero, a bootstrap over
+    images gives its interval.
 
     Args:
         measures: the model's file of identifiability.
         twin: the same of its random twin, as a list of one; an empty list where there is no twin.
-        table: the table to write, a row per group of tokens (`cls`, `image`) and block (from 0).
-            Columns: group, block, images; mean (of the images' means) with ci_low, ci_high;
-            whisker_low, q1, median, q3, whisker_high (over tokens); twin_mean, difference,
-            difference_ci_low, difference_ci_high, p_value (empty without a twin).
+        table: the table to write, a row per group of tokens (`cls`, `image`) and block (from 0). Columns: group, block,
+            images; mean (of the images' means) with ci_low, ci_high; whisker_low, q1, median, q3, whisker_high (over
+            tokens); twin_mean, difference, difference_ci_low, difference_ci_high, p_value (empty without a twin).
     """
     model = read_identifiability(measures)
     other = read_identifiability(twin[0]) if twin else None
@@ -44,17 +43,13 @@ def identifiability_evolution(measures: str, twin: Sequence[str], table: str, re
 
     parts = []
     for group, means in model.means.items():
-        low, high = bootstrap_interval(means, resampling)
         columns = {
             "group": group,
             "block": np.arange(means.shape[1]),
             "images": len(means),
-            "mean": means.mean(0, dtype=np.float64),
-            "ci_low": low,
-            "ci_high": high,
+            **mean_columns(means, resampling),
             **box_statistics(model.histograms[group]),
+            **beside_twin(means, other.means[group] if other else None, resampling, exceeds, "images"),
         }
-        twin_means = None if other is None else other.means[group]
-        columns |= beside_twin(means, twin_means, resampling, exceeds, "images")
         parts.append(pd.DataFrame(columns))
     write_table(pd.concat(parts, ignore_index=True), table)

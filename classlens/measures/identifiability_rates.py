@@ -7,7 +7,7 @@ import pandas as pd
 
 from classlens.csvfile import write_table
 from classlens.measures.identifiability import read_identifiability
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_row
 
 
 def identifiability_rates(measures: str, table: str, resampling: Resampling) -> None:
@@ -15,25 +15,15 @@ def identifiability_rates(measures: str, table: str, resampling: Resampling) -> 
 
     Args:
         measures: the model's file of identifiability.
-        table: the table to write, one row: images; identifiable_tokens_percent, % of an image's
-            image tokens with rank 0, averaged over images; images_with_identifiable_percent, % of
-            images with at least one; accuracy, a fraction. Each with _ci_low, _ci_high (bootstrap
-            over images).
+        table: the table to write, one row: images; identifiable_tokens_percent, % of an image's image tokens with rank
+            0, averaged over images; images_with_identifiable_percent, % of images with at least one; accuracy, a
+            fraction. Each with _ci_low, _ci_high (bootstrap over images).
     """
     measured = read_identifiability(measures)
     tokens = measured.identifiable[:, -1]
     quantities = {
         "identifiable_tokens_percent": 100 * tokens.astype(np.float64),
         "images_with_identifiable_percent": 100 * (tokens > 0),
-        "accuracy": measured.correct.astype(np.float64),
+        "accuracy": measured.correct,
     }
-    values = np.stack(list(quantities.values()), axis=1)
-    low, high = bootstrap_interval(values, resampling)
-    row: dict[str, float] = {"images": len(tokens)}
-    for index, name in enumerate(quantities):
-        row |= {
-            name: values[:, index].mean(),
-            f"{name}_ci_low": low[index],
-            f"{name}_ci_high": high[index],
-        }
-    write_table(pd.DataFrame([row]), table)
+    write_table(pd.DataFrame([{"images": len(tokens), **mean_row(quantities, resampling)}]), table)

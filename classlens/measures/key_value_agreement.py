@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 
 from classlens.csvfile import write_table
-from classlens.measures.memory_rates import all_files, class_rates, hit_chance, read_class_index
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.measures.memory_rates import class_rates, hit_chance, read_class_index, rows_of
+from classlens.statistics.resampling import Resampling, mean_columns
 
 
 def key_value_agreement(
@@ -27,21 +26,18 @@ def key_value_agreement(
             control_percent (means over classes); difference (percentage points); each with _ci_low, _ci_high
             (bootstrap over classes); chance_percent (random keys against random memories).
     """
-    rows = all_files(attn, mlp)
-    files = [file for *_, file in rows]
+    rows, files = rows_of(attn, mlp)
     class_index = read_class_index(output)
     indices, images = np.unique(class_index, return_counts=True)
     rate, control = (100 * class_rates(files, name, class_index) for name in ("agreement", "agreement_random"))
-    names = pd.DataFrame({"branch": [branch for branch, *_ in rows], "block": [block for _, block, _ in rows]})
-    of_classes = names.loc[names.index.repeat(len(indices))].assign(
+    of_classes = rows.loc[rows.index.repeat(len(indices))].assign(
         class_index=np.tile(indices, len(rows)),
         images=np.tile(images, len(rows)),
         rate_percent=rate.T.ravel(),
         control_percent=control.T.ravel(),
     )
     write_table(of_classes, classes)
-    means = names.assign(classes=len(indices))
+    means = rows.assign(classes=len(indices))
     for name, values in {"mean_percent": rate, "control_percent": control, "difference": rate - control}.items():
-        low, high = bootstrap_interval(values, resampling)
-        means = means.assign(**{name: values.mean(0), f"{name}_ci_low": low, f"{name}_ci_high": high})
+        means = means.assign(**mean_columns(values, resampling, name, f"{name}_"))
     write_table(means.assign(chance_percent=[100 * hit_chance(file) for file in files]), table)

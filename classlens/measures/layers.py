@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from classlens.arrays import Array
 from classlens.h5 import h5py
 from classlens.hdf5 import iterate_rows
+from classlens.progress import Progress
+
+Block = TypeVar("Block", int, str)
+"""Its number, or its file."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,14 @@ def token_groups(tokens: int, prefix: int, *, has_class_token: bool) -> Array:
     return groups
 
 
+def in_turn(blocks: Sequence[Block], doing: str) -> Iterator[Block]:
+    """Yield blocks, and report the progress of what is done with them."""
+    with Progress(len(blocks), doing, "block") as progress:
+        for block in blocks:
+            yield block
+            progress.advance()
+
+
 def steps(
     layers: Sequence[str], block: int, before: Sequence[str], here: Sequence[str]
 ) -> Iterator[tuple[dict[str, Array], dict[str, Array]]]:
@@ -83,6 +96,5 @@ def token_mean(values: Array, chosen: Array) -> Array:
     """
     count = chosen.sum(1)
     total = np.where(chosen, values, 0).sum(1, dtype=np.float64)
-    missing = np.full(len(total), np.nan)
-    result: Array = np.divide(total, count, out=missing, where=count > 0)
+    result: Array = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
     return result

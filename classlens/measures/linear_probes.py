@@ -12,10 +12,8 @@ from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.hdf5 import iterate_rows
 from classlens.measures.layers import Layout, read_layout
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 from classlens.terms import SITES
-
-COLUMNS = ("method", "site", "block", "group", "images", "accuracy", "ci_low", "ci_high")
 
 
 def linear_probes(probes: Sequence[str], layers: Sequence[str], table: str, *, resampling: Resampling) -> None:
@@ -35,10 +33,8 @@ def linear_probes(probes: Sequence[str], layers: Sequence[str], table: str, *, r
         key=lambda row: (row[0], SITES.index(row[1]), *row[2:4]),
     )
     shares = np.stack([share for *_, share in rows], axis=1)
-    low, high = bootstrap_interval(shares, resampling)
     rates = pd.DataFrame([names for *names, _ in rows], columns=["method", "site", "block", "group"])
-    rates = rates.assign(images=len(shares), accuracy=shares.mean(0), ci_low=low, ci_high=high)
-    write_table(rates[list(COLUMNS)], table)
+    write_table(rates.assign(images=len(shares), **mean_columns(shares, resampling, "accuracy")), table)
 
 
 def _of_file(probe: str, layers: Sequence[str], layout: Layout) -> Iterator[tuple[str, str, int, str, Array]]:

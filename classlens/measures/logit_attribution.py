@@ -9,7 +9,7 @@ from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.hdf5 import CHUNK_ROWS, iterate_rows
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 WHOLE = ("embedding", "constant", "logit")
 """Parts that belong to no block."""
@@ -28,9 +28,8 @@ def logit_attribution(attribution: str, table: str, resampling: Resampling) -> N
             - `head`: what a head writes, over all tokens that it reads.
     """
     rows, values = _contributions(attribution)
-    low, high = bootstrap_interval(values, resampling)
     names = pd.DataFrame(rows, columns=["part", "block", "head"]).astype({"block": "Int64", "head": "Int64"})
-    write_table(names.assign(images=len(values), mean=values.mean(0), ci_low=low, ci_high=high), table)
+    write_table(names.assign(images=len(values), **mean_columns(values, resampling)), table)
 
 
 def _contributions(attribution: str) -> tuple[list[tuple[str, int | None, int | None]], Array]:

@@ -32,15 +32,14 @@ def memory_comparison(
     values = read_class_values(parameters)
     class_index = read_class_index(output)
     parts = []
-    for branch in BRANCHES:
-        files = {"attn": attn, "mlp": mlp}[branch]
-        chance = chance_levels(values.width, values.memories[branch])
+    for branch, files in zip(BRANCHES, (attn, mlp), strict=True):
         rates = 100 * class_rates(files, "agreement", class_index)
         chances = np.array([100 * hit_chance(file) for file in files])
-        for measure, of_classes, level in (
-            ("class_value", values.scores[branch].T, chance),
-            ("key_value", rates, chances),
-        ):
+        measured = {
+            "class_value": (values.scores[branch].T, chance_levels(values.width, values.memories[branch])),
+            "key_value": (rates, chances),
+        }
+        for measure, (of_classes, level) in measured.items():
             means, weights = by_position(of_classes, resampling)
             columns = {"measure": measure, "branch": branch, **means, "chance": level @ weights}
             parts.append(pd.DataFrame(columns))

@@ -7,8 +7,9 @@ Everything that later jobs need of all these numbers is small, and is kept in on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,10 @@ def write_parameters(weights: Path | str, parameters: Path | str) -> None:
         heads = {name: _of_token(tensors, name) for name in HEADS if f"{name}.weight" in names}
         blocks = 1 + max(int(name.split(".")[1]) for name in names if name.startswith("blocks."))
         file.attrs.update(blocks=blocks, num_classes=len(heads["head"]), width=heads["head"].shape[1])
-        for branch in BRANCHES:
-            for block in range(blocks):
-                values = memory_values(tensors, branch, block)
-                for name, head in heads.items():
-                    _write(file.create_group(_group(branch, block, name)), project(head, values))
+        for branch, block in product(BRANCHES, range(blocks)):
+            values = memory_values(tensors, branch, block)
+            for name, head in heads.items():
+                _write(file.create_group(_group(branch, block, name)), project(head, values))
 
 
 def _of_token(tensors: Any, head: str) -> Array:
@@ -90,10 +90,8 @@ def memory_values(tensors: Any, branch: str, block: int) -> Array:
         block: from 0.
     """
     values: Array = tensors.get_tensor(f"blocks.{block}.{OUTPUT_LAYERS[branch]}")
-    names = set(tensors.keys())
-    for name in (f"blocks.{block}.{scale}" for scale in LAYER_SCALES[branch]):
-        if name in names:
-            values = values * tensors.get_tensor(name)[:, None]
+    for name in {f"blocks.{block}.{scale}" for scale in LAYER_SCALES[branch]} & set(tensors.keys()):
+        values = values * tensors.get_tensor(name)[:, None]
     return values
 
 
@@ -153,16 +151,13 @@ class ClassValues:
 def read_class_values(path: Path | str) -> ClassValues:
     """Read the scores of a model's head from what `write_parameters` wrote."""
     with h5py.File(path, "r") as file:
-        groups = {branch: [file[name] for name in _of_branch(file, branch)] for branch in BRANCHES}
+        blocks = range(int(file.attrs["blocks"]))
+        groups = {branch: [file[_group(branch, block, "head")] for block in blocks] for branch in BRANCHES}
         return ClassValues(
             scores={branch: np.stack([group["class_value"][:] for group in groups[branch]]) for branch in BRANCHES},
             memories={branch: [len(group["top_classes"]) for group in groups[branch]] for branch in BRANCHES},
             width=int(file.attrs["width"]),
         )
-
-
-def _of_branch(file: h5py.File, branch: str) -> Iterator[str]:
-    return (_group(branch, block, "head") for block in range(int(file.attrs["blocks"])))
 
 
 def _group(branch: str, block: int, head: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
 from classlens.arrays import Array
 from classlens.h5 import h5py
@@ -14,10 +15,11 @@ from classlens.measures.memory_parameters import STRONGEST
 from classlens.terms import BRANCHES
 
 
-def all_files(attn: Sequence[str], mlp: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Return branch, block and file of every row of a table, in the tables' order."""
+def rows_of(attn: Sequence[str], mlp: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Return what every row of a table is about, in the columns branch and block, and the file of each."""
     both = zip(BRANCHES, (attn, mlp), strict=True)
-    return [(branch, block, file) for branch, files in both for block, file in enumerate(files)]
+    rows = [(branch, block) for branch, files in both for block in range(len(files))]
+    return pd.DataFrame(rows, columns=["branch", "block"]), [*attn, *mlp]
 
 
 def image_rates(path: str, name: str, tokens: slice = slice(None)) -> Array:

@@ -33,11 +33,11 @@ def one_image(layers: Sequence[str], measures: str, output: str, table: str) -> 
     for block, layer in enumerate(layers):
         with h5py.File(layer) as file:
             ranks, top = file["residual/rank"][image].astype(int), file["residual/top5"][image][:, 0].astype(int)
+        values = {"token": np.arange(layout.tokens), "rank": ranks}
+        values |= {"identifiability": 1 - ranks / layout.num_classes, "top_class": top}
         for group, tokens in layout.groups.items():
-            of_group = {"token": np.arange(layout.tokens)[tokens], "rank": ranks[tokens]}
-            of_group |= {"identifiability": 1 - ranks[tokens] / layout.num_classes, "top_class": top[tokens]}
             first = {"image": image, "class_index": class_index, "block": block, "group": group}
-            parts.append(pd.DataFrame(first | of_group))
+            parts.append(pd.DataFrame(first | {name: of_all[tokens] for name, of_all in values.items()}))
     write_table(pd.concat(parts, ignore_index=True), table)
 
 

@@ -10,10 +10,9 @@ import pandas as pd
 from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.hdf5 import iterate_rows
-from classlens.measures.layers import Layout, read_layout, token_mean
+from classlens.measures.layers import Layout, in_turn, read_layout, token_mean
 from classlens.measures.outlier_norms import norm_thresholds
-from classlens.progress import Progress
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 
 
 def outlier_tokens(layers: Sequence[str], table: str, norm: float | None, resampling: Resampling) -> None:
@@ -29,35 +28,26 @@ def outlier_tokens(layers: Sequence[str], table: str, norm: float | None, resamp
         norm: see `norm_thresholds`.
     """
     layout = read_layout(layers[0])
-    rows = []
+    parts = []
     thresholds = norm_thresholds(layers, layout, norm)
-    with Progress(len(layers), "outlier tokens", "block") as progress:
-        for block, layer in enumerate(layers):
-            share, outliers, others = _one_block(layer, layout, thresholds[block])
-            both = np.isfinite(outliers) & np.isfinite(others)
-            difference = (outliers - others)[both, None]
-            (share_low,), (share_high,) = bootstrap_interval(share[:, None], resampling)
-            (low,), (high,) = bootstrap_interval(difference, resampling)
-            rows.append(
-                {
-                    "block": block,
-                    "images": layout.images,
-                    "threshold": thresholds[block],
-                    "outliers": round(float(share.sum()) * (layout.tokens - layout.num_prefix_tokens)),
-                    "share": share.mean(),
-                    "share_ci_low": share_low,
-                    "share_ci_high": share_high,
-                    "images_with_outliers": int(both.sum()),
-                    "outliers_mean": outliers[both].mean() if both.any() else np.nan,
-                    "others_mean": others[both].mean() if both.any() else np.nan,
-                    "difference": difference.mean() if both.any() else np.nan,
-                    "ci_low": low,
-                    "ci_high": high,
-                    "p_value": sign_flip_test(difference, "two-sided", resampling)[0],
-                }
-            )
-            progress.advance()
-    write_table(pd.DataFrame(rows), table)
+    for block, layer in enumerate(in_turn(layers, "outlier tokens")):
+        share, outliers, others = _one_block(layer, layout, thresholds[block])
+        both = np.isfinite(outliers) & np.isfinite(others)
+        difference = (outliers - others)[both, None]
+        columns = {
+            "block": block,
+            "images": layout.images,
+            "threshold": thresholds[block],
+            "outliers": round(float(share.sum()) * (layout.tokens - layout.num_prefix_tokens)),
+            **mean_columns(share[:, None], resampling, "share", "share_"),
+            "images_with_outliers": int(both.sum()),
+            "outliers_mean": outliers[both].mean() if both.any() else np.nan,
+            "others_mean": others[both].mean() if both.any() else np.nan,
+            **mean_columns(difference, resampling, "difference"),
+            "p_value": sign_flip_test(difference, "two-sided", resampling),
+        }
+        parts.append(pd.DataFrame(columns))
+    write_table(pd.concat(parts, ignore_index=True), table)
 
 
 def _one_block(layer: str, layout: Layout, threshold: float) -> tuple[Array, Array, Array]:

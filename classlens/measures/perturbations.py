@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,20 +13,14 @@ from classlens.columns import LABELS
 from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.measures.layers import read_layout, token_mean
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_row
 
 KEPT_TOKENS = {"no_context": "class", "no_class": "context"}
 """Which labelled tokens a token perturbation leaves."""
 
 
 def attention_perturbation(
-    last_layer: str,
-    output: str,
-    perturbed: Sequence[str],
-    table: str,
-    *,
-    kinds: Sequence[str],
-    resampling: Resampling,
+    last_layer: str, output: str, perturbed: Sequence[str], table: str, *, kinds: Sequence[str], resampling: Resampling
 ) -> None:
     """Rate a model's last block under attention perturbations (docs/method.md, perturbations).
 
@@ -50,21 +44,15 @@ def attention_perturbation(
         quantities = {
             "identifiable_image_tokens_percent": image,
             "identifiable_tokens_percent": 100.0 * (rank == 0).mean(1),
-            "accuracy": correct.astype(np.float64),
+            "accuracy": correct,
             "difference": image - unperturbed,
         }
-        rows.append({"perturbation": kind, "images": len(rank), **_with_intervals(quantities, resampling)})
+        rows.append({"perturbation": kind, "images": len(rank), **mean_row(quantities, resampling)})
     write_table(pd.DataFrame(rows), table)
 
 
 def token_perturbation(
-    last_layer: str,
-    output: str,
-    labels: str,
-    perturbed: Sequence[str],
-    table: str,
-    *,
-    resampling: Resampling,
+    last_layer: str, output: str, labels: str, perturbed: Sequence[str], table: str, *, resampling: Resampling
 ) -> None:
     """Rate the tokens that are left when the others were taken out (docs/method.md, perturbations).
 
@@ -93,23 +81,12 @@ def token_perturbation(
             "identifiable_percent": left,
             "unperturbed_percent": unperturbed,
             "difference": left - unperturbed,
-            "accuracy": _read(file, "correct")[counted].astype(np.float64),
-            "unperturbed_accuracy": right[counted].astype(np.float64),
+            "accuracy": _read(file, "correct")[counted],
+            "unperturbed_accuracy": right[counted],
         }
         counts = {"images": int(counted.sum()), "images_without": int((~counted).sum())}
-        intervals = _with_intervals(quantities, resampling)
-        rows.append({"perturbation": kind, "tokens": tokens, **counts, **intervals})
+        rows.append({"perturbation": kind, "tokens": tokens, **counts, **mean_row(quantities, resampling)})
     write_table(pd.DataFrame(rows), table)
-
-
-def _with_intervals(quantities: Mapping[str, Array], resampling: Resampling) -> dict[str, float]:
-    values = np.stack(list(quantities.values()), axis=1)
-    low, high = bootstrap_interval(values, resampling)
-    means = values.mean(0) if len(values) else np.full(values.shape[1], np.nan)
-    row: dict[str, float] = {}
-    for index, name in enumerate(quantities):
-        row |= {name: means[index], f"{name}_ci_low": low[index], f"{name}_ci_high": high[index]}
-    return row
 
 
 def _read(path: str, name: str) -> Array:

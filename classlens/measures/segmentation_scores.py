@@ -8,7 +8,7 @@ the image's tokens, as the segmentation test of Chefer, Gur, Wolf, CVPR 2021 (ar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from classlens.data.cells import cells, patch_of
 from classlens.data.mask import CLASS, CONTEXT
 from classlens.errors import InputError
 from classlens.hdf5 import iterate_rows
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 
 def segmentation_scores(
@@ -51,15 +51,12 @@ def segmentation_scores(
     """
     rows = []
     for method, explanation in zip(methods, explanations, strict=True):
-        batches = _together(masks, explanation)
-        scores = np.concatenate([score_images(importance, mask, grid, patch) for importance, mask in batches])
+        both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
+        scores = np.concatenate([score_images(own["importance"], truth["mask"], grid, patch) for own, truth in both])
         counted = scores[np.isfinite(scores).all(1)]
-        low, high = bootstrap_interval(counted, resampling)
-        means = counted.mean(0) if len(counted) else np.full(len(SCORES), np.nan)
-        for index, score in enumerate(SCORES):
-            rows.append((method, score, len(counted), means[index], low[index], high[index]))
-    columns = ["method", "score", "images", "mean", "ci_low", "ci_high"]
-    write_table(pd.DataFrame(rows, columns=columns), table)
+        columns = {"method": method, "score": SCORES, "images": len(counted), **mean_columns(counted, resampling)}
+        rows.append(pd.DataFrame(columns))
+    write_table(pd.concat(rows, ignore_index=True), table)
 
 
 def score_images(importance: Array, masks: Array, grid: Sequence[int], patch: Sequence[int] | None = None) -> Array:
@@ -93,40 +90,20 @@ def score_images(importance: Array, masks: Array, grid: Sequence[int], patch: Se
     hit = np.where(called, pixels[CLASS], 0).sum(1)
     false = np.where(called, pixels[CONTEXT], 0).sum(1)
     of_class, of_context = pixels[CLASS].sum(1), pixels[CONTEXT].sum(1)
-    with np.errstate(invalid="ignore"):
-        scores = np.stack(
-            [
-                _pointing(importance, of_tokens, patch_of(masks, grid, patch)),
-                (hit + of_context - false) / (of_class + of_context),
-                _average_precision(importance, pixels[CLASS], pixels[CONTEXT]),
-                hit / (of_class + false),
-            ],
-            axis=1,
-        )
-    return np.asarray(np.where((of_class > 0)[:, None], scores, np.nan))
-
-
-def _pointing(importance: Array, of_tokens: Array, patch: tuple[int, int]) -> Array:
-    height, width = patch
+    height, width = patch_of(masks, grid, patch)
     middle = of_tokens[np.arange(len(of_tokens)), importance.argmax(1), height // 2 * width + width // 2]
-    return np.asarray(middle == CLASS, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        accuracy = (hit + of_context - false) / (of_class + of_context)
+        precision = _average_precision(importance, pixels[CLASS], pixels[CONTEXT])
+        scores = np.stack([middle == CLASS, accuracy, precision, hit / (of_class + false)], axis=1)
+    return np.asarray(np.where((of_class > 0)[:, None], scores, np.nan))
 
 
 def _average_precision(importance: Array, of_class: Array, of_context: Array) -> Array:
     """Return average precision over pixels, each token standing for its class and its context pixels by weight."""
-    tokens = importance.shape[1]
-    truth = np.repeat([1, 0], tokens)
-    return np.array(
-        [
-            average_precision_score(truth, np.tile(scores, 2), sample_weight=np.concatenate(weights))
-            if weights[0].any()
-            else np.nan
-            for scores, weights in zip(importance, zip(of_class, of_context, strict=True), strict=True)
-        ]
-    )
-
-
-def _together(masks: str, explanation: str) -> Iterator[tuple[Array, Array]]:
-    both = zip(iterate_rows(explanation, ["importance"]), iterate_rows(masks, ["mask"]), strict=True)
-    for found, truth in both:
-        yield found["importance"], truth["mask"]
+    truth = np.repeat([1, 0], importance.shape[1])
+    weights, found = np.concatenate([of_class, of_context], axis=1), np.full(len(importance), np.nan)
+    for image in np.flatnonzero(of_class.any(1)):
+        scores = np.tile(importance[image], 2)
+        found[image] = average_precision_score(truth, scores, sample_weight=weights[image])
+    return found

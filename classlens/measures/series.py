@@ -10,7 +10,7 @@ import pandas as pd
 from classlens.columns import MODEL
 from classlens.csvfile import read_table, write_table
 from classlens.measures.identifiability import read_identifiability
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 
 def series_identifiability(
@@ -31,14 +31,11 @@ def series_identifiability(
         found = read_identifiability(path)
         for group, means in found.means.items():
             columns = {"at": at, "point": point, "group": group, "block": np.arange(means.shape[1])}
-            low, high = bootstrap_interval(means, resampling)
-            seen = {"images": len(means), "mean": means.mean(0), "ci_low": low, "ci_high": high}
-            rows.append(pd.DataFrame(columns | seen))
-        correct = found.correct[:, None].astype(np.float64)
-        (low,), (high,) = bootstrap_interval(correct, resampling)
-        rates.append([at, point, len(correct), correct.mean(), low, high])
+            rows.append(pd.DataFrame({**columns, "images": len(means), **mean_columns(means, resampling)}))
+        columns = {"at": at, "point": point, "images": len(found.correct)}
+        rates.append(pd.DataFrame(columns | mean_columns(found.correct[:, None], resampling, "accuracy")))
     write_table(pd.concat(rows, ignore_index=True), table)
-    write_table(pd.DataFrame(rates, columns=["at", "point", "images", "accuracy", "ci_low", "ci_high"]), accuracy)
+    write_table(pd.concat(rates, ignore_index=True), accuracy)
 
 
 def series_heads(causes: Sequence[str], table: str, points: Sequence[int], at: str) -> None:

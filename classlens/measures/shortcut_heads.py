@@ -49,12 +49,11 @@ def shortcut_heads(
     for whose, path in zip((MODEL, TWIN), (evidence, *twin), strict=False):
         with h5py.File(path, "r") as file:
             direct, read = file["direct"][:].astype(np.float64), file["read"][:].astype(np.float64).sum(0)
-        shape = direct.shape[1:]
         found = associate(direct.reshape(len(direct), -1), of, resampling)
-        block, head = np.unravel_index(np.arange(np.prod(shape)), shape)
+        block, head = np.indices(direct.shape[1:]).reshape(2, -1)
         parts = read / np.where(read.sum(-1, keepdims=True) > 0, read.sum(-1, keepdims=True), np.nan)
-        context, class_tokens = (parts[..., place].ravel() for place in (0, 1))
-        has_masks = bool(read[..., :2].any())
+        # Without masks all tokens are others.
+        context, class_tokens, _ = parts.reshape(-1, 3).T if read[..., :2].any() else (np.nan,) * 3
         columns = {
             "of": whose,
             "block": block,
@@ -64,14 +63,12 @@ def shortcut_heads(
             "ci_low": found.low,
             "ci_high": found.high,
             "direct": direct.mean(0).ravel(),
-            "context": context if has_masks else np.nan,
-            "class_tokens": class_tokens if has_masks else np.nan,
+            "context": context,
+            "class_tokens": class_tokens,
             "p_value": found.p_value,
         }
         tables.append(with_correction(pd.DataFrame(columns), correction, resampling.confidence))
-    together = pd.concat(tables, ignore_index=True)
     named = read_table(words[0]) if words else pd.DataFrame(columns=["block", "head", "place", "name"])
     first = named[named["place"] == 1].assign(of=MODEL)
     by_head = first[["of", "block", "head", "name"]].rename(columns={"name": "word"})
-    merged = together.merge(by_head, "left", ["of", "block", "head"])
-    write_table(merged, table)
+    write_table(pd.concat(tables, ignore_index=True).merge(by_head, "left", ["of", "block", "head"]), table)

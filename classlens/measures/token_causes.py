@@ -12,7 +12,7 @@ from classlens.columns import MODEL, TOKEN_SETS, TWIN
 from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.statistics.correction import with_correction
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 
 REFERENCES = {
     "most_identifiable": "random",
@@ -42,13 +42,18 @@ def token_causes(effects: str, twin: Sequence[str], table: str, resampling: Resa
         for name, values in effect.items():
             # Accuracy is that of images that have such tokens.
             right = np.where(np.isnan(values), np.nan, correct[name])
-            columns = {"of": of, "set": name, "block": np.arange(values.shape[1])}
-            columns |= {"images": np.isfinite(values).sum(0)}
-            columns |= _with_interval("effect", values, resampling) | _with_interval("accuracy", right, resampling)
             reference = REFERENCES.get(name, "")
             difference = values - effect[reference] if reference else np.full_like(values, np.nan)
-            columns |= {"reference": reference, **_with_interval("difference", difference, resampling)}
-            columns |= {"p_value": by_presence(difference, lambda one: _p_values(one, resampling))[0]}
+            columns = {
+                "of": of,
+                "set": name,
+                "block": np.arange(values.shape[1]),
+                "images": np.isfinite(values).sum(0),
+                **by_presence(values, lambda some: mean_columns(some, resampling, "effect", "effect_")),
+                **by_presence(right, lambda some: mean_columns(some, resampling, "accuracy", "accuracy_")),
+                "reference": reference,
+                **by_presence(difference, lambda some: _tested(some, resampling)),
+            }
             rows.append(pd.DataFrame(columns))
     write_table(with_correction(pd.concat(rows, ignore_index=True), correction, resampling.confidence), table)
 
@@ -60,43 +65,30 @@ def _read(path: str) -> tuple[dict[str, Array], dict[str, Array]]:
         effect, correct = file["effect"][:].astype(np.float64), file["correct"][:].astype(np.float64)
         if file.attrs.get("num_classes") == 1:  # a score is never right
             correct[:] = np.nan
-    found = []
-    for values in (effect, correct):
-        by_set = {
-            name: values[..., [one.partition("_")[0] == "random" for one in names]].mean(-1) for name in ["random"]
-        }
-        by_set |= {name: values[..., names.index(name)] for name in TOKEN_SETS if name in names}
-        found.append({name: by_set[name] for name in TOKEN_SETS if name in by_set})
-    return found[0], found[1]
+    kinds = np.array([name if name in TOKEN_SETS else "random" for name in names])
+    places = {name: kinds == name for name in TOKEN_SETS if name in kinds}
+    by_set = [{name: values[..., own].mean(-1) for name, own in places.items()} for values in (effect, correct)]
+    return by_set[0], by_set[1]
 
 
-def _with_interval(name: str, values: Array, resampling: Resampling) -> dict[str, Array]:
-    def of(present: Array) -> tuple[Array, ...]:
-        mean = present.mean(0) if len(present) else np.full(present.shape[1], np.nan)
-        return (mean, *bootstrap_interval(present, resampling))
-
-    mean, low, high = by_presence(values, of)
-    return {name: mean, f"{name}_ci_low": low, f"{name}_ci_high": high}
+def _tested(differences: Array, resampling: Resampling) -> dict[str, Array]:
+    columns = mean_columns(differences, resampling, "difference", "difference_")
+    return {**columns, "p_value": sign_flip_test(differences, "two-sided", resampling)}
 
 
-def _p_values(present: Array, resampling: Resampling) -> tuple[Array]:
-    return (sign_flip_test(present, "two-sided", resampling),)
-
-
-def by_presence(values: Array, of: Callable[[Array], tuple[Array, ...]]) -> tuple[Array, ...]:
+def by_presence(values: Array, of: Callable[[Array], dict[str, Array]]) -> dict[str, Array]:
     """Compute something of each column's numbers, at once for columns in which the same images have one.
 
     Args:
         values: (N, B); NaN where an image has none.
-        of: takes (n, K) without NaN, returns arrays (K).
+        of: takes (n, K) without NaN, returns arrays (K) by name.
 
     Returns:
-        arrays (B).
+        arrays (B) by name.
     """
     present, place = np.unique(~np.isnan(values), axis=1, return_inverse=True)
-    parts = [(place == index, of(values[present[:, index]][:, place == index])) for index in range(present.shape[1])]
-    results = tuple(np.empty(values.shape[1]) for _ in parts[0][1])
-    for columns, found in parts:
-        for result, one in zip(results, found, strict=True):
-            result[columns] = one
+    results: dict[str, Array] = {}
+    for index in range(present.shape[1]):
+        for name, found in of(values[present[:, index]][:, place == index]).items():
+            results.setdefault(name, np.empty(values.shape[1]))[place == index] = found
     return results

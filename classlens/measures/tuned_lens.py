@@ -12,7 +12,7 @@ from classlens.arrays import Array
 from classlens.csvfile import write_table
 from classlens.h5 import h5py
 from classlens.measures.layers import Layout, read_layout
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling, mean_columns, sign_flip_test
 from classlens.tuned_lens.map_names import LENS
 
 
@@ -41,8 +41,7 @@ def compare_lenses(maps: Sequence[str], layers: Sequence[str], table: str, resam
     before, after = np.stack(plain, axis=1), np.stack(tuned, axis=1)
     columns: dict[str, Any] = {"images": len(before)}
     for name, values in {"logit_lens": before, "tuned_lens": after, "difference": after - before}.items():
-        low, high = bootstrap_interval(values, resampling)
-        columns |= {name: values.mean(0), f"{name}_ci_low": low, f"{name}_ci_high": high}
+        columns |= mean_columns(values, resampling, name, f"{name}_")
     found = pd.DataFrame(rows).assign(**columns)
     p_values = sign_flip_test(after - before, "two-sided", resampling)
     found["p_value"] = np.where(found["map"] == LENS, np.nan, p_values)

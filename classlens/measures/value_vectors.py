@@ -40,8 +40,8 @@ def value_vectors(
     own = read_head(head[0]).class_names if head else None
     names = class_names(stimuli) | dict(enumerate(own or ()))
     counts = read_class_values(parameters).memories
-    chosen = None if value_vectors is None else [_checked(item, counts) for item in value_vectors]
-    wanted = list(_largest(parameters, counts)) if chosen is None else chosen
+    given = None if value_vectors is None else [_checked(item, counts) for item in value_vectors]
+    wanted = _largest(parameters, counts) if given is None else given
     read = {place: _read(parameters, *place) for place in {item[:2] for item in wanted}}
     rows = [
         (branch, block, memory, place + 1, int(index), names.get(int(index), ""), score)

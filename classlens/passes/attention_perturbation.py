@@ -34,14 +34,10 @@ class PerturbAttention(Pass):
 
     @classmethod
     def columns(cls, model: Any, *, kind: str) -> Columns:
-        tokens, num_classes = model.num_prefix_tokens + model.patch_embed.num_patches, model.num_classes
+        tokens, index = model.num_prefix_tokens + model.patch_embed.num_patches, index_dtype(model.num_classes)
+        rank = f"number of classes with a larger logit than the correct one at the last block, attention {kind}"
         return {
-            "rank": Column(
-                (tokens,),
-                index_dtype(num_classes),
-                f"number of classes with a larger logit than the correct one at the last block, attention {kind}",
-                "classes",
-            ),
+            "rank": Column((tokens,), index, rank, "classes"),
             "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, attention {kind}"),
         }
 
@@ -103,10 +99,6 @@ def restrict(kind: str, prefix: int) -> Attend:
     return attend
 
 
-def _self_only(attention: Attention, rows: slice) -> torch.Tensor:
-    return attention.alone(rows)
-
-
 def _no_cls(attention: Attention, rows: slice) -> torch.Tensor:
     # A weight of zero is a value of zero: the other weights stay what the softmax over all tokens made of them.
     value = attention.value.clone()
@@ -114,12 +106,8 @@ def _no_cls(attention: Attention, rows: slice) -> torch.Tensor:
     return attention.output(rows, value=value)
 
 
-def _no_cls_renormalised(attention: Attention, rows: slice) -> torch.Tensor:
-    return attention.output(rows, slice(1, None))
-
-
 IMAGE_ROWS: dict[str, ImageRows] = {
-    "self_only": _self_only,
+    "self_only": lambda attention, rows: attention.alone(rows),
     "no_cls": _no_cls,
-    "no_cls_renormalised": _no_cls_renormalised,
+    "no_cls_renormalised": lambda attention, rows: attention.output(rows, slice(1, None)),
 }

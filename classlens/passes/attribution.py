@@ -11,10 +11,9 @@ import torch
 from classlens.arrays import Array
 from classlens.attribution.decompose import MOST_GAP, LogitAttribution
 from classlens.errors import InputError
-from classlens.hdf5 import Column
 from classlens.inference.cuda_graph import CudaGraph
 from classlens.inference.network import LoadedModel
-from classlens.passes.base import Columns, Part, Pass, Tensors
+from classlens.passes.base import Columns, Part, Pass, Tensors, logits_column
 
 
 class AttributeLogits(Pass):
@@ -42,10 +41,7 @@ class AttributeLogits(Pass):
             "constant": ((), "what biases of the last norms and of the head write into the logit"),
             "logit": ((), "output logit of the correct class, the sum of all other parts"),
         }
-        # Mantissas do not compress; packing them would only take time.
-        return {
-            name: Column(shape, np.float32, text, "logit", compress=False) for name, (shape, text) in described.items()
-        }
+        return {name: logits_column(*column) for name, column in described.items()}
 
     def _of_batch(self, images: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
         found = self._attribute(images, classes)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from classlens.arrays import Array
@@ -18,6 +19,16 @@ Columns = dict[str, Column]
 Files = Mapping[str, str | Sequence[str]]
 Rows = Mapping[str, Mapping[str, Array]]
 Tensors = Mapping[str, torch.Tensor]
+
+
+def logits_column(shape: tuple[int, ...], text: str) -> Column:
+    """Return a data set of logits (float32). Mantissas do not compress; packing them would only take time."""
+    return Column(shape, np.float32, text, "logit", compress=False)
+
+
+def label_columns(model: Any) -> Columns:
+    """Return what passes read of token labels."""
+    return {"label": Column((model.patch_embed.num_patches,), np.int8, "see `classlens.data.labels`")}
 
 
 @dataclass(frozen=True)

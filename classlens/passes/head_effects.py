@@ -12,7 +12,7 @@ from classlens.arrays import Array
 from classlens.hdf5 import Column
 from classlens.inference.network import LoadedModel
 from classlens.inference.ranks import refuse
-from classlens.passes.base import Columns, Part, Pass, Summed, Tensors
+from classlens.passes.base import Columns, Part, Pass, Summed, Tensors, logits_column
 from classlens.passes.means import BatchSums, mean_of
 
 
@@ -43,24 +43,18 @@ class HeadEffects(Pass):
 
     @classmethod
     def columns(cls, model: Any) -> Columns:
-        blocks, heads = len(model.blocks), model.blocks[0].attn.num_heads
+        shape = len(model.blocks), model.blocks[0].attn.num_heads
         return {
-            "effect": Column(
-                (blocks, heads),
-                np.float32,
+            "effect": logits_column(
+                shape,
                 "output logit of the correct class as it is minus what it becomes when a head is replaced by its mean "
                 "over images: block, head",
-                "logit",
-                compress=False,
             ),
-            "direct": Column(
-                (blocks, heads),
-                np.float32,
+            "direct": logits_column(
+                shape,
                 "what a head writes into that logit, from all tokens: block, head; NaN: the output is no such sum",
-                "logit",
-                compress=False,
             ),
-            "logit": Column((), np.float32, "output logit of the correct class", "logit", compress=False),
+            "logit": logits_column((), "output logit of the correct class"),
         }
 
     @classmethod

@@ -9,11 +9,10 @@ import torch
 
 from classlens.columns import LABELS
 from classlens.extraction.files import output_columns
-from classlens.hdf5 import Column
 from classlens.inference.network import LoadedModel
 from classlens.models.inputs import to_device
 from classlens.passes.attribution import AttributeLogits
-from classlens.passes.base import Columns, Files, Part, Tensors
+from classlens.passes.base import Columns, Files, Part, Tensors, label_columns, logits_column
 
 
 class HeadEvidence(AttributeLogits):
@@ -34,19 +33,12 @@ class HeadEvidence(AttributeLogits):
     def columns(cls, model: Any) -> Columns:
         shape = len(model.blocks), model.blocks[0].attn.num_heads
         read = "sum of |what a head writes into that logit from a token| over context, class and other tokens"
-        return {
-            "direct": Column(
-                shape, np.float32, "what a head writes into the predicted class's logit", "logit", compress=False
-            ),
-            "read": Column((*shape, 3), np.float32, read, "logit", compress=False),
-        }
+        direct = "what a head writes into the predicted class's logit"
+        return {"direct": logits_column(shape, direct), "read": logits_column((*shape, 3), read)}
 
     @classmethod
     def reads(cls, model: Any) -> dict[str, Columns]:
-        return {
-            "output": {"top5": output_columns(model.num_classes)["top5"]},
-            "labels": {"label": Column((model.patch_embed.num_patches,), np.int8, "see `classlens.data.labels`")},
-        }
+        return {"output": {"top5": output_columns(model.num_classes)["top5"]}, "labels": label_columns(model)}
 
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
         predicted = part.rows["output"]["top5"][:, 0].astype(np.int64)

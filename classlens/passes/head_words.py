@@ -17,7 +17,7 @@ from classlens.hdf5 import write_described
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network
 from classlens.passes.base import Sums, Tensors
-from classlens.passes.sums import read_sums, sum_images
+from classlens.passes.sums import sums_of_all
 
 
 class OutputSums(Sums):
@@ -51,8 +51,7 @@ def write_spans(
     Args:
         pixels: pixel file.
         weights: canonical weights.
-        shards: files of `classlens.passes.sums.write_sums` over all images; without any, a pass over them makes the
-            sums.
+        shards: see `classlens.passes.sums.sums_of_all`.
         spans: the file to write: axes (B, H, R, K), variance (B, H, K), trace (B, H), see
             `classlens.attribution.words.Span`, with zeros beyond a head's k axes; classes (C, R), what the model's own
             head reads along.
@@ -67,12 +66,7 @@ def write_spans(
     """
     loaded = load_network(weights, **network)
     with frozen_eval_mode(loaded.model):
-        if shards:
-            summed = read_sums(shards)
-        else:
-            with h5py.File(pixels, "r") as file:
-                images = len(file["pixels"])
-            summed = sum_images(OutputSums, loaded, pixels, range(images), batch_size)
+        summed = sums_of_all(OutputSums, loaded, pixels, shards, batch_size)
         outputs = HeadOutputs(loaded.model)
         covered = covariance(summed.totals["sum"], summed.totals["product"], summed.count)
         found = spans_of(outputs, covered)
@@ -85,12 +79,12 @@ def write_spans(
         span = found[place[0]][place[1]]
         axes[place][:, : len(span.variance)] = span.axes
         variance[place][: len(span.variance)], trace[place] = span.variance, span.trace
-    texts: dict[str, tuple[Array, str]] = {
+    told: dict[str, tuple[Array, str]] = {
         "axes": (axes, "leading principal axes of what a head writes into what the model's head reads, in columns"),
         "variance": (variance, "variance of what a head writes along each axis, over images"),
         "trace": (trace, "variance of what a head writes along all axes, over images"),
         "classes": (classes, "rows of the model's head"),
     }
     with h5py.File(spans, "w") as file:
-        write_described(file, texts)
+        write_described(file, told)
     return loaded.provenance()

@@ -89,6 +89,17 @@ def sum_images(
     return Summed({name: np.asarray(total.cpu()) for name, total in sums.totals().items()}, sums.count)
 
 
+def sums_of_all(
+    of: type[Sums], loaded: LoadedModel, pixels: str, shards: Sequence[str], batch_size: int, **settings: Any
+) -> Summed:
+    """Return sums over all stored images: from files of `write_sums`, or without any by a pass over them."""
+    if shards:
+        return read_sums(shards)
+    with h5py.File(pixels, "r") as file:
+        images = len(file["pixels"])
+    return sum_images(of, loaded, pixels, range(images), batch_size, **settings)
+
+
 def _write(summed: Summed, path: str) -> None:
     with h5py.File(path, "w") as file:
         for name, total in summed.totals.items():

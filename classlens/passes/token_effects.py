@@ -18,7 +18,7 @@ from classlens.inference.ranks import refuse
 from classlens.measures.layers import read_layout
 from classlens.measures.outlier_norms import norm_thresholds
 from classlens.models.inputs import to_device
-from classlens.passes.base import Columns, Files, Part, Pass, Summed, Tensors
+from classlens.passes.base import Columns, Files, Part, Pass, Summed, Tensors, label_columns, logits_column
 from classlens.passes.means import BatchSums, mean_of
 
 
@@ -57,28 +57,23 @@ class TokenEffects(Pass):
 
     @classmethod
     def columns(cls, model: Any, *, has_labels: bool, **_settings: object) -> Columns:
-        blocks, sets = len(model.blocks), len(set_names(has_labels=has_labels))
-        shape = (blocks, sets)
+        shape = len(model.blocks), len(set_names(has_labels=has_labels))
         return {
-            "effect": Column(
+            "effect": logits_column(
                 shape,
-                np.float32,
                 "output logit of the correct class as it is minus what it becomes when tokens are replaced by their "
                 "mean over images: block, set; NaN: the image has no such tokens",
-                "logit",
-                compress=False,
             ),
             "correct": Column(shape, np.bool_, "the model's largest logit is still the correct class's: block, set"),
         }
 
     @classmethod
     def reads(cls, model: Any) -> dict[str, Columns]:
-        patches = model.patch_embed.num_patches
-        layer = layer_columns(model.num_prefix_tokens + patches, model.num_classes, key_counts(model))
-        label = Column((patches,), np.int8, "see `classlens.data.labels`")
+        tokens = model.num_prefix_tokens + model.patch_embed.num_patches
+        layer = layer_columns(tokens, model.num_classes, key_counts(model))
         return {
             "layers": {name: layer[name] for name in ("residual/rank", "residual/norm")},
-            "labels": {"label": label},
+            "labels": label_columns(model),
         }
 
     def attributes(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from classlens.inference.projection import Projection
 from classlens.inference.ranks import rank_tokens
 from classlens.inference.tokens import TokenModel
 from classlens.models.inputs import to_device
-from classlens.passes.base import Columns, Part, Pass, Tensors
+from classlens.passes.base import Columns, Part, Pass, Tensors, label_columns
 
 REMOVED = -1
 """Rank of a token that was taken out."""
@@ -36,25 +36,17 @@ class PerturbTokens(Pass):
         patches = model.patch_embed.num_patches
         tokens = model.num_prefix_tokens + patches
         what = f"without {kind.removeprefix('no_')} tokens"
+        rank = f"number of classes with a larger logit than the correct one at the last block, {what}; -1: removed"
+        counted = "image tokens that were not removed; images with none count for no rate"
         return {
-            "rank": Column(
-                (tokens,),
-                np.int32,
-                f"number of classes with a larger logit than the correct one at the last block, {what}; -1: removed",
-                "classes",
-            ),
+            "rank": Column((tokens,), np.int32, rank, "classes"),
             "correct": Column((), np.bool_, f"the model's largest logit is the correct class's, {what}"),
-            "image_tokens_left": Column(
-                (),
-                index_dtype(patches + 1),
-                "image tokens that were not removed; images with none count for no rate",
-                "1",
-            ),
+            "image_tokens_left": Column((), index_dtype(patches + 1), counted),
         }
 
     @classmethod
     def reads(cls, model: Any) -> dict[str, Columns]:
-        return {"labels": {"label": Column((model.patch_embed.num_patches,), np.int8, "see `classlens.data.labels`")}}
+        return {"labels": label_columns(model)}
 
     def __call__(self, images: torch.Tensor, classes: torch.Tensor, part: Part) -> Tensors:
         left = to_device(part.rows["labels"]["label"] != self._removed, images.device)

@@ -113,16 +113,11 @@ def seen_columns(tokens: int, num_classes: int) -> Columns:
     index = index_dtype(num_classes)
     where = "at the block's output behind the block's map"
     apart = "KL divergence of the last block's class distribution at the same token from that of the"
+    rank = f"number of classes with a larger logit than the correct one, {where}"
+    top = f"classes with the largest logits, largest first, {where}"
     return {
-        "rank": Column(
-            (tokens,), index, f"number of classes with a larger logit than the correct one, {where}", "classes"
-        ),
-        "top5": Column(
-            (tokens, min(TOP, num_classes)),
-            index,
-            f"classes with the largest logits, largest first, {where}",
-            "class index",
-        ),
+        "rank": Column((tokens,), index, rank, "classes"),
+        "top5": Column((tokens, min(TOP, num_classes)), index, top, "class index"),
         "kl": Column((tokens,), np.float32, f"{apart} tuned lens", "nat"),
         "kl_logit_lens": Column((tokens,), np.float32, f"{apart} logit lens", "nat"),
     }

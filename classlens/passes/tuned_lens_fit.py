@@ -23,7 +23,7 @@ from classlens.inference.batches import over_images
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network
 from classlens.inference.projection import Projection
-from classlens.passes.sums import read_sums, sum_images
+from classlens.passes.sums import sums_of_all
 from classlens.passes.tuned_lens import TunedLensSums
 from classlens.terms import block_name
 from classlens.tuned_lens.divergence import divergence
@@ -47,25 +47,6 @@ class Recipe:
     seed: int
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A model's tuned lens and how it came about.
-
-    Attributes:
-        maps: of all B blocks, that of the last one being none.
-        chosen: for each block `logit_lens`, `ridge` or `kl_steps`.
-        held_out: by what was tried, the mean KL (B) in nats over the tokens of held-out images.
-        training_images: that the maps were fitted to.
-        held_out_images: that decided between them.
-    """
-
-    maps: Maps
-    chosen: Sequence[str]
-    held_out: dict[str, Array]
-    training_images: int
-    held_out_images: int
-
-
 def fit_tuned_lens(
     training: str,
     weights: str,
@@ -85,8 +66,7 @@ def fit_tuned_lens(
     Args:
         training: pixel file of training images; their labels are not looked at.
         weights: canonical weights.
-        shards: files of `classlens.passes.sums.write_sums` over all training images; without
-            any, a pass over them makes the sums.
+        shards: see `classlens.passes.sums.sums_of_all`.
         maps: the file to write: a group per block with weight (D, D) and bias (D); how they came about as attributes.
         steps: KL steps after the ridge maps; 0 takes none.
         images_per_step: training images of a step.
@@ -104,19 +84,21 @@ def fit_tuned_lens(
     """
     loaded = load_network(weights, **network)
     recipe = Recipe(steps, images_per_step, learning_rate, penalty, seed)
-    fitted = fit_maps(loaded, training, recipe, batch_size, shards)
+    fitted, facts = fit_maps(loaded, training, recipe, batch_size, shards)
     text = "added to the block's output h, so that the head reads what the last block will say: h + M h + m"
     with h5py.File(maps, "w") as file:
-        for block in range(len(fitted.maps)):
+        for block, of_block in enumerate(facts):
             group = file.create_group(block_name(block))
-            group.attrs.update(sorted(_facts(fitted, block).items()))
-            for name, values in {"bias": fitted.maps.bias, "weight": fitted.maps.weight}.items():
+            group.attrs.update(sorted(of_block.items()))
+            for name, values in {"bias": fitted.bias, "weight": fitted.weight}.items():
                 dataset = group.create_dataset(name, data=values[block].numpy())
                 describe(dataset, f"{'M' if name == 'weight' else 'm'} of the affine map {text}")
     return loaded.provenance()
 
 
-def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int, shards: Sequence[str] = ()) -> Fitted:
+def fit_maps(
+    loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int, shards: Sequence[str] = ()
+) -> tuple[Maps, list[dict[str, Any]]]:
     """Fit the maps of all blocks but the last one (docs/method.md, tuned lens).
 
     Args:
@@ -124,8 +106,13 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
         training: pixel file of training images; their labels are not looked at.
         recipe: how.
         batch_size: images per forward pass, at most.
-        shards: files of `classlens.passes.sums.write_sums` over all training images; without
-            any, a pass over them makes the sums.
+        shards: see `classlens.passes.sums.sums_of_all`.
+
+    Returns:
+        maps of all B blocks, that of the last one being none; and for each block how its map came about: `block`;
+        `chosen`, which is `logit_lens`, `ridge` or `kl_steps`; `held_out_kl_{name}` of what was tried, the mean KL in
+        nats over the tokens of held-out images; `training_images` that maps were fitted to; `held_out_images` that
+        decided between them.
 
     Raises:
         InputError: there are no training images, or residuals or logits are not finite.
@@ -137,18 +124,16 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
     blocks, width = len(loaded.model.blocks), int(loaded.model.embed_dim)
     held_out = held_out_images(images, recipe.seed)
     fitted_to = fitted_images(images, recipe.seed)
+    facts = {"training_images": len(fitted_to), "held_out_images": len(held_out)}
     nothing = Maps(torch.zeros(blocks, width, width), torch.zeros(blocks, width))
     if blocks == 1 or not len(held_out):
         if blocks > 1:
             log.warning("a single training image leaves none to hold out: the tuned lens is the logit lens")
-        return Fitted(nothing, [LENS] * blocks, {}, len(fitted_to), len(held_out))
+        return nothing, [{"block": block, "chosen": LENS, **facts} for block in range(blocks)]
     tried = {LENS: nothing}
     with ExitStack() as stack:
         stack.enter_context(frozen_eval_mode(loaded.model))
-        if shards:
-            summed = read_sums(shards)
-        else:
-            summed = sum_images(TunedLensSums, loaded, training, range(images), batch_size, seed=recipe.seed)
+        summed = sums_of_all(TunedLensSums, loaded, training, shards, batch_size, seed=recipe.seed)
         sums = AffineSums.of(loaded, summed.totals, summed.count)
         weight, bias, scale = sums.solve(recipe.penalty)
         del sums, summed
@@ -160,14 +145,17 @@ def fit_maps(loaded: LoadedModel, training: str, recipe: Recipe, batch_size: int
             descent.run(pixels, drawn, batch_size)
             tried[STEPS] = _of_all_blocks(*descent.found())
         divergences = _held_out(loaded, training, held_out, list(tried.values()), batch_size)
-    found = dict(zip(tried, divergences, strict=True))
-    chosen = [_best({name: float(values[block]) for name, values in found.items()}) for block in range(blocks)]
+    found = [dict(zip(tried, map(float, of_block), strict=True)) for of_block in zip(*divergences, strict=True)]
+    chosen = [_best(of_block) for of_block in found]
     for block, name in enumerate(chosen[:-1]):
         if name == LENS:
             log.warning("block %d: no map is better than the logit lens on held-out images, so it stays", block)
     picked = [(tried[name].weight[block], tried[name].bias[block]) for block, name in enumerate(chosen)]
-    maps = Maps(torch.stack([one for one, _ in picked]), torch.stack([one for _, one in picked]))
-    return Fitted(maps, chosen, found, len(fitted_to), len(held_out))
+    told = [
+        {"block": block, "chosen": name, **facts, **{f"held_out_kl_{kind}": kl for kind, kl in found[block].items()}}
+        for block, name in enumerate(chosen)
+    ]
+    return Maps(torch.stack([one for one, _ in picked]), torch.stack([one for _, one in picked])), told
 
 
 def _best(divergences: dict[str, float]) -> str:
@@ -203,14 +191,3 @@ def _held_out(loaded: LoadedModel, training: str, chosen: Array, tried: Sequence
 
     over_images(loaded, training, batch_size, "choosing the tuned lens", run)
     return list(total / count)
-
-
-def _facts(fitted: Fitted, block: int) -> dict[str, Any]:
-    held_out = {f"held_out_kl_{name}": float(values[block]) for name, values in fitted.held_out.items()}
-    return {
-        "block": block,
-        "chosen": fitted.chosen[block],
-        "training_images": fitted.training_images,
-        "held_out_images": fitted.held_out_images,
-        **held_out,
-    }

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from classlens.arrays import Array
 from classlens.columns import POSITIONS
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 
 def depth_positions(blocks: int) -> npt.NDArray[np.intp]:
@@ -31,7 +31,4 @@ def by_position(values: Array, resampling: Resampling) -> tuple[dict[str, Array]
     positions, inverse = np.unique(depth_positions(values.shape[1]), return_inverse=True)
     shared = np.bincount(inverse)
     weights = np.eye(len(positions))[inverse] / shared
-    averages = values @ weights
-    low, high = bootstrap_interval(averages, resampling)
-    means = {"position": positions, "blocks": shared, "mean": averages.mean(0), "ci_low": low, "ci_high": high}
-    return means, weights
+    return {"position": positions, "blocks": shared, **mean_columns(values @ weights, resampling)}, weights

@@ -7,7 +7,7 @@ as a product of matrices, so that 4,550 images and dozens of blocks take seconds
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,6 +71,25 @@ def bootstrap_interval(
         rng=np.random.default_rng(resampling.seed),
     ).confidence_interval
     return interval.low, interval.high
+
+
+def mean_columns(values: Array, resampling: Resampling, name: str = "mean", prefix: str = "") -> dict[str, Array]:
+    """Return columns of a table, (K) each: the mean over images of values (N, K) and its interval.
+
+    They are called `name`, `prefix`ci_low and `prefix`ci_high; NaN where there is no image.
+    """
+    low, high = bootstrap_interval(values, resampling)
+    mean = values.mean(0, dtype=np.float64) if len(values) else np.full(values.shape[1], np.nan)
+    return {name: mean, f"{prefix}ci_low": low, f"{prefix}ci_high": high}
+
+
+def mean_row(quantities: Mapping[str, Array], resampling: Resampling) -> dict[str, float]:
+    """Return a row of a table: of values (N) by name, `name`, `name`_ci_low and `name`_ci_high."""
+    columns = mean_columns(np.stack(list(quantities.values()), axis=1), resampling)
+    ends = dict(zip(columns, ("", "_ci_low", "_ci_high"), strict=True))
+    return {
+        f"{name}{ends[column]}": columns[column][place] for place, name in enumerate(quantities) for column in columns
+    }
 
 
 def sign_flip_test(differences: Array, alternative: Alternative, resampling: Resampling) -> Array:

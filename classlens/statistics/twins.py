@@ -9,7 +9,7 @@ import numpy as np
 
 from classlens.arrays import Array
 from classlens.errors import InputError
-from classlens.statistics.resampling import Resampling, bootstrap_interval
+from classlens.statistics.resampling import Resampling, mean_columns
 
 COLUMNS = ("twin_mean", "difference", "difference_ci_low", "difference_ci_high", "p_value")
 
@@ -41,6 +41,5 @@ def beside_twin(
             "and data set"
         )
     difference = values.astype(np.float64) - twin
-    low, high = bootstrap_interval(difference, resampling)
-    found = (twin.mean(0, dtype=np.float64), difference.mean(0), low, high, test(difference))
-    return dict(zip(COLUMNS, found, strict=True))
+    between = mean_columns(difference, resampling, "difference", "difference_")
+    return {"twin_mean": twin.mean(0, dtype=np.float64), **between, "p_value": test(difference)}

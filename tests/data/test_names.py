@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import CHECKOUT, TINY_MODEL, tiny_config
 from declared_jobs import described as job_params
-from figures.figure_tables import increment_table, written
+from figures.figure_cases import increment_table, written
 from PIL import Image
 
 from classlens.catalog.configs import load_config

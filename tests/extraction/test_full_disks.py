@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from double_job import job_of, refuse
-from figures.figure_tables import increment_table, written
+from figures.figure_cases import increment_table, written
 from tiny_transformers import GOLDEN_NETWORK, RUNNING, golden_pixels, golden_weights
 
 from classlens.digest import digest_file

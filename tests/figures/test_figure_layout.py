@@ -45,17 +45,14 @@ def test_texts_are_broken_between_words_and_no_more_than_needed():
     assert " ".join(lines) == "a label of several words that is too long for one line"
     # The same number of letters, wider ones.
     assert fitted("W" * 30, 2.0).count("\n") > fitted("i" * 30, 2.0).count("\n") == 0
-
-
-def test_a_text_that_fits_nowhere_is_left_as_it_is():
+    # One that fits nowhere is left as it is.
     assert fitted("WW", 0.01) == "WW"
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 1), st.integers(1, 14))
 def test_block_numbers(count, first, most):
-    figure = Figure()
-    axes = [figure.add_subplot()]
+    axes = [Figure().add_subplot()]
     blocks = np.arange(first, first + count)
     block_axes(axes, np.random.default_rng(0).permutation(np.tile(blocks, 2)), most=most)
     labels = [tick.get_text() for tick in axes[0].get_xticklabels()]
@@ -71,8 +68,7 @@ def test_block_numbers(count, first, most):
 
 
 def test_without_blocks_there_are_no_numbers():
-    figure = Figure()
-    axes = [figure.add_subplot()]
+    axes = [Figure().add_subplot()]
     block_axes(axes, [])
     assert axes[0].get_xticks().tolist() == []
 

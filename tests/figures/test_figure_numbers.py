@@ -4,7 +4,7 @@ import figure_cases as figures
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import FEW, METHOD_LABELS
+from figure_cases import FEW, METHOD_LABELS
 from figure_texts import drawn
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.patches import PathPatch
@@ -42,6 +42,12 @@ def chance_lines(axes):
     return [line.get_ydata()[0] for line in dashed if list(line.get_xdata()) == [0, 1]]
 
 
+def follows(line, x, y):
+    """Assert that a line goes through these numbers; tables keep six digits."""
+    assert line.get_xdata().tolist() == list(x)
+    assert line.get_ydata() == pytest.approx(np.asarray(y, float), rel=1e-5)
+
+
 def tick_texts(axis):
     return [tick.get_text() for tick in axis.get_ticklabels()]
 
@@ -49,7 +55,7 @@ def tick_texts(axis):
 def test_chance_is_drawn_at_the_mean_of_random_rankings(tmp_path):
     """Ranks 0 .. C - 1 are equally likely: (C + 1) / 2C, not a half. Models may differ in C."""
     assert chance(10) == pytest.approx(np.mean(1 - np.arange(10) / 10))
-    levels = {"0e5": chance(10), "1e5": chance(3), "2e5": chance(10), figures.TWIN: chance(2)}
+    levels = {"0e5": chance(10), "1e5": chance(3), "2e5": chance(10), figures.TWINS: chance(2)}
     for case, expected in (
         (figures.evolution(["A", "B", "C"], 3), [[0.55], [2 / 3], [0.55]]),
         (figures.comparison(["A", "B", "C"], 3), [[0.55, 2 / 3]] * 2),
@@ -65,8 +71,7 @@ def test_evolution(tmp_path):
     panels = axes_of(case, tmp_path)
     for axes, (name, label) in zip(panels, case.arguments["models"], strict=True):
         assert axes.get_title() == label
-        rows = case.table[case.table["model"] == name]
-        found = boxes_of(axes)
+        rows, found = case.rows(model=name), boxes_of(axes)
         blocks = rows["block"].nunique()
         assert len(found) == len(rows) == 2 * blocks
         for group, side in (("cls", -1), ("image", 1)):
@@ -107,10 +112,8 @@ def test_comparison(tmp_path, groups, titles):
     for axes, group in zip(figure.axes, groups, strict=True):
         curves = {line.get_color(): line for line in axes.lines if len(line.get_xdata()) > 2}
         for place, (name, _) in enumerate(case.arguments["models"]):
-            rows = case.table[(case.table["model"] == name) & (case.table["group"] == group)]
-            line = curves[model_style(place)["color"]]
-            assert line.get_xdata().tolist() == rows["position"].tolist()
-            assert line.get_ydata() == pytest.approx(rows["mean"].to_numpy(), rel=1e-5)
+            rows = case.rows(model=name, group=group)
+            follows(curves[model_style(place)["color"]], rows["position"], rows["mean"])
         assert len(curves) == 3
         assert len(axes.collections) == 2  # a band per model, none for the twin
     legend = ["one", "two", "random twins", "chance"]
@@ -120,10 +123,8 @@ def test_comparison(tmp_path, groups, titles):
 def test_increment(tmp_path):
     case = figures.increment(["one", "two"], blocks=[24, 1])
     left, right = axes_of(case, tmp_path)
-    rows = case.table[case.table["model"] == "0e5"]
     curves = [line for line in left.lines if len(line.get_xdata()) > 2]
-    assert curves[0].get_xdata().tolist() == list(range(2, 25))
-    assert curves[0].get_ydata() == pytest.approx(rows["rate_percent"].to_numpy(), rel=1e-5)
+    follows(curves[0], range(2, 25), case.rows(model="0e5")["rate_percent"])
     assert len(right.collections) == 0
     # At most eight numbers, which count from 1.
     assert tick_texts(left.xaxis) == ["3", "6", "9", "12", "15", "18", "21", "24"]
@@ -133,14 +134,11 @@ def test_increment(tmp_path):
 def test_building(tmp_path, groups):
     case = figures.building("A", blocks=5, groups=groups)
     left, right = axes_of(case, tmp_path)
-    change = case.table[case.table["measure"] == "change"]
     curves = [line for line in left.lines if len(line.get_xdata()) > 2]
     keys = [(branch, group) for branch in ("attn", "mlp") for group in groups]
     assert len(curves) == len(keys)
     for line, (branch, group) in zip(curves, keys, strict=True):
-        rows = change[(change["part"] == branch) & (change["group"] == group)]
-        assert line.get_xdata().tolist() == [2, 3, 4, 5]
-        assert line.get_ydata() == pytest.approx(rows["percent"].to_numpy(), rel=1e-5)
+        follows(line, [2, 3, 4, 5], case.rows(measure="change", part=branch, group=group)["percent"])
         assert line.get_linestyle() == {"cls": "-", "image": "--"}[group]
     bars = pd.DataFrame([(bar.get_x() + 0.4, bar.get_y(), bar.get_height()) for bar in right.patches]).round(6)
     assert len(bars) == 5 * 4
@@ -164,8 +162,7 @@ def test_context(tmp_path, compared):
 def test_heads(tmp_path):
     case = figures.heads("ViT", blocks=3, heads=2)
     for axes, of in zip(axes_of(case, tmp_path), (MODEL, TWIN), strict=False):
-        rows = case.table[case.table["of"] == of]
-        dots = axes.collections[-1]
+        rows, dots = case.rows(of=of), axes.collections[-1]
         assert np.asarray(dots.get_offsets()) == pytest.approx(rows[["direct", "effect"]].to_numpy(), rel=1e-4)
         assert np.asarray(dots.get_array()).tolist() == (rows["block"] + 1).tolist()
         assert "Spearman 0.30 [0.12, 0.45]" in axes.get_title().replace("\n", " ")
@@ -181,10 +178,9 @@ def test_tokens(tmp_path):
     assert len(panels) == 3
     for axes, sets in zip(panels, token_causes.PANELS.values(), strict=True):
         for name, colour in sets.items():
-            rows = case.table[(case.table["of"] == MODEL) & (case.table["set"] == name)]
+            rows = case.rows(of=MODEL, set=name)
             [line] = [line for line in axes.lines if line.get_color() == colour and line.get_marker() == "o"]
-            assert line.get_xdata().tolist() == [1, 2, 3, 4]
-            assert line.get_ydata() == pytest.approx(rows["effect"].to_numpy(), rel=1e-4)
+            follows(line, [1, 2, 3, 4], rows["effect"])
             assert stars_of(axes, colour) == (rows.loc[rows["significant"], "block"] + 1).tolist()
 
 
@@ -194,12 +190,9 @@ def test_outliers(tmp_path):
     twins = case.arguments["twin_of"]
     pairs = np.reshape(axes_of(case, tmp_path), (2, 2))
     for (left, right), (name, label) in zip(pairs, case.arguments["models"], strict=True):
-        rows = case.table[case.table["model"] == name]
-        shares = [line.get_ydata() for line in left.lines]
-        assert shares[0] == pytest.approx(100 * rows["share"].to_numpy(), rel=1e-4)
-        if name in twins:
-            twin = case.table[case.table["model"] == twins[name]]
-            assert shares[1] == pytest.approx(100 * twin["share"].to_numpy(), rel=1e-4)
+        rows = case.rows(model=name)
+        for line, model in zip(left.lines, [name, *([twins[name]] if name in twins else [])], strict=False):
+            follows(line, [1, 2, 3, 4], 100 * case.rows(model=model)["share"])
         drawn_lines = [list(np.ravel(line.get_ydata())) for line in right.lines]
         for column in ("outliers_mean", "others_mean"):
             assert any(line == pytest.approx(rows[column].tolist(), rel=1e-4) for line in drawn_lines)
@@ -218,8 +211,7 @@ def test_attribution(tmp_path):
     assert [bars[-2][1], bars[-1][1]] == pytest.approx([expected["embedding"], expected["constant"]], rel=1e-4)
     assert f"{expected['logit']:.3g}" in left.get_title()
     [picture] = right.images
-    of_heads = case.table[case.table["part"] == "head"]
-    values = of_heads.pivot_table("mean", index="head", columns="block").to_numpy(float)
+    values = case.rows(part="head").pivot_table("mean", index="head", columns="block").to_numpy(float)
     assert np.asarray(picture.get_array()) == pytest.approx(values, rel=1e-4)
     assert picture.norm.vmin == -picture.norm.vmax == pytest.approx(-np.abs(values).max(), rel=1e-4)
     # Both panels count from 1.
@@ -241,10 +233,8 @@ def test_quality(tmp_path):
     lines = [line for line in curves.lines if len(line.get_xdata()) == 5]
     assert len(lines) == 2  # not of random
     for line, method in zip(lines, FEW, strict=False):
-        cascade = case.table[(case.table["method"] == method) & (case.table["part"] == "cascade")]["value"]
-        assert list(line.get_xdata()) == [0, 1, 2, 3, 4]
-        expected = [1, *cascade, values[method, "randomisation", "control"]]
-        assert list(line.get_ydata()) == pytest.approx(expected, abs=1e-5)
+        cascade = case.rows(method=method, part="cascade")["value"]
+        follows(line, [0, 1, 2, 3, 4], [1, *cascade, values[method, "randomisation", "control"]])
 
 
 def test_tuned_lens(tmp_path):
@@ -253,22 +243,19 @@ def test_tuned_lens(tmp_path):
     pairs = np.reshape(axes_of(case, tmp_path), (2, 2))
     for panels, (name, _) in zip(pairs, case.arguments["models"], strict=True):
         for panel, quantity in zip(panels, ("kl", "identifiability"), strict=True):
-            of_quantity = case.table[case.table["quantity"] == quantity]
-            rows = of_quantity[of_quantity["model"] == name]
             for lens, colour in (("logit_lens", BLUE), ("tuned_lens", ORANGE)):
                 lines = [one for one in panel.lines if to_hex(one.get_color()) == colour and one.get_marker() == "o"]
                 for group, dashes in (("cls", "-"), ("image", "--")):
                     [line] = [one for one in lines if one.get_linestyle() == dashes]
-                    own = rows[rows["group"] == group]
-                    assert line.get_xdata().tolist() == (own["block"] + 1).tolist()
-                    assert line.get_ydata() == pytest.approx(own[lens].to_numpy(), rel=1e-4)
-            expected = rows[rows["significant"]] if quantity == "identifiability" else rows[:0]
-            assert sorted(stars_of(panel)) == sorted(expected["block"] + 1)
+                    own = case.rows(quantity=quantity, model=name, group=group)
+                    follows(line, own["block"] + 1, own[lens])
+            starred = case.rows(quantity=quantity, model=name, significant=quantity == "identifiability" or None)
+            assert sorted(stars_of(panel)) == sorted(starred["block"] + 1)
             of_twin = [one for one in panel.lines if one.get_linewidth() == 0.8 and len(one.get_xdata())]
-            twin = of_quantity[(of_quantity["model"] == f"{name}-random") & (of_quantity["group"] == "image")]
-            assert [one.get_ydata().tolist() for one in of_twin] == (
-                [pytest.approx(twin["tuned_lens"].tolist(), rel=1e-4)] if name == "0e5" else []
-            )
+            assert len(of_twin) == (name == "0e5")
+            for line in of_twin:
+                twin = case.rows(quantity=quantity, model=f"{name}-random", group="image")
+                follows(line, twin["block"] + 1, twin["tuned_lens"])
 
 
 @pytest.mark.parametrize("cls", [True, False])
@@ -282,18 +269,12 @@ def test_one_image(tmp_path, cls):
     assert titles == ["image", *(f"block {block + 1}{said[block] if cls else ''}" for block in range(3))]
     np.testing.assert_allclose(figure.axes[0].images[0].get_array(), figures.PHOTO / 255)
     for block, axes in enumerate(figure.axes[1:4]):
-        own = case.table[(case.table["block"] == block) & (case.table["group"] == "image")]
-        np.testing.assert_allclose(
-            axes.images[-1].get_array(), own["identifiability"].to_numpy().reshape(3, 2), rtol=1e-5
-        )
+        own = case.rows(block=block, group="image")
+        shown = own["identifiability"].to_numpy().reshape(3, 2)
+        np.testing.assert_allclose(axes.images[-1].get_array(), shown, rtol=1e-5)
         dots = [(x, y) for line in axes.lines for x, y in zip(line.get_xdata(), line.get_ydata(), strict=True)]
         places = [(index % 2 * 4 + 1.5, index // 2 * 4 + 1.5) for index in np.flatnonzero(own["rank"] == 0)]
         assert dots == places
-
-
-@pytest.mark.parametrize(("blocks", "panels"), [(1, 2), (9, 8)])
-def test_one_image_shows_seven_blocks_at_most(tmp_path, blocks, panels):
-    assert len(axes_of(figures.image("Tiny", {1: "bear"}, blocks), tmp_path)) == panels + 1  # and the bar
 
 
 @pytest.mark.parametrize(("images", "signed"), [(1, True), (2, True), (2, False)])
@@ -330,6 +311,5 @@ def test_named_heads_have_their_words_and_colours(tmp_path):
     assert written[2, 1] == ("cat\n20 %", "0.5")
     lines = [text.get_text() for text in below.texts]
     assert lines[:3] == ["1.4", "cat 65 %, tabby, tabby cat 16 %, 007 7 %", "random 30 %"]
-    assert [line for line in lines if "." in line and "%" not in line][-6:] == [
-        f"{b}.{h}" for h in (3, 1) for b in (1, 2, 3)
-    ]
+    unnamed = [line for line in lines if "." in line and "%" not in line][-6:]
+    assert unnamed == [f"{b}.{h}" for h in (3, 1) for b in (1, 2, 3)]

@@ -6,7 +6,7 @@ import figure_cases as figures
 import matplotlib
 import numpy as np
 import pytest
-from figure_tables import LONG, PECULIAR, WIDE
+from figure_cases import LONG, PECULIAR, WIDE
 from figure_texts import drawn, misplaced
 from PIL import Image
 
@@ -32,6 +32,7 @@ GROUPED = {
 }
 OWN_LABELS = {"short": LONG[0], "long": LONG[5], "no spaces": LONG[6], "peculiar": PECULIAR[0], "wide": WIDE[0] * 2}
 DEPTHS = {"short": 1, "long": 24, "no spaces": 2, "peculiar": 12, "wide": 6}
+NAMES = {0: "007", 1: "tiger shark", 2: PECULIAR[1]}
 CASES = {
     **{f"evolution: {name}": figures.evolution(**case) for name, case in {**GROUPED, **MANY}.items()},
     **{f"comparison: {name}": figures.comparison(**case) for name, case in {**GROUPED, **MANY}.items()},
@@ -100,9 +101,9 @@ CASES = {
         f"image: {blocks} blocks, {text}": figures.image(text, dict.fromkeys(range(4), text), blocks)
         for blocks, text in ((1, WIDE[2]), (6, LONG[-1]), (6, WIDE[2]), (24, LONG[-1]), (24, PECULIAR[2]))
     },
-    "maps: one image": figures.maps("ViT", 1, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
-    "maps: long": figures.maps(LONG[5], 2, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
-    "maps: peculiar": figures.maps(PECULIAR[0], 3, {0: "007", 1: "tiger shark", 2: PECULIAR[1]}),
+    "maps: one image": figures.maps("ViT", 1, NAMES),
+    "maps: long": figures.maps(LONG[5], 2, NAMES),
+    "maps: peculiar": figures.maps(PECULIAR[0], 3, NAMES),
 }
 TYPICAL = [
     "evolution: seven models",

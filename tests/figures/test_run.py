@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CHECKOUT
-from figure_tables import increment_table, written
+from figure_cases import increment_table, written
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
 from classlens.figures.layout import new_figure

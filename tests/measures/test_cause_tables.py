@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from layer_files import extracted, mean, tabled
+from layer_files import agrees, extracted, mean, tabled
 from scipy.stats import spearmanr
 
 from classlens.ablation.sets import set_names
@@ -15,7 +15,7 @@ from classlens.measures.layers import read_layout
 from classlens.measures.outlier_norms import norm_thresholds
 from classlens.measures.outlier_tokens import outlier_tokens
 from classlens.measures.token_causes import REFERENCES, token_causes
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling
 
 DRAWS = Resampling(300, 0.95, 0)
 STATISTICS = {"resampling": DRAWS, "correction": "holm"}
@@ -28,33 +28,31 @@ def write_heads(path, seed):
     effect = 0.5 * direct + generator.normal(size=(N, B, H))
     with h5py.File(path, "w") as file:
         file["direct"], file["effect"] = direct.astype(np.float32), effect.astype(np.float32)
-    return str(path), direct.astype(np.float32).astype(float), effect.astype(np.float32).astype(float)
+        return str(path), file["direct"][:].astype(float), file["effect"][:].astype(float)
+
+
+def compared_heads(folder, paths):
+    agreement = str(folder / "agreement.csv")
+    found = tabled(head_causes, folder, effects=paths[0], twin=paths[1:], agreement=agreement, **STATISTICS)
+    return found, read_table(agreement)
 
 
 @pytest.mark.parametrize("has_twin", [True, False])
 def test_heads(tmp_path, has_twin):
     files = [write_heads(tmp_path / f"{seed}.h5", seed) for seed in (1, 2)][: 1 + has_twin]
-    paths = [path for path, *_ in files]
-    agreement = str(tmp_path / "agreement.csv")
-    found = tabled(head_causes, tmp_path, effects=paths[0], twin=paths[1:], agreement=agreement, **STATISTICS)
+    found, correlations = compared_heads(tmp_path, [path for path, *_ in files])
     assert len(found) == len(files) * B * H
-    correlations = read_table(agreement).set_index("of")
     for of, (_, direct, effect) in zip((MODEL, TWIN), files, strict=False):
         rows = found[found["of"] == of].set_index(["block", "head"])
-        for block in range(B):
-            for head in range(H):
-                row, both = rows.loc[block, head], (direct[:, block, head], effect[:, block, head])
-                assert row["images"] == N
-                assert [row["direct"], row["effect"]] == pytest.approx([mean(both[0]), mean(both[1])], rel=1e-5)
-                difference = (both[1] - both[0])[:, None]
-                assert row["difference"] == pytest.approx(difference.mean(), rel=1e-4)
-                interval = np.ravel(bootstrap_interval(difference, DRAWS))
-                assert [row["difference_ci_low"], row["difference_ci_high"]] == pytest.approx(interval, rel=1e-4)
-                assert row["p_value"] == pytest.approx(sign_flip_test(difference, "two-sided", DRAWS)[0], rel=1e-4)
-        means = [values.mean(0).ravel() for values in (direct, effect)]
-        assert correlations.loc[of, "spearman"] == pytest.approx(spearmanr(*means).statistic, rel=1e-5)
-        assert (correlations.loc[of, "images"], correlations.loc[of, "heads"]) == (N, B * H)
-        assert correlations.loc[of, "ci_low"] < correlations.loc[of, "spearman"] < correlations.loc[of, "ci_high"]
+        for place in np.ndindex(B, H):
+            assert rows.loc[place, "images"] == N
+            for name, values in {"direct": direct, "effect": effect}.items():
+                agrees(rows.loc[place], values[:, *place], DRAWS, name, f"{name}_")
+            agrees(rows.loc[place], (effect - direct)[:, *place], DRAWS, "difference", "difference_", "two-sided")
+        [row] = correlations[correlations["of"] == of].to_dict("records")
+        expected = spearmanr(direct.mean(0).ravel(), effect.mean(0).ravel()).statistic
+        assert (row["images"], row["heads"], row["spearman"]) == (N, B * H, pytest.approx(expected, rel=1e-5))
+        assert row["ci_low"] < row["spearman"] < row["ci_high"]
     # Corrected over the table: Holm multiplies the least p-value by the number of tests.
     least = found["p_value"].idxmin()
     assert found.loc[least, "p_corrected"] == pytest.approx(min(1, found["p_value"].min() * len(found)), rel=1e-4)
@@ -64,16 +62,15 @@ def test_heads_without_direct_contributions(tmp_path):
     path, _, effect = write_heads(tmp_path / "heads.h5", 1)
     with h5py.File(path, "r+") as file:
         file["direct"][...] = np.nan
-    agreement = str(tmp_path / "agreement.csv")
-    found = tabled(head_causes, tmp_path, effects=path, twin=[], agreement=agreement, **STATISTICS)
+    found, agreement = compared_heads(tmp_path, [path])
     assert found["effect"].to_numpy() == pytest.approx(effect.mean(0).ravel(), rel=1e-5)
     assert found[["effect_ci_low", "effect_ci_high"]].notna().all(axis=None)
     absent = [name for name in found if name.startswith(("direct", "difference", "p_"))]
     assert len(absent) == 8
     assert found[absent].isna().all(axis=None)
     assert not found["significant"].any()
-    assert read_table(agreement)["spearman"].isna().all()
-    draw(found, read_table(agreement), "a model")
+    assert agreement["spearman"].isna().all()
+    draw(found, agreement, "a model")
 
 
 def write_tokens(path, seed, has_labels=True):
@@ -108,22 +105,14 @@ def test_tokens(tmp_path, has_labels):
             block, values = row["block"], of_set(row["set"], names, effect)[:, row["block"]]
             there = np.isfinite(values)
             assert row["images"] == there.sum()
-            if not there.any():
-                assert np.isnan([row["effect"], row["accuracy"], row["difference"], row["p_value"]]).all()
-                continue
-            assert row["effect"] == pytest.approx(mean(values[there]), rel=1e-4)
-            interval = np.ravel(bootstrap_interval(values[there][:, None], DRAWS))
-            assert [row["effect_ci_low"], row["effect_ci_high"]] == pytest.approx(interval, rel=1e-4)
+            agrees(row, values[there], DRAWS, "effect", "effect_")
             right = of_set(row["set"], names, correct.astype(float))[there, block]
-            assert row["accuracy"] == pytest.approx(mean(right), rel=1e-5)
+            agrees(row, right, DRAWS, "accuracy", "accuracy_")
+            difference = np.array([])
             if row["set"] in REFERENCES:
                 assert row["reference"] == REFERENCES[row["set"]]
                 difference = values - of_set(row["reference"], names, effect)[:, block]
-                difference = difference[np.isfinite(difference)][:, None]
-                assert row["difference"] == pytest.approx(difference.mean(), rel=1e-3)
-                assert row["p_value"] == pytest.approx(sign_flip_test(difference, "two-sided", DRAWS)[0], rel=1e-4)
-            else:
-                assert np.isnan([row["difference"], row["p_value"]]).all()
+            agrees(row, difference[np.isfinite(difference)], DRAWS, "difference", "difference_", "two-sided")
     assert found["images"].eq(0).any()
 
 
@@ -147,19 +136,13 @@ def test_outliers(tmp_path, fixed):
         norms, ranks = model.norm[block][:, 1:], model.rank["residual"][block][:, 1:]
         outlier = norms > thresholds[block]
         assert row["outliers"] == outlier.sum()
-        assert row["share"] == pytest.approx(mean(outlier.mean(1)), rel=1e-5)
+        agrees(row, outlier.mean(1), DRAWS, "share", "share_")
         both = [image for image in range(30) if outlier[image].any() and not outlier[image].all()]
         assert row["images_with_outliers"] == len(both)
-        if not both:
-            assert fixed == 1000
-            assert np.isnan([row["outliers_mean"], row["difference"], row["p_value"]]).all()
-            continue
+        assert bool(both) == (fixed != 1000)
         seen, others = (
             [mean(1 - ranks[image][chosen[image]] / model.classes) for image in both] for chosen in (outlier, ~outlier)
         )
-        assert [row["outliers_mean"], row["others_mean"]] == pytest.approx([mean(seen), mean(others)], rel=1e-4)
-        difference = (np.array(seen) - others)[:, None]
-        assert [row["ci_low"], row["ci_high"]] == pytest.approx(
-            np.ravel(bootstrap_interval(difference, DRAWS)), rel=1e-3
-        )
-        assert row["p_value"] == pytest.approx(sign_flip_test(difference, "two-sided", DRAWS)[0], rel=1e-4)
+        means = [mean(seen), mean(others)] if both else [np.nan] * 2
+        assert [row["outliers_mean"], row["others_mean"]] == pytest.approx(means, rel=1e-4, nan_ok=True)
+        agrees(row, np.subtract(seen, others), DRAWS, "difference", test="two-sided")

@@ -1,19 +1,16 @@
 """Class and context tokens, against loops over images and tokens."""
 
-import itertools
-
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from layer_files import MODELS, box_of, extracted, mean, random_labels, tabled, write_labels
+from layer_files import MODELS, agrees, box_of, extracted, mean, random_labels, tabled, write_labels
 
 from classlens.columns import BOX_COLUMNS, LABELS
 from classlens.measures.class_context_change import class_context_change
 from classlens.measures.class_vs_context import class_vs_context
-from classlens.measures.labels import compare_groups, has_both
 from classlens.statistics.correction import corrected
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(100, confidence=0.9, seed=6)
 
@@ -48,17 +45,13 @@ def group_means(model, label, value_at):
     }
 
 
-def agrees(row, means):
-    difference = (means["class"] - means["context"])[:, None]
-    low, high = bootstrap_interval(difference, RESAMPLING)
-    p_value = sign_flip_test(difference, "two-sided", RESAMPLING)
-    found = [row[name] for name in ("images", "context_mean", "class_mean", "difference", "ci_low", "ci_high")]
-    # Without an image there is no mean, with one alone no interval.
-    average = mean if len(difference) else lambda _: np.nan
-    expected = [len(difference), *map(average, (means["context"], means["class"], difference[:, 0]))]
-    assert [*found, row["p_value"]] == pytest.approx(
-        [*expected, low[0], high[0], p_value[0]], rel=2e-5, abs=1e-6, nan_ok=True
-    )
+def compares(row, means):
+    agrees(row, means["class"] - means["context"], RESAMPLING, "difference", test="two-sided")
+    assert row["images"] == len(means["class"])
+    for name, of_images in means.items():
+        # Without an image there is no mean.
+        expected = mean(of_images) if len(of_images) else np.nan
+        assert row[f"{name}_mean"] == pytest.approx(expected, rel=2e-5, abs=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize("made", MODELS)
@@ -69,7 +62,7 @@ def test_both_tables(tmp_path, made):
     assert table["block"].tolist() == [0, 1, 2]
     for row in table.to_dict("records"):
         rank = model.rank["residual"][row["block"]]
-        agrees(row, group_means(model, label, lambda i, t, rank=rank: 1 - rank[i, t] / model.classes))
+        compares(row, group_means(model, label, lambda i, t, rank=rank: 1 - rank[i, t] / model.classes))
         for name, number in LABELS.items():
             boxes = [row[f"{name}_{part}"] for part in BOX_COLUMNS]
             chosen = np.argwhere(label[compared(label)] == number)
@@ -81,7 +74,7 @@ def test_both_tables(tmp_path, made):
     for row in table.to_dict("records"):
         here, before = model.logit[row["quantity"]][row["block"]], model.logit["residual"][row["block"] - 1]
         change = here.astype(float) - before
-        agrees(row, group_means(model, label, lambda i, t, change=change: change[i, t]))
+        compares(row, group_means(model, label, lambda i, t, change=change: change[i, t]))
 
 
 @pytest.mark.parametrize("correction", ["holm", "fdr_bh"])
@@ -95,11 +88,6 @@ def test_blocks_are_corrected_together(tmp_path, correction):
     assert table["significant"].tolist() == (expected < 0.1).tolist()
 
 
-def rewrite(path, name, values):
-    with h5py.File(path, "r+") as file:
-        file[name][...] = values
-
-
 def test_ignored_tokens_belong_to_neither(tmp_path):
     """Values at tokens labelled -1 change nothing, and do not make an image take part."""
     model = extracted(tmp_path, blocks=2)
@@ -107,13 +95,13 @@ def test_ignored_tokens_belong_to_neither(tmp_path):
     tables = [measure_identifiability(model, label, tmp_path), measure_change(model, label, tmp_path)]
     assert all((table["images"] == 4).all() for table in tables)
     left_out = (label == -1) | ~np.isin(np.arange(7), compared(label))[:, None]
-    for block, path in enumerate(model.layers):
-        for site in ("residual", "attn", "mlp"):
-            rank, logit = model.rank[site][block].copy(), model.logit[site][block].copy()
-            rank[:, 1:][left_out], logit[:, 1:][left_out] = 5, 1e6
-            rank[:, 0], logit[:, 0] = 5, -1e6
-            rewrite(path, f"{site}/rank", rank)
-            rewrite(path, f"{site}/logit", logit)
+    for path in model.layers:
+        with h5py.File(path, "r+") as file:
+            for site in ("residual", "attn", "mlp"):
+                for name, there, before in (("rank", 5, 5), ("logit", 1e6, -1e6)):
+                    values = file[f"{site}/{name}"][:]
+                    values[:, 1:][left_out], values[:, 0] = there, before
+                    file[f"{site}/{name}"][...] = values
     again = [measure_identifiability(model, label, tmp_path), measure_change(model, label, tmp_path)]
     for before, after in zip(tables, again, strict=True):
         pd.testing.assert_frame_equal(before, after)
@@ -123,11 +111,9 @@ def test_ignored_tokens_belong_to_neither(tmp_path):
 def test_without_an_image_to_compare_rows_are_empty(tmp_path, label):
     model = extracted(tmp_path, blocks=3)
     labels = np.full((7, 5), label)
-    for table, blocks in (
-        (measure_identifiability(model, labels, tmp_path), 3),
-        (measure_change(model, labels, tmp_path), 6),
-    ):
-        assert len(table) == blocks
+    for measure, rows in ((measure_identifiability, 3), (measure_change, 6)):
+        table = measure(model, labels, tmp_path)
+        assert len(table) == rows
         assert (table["images"] == 0).all()
         numbers = table.drop(columns=["images", "block", "quantity", "significant"], errors="ignore")
         assert numbers.isna().all(axis=None)
@@ -139,17 +125,3 @@ def test_a_model_of_one_block_changes_nothing(tmp_path):
     table = measure_change(model, random_labels(0, 7, 5), tmp_path)
     assert table.empty
     assert {"quantity", "block", "difference", "p_value"} <= set(table)
-
-
-def test_has_both():
-    label = np.array(list(itertools.product([-1, 0, 1], repeat=3)))
-    assert has_both(label).tolist() == [{0, 1} <= set(row) for row in label.tolist()]
-
-
-def test_compare_groups_by_hand():
-    groups = {"context": np.array([[1.0], [2.0]]), "class": np.array([[2.0], [4.0]])}
-    (row,) = compare_groups(groups, Resampling(99, 0.95, 0)).to_dict("records")
-    low, high = row.pop("ci_low"), row.pop("ci_high")
-    # Differences 1 and 2: of four flips, two lie as far from zero, one to either side.
-    assert row == {"images": 2, "context_mean": 1.5, "class_mean": 3.0, "difference": 1.5, "p_value": 0.5}
-    assert (low, high) == (1, 2)

@@ -4,8 +4,9 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from layer_files import tabled
 
-from classlens.csvfile import read_table, read_texts
+from classlens.csvfile import read_texts
 from classlens.measures.group_accuracy import group_accuracy
 from classlens.measures.repair import repair
 from classlens.measures.shortcut_heads import shortcut_heads
@@ -98,12 +99,20 @@ def files(tmp_path):
     return tmp_path
 
 
+def given(folder, **ends):
+    """Paths of files in a folder by name, of which these have such endings."""
+    ends = {"output": "h5", "groups": "csv", **ends}
+    return {name: str(folder / f"{name}.{end}") for name, end in ends.items()}
+
+
+def right_of(folder):
+    with h5py.File(folder / "output.h5") as file:
+        return file["correct"][:]
+
+
 def test_group_accuracy(files):
-    paths = [str(files / name) for name in ("output.h5", "stimuli.csv", "groups.csv", "out.csv")]
-    group_accuracy(*paths, RESAMPLING)
-    table = read_table(paths[-1])
-    with h5py.File(files / "output.h5") as file:
-        right = file["correct"][:]
+    table = tabled(group_accuracy, files, **given(files, stimuli="csv"), resampling=RESAMPLING)
+    right = right_of(files)
     groups = table[table["what"] == "group"]
     assert list(groups["class_name"]) == ["auk", "auk", "jay", "jay", "owl", "owl"]
     assert list(groups["accuracy"]) == pytest.approx([right[of].mean() for of in members()], abs=1e-5)
@@ -111,9 +120,8 @@ def test_group_accuracy(files):
     assert rows.loc["all", "accuracy"] == pytest.approx(right.mean(), abs=1e-5)
     large = groups[groups["images"] >= 10]
     lowest = large.loc[large["accuracy"].idxmin()]
-    assert tuple(rows.loc["worst", ["class_name", "carries", "images"]]) == (
-        lowest["class_name"], lowest["carries"], lowest["images"],
-    )  # fmt: skip
+    whose = ["class_name", "carries", "images"]
+    assert rows.loc["worst", whose].tolist() == lowest[whose].tolist()
     assert rows.loc["gap", "accuracy"] == pytest.approx(right.mean() - lowest["accuracy"], abs=1e-5)
     assert (table["ci_low"] <= table["accuracy"]).all()
     assert (table["accuracy"] <= table["ci_high"]).all()
@@ -130,18 +138,11 @@ def test_shortcut_heads(files, masks):
     for name, values in (("model", direct), ("twin", rng.normal(size=direct.shape))):
         with h5py.File(files / f"{name}.h5", "w") as file:
             file["direct"], file["read"] = values.astype(np.float32), read.astype(np.float32)
-    pd.DataFrame(
-        {"block": [0, 1, 1], "head": [0, 2, 2], "place": [1, 1, 2], "word": ["a", "sea", "b"], "name": ["", "sea", ""]}
-    ).to_csv(files / "words.csv", index=False)
-    given = {
-        name: str(files / f"{name}.{end}") for name, end in (("output", "h5"), ("groups", "csv"), ("table", "csv"))
-    }
-    evidence, twin = str(files / "model.h5"), [str(files / "twin.h5")]
-    shortcut_heads(
-        evidence, twin, words=[str(files / "words.csv")], attribute="place", resampling=RESAMPLING, correction="holm",
-        **given,
-    )  # fmt: skip
-    table = read_table(given["table"])
+    (files / "words.csv").write_text("block,head,place,word,name\n0,0,1,a,\n1,2,1,sea,sea\n1,2,2,b,\n")
+    paths = {**given(files), "evidence": str(files / "model.h5")}
+    settings = {"attribute": "place", "resampling": RESAMPLING, "correction": "holm"}
+    twin, words = [str(files / "twin.h5")], [str(files / "words.csv")]
+    table = tabled(shortcut_heads, files, twin=twin, words=words, **paths, **settings)
     assert len(table) == 12
     own = table[table["of"] == "model"].set_index(["block", "head"])
     assert list(own.index[own["significant"]]) == [(1, 2)]
@@ -155,15 +156,13 @@ def test_shortcut_heads(files, masks):
         assert own.loc[(0, 1), "class_tokens"] == pytest.approx(parts[1] / parts.sum(), abs=1e-4)
     else:
         assert own[["context", "class_tokens"]].isna().all(axis=None)
-    shortcut_heads(evidence, [], words=[], attribute="place", resampling=RESAMPLING, correction="holm", **given)
-    assert read_table(given["table"])["word"].isna().all()
+    assert tabled(shortcut_heads, files, twin=[], words=[], **paths, **settings)["word"].isna().all()
 
 
 @pytest.mark.parametrize("helps", [True, False])
 def test_the_report_of_a_repair(files, helps):
     rng = np.random.default_rng(4)
-    with h5py.File(files / "output.h5") as file:
-        own = file["correct"][:]
+    own = right_of(files)
     repaired = own | ((VALUES == "sea") & (rng.random(len(own)) < 0.9)) if helps else own
     choosing = np.arange(len(own)) % 2 == 0
     heads = np.full((4, 3, 2), -1, np.int32)
@@ -171,10 +170,7 @@ def test_the_report_of_a_repair(files, helps):
     with h5py.File(files / "answers.h5", "w") as file:
         file["correct"], file["choosing"], file["heads"] = np.stack([own, repaired, own, ~own]), choosing, heads
         file.attrs["found"] = helps
-    given = {
-        name: str(files / f"{name}.{end}") for name, end in (("answers", "h5"), ("output", "h5"), ("groups", "csv"))
-    }
-    repair(**given, table=str(files / "repair.csv"), attribute="place", resampling=RESAMPLING)
+    tabled(repair, files, **given(files, answers="h5"), attribute="place", resampling=RESAMPLING)
     table = read_texts(str(files / "repair.csv"))
     assert list(table.columns) == [
         "half", "who", "draw", "heads", "accuracy", "worst_group", "change", "ci_low", "ci_high", "found",

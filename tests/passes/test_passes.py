@@ -1,5 +1,6 @@
 """The runner, with every pass: batches, shards and memory leave no trace, and what is wrong ends the job."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,8 @@ class Case:
 
     def __init__(self, name, settings, inputs):
         self.name, self.settings, self.inputs = name, settings, inputs
-        declared = PASSES[name]
-        self.of, self.sums, self.finish = (
-            load(code) if code else None for code in (declared.code, declared.sums, declared.finish)
-        )
+        codes = (PASSES[name].code, PASSES[name].sums, PASSES[name].finish)
+        self.of, self.sums, self.finish = (load(code) if code else None for code in codes)
 
 
 @dataclass
@@ -219,20 +218,21 @@ def test_an_unreadable_image_ends_the_job(study, tmp_path):
         run_pass(pixels, study.files[1], str(tmp_path / "rows.h5"), of=Extraction, **study.network)
 
 
+def refused(study, folder, message, pixels=None, **given):
+    with pytest.raises(InputError, match=message):
+        run_pass(pixels or study.files[0], study.files[1], str(folder / "rows.h5"), **given, **study.network)
+    assert not (folder / "rows.h5").exists()
+
+
 @pytest.mark.parametrize("shape", [(IMAGES, 49), (IMAGES - 1, 16)])
 def test_an_input_that_does_not_fit_is_named(study, tmp_path, shape):
     labels = write_labels(tmp_path / "labels.h5", np.zeros(shape, int))
-    given = {"of": PerturbTokens, "kind": "no_class", "labels": labels, **study.network}
-    message = rf"labels\.h5: label is {shape}, .* {IMAGES} images and rows of (16,)"
-    with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
-        run_pass(*study.files, str(tmp_path / "rows.h5"), **given)
-    assert not (tmp_path / "rows.h5").exists()
+    message = rf"labels\.h5: label is {re.escape(str(shape))}, .* {IMAGES} images and rows of \(16,\)"
+    refused(study, tmp_path, message, of=PerturbTokens, kind="no_class", labels=labels)
 
 
 def test_a_label_that_is_no_class_is_named(study, tmp_path):
-    with h5py.File(study.files[0]) as good, h5py.File(tmp_path / "wrong.h5", "w") as bad:
+    pixels = str(tmp_path / "wrong.h5")
+    with h5py.File(study.files[0]) as good, h5py.File(pixels, "w") as bad:
         bad["pixels"], bad["class_index"] = good["pixels"][:], np.array([0, 7, 0, 0, 0])
-    given = {"of": Extraction, **study.network}
-    with pytest.raises(InputError, match=r"wrong\.h5: class 7 is none of the model's classes 0\.\.6"):
-        run_pass(str(tmp_path / "wrong.h5"), study.files[1], str(tmp_path / "rows.h5"), **given)
-    assert not (tmp_path / "rows.h5").exists()
+    refused(study, tmp_path, r"wrong\.h5: class 7 is none of the model's classes 0\.\.6", pixels, of=Extraction)

@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from classlens.statistics import resampling
+from classlens.statistics.agreement import spearman_of_means
 from classlens.statistics.correction import corrected, with_correction
 from classlens.statistics.resampling import Resampling, bootstrap_interval, sign_flip_test
 
@@ -149,3 +151,26 @@ def test_significant_means_below_the_level_and_tested():
     assert [row["significant"].item() for row in rows] == [False, True, False]
     assert np.isnan(rows[2]["p_corrected"].item())
     assert list(table) == ["p_value"]
+
+
+def test_rank_correlation_is_scipys_of_the_means_and_its_interval_a_plain_loop():
+    generator = np.random.default_rng(0)
+    first = generator.normal(size=(15, 6))
+    second = first + generator.normal(size=(15, 6))
+    second[:, 2] = second[:, 4]  # equal means share their ranks
+    generator, found = np.random.default_rng(7), []
+    for _ in range(200):
+        drawn = generator.integers(0, 15, 15)
+        found.append(spearmanr(first[drawn].mean(0), second[drawn].mean(0)).statistic)
+    rho, *ends = spearman_of_means(first, second, Resampling(200, 0.9, 7))
+    assert rho == pytest.approx(spearmanr(first.mean(0), second.mean(0)).statistic)
+    assert ends == pytest.approx(np.percentile(found, [5, 95]))
+
+
+def test_a_rank_correlation_that_cannot_be_said_is_nan():
+    generator, draws = np.random.default_rng(0), Resampling(50, 0.95, 0)
+    table = generator.normal(size=(5, 4))
+    assert np.isnan(spearman_of_means(table, np.ones((5, 4)), draws)).all()
+    rho, *ends = spearman_of_means(table[:1], table[:1], draws)
+    assert rho == pytest.approx(1)
+    assert np.isnan(ends).all()
