@@ -180,41 +180,36 @@ def watch_command():
     return f"classlens watch --directory {shlex.quote(str(Path.cwd()))}"
 
 
-def params_of(job, raw=None, told=None, shown=None, opening=False):
+def params_of(job, raw=None, told=None):
     """Return the params function of a rule.
 
     Args:
         job: what it runs.
         raw: gives the raw files that it reads, which no job makes, of wildcards.
-        told: gives what the console says of them, of wildcards.
-        shown: gives the report's caption and the analysis that it belongs to, of wildcards, where the report shows the
-            results.
-        opening: the report opens with them.
+        told: gives what else the report or the console say of them, of wildcards.
     """
 
     def described(wildcards):
-        more, known = {}, {**wildcards}
-        if shown:
-            text, analysis = shown(wildcards)
-            caption = as_workflow_error(report_caption, text, CONFIG, known, analysis)
-            more = {"caption": caption, "opening": opening}
+        more, known = told(wildcards) if told else {}, {**wildcards}
+        if of := job.reported:
+            more |= shown(of.caption, known, ANALYSES.get(job.analysis), of.opening)
         # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
         if raw:
             more["raw"] = as_workflow_error(digest_of_raw, raw(wildcards), Store(STORE))
-        if told:
-            more |= told(wildcards)
         return as_workflow_error(describe, job, CONFIG, known, ROOT, **more)
 
     described.__signature__ = signature(described)  # Snakemake asks for it several times a job
     return described
 
 
-def job(name, function, settings=(), local=(), plugins=(), needs=(), **shares):
+def shown(caption, wildcards, analysis, opening=False):
+    """Return what the report says of a job's results, and whether it opens with them."""
+    return {"caption": as_workflow_error(report_caption, caption, CONFIG, wildcards, analysis), "opening": opening}
+
+
+def job(*declared, raw=None, told=None, **more):
     """Return the params function of a rule of data, weights, tables or pages; see `classlens.catalog.job.Job`."""
-    declared = Job(
-        name, function, settings=tuple(settings), local=tuple(local), plugins=tuple(plugins), needs=tuple(needs)
-    )
-    return params_of(declared, **shares)
+    return params_of(Job(*declared, **more), raw, told)
 
 
 def with_code(params, inputs, outputs):
