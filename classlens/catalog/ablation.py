@@ -105,8 +105,7 @@ ANALYSES = (
             "in a line's colour, mark blocks where a set differs from its reference (random tenth, context tokens, as "
             "many others): two-sided sign-flip test over images, {correction} correction over the whole table. Sets "
             "by mask differ in size. The paper's premise would be contradicted where the most identifiable tokens "
-            "matter no more than random ones; after the last block nothing but [CLS] is read, where the model has "
-            "one.",
+            "matter no more than random ones; after the last block nothing but [CLS] is read, where the model has one.",
         ),
         **CAUSES,
     ),

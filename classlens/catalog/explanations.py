@@ -75,11 +75,7 @@ JOBS = (
     Job(
         "randomised_explanation",
         "classlens.passes.randomisation:randomised_explanations",
-        inputs={
-            "pixels": files.EVALUATION,
-            "weights": files.WEIGHTS,
-            "control": files.of_twin(files.WEIGHTS),
-        },
+        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "control": files.of_twin(files.WEIGHTS)},
         outputs={"randomised": "results/{model}/randomisation/{method}.h5"},
         settings=("network", "randomised_images", "method_settings"),
         local=EXECUTION,

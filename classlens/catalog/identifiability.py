@@ -64,10 +64,7 @@ ANALYSES = (
     Analysis(
         "identifiability_evolution",
         function="classlens.measures.identifiability_evolution:identifiability_evolution",
-        inputs={
-            "measures": files.MEASURED_IDENTIFIABILITY,
-            "twin": files.of_twin(files.MEASURED_IDENTIFIABILITY),
-        },
+        inputs={"measures": files.MEASURED_IDENTIFIABILITY, "twin": files.of_twin(files.MEASURED_IDENTIFIABILITY)},
         tested=True,
         caption="Identifiability of each model's [CLS] and image tokens per block, beside its random twin: mean of "
         "the images' means with its bootstrap interval, five-number summary over tokens, paired difference to "
@@ -147,11 +144,10 @@ ANALYSES = (
             "classlens.figures.class_building:draw",
             content="figure: class building",
             caption="How the blocks of {model} build the class. Left: share of tokens at which a branch's own logit "
-            "of the correct class exceeds that of the residual before it, with bootstrap intervals over "
-            "images. Right: where the strongest class of the residual is found: in the residual of the "
-            "previous block, in the output of attention, in that of the MLP, in several of these, or in none "
-            "(composition). The parts exclude each other and sum to 100 %; the table also has the match "
-            "rates, which overlap.",
+            "of the correct class exceeds that of the residual before it, with bootstrap intervals over images. "
+            "Right: where the strongest class of the residual is found: in the residual of the previous block, in the "
+            "output of attention, in that of the MLP, in several of these, or in none (composition). The parts "
+            "exclude each other and sum to 100 %; the table also has the match rates, which overlap.",
         ),
     ),
     Analysis(
@@ -167,11 +163,10 @@ ANALYSES = (
             "classlens.figures.class_vs_context:draw",
             content="figure: class and context",
             settings=("chance_level",),
-            caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) "
-            "and of those that show its context, block by block. Boxes show quartiles "
-            "over tokens, the dashed line is chance, (C + 1) / 2C with C classes. A star marks blocks where "
-            "the two groups differ: two-sided sign-flip test of each image's difference of means, "
-            "{correction} correction over the blocks of the figure.",
+            caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) and of those "
+            "that show its context, block by block. Boxes show quartiles over tokens, the dashed line is chance, (C + "
+            "1) / 2C with C classes. A star marks blocks where the two groups differ: two-sided sign-flip test of "
+            "each image's difference of means, {correction} correction over the blocks of the figure.",
         ),
         **CLASS_AND_CONTEXT,
     ),

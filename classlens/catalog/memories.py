@@ -9,11 +9,7 @@ from classlens.terms import BRANCHES
 
 RESAMPLING = ("resampling",)
 MEMORIES: dict[str, Any] = {"section": "Memories", "group": "memories", "needs": (CLASS_EMBEDDING, RANKS)}
-FROM_TOKENS: dict[str, Any] = {
-    **MEMORIES,
-    "settings": RESAMPLING,
-    "cluster_group": "memories_{model}",
-}
+FROM_TOKENS: dict[str, Any] = {**MEMORIES, "settings": RESAMPLING, "cluster_group": "memories_{model}"}
 OF_BRANCHES = {"attn": files.ATTN_MEMORIES, "mlp": files.MLP_MEMORIES}
 
 PASSES = ()
@@ -83,9 +79,8 @@ ANALYSES = (
             content="figure: key-value",
             inputs={"classes": "results/tables/key_value_agreement_classes.csv"},
             caption="Key-value agreement: % of a class's images and tokens of which one of the five strongest keys "
-            "belongs to one of the five memories that promote the class most. A dot per class, the mean over "
-            "classes in black, the same against a random class in grey, and what random keys would reach "
-            "(dashed).",
+            "belongs to one of the five memories that promote the class most. A dot per class, the mean over classes "
+            "in black, the same against a random class in grey, and what random keys would reach (dashed).",
         ),
         **FROM_TOKENS,
     ),
