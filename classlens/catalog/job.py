@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -159,18 +159,19 @@ class Figure:
     """How an analysis is drawn, from its own table.
 
     Attributes:
-        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
-            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`.
         content: what the report's menu calls it.
         caption: see `Reported`.
+        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
+            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`. By default `draw` of the module
+            in `classlens.figures` that has the analysis's name.
         inputs: files besides the table, by keyword.
         settings: see `Job`; besides `models` or `label`.
         opening: see `Reported`.
     """
 
-    draw: str
     content: str
     caption: str
+    draw: str = ""
     inputs: Mapping[str, Files] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     opening: bool = False
@@ -183,10 +184,12 @@ class Analysis:
     Attributes:
         name: of its table and figure under results/.
         section: of the report.
-        function: "module:function" of the measure, for one model.
         inputs: its files, by keyword.
         caption: of its table, see `Reported`.
-        settings, local, plugins, environment, gpu, trial: see `Job`.
+        function: "module:function" of the measure, for one model; by default that of the analysis's name, in the module
+            of this name in `classlens.measures`.
+        settings: see `Job`; by default, how intervals resample images.
+        local, plugins, environment, gpu, trial: see `Job`.
         group: what a config lists as `analyses`; by default its name.
         needs: see `Job`; equal in a group.
         tables: by keyword of the function, the tables that it writes.
@@ -200,10 +203,10 @@ class Analysis:
 
     name: str
     section: str
-    function: str
     inputs: Mapping[str, Files]
     caption: str
-    settings: tuple[str, ...] = ()
+    function: str = ""
+    settings: tuple[str, ...] = ("resampling",)
     group: str = ""
     needs: tuple[str, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -220,8 +223,11 @@ class Analysis:
     trial: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "function", self.function or f"classlens.measures.{self.name}:{self.name}")
         object.__setattr__(self, "group", self.group or self.name)
         object.__setattr__(self, "tables", self.tables or {"table": self.name})
+        if self.figure and not self.figure.draw:
+            object.__setattr__(self, "figure", replace(self.figure, draw=f"classlens.figures.{self.name}:draw"))
 
     def table_path(self, table: str) -> str:
         """Return where a table of one model goes."""

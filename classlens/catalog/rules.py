@@ -192,8 +192,8 @@ def _summaries(config: Config) -> Iterator[Job]:
         reported=Reported(
             "Identifiability",
             {"table": "table: published and reproduced"},
-            "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, and "
-            "their reproduction with its bootstrap interval.",
+            "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, "
+            "and their reproduction with its bootstrap interval.",
         ),
     )
     yield Job(
