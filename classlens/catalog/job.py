@@ -69,7 +69,7 @@ class Job:
         rule: the rule's name in the workflow; by default the job's.
         models: those that the rule is for; None: all.
         wildcards: the values that further wildcards have.
-        environment: in envs/.
+        environment: in envs/; by default that with torch where it asks for a GPU, else that of analyses.
         gpu: what it asks for, where it runs a model.
         minutes: what it asks for, where it runs none and may take long.
         group: jobs that share a submitted job on a cluster, see docs/cluster.md.
@@ -94,7 +94,7 @@ class Job:
     rule: str = ""
     models: tuple[str, ...] | None = None
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    environment: str = "analysis"
+    environment: str = ""
     gpu: Gpu | None = None
     minutes: int = 0
     group: str = ""
@@ -106,6 +106,7 @@ class Job:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", self.rule or self.name)
+        object.__setattr__(self, "environment", self.environment or ("torch" if self.gpu else "analysis"))
 
     @cached_property  # thousands of jobs share it
     def declared(self) -> dict[str, Any]:
@@ -216,7 +217,7 @@ class Analysis:
     of_images: bool = True
     figure: Figure | None = None
     cluster_group: str = "finish_{model}"
-    environment: str = "analysis"
+    environment: str = ""
     gpu: Gpu | None = None
     local: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()

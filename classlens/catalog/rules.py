@@ -50,7 +50,6 @@ def jobs_of_pass(one: Pass, whole: tuple[str, ...], in_shards: tuple[str, ...]) 
         plugins=one.plugins,
         needs=one.needs,
         wildcards=one.wildcards,
-        environment="torch",
         gpu=Gpu(one.minutes, one.mem_mb),
         priority=one.priority,
     )

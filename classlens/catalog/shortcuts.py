@@ -38,7 +38,6 @@ JOBS = (
         settings=("network", "spurious", "repair.heads", "seed", "resampling"),
         local=EXECUTION,
         needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
-        environment="torch",
         gpu=Gpu(720),
         trial="classlens.trials:repair",
     ),
