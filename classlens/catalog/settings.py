@@ -307,15 +307,10 @@ def kept(config: Config, wildcards: Wildcards) -> Slice:
 # Differences
 
 
-def pair(config: Config, wildcards: Wildcards) -> Slice:
-    """What a figure calls the two models of a difference."""
-    first, second = config.pairs()[wildcards["pair"]]
-    return {"first": config.models[first]["label"], "second": config.models[second]["label"]}
-
-
 def difference_drawing(config: Config, wildcards: Wildcards) -> Slice:
-    """All that the figure of a difference is drawn by."""
-    return {"settings": pair(config, wildcards)}
+    """All that the figure of a difference is drawn by: what it calls the two models."""
+    first, second = (config.models[model]["label"] for model in config.pairs()[wildcards["pair"]])
+    return {"settings": {"first": first, "second": second}}
 
 
 # Tables of all models
