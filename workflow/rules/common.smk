@@ -175,9 +175,10 @@ def start_jobs_at_once():
         scheduler.job_rate_limiter = None
 
 
-def watch_command():
-    """Return what shows the jobs of this working directory, from anywhere."""
-    return f"classlens watch --directory {shlex.quote(str(Path.cwd()))}"
+def asked(function):
+    """Note a function's parameters, which Snakemake looks up several times for each call of it."""
+    function.__signature__ = signature(function)
+    return function
 
 
 def params_of(job, raw=None, told=None):
@@ -198,8 +199,7 @@ def params_of(job, raw=None, told=None):
             more["raw"] = as_workflow_error(digest_of_raw, raw(wildcards), Store(STORE))
         return as_workflow_error(describe, job, CONFIG, known, ROOT, **more)
 
-    described.__signature__ = signature(described)  # Snakemake asks for it several times a job
-    return described
+    return asked(described)
 
 
 def shown(caption, wildcards, analysis, opening=False):
@@ -222,7 +222,7 @@ def reads(name):
     """Return a rule's input as Snakemake takes it: a path with wildcards, or a function of them."""
     if not callable(name):
         return name
-    return lambda wildcards: as_workflow_error(name, CONFIG, wildcards)
+    return asked(lambda wildcards: as_workflow_error(name, CONFIG, wildcards))
 
 
 @cache
