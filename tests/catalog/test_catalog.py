@@ -136,7 +136,8 @@ def test_settings_are_the_config_s_or_computed():
     for job in (*DECLARED.values(), *(job for job, _ in EXPLICIT.values())):
         for name in (*job.settings, *job.local, *job.plugins):
             section, _, key = name.partition(".")
-            computed = inspect.isfunction(getattr(settings, name, None))
+            is_listed = name in settings.OF_ALL or name in settings.OF_MODEL
+            computed = is_listed or inspect.isfunction(getattr(settings, name, None))
             picked = section in ("wildcards", "threads") or (
                 section in CONFIG.__dataclass_fields__ and (not key or key in getattr(CONFIG, section))
             )
