@@ -14,15 +14,8 @@ def explicit_rules():
     """The jobs of the rules that are written out: each with its inputs and outputs, by name."""
     found = {}
 
-    def job(name, function, settings=(), local=(), plugins=(), needs=(), **_shares):
-        return Job(
-            name,
-            function,
-            settings=tuple(settings),
-            local=tuple(local),
-            plugins=tuple(plugins),
-            needs=tuple(needs),
-        )
+    def job(*declared, raw=None, told=None, **more):
+        return Job(*declared, **more)
 
     for path in sorted((CHECKOUT / "workflow/rules").glob("*.smk")):
         text = path.read_text()

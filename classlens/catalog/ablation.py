@@ -44,16 +44,13 @@ ANALYSES = (
     Analysis(
         "logit_attribution",
         section="Class building",
-        function="classlens.measures.logit_attribution:logit_attribution",
         inputs={"attribution": files.ATTRIBUTION},
-        settings=("resampling",),
         needs=(ATTRIBUTION,),
         one_model=True,
         caption="{model}: mean contributions to the output logit of the correct class, with bootstrap intervals over "
         "images: of attention (with its biases) and MLP of every block, of the embedding and of constants, which add "
         "up to the logit; and of every head, over all tokens that it reads.",
         figure=Figure(
-            "classlens.figures.logit_attribution:draw",
             content="figure: who writes the logit",
             caption="{model}: mean contributions to the output logit of the correct class, with the norms after each "
             "branch frozen at their values on the image. Left: attention and MLP of every block and, beside them, what "
@@ -64,7 +61,6 @@ ANALYSES = (
     ),
     Analysis(
         "head_causes",
-        function="classlens.measures.head_causes:head_causes",
         inputs={"effects": files.HEAD_EFFECTS, "twin": files.of_twin(files.HEAD_EFFECTS)},
         tables={"table": "head_causes", "agreement": "head_causes_agreement"},
         caption="{model}: what every head writes into the correct class's output logit (direct), and the effect of "
@@ -73,7 +69,6 @@ ANALYSES = (
         "rank correlation of the two over heads. The same of the random twin. Without direct contributions where the "
         "output is no sum of what heads write.",
         figure=Figure(
-            "classlens.figures.head_causes:draw",
             content="figure: heads",
             inputs={"agreement": "results/tables/head_causes_agreement_{model}.csv"},
             caption="{model}: a dot per head. Horizontal axis: what it writes into the correct class's output logit "
@@ -89,7 +84,6 @@ ANALYSES = (
     ),
     Analysis(
         "token_causes",
-        function="classlens.measures.token_causes:token_causes",
         inputs={"effects": files.TOKEN_EFFECTS, "twin": files.of_twin(files.TOKEN_EFFECTS)},
         caption="{model}: effect on the correct class's output logit, and accuracy, when image tokens after a block "
         "are replaced by their mean over images at the same place: the tenth with the highest and the lowest "
@@ -98,22 +92,19 @@ ANALYSES = (
         "differences to the set named as reference with a two-sided sign-flip test, {correction} correction over the "
         "table. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.token_causes:draw",
             content="figure: tokens",
             caption="{model}: how far the correct class's output logit falls when image tokens after a block are "
             "replaced by their mean over images at the same place. Bands are bootstrap intervals over images. Stars, "
             "in a line's colour, mark blocks where a set differs from its reference (random tenth, context tokens, as "
             "many others): two-sided sign-flip test over images, {correction} correction over the whole table. Sets "
             "by mask differ in size. The paper's premise would be contradicted where the most identifiable tokens "
-            "matter no more than random ones; after the last block nothing but [CLS] is read, where the model has "
-            "one.",
+            "matter no more than random ones; after the last block nothing but [CLS] is read, where the model has one.",
         ),
         **CAUSES,
     ),
     Analysis(
         "outlier_tokens",
         section="Causes",
-        function="classlens.measures.outlier_tokens:outlier_tokens",
         needs=(RANKS,),
         inputs={"layers": files.LAYERS},
         settings=("outliers.norm", "resampling"),
@@ -123,7 +114,6 @@ ANALYSES = (
         "identifiability beside that of the other image tokens, over images that have both, with bootstrap intervals "
         "over images and a two-sided sign-flip test, {correction} correction over the table.",
         figure=Figure(
-            "classlens.figures.outlier_tokens:draw",
             content="figure: outlier tokens",
             settings=("chance_levels", "twin_of"),
             caption="Left: share of image tokens whose Euclidean norm after a block is above {outlier_rule}. Right: "

@@ -1,6 +1,6 @@
 """Explanations with their faithfulness, and linear probes."""
 
-from classlens.catalog import files
+from classlens.catalog import applicable, files
 from classlens.catalog.job import (
     EXECUTION,
     HEATMAP_METHOD,
@@ -15,15 +15,13 @@ from classlens.catalog.job import (
 )
 from classlens.catalog.methods import METHODS
 
-RESAMPLING = ("resampling",)
-
 COMPUTED = tuple(name for name, method in METHODS.items() if method.compute)
 
 PASSES = (
     Pass(
         "explanation",
         code="classlens.passes.explanation:Explanation",
-        rows="results/{model}/explanation/{method}.h5",
+        rows=files.EXPLANATION,
         settings=("has_maps", "method_settings"),
         plugins=("explain",),
         wildcards={"method": COMPUTED},
@@ -32,12 +30,9 @@ PASSES = (
     Pass(
         "remove_tokens",
         code="classlens.passes.token_removal:RemoveTokens",
-        rows="results/{model}/faithfulness/{method}.h5",
+        rows=f"{files.REMOVED}.h5",
         finish="classlens.passes.removal_curves:join_removal_curves",
-        finished={
-            "curves": "results/{model}/faithfulness/{method}.csv",
-            "correct_per_image": "results/{model}/faithfulness/{method}.h5",
-        },
+        finished={"curves": f"{files.REMOVED}.csv", "correct_per_image": f"{files.REMOVED}.h5"},
         inputs={"explanation": files.importance},
         settings=("removal",),
         minutes=720,
@@ -45,12 +40,9 @@ PASSES = (
     Pass(
         "remove_pixels",
         code="classlens.passes.pixel_removal:RemovePixels",
-        rows="results/{model}/faithfulness/{method}_pixels.h5",
+        rows=f"{files.REMOVED_PIXELS}.h5",
         finish="classlens.passes.removal_curves:join_pixel_curves",
-        finished={
-            "curves": "results/{model}/faithfulness/{method}_pixels.csv",
-            "correct_per_image": "results/{model}/faithfulness/{method}_pixels.h5",
-        },
+        finished={"curves": f"{files.REMOVED_PIXELS}.csv", "correct_per_image": f"{files.REMOVED_PIXELS}.h5"},
         inputs={"explanation": files.importance},
         settings=("removal_seeds",),
         minutes=240,
@@ -75,17 +67,12 @@ JOBS = (
     Job(
         "randomised_explanation",
         "classlens.passes.randomisation:randomised_explanations",
-        inputs={
-            "pixels": files.EVALUATION,
-            "weights": files.WEIGHTS,
-            "control": files.of_twin(files.WEIGHTS),
-        },
-        outputs={"randomised": "results/{model}/randomisation/{method}.h5"},
+        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "control": files.of_twin(files.WEIGHTS)},
+        outputs={"randomised": files.RANDOMISED},
         settings=("network", "randomised_images", "method_settings"),
         local=EXECUTION,
         plugins=("explain",),
         wildcards={"method": COMPUTED},
-        environment="torch",
         gpu=Gpu(240),
         trial="classlens.trials:randomised",
     ),
@@ -98,7 +85,6 @@ JOBS = (
         settings=("network", "probed"),
         local=(*EXECUTION, "probes.memory_gib"),
         needs=(TRAINING_IMAGES, RANKS),
-        environment="torch",
         gpu=Gpu(720, 32000),
         trial="classlens.trials:linear_probes",
     ),
@@ -114,13 +100,11 @@ ANALYSES = (
         plugins=("explain_heatmap",),
         needs=(HEATMAP_METHOD, RANKS),
         one_model=True,
-        environment="torch",
         gpu=Gpu(minutes=30, mem_mb=8000),
         cluster_group="",
         of_images=False,
         caption="Importance of every image token of the figure's {heatmap_images} images, by image, class, and map.",
         figure=Figure(
-            "classlens.figures.heatmaps:draw",
             content="figure: heat maps",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=("block_and_head", "heatmap_signed"),
@@ -135,7 +119,7 @@ ANALYSES = (
         group="faithfulness",
         function="classlens.measures.removal_curves:removal_curves_table",
         inputs={
-            "curves": files.of_methods("faithfulness", "csv"),
+            "curves": files.of_methods(f"{files.REMOVED}.csv"),
             "areas": "results/{model}/measures/faithfulness_auc.csv",
         },
         settings=("methods", "image_tokens"),
@@ -143,7 +127,6 @@ ANALYSES = (
         caption="Accuracy of {model} by explanation, direction and number of removed image tokens, with the area "
         "under each curve. Of a score: its mean absolute change in place of accuracy.",
         figure=Figure(
-            "classlens.figures.removal_curves:draw",
             content="figure: removal curves",
             opening=True,
             settings=("method_labels", "removal_axis"),
@@ -158,9 +141,8 @@ ANALYSES = (
         "faithfulness_auc",
         section="Explanations",
         group="faithfulness",
-        function="classlens.measures.faithfulness_auc:faithfulness_auc",
-        inputs={"correct_per_image": files.of_methods("faithfulness", "h5")},
-        settings=("methods", *RESAMPLING),
+        inputs={"correct_per_image": files.of_methods(f"{files.REMOVED}.h5")},
+        settings=("methods", "resampling"),
         caption="Areas under the removal curves of every explanation with bootstrap intervals over images, their "
         "ratio to the unperturbed accuracy, and the area as the paper computed it.",
     ),
@@ -168,14 +150,12 @@ ANALYSES = (
         "segmentation_scores",
         section="Explanations",
         group="segmentation",
-        function="classlens.measures.segmentation_scores:segmentation_scores",
-        inputs={"masks": files.PIXEL_MASKS, "explanations": files.of_methods("explanation", "h5")},
-        settings=("methods", "token_grid", *RESAMPLING),
+        inputs={"masks": files.PIXEL_MASKS, "explanations": files.of_methods(files.EXPLANATION)},
+        settings=("methods", "token_grid", "resampling"),
         needs=(MASKS,),
         environment="data",
         caption="How well explanations find the object, with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.segmentation_scores:draw",
             content="figure: segmentation scores",
             settings=("method_labels",),
             caption="How well explanations find the object: share of images whose most important token lies on it "
@@ -186,15 +166,14 @@ ANALYSES = (
     Analysis(
         "explanation_quality",
         section="Explanations",
-        function="classlens.measures.explanation_quality:explanation_quality",
         inputs={
-            "tokens": files.of_methods("faithfulness", "h5"),
-            "pixels": files.of_methods("faithfulness", "h5", "_pixels"),
+            "tokens": files.of_methods(f"{files.REMOVED}.h5"),
+            "pixels": files.of_methods(f"{files.REMOVED_PIXELS}.h5"),
             "segmentation": files.segmentation_scores,
-            "explanations": files.of_randomised("explanation"),
-            "randomised": files.of_randomised("randomisation"),
+            "explanations": files.of_methods(files.EXPLANATION, applicable.randomised_methods),
+            "randomised": files.of_methods(files.RANDOMISED, applicable.randomised_methods),
         },
-        settings=("methods", "randomised_methods", *RESAMPLING),
+        settings=("methods", "randomised_methods", "resampling"),
         needs=(RANKS,),
         one_model=True,
         caption="{model}: quality of every explanation, with bootstrap intervals over images: areas under removal "
@@ -202,7 +181,6 @@ ANALYSES = (
         "where there are masks, and the rank correlation with explanations by the same model with blocks reset "
         "({randomised} images).",
         figure=Figure(
-            "classlens.figures.explanation_quality:draw",
             content="figure: quality of explanations",
             settings=("method_labels",),
             caption="{model}: gap between the areas under the removal curves when the least and when the most "
@@ -215,15 +193,12 @@ ANALYSES = (
     Analysis(
         "linear_probes",
         section="Linear probes",
-        function="classlens.measures.linear_probes:linear_probes",
         inputs={"probes": files.probes, "layers": files.LAYERS},
-        settings=RESAMPLING,
         needs=(TRAINING_IMAGES, RANKS),
         one_model=True,
         caption="{model}: accuracy of linear probes and of the class projection by site, block and group of tokens, "
         "with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.linear_probes:draw",
             content="figure: linear probes",
             inputs={"removal": "results/tables/removal_curves_{model}.csv"},
             settings=("method_labels",),

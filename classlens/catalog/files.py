@@ -38,6 +38,9 @@ LENS_SUMS = "results/{model}/shards/sums/tuned_lens/{shard}.h5"
 HEAD_SUMS = "results/{model}/shards/sums/head_words/{shard}.h5"
 LENS_MAPS = "results/{model}/shards/tuned_lens/maps.h5"
 LENS_SEEN = "results/{model}/shards/tuned_lens/{shard}.h5"
+EXPLANATION, RANDOMISED = (f"results/{{model}}/{folder}/{{method}}.h5" for folder in ("explanation", "randomisation"))
+REMOVED, REMOVED_PIXELS = (f"results/{{model}}/faithfulness/{{method}}{ending}" for ending in ("", "_pixels"))
+"""Without suffix: curves are tables, what they are means of is an HDF5 file."""
 TOKEN_PERTURBATIONS = [f"results/{{model}}/perturbation/tokens_{kind}.h5" for kind in TOKEN_KINDS]
 
 
@@ -89,6 +92,18 @@ def of_pair(pattern: str, need: str = "") -> ManyFiles:
     return name
 
 
+def where_has(need: str, path: str) -> ManyFiles:
+    """Return what names a file of a model, nothing where the model has not what the file needs."""
+    return lambda config, wildcards: (
+        [path.format(**wildcards)] if applicable.has(config, wildcards["model"], need) else []
+    )
+
+
+token_labels = where_has(MASKS, TOKEN_LABELS)
+segmentation_scores = where_has(MASKS, "results/{model}/measures/segmentation_scores.csv")
+attribution = where_has(ATTRIBUTION_NEED, ATTRIBUTION)
+
+
 def of_dataset(name: str) -> Callable[[Config, Wildcards], str]:
     """Return what names a table of a model's data set."""
     return lambda config, wildcards: f"results/datasets/{config.models[wildcards['model']]['dataset']}/{name}"
@@ -120,6 +135,12 @@ def all_shards(path: str, split: str = "evaluation") -> ManyFiles:
     ]
 
 
+def several_shards(path: str, split: str = "evaluation") -> ManyFiles:
+    """Return what names the same, nothing where one job takes all images."""
+    named = all_shards(path, split)
+    return lambda config, wildcards: shards if len(shards := named(config, wildcards)) > 1 else []
+
+
 def parts(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the parts of a packed data set's pixels."""
     folder = f"results/datasets/{wildcards['dataset']}/{wildcards['geometry']}/parts"
@@ -127,17 +148,12 @@ def parts(config: Config, wildcards: Wildcards) -> list[str]:
     return [f"{folder}/{wildcards['split']}_{part}.h5" for part in range(count)]
 
 
-def attention_perturbations(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the files of the attention perturbations that apply to a model."""
-    model = wildcards["model"]
-    return [f"results/{model}/perturbation/attention_{kind}.h5" for kind in applicable.attention_kinds(config, model)]
-
-
-def of_methods(folder: str, suffix: str, ending: str = "") -> ManyFiles:
-    """Return what names a file for each explanation that is compared for a model."""
+def of_methods(
+    path: str, names: Callable[[Config, str], list[str]] = applicable.methods, wildcard: str = "method"
+) -> ManyFiles:
+    """Return what names a file for each explanation that is compared for a model, or for each of other `names`."""
     return lambda config, wildcards: [
-        f"results/{wildcards['model']}/{folder}/{method}{ending}.{suffix}"
-        for method in applicable.methods(config, wildcards["model"])
+        path.format(**{"model": wildcards["model"], wildcard: name}) for name in names(config, wildcards["model"])
     ]
 
 
@@ -151,31 +167,6 @@ def groups_raw(config: Config, wildcards: Wildcards) -> list[str]:
     """Return the raw files that say the attributes of a data set's images, beside their names."""
     packed = config.packed(wildcards["dataset"])
     return groups_table(config, wildcards) or (config.raw_images(wildcards["dataset"]) if packed else [])
-
-
-def token_labels(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the token labels of a model, nothing where its data set has no masks."""
-    return [TOKEN_LABELS.format(**wildcards)] if applicable.has(config, wildcards["model"], MASKS) else []
-
-
-def of_randomised(folder: str) -> ManyFiles:
-    """Return what names a file for each explanation that is also made of models with reset blocks."""
-    return lambda config, wildcards: [
-        f"results/{wildcards['model']}/{folder}/{method}.h5"
-        for method in applicable.randomised_methods(config, wildcards["model"])
-    ]
-
-
-def lens_sums(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the sums of a model's training images, nothing where one job takes them all."""
-    shards = all_shards(LENS_SUMS, "training")(config, wildcards)
-    return shards if len(shards) > 1 else []
-
-
-def head_sums(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the sums of what a model's heads write, nothing where one job takes all images."""
-    shards = all_shards(HEAD_SUMS)(config, wildcards)
-    return shards if len(shards) > 1 else []
 
 
 def tower(config: Config, wildcards: Wildcards) -> list[str]:
@@ -202,22 +193,9 @@ def head_words(config: Config, wildcards: Wildcards) -> list[str]:
     return [HEAD_WORDS.format(**wildcards)] if asked is None or "head_words" in asked else []
 
 
-def segmentation_scores(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the segmentation scores of a model, nothing where its data set has no masks."""
-    model = wildcards["model"]
-    return [f"results/{model}/measures/segmentation_scores.csv"] if applicable.has(config, model, MASKS) else []
-
-
-def attribution(config: Config, wildcards: Wildcards) -> list[str]:
-    """Return the attribution of a model's logits, nothing where its output is no sum of what heads write."""
-    there = applicable.has(config, wildcards["model"], ATTRIBUTION_NEED)
-    return [ATTRIBUTION.format(**wildcards)] if there else []
-
-
 def importance(_config: Config, wildcards: Wildcards) -> list[str]:
     """Return the explanation that orders tokens, nothing for random orders."""
-    method = wildcards["method"]
-    return [] if method == "random" else [f"results/{wildcards['model']}/explanation/{method}.h5"]
+    return [] if wildcards["method"] == "random" else [EXPLANATION.format(**wildcards)]
 
 
 def probes(config: Config, wildcards: Wildcards) -> list[str]:

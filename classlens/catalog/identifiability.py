@@ -5,9 +5,8 @@ from typing import Any
 from classlens.catalog import files
 from classlens.catalog.job import MASKS, RANKS, Analysis, Figure, Job, Pass
 
-RESAMPLING = ("resampling",)
 IDENTIFIABILITY: dict[str, Any] = {
-    "section": "Identifiability", "group": "identifiability", "settings": RESAMPLING, "needs": (RANKS,),
+    "section": "Identifiability", "group": "identifiability", "needs": (RANKS,),
 }  # fmt: skip
 CLASS_AND_CONTEXT: dict[str, Any] = {
     "section": "Class and context", "group": "class_vs_context", "needs": (MASKS, RANKS),
@@ -39,9 +38,9 @@ JOBS = (
 ANALYSES = (
     Analysis(
         "one_image",
+        settings=(),
         needs=(RANKS,),
         section="At a glance",
-        function="classlens.measures.one_image:one_image",
         inputs={"layers": files.LAYERS, "measures": files.MEASURED_IDENTIFIABILITY, "output": files.OUTPUT},
         one_model=True,
         of_images=False,
@@ -49,7 +48,6 @@ ANALYSES = (
         "and the strongest class. The image is the one, of those that the model gets right, whose identifiability over "
         "depth is nearest to the mean of all.",
         figure=Figure(
-            "classlens.figures.one_image:draw",
             content="figure: one image, block by block",
             inputs={"pixels": files.EVALUATION, "stimuli": files.STIMULI},
             settings=("chance_level", "grid"),
@@ -63,17 +61,12 @@ ANALYSES = (
     ),
     Analysis(
         "identifiability_evolution",
-        function="classlens.measures.identifiability_evolution:identifiability_evolution",
-        inputs={
-            "measures": files.MEASURED_IDENTIFIABILITY,
-            "twin": files.of_twin(files.MEASURED_IDENTIFIABILITY),
-        },
+        inputs={"measures": files.MEASURED_IDENTIFIABILITY, "twin": files.of_twin(files.MEASURED_IDENTIFIABILITY)},
         tested=True,
         caption="Identifiability of each model's [CLS] and image tokens per block, beside its random twin: mean of "
         "the images' means with its bootstrap interval, five-number summary over tokens, paired difference to "
         "the twin with its interval, one-sided sign-flip p-value, and that p-value corrected over the table.",
         figure=Figure(
-            "classlens.figures.identifiability_evolution:draw",
             content="figure: per block",
             settings=("chance_levels",),
             caption="Identifiability (1 - rank of the correct class / number of classes) of [CLS] and image tokens "
@@ -86,7 +79,6 @@ ANALYSES = (
     ),
     Analysis(
         "identifiability_comparison",
-        function="classlens.measures.identifiability_comparison:identifiability_comparison",
         inputs={"measures": files.MEASURED_IDENTIFIABILITY},
         twins=True,
         caption="Mean identifiability at each of 12 positions of the normalised depth axis, with bootstrap intervals "
@@ -94,7 +86,6 @@ ANALYSES = (
         "within each image, and a model of fewer than 12 blocks leaves positions empty (six lie at 2, 4, ..., 12)."
         "{registers}",
         figure=Figure(
-            "classlens.figures.identifiability_comparison:draw",
             content="figure: normalised depth",
             settings=("chance_levels", "twins"),
             caption="Mean identifiability over depth normalised to 12 positions, [CLS] and image tokens apart. Bands "
@@ -107,7 +98,6 @@ ANALYSES = (
     ),
     Analysis(
         "identifiability_rates",
-        function="classlens.measures.identifiability_rates:identifiability_rates",
         inputs={"measures": files.MEASURED_IDENTIFIABILITY},
         twins=True,
         caption="The last block: % of image tokens whose strongest class is the correct one (averaged over images), % "
@@ -118,14 +108,11 @@ ANALYSES = (
     Analysis(
         "logit_increment",
         section="Class building",
-        function="classlens.measures.logit_increment:logit_increment",
         inputs={"layers": files.LAYERS},
-        settings=RESAMPLING,
         cluster_group="layers_{model}",
         caption="% of image tokens whose logit of the correct class rises from one block's residual to the next, "
         "averaged over images, with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.logit_increment:draw",
             content="figure: logit increment",
             caption="Share of image tokens whose logit of the correct class rises from one block's residual to the "
             "next, averaged over images. Bands are bootstrap intervals over images. The dashed line: as many "
@@ -136,50 +123,41 @@ ANALYSES = (
         "class_building",
         needs=(RANKS,),
         section="Class building",
-        function="classlens.measures.class_building:class_building",
         inputs={"layers": files.LAYERS},
-        settings=RESAMPLING,
         one_model=True,
         cluster_group="layers_{model}",
         caption="How the blocks of {model} build the class: the rates of the figure with bootstrap intervals over "
         "images, and match rates, which overlap.",
         figure=Figure(
-            "classlens.figures.class_building:draw",
             content="figure: class building",
             caption="How the blocks of {model} build the class. Left: share of tokens at which a branch's own logit "
-            "of the correct class exceeds that of the residual before it, with bootstrap intervals over "
-            "images. Right: where the strongest class of the residual is found: in the residual of the "
-            "previous block, in the output of attention, in that of the MLP, in several of these, or in none "
-            "(composition). The parts exclude each other and sum to 100 %; the table also has the match "
-            "rates, which overlap.",
+            "of the correct class exceeds that of the residual before it, with bootstrap intervals over images. "
+            "Right: where the strongest class of the residual is found: in the residual of the previous block, in the "
+            "output of attention, in that of the MLP, in several of these, or in none (composition). The parts "
+            "exclude each other and sum to 100 %; the table also has the match rates, which overlap.",
         ),
     ),
     Analysis(
         "class_vs_context",
-        function="classlens.measures.class_vs_context:class_vs_context",
         inputs={"layers": files.LAYERS, "labels": files.TOKEN_LABELS},
-        settings=(*RESAMPLING, "statistics.correction"),
+        settings=("resampling", "statistics.correction"),
         one_model=True,
         caption="Identifiability of class and context tokens of {model}, block by block, with means, five-number "
         "summaries, their difference with its interval, and its p-value before and after {correction} "
         "correction over the blocks.",
         figure=Figure(
-            "classlens.figures.class_vs_context:draw",
             content="figure: class and context",
             settings=("chance_level",),
-            caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) "
-            "and of those that show its context, block by block. Boxes show quartiles "
-            "over tokens, the dashed line is chance, (C + 1) / 2C with C classes. A star marks blocks where "
-            "the two groups differ: two-sided sign-flip test of each image's difference of means, "
-            "{correction} correction over the blocks of the figure.",
+            caption="Identifiability of the image tokens of {model} that show the class ({class_tokens}) and of those "
+            "that show its context, block by block. Boxes show quartiles over tokens, the dashed line is chance, (C + "
+            "1) / 2C with C classes. A star marks blocks where the two groups differ: two-sided sign-flip test of "
+            "each image's difference of means, {correction} correction over the blocks of the figure.",
         ),
         **CLASS_AND_CONTEXT,
     ),
     Analysis(
         "class_context_change",
-        function="classlens.measures.class_context_change:class_context_change",
         inputs={"layers": files.LAYERS, "labels": files.TOKEN_LABELS},
-        settings=RESAMPLING,
         tested=True,
         caption="Mean change of the correct class's logit in class and in context tokens: what a block makes of the "
         "residual before it, and what its two branches hold beside it. Differences (class - context) with "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -69,7 +69,7 @@ class Job:
         rule: the rule's name in the workflow; by default the job's.
         models: those that the rule is for; None: all.
         wildcards: the values that further wildcards have.
-        environment: in envs/.
+        environment: in envs/; by default that with torch where it asks for a GPU, else that of analyses.
         gpu: what it asks for, where it runs a model.
         minutes: what it asks for, where it runs none and may take long.
         group: jobs that share a submitted job on a cluster, see docs/cluster.md.
@@ -94,7 +94,7 @@ class Job:
     rule: str = ""
     models: tuple[str, ...] | None = None
     wildcards: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    environment: str = "analysis"
+    environment: str = ""
     gpu: Gpu | None = None
     minutes: int = 0
     group: str = ""
@@ -106,6 +106,7 @@ class Job:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", self.rule or self.name)
+        object.__setattr__(self, "environment", self.environment or ("torch" if self.gpu else "analysis"))
 
     @cached_property  # thousands of jobs share it
     def declared(self) -> dict[str, Any]:
@@ -159,18 +160,19 @@ class Figure:
     """How an analysis is drawn, from its own table.
 
     Attributes:
-        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
-            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`.
         content: what the report's menu calls it.
         caption: see `Reported`.
+        draw: "module:function", which returns a matplotlib figure of `table`, `models` (pairs of name and label) or
+            `label`, and what `inputs` and `settings` name; see `classlens.figures.run`. By default `draw` of the module
+            in `classlens.figures` that has the analysis's name.
         inputs: files besides the table, by keyword.
         settings: see `Job`; besides `models` or `label`.
         opening: see `Reported`.
     """
 
-    draw: str
     content: str
     caption: str
+    draw: str = ""
     inputs: Mapping[str, Files] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     opening: bool = False
@@ -183,10 +185,12 @@ class Analysis:
     Attributes:
         name: of its table and figure under results/.
         section: of the report.
-        function: "module:function" of the measure, for one model.
         inputs: its files, by keyword.
         caption: of its table, see `Reported`.
-        settings, local, plugins, environment, gpu, trial: see `Job`.
+        function: "module:function" of the measure, for one model; by default that of the analysis's name, in the module
+            of this name in `classlens.measures`.
+        settings: see `Job`; by default, how intervals resample images.
+        local, plugins, environment, gpu, trial: see `Job`.
         group: what a config lists as `analyses`; by default its name.
         needs: see `Job`; equal in a group.
         tables: by keyword of the function, the tables that it writes.
@@ -200,10 +204,10 @@ class Analysis:
 
     name: str
     section: str
-    function: str
     inputs: Mapping[str, Files]
     caption: str
-    settings: tuple[str, ...] = ()
+    function: str = ""
+    settings: tuple[str, ...] = ("resampling",)
     group: str = ""
     needs: tuple[str, ...] = ()
     tables: Mapping[str, str] = field(default_factory=dict)
@@ -213,15 +217,18 @@ class Analysis:
     of_images: bool = True
     figure: Figure | None = None
     cluster_group: str = "finish_{model}"
-    environment: str = "analysis"
+    environment: str = ""
     gpu: Gpu | None = None
     local: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     trial: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "function", self.function or f"classlens.measures.{self.name}:{self.name}")
         object.__setattr__(self, "group", self.group or self.name)
         object.__setattr__(self, "tables", self.tables or {"table": self.name})
+        if self.figure and not self.figure.draw:
+            object.__setattr__(self, "figure", replace(self.figure, draw=f"classlens.figures.{self.name}:draw"))
 
     def table_path(self, table: str) -> str:
         """Return where a table of one model goes."""

@@ -94,11 +94,7 @@ ENTRIES = (
         any_score=True,
     ),
     Method(
-        "integrated_gradients",
-        "integrated gradients",
-        (),
-        f"{_HERE}.integrated:integrated_gradients",
-        any_score=True,
+        "integrated_gradients", "integrated gradients", (), f"{_HERE}.integrated:integrated_gradients", any_score=True
     ),
     Method("direct", "direct", (SUM_OVER_TOKENS,), f"{_HERE}.direct:direct", True, _WRITTEN),
     Method(

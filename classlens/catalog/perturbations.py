@@ -1,16 +1,16 @@
 """What is left of a model when attention is restricted or tokens are taken out."""
 
-from classlens.catalog import files
+from classlens.catalog import applicable, files
 from classlens.catalog.job import MASKS, RANKS, Analysis, Pass
 from classlens.catalog.kinds import ATTENTION_KINDS, TOKEN_KINDS
 
-RESAMPLING = ("resampling",)
+ATTENTION = "results/{model}/perturbation/attention_{kind}.h5"
 
 PASSES = (
     Pass(
         "perturb_attention",
         code="classlens.passes.attention_perturbation:PerturbAttention",
-        rows="results/{model}/perturbation/attention_{kind}.h5",
+        rows=ATTENTION,
         settings=("attention_kind",),
         wildcards={"kind": ATTENTION_KINDS},
         needs=(RANKS,),
@@ -33,8 +33,12 @@ ANALYSES = (
         "attention_perturbation",
         section="Perturbations",
         function="classlens.measures.perturbations:attention_perturbation",
-        inputs={"last_layer": files.last_layer, "output": files.OUTPUT, "perturbed": files.attention_perturbations},
-        settings=("attention_kinds", *RESAMPLING),
+        inputs={
+            "last_layer": files.last_layer,
+            "output": files.OUTPUT,
+            "perturbed": files.of_methods(ATTENTION, applicable.attention_kinds, "kind"),
+        },
+        settings=("attention_kinds", "resampling"),
         needs=(RANKS,),
         caption="Identifiable tokens at the last block and accuracy when image tokens attend to themselves alone "
         "(self_only), or not to [CLS]: its weight taken out after the softmax as published (no_cls), or "
@@ -50,7 +54,6 @@ ANALYSES = (
             "labels": files.TOKEN_LABELS,
             "perturbed": lambda _config, wildcards: [path.format(**wildcards) for path in files.TOKEN_PERTURBATIONS],
         },
-        settings=RESAMPLING,
         needs=(MASKS, RANKS),
         caption="Identifiable class tokens when context tokens are taken out and the reverse, beside the same tokens "
         "of the whole image, and accuracy. Images without such tokens are counted and kept out.",

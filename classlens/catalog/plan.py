@@ -10,7 +10,7 @@ from typing import Any
 
 from classlens.catalog import applicable, planning
 from classlens.catalog.job import TRAINING_IMAGES, Analysis, Job, Wildcards
-from classlens.catalog.methods import METHODS, Method
+from classlens.catalog.methods import METHODS
 from classlens.catalog.settings import HEATMAP_IMAGES, settings_of
 from classlens.config.config import Config
 from classlens.params import JobParams
@@ -23,6 +23,7 @@ LABELLED = {
 """Which tokens show the class, by how masks label them."""
 SIGNED = "Red is evidence for the class, blue against it"
 NEVER_NEGATIVE = "The redder and the less transparent, the more important"
+MEDIAN_RULE = "the median of its block's image tokens + 6 median absolute deviations"
 REGISTERS = (
     " Registers and distillation tokens are neither [CLS] nor image tokens and are left out; layer files have them."
 )
@@ -94,14 +95,16 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
     """
     if not text:
         return ""
+    heatmap_method, norm = METHODS[config.explanations["heatmap_method"]], config.outliers["norm"]
+    maps_of = f" ({heatmap_method.maps_of})" if heatmap_method.maps_of else ""
     values = {
         "resamples": f"{config.statistics['resamples']:,}",
         "heatmap_images": len(config.explanations["images"] or range(HEATMAP_IMAGES)),
         "correction": {"holm": "Holm", "fdr_bh": "Benjamini-Hochberg"}[config.statistics["correction"]],
-        "heatmap_method": _described(METHODS[config.explanations["heatmap_method"]]),
-        "heatmap_colours": SIGNED if METHODS[config.explanations["heatmap_method"]].signed else NEVER_NEGATIVE,
+        "heatmap_method": f"{heatmap_method.label}{maps_of}",
+        "heatmap_colours": SIGNED if heatmap_method.signed else NEVER_NEGATIVE,
         "randomised": config.explanations["randomised_images"],
-        "outlier_rule": _outlier_rule(config.outliers["norm"]),
+        "outlier_rule": MEDIAN_RULE if norm is None else f"{norm:g}",
     }
     if "model" in wildcards:
         values["model"] = wildcards["model"]
@@ -109,22 +112,12 @@ def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: An
         values["class_tokens"] = LABELLED[config.dataset(wildcards["model"])["token_labels"]]
     if "pair" in wildcards:
         values["pair"] = " and ".join(config.pairs()[wildcards["pair"]])
-    models = _shown_models(config, wildcards, analysis) if analysis else []
+    models = []
+    if analysis:
+        models = [wildcards["model"]] if analysis.one_model else planning.compared_models(config, analysis)
     others = any(config.architecture(model)["num_prefix_tokens"] > 1 for model in models)
     values["registers"] = REGISTERS if others else ""
     return text.format(**values) + (_sample(config, models, analysis) if analysis else "")
-
-
-def _outlier_rule(norm: float | None) -> str:
-    return "the median of its block's image tokens + 6 median absolute deviations" if norm is None else f"{norm:g}"
-
-
-def _described(method: Method) -> str:
-    return f"{method.label} ({method.maps_of})" if method.maps_of else method.label
-
-
-def _shown_models(config: Config, wildcards: Wildcards, analysis: Analysis) -> list[str]:
-    return [wildcards["model"]] if analysis.one_model else planning.compared_models(config, analysis)
 
 
 def _sample(config: Config, models: Sequence[str], analysis: Analysis) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from classlens.catalog import files, planning
-from classlens.catalog.analyses import ANALYSES, JOBS, PASSES
+from classlens.catalog.analyses import ANALYSES, JOBS, PASSES, SECTIONS
 from classlens.catalog.job import EXECUTION, Analysis, Figure, Files, Gpu, Job, Pass, Reported
 from classlens.config.config import Config
 
@@ -15,7 +15,7 @@ RUN = "classlens.passes.run:run_pass"
 
 
 def rules_of(config: Config) -> list[Job]:
-    """Return the jobs of a config's models, each of which becomes a rule.
+    """Return the jobs of a config's models and the tables of all of them, each of which becomes a rule.
 
     Args:
         config: with the facts about architectures.
@@ -28,7 +28,7 @@ def rules_of(config: Config) -> list[Job]:
         jobs.append(job_of_analysis(analysis))
         if analysis.figure:
             jobs.append(job_of_figure(analysis, analysis.figure))
-    return jobs
+    return [*jobs, *_summaries(config)]
 
 
 def jobs_of_pass(one: Pass, whole: tuple[str, ...], in_shards: tuple[str, ...]) -> Iterator[Job]:
@@ -50,7 +50,6 @@ def jobs_of_pass(one: Pass, whole: tuple[str, ...], in_shards: tuple[str, ...]) 
         plugins=one.plugins,
         needs=one.needs,
         wildcards=one.wildcards,
-        environment="torch",
         gpu=Gpu(one.minutes, one.mem_mb),
         priority=one.priority,
     )
@@ -163,6 +162,47 @@ def _spelled_out(job: Job, config: Config) -> Iterator[Job]:
         blocks = {key: files.block_files(folder, depth) for key, folder in job.of_blocks.items()}
         models = tuple(name for name in config.models if config.architecture(name)["depth"] == depth)
         yield replace(job, rule=f"{job.name}_{depth}", outputs={**job.outputs, **blocks}, models=models, of_blocks={})
+
+
+def _summaries(config: Config) -> Iterator[Job]:
+    """Yield the jobs that put all models side by side, beside those that stack the tables of an analysis."""
+    outputs = [files.OUTPUT.format(model=model) for model in planning.overviewed_models(config)]
+    yield Job(
+        "overview",
+        "classlens.tables.overview:overview",
+        {"outputs": lambda _config, _wildcards: outputs},
+        {"table": "results/tables/overview.csv"},
+        settings=("overview", "resampling"),
+        group="summary",
+        reported=Reported(
+            SECTIONS[0],
+            {"table": "table: models and data"},
+            "The models of this run and the evaluation images that they were shown: number of images and of their "
+            "classes, accuracy (a fraction) with its bootstrap interval over images ({resamples} resamples), number of "
+            "classes of the head, blocks, heads, width, and tokens.",
+        ),
+    )
+    yield Job(
+        "published_comparison",
+        "classlens.tables.published:published_comparison",
+        {"rates": "results/tables/identifiability_rates.csv"},
+        {"table": "results/tables/published_comparison.csv"},
+        group="summary",
+        reported=Reported(
+            "Identifiability",
+            {"table": "table: published and reproduced"},
+            "Values that Vilas, Schaumlöffel & Roig (NeurIPS 2023) published for the last block of these models, in %, "
+            "and their reproduction with its bootstrap interval.",
+        ),
+    )
+    yield Job(
+        "numbers",
+        "classlens.tables.numbers:write_numbers",
+        {name: f"results/tables/{name}.csv" for name in planning.cited_tables(config)},
+        {"numbers": "results/numbers.tex"},
+        settings=("statistics.confidence", "statistics.resamples"),
+        group="summary",
+    )
 
 
 def wildcards_of(job: Job) -> list[str]:

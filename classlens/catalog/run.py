@@ -8,10 +8,7 @@ from typing import Any
 from classlens.declared import load
 from classlens.store.job import Compute
 
-OBJECTS = {
-    "resampling": "classlens.statistics.resampling:Resampling",
-    "geometry": "classlens.data.geometry:Geometry",
-}
+OBJECTS = {"resampling": "classlens.statistics.resampling:Resampling", "geometry": "classlens.data.geometry:Geometry"}
 """Settings that functions know as objects; they are made from the setting's keys."""
 
 

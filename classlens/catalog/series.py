@@ -57,7 +57,6 @@ ANALYSES = (
         caption="Identifiability of [CLS] and image tokens after each block, and accuracy, at every checkpoint of a "
         "series (model: its last point), with bootstrap intervals over images.",
         figure=Figure(
-            "classlens.figures.series_identifiability:draw",
             content="figure: identifiability over training",
             inputs={"accuracy": "results/tables/series_accuracy.csv"},
             settings=("chance_levels", "series_labels"),
@@ -77,7 +76,6 @@ ANALYSES = (
         "its output by its mean over images, at every checkpoint of a series (model: its last point), with bootstrap "
         "intervals over images; begins: the first checkpoint from which on the interval of the effect stays above 0.",
         figure=Figure(
-            "classlens.figures.series_heads:draw",
             content="figure: heads over training",
             settings=("series_labels",),
             caption="Which heads make the class, and since when: a row per head (block.head), a column per checkpoint. "
@@ -96,7 +94,6 @@ ANALYSES = (
         caption="The class that explains most of what each head writes, with the share that it explains, at every "
         "checkpoint of a series (model: its last point); name: that class where the share is beyond random directions.",
         figure=Figure(
-            "classlens.figures.series_words:draw",
             content="figure: heads in words over training",
             settings=("series_labels",),
             caption="What heads stand for over training: a row per head (block.head), a column per checkpoint. A cell "

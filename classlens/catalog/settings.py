@@ -5,8 +5,10 @@ A function here is one that computes something, of the config and the job's wild
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -30,20 +32,68 @@ from classlens.terms import chance
 Slice = dict[str, Any]
 
 
+OF_ALL: dict[str, Callable[[Config], Slice]] = {
+    # Chance level of every model's identifiability.
+    "chance_levels": lambda config: {
+        "chances": {name: chance(config.architecture(name)["num_classes"]) for name in config.models}
+    },
+    # Which models are random twins.
+    "twins": lambda config: {"twins": [name for name in config.models if config.is_twin(name)]},
+    # The random twin of every model that has one.
+    "twin_of": lambda config: {"twin_of": {name: twin for name in config.models if (twin := config.twin(name))}},
+    # What the config and architectures say of the overview's models.
+    "overview": lambda config: {"models": [_facts(config, name) for name in planning.overviewed_models(config)]},
+    # Whether heat maps show evidence against a class, too.
+    "heatmap_signed": lambda config: {"signed": METHODS[config.explanations["heatmap_method"]].signed},
+    # What figures call explanations; their order decides their looks.
+    "method_labels": lambda _config: {"method_labels": {name: method.label for name, method in METHODS.items()}},
+}
+"""What follows from the config alone."""
+OF_MODEL: dict[str, Callable[[Config, str], Slice]] = {
+    # What a figure calls it.
+    "label": lambda config, model: {"label": config.models[model]["label"]},
+    # Chance level of its identifiability.
+    "chance_level": lambda config, model: {"chance": chance(config.architecture(model)["num_classes"])},
+    # Rows and columns of image tokens.
+    "grid": lambda config, model: {"grid": config.architecture(model)["grid"]},
+    # P.
+    "image_tokens": lambda config, model: {"tokens": prod(config.architecture(model)["grid"])},
+    # How masks label tokens, and whether they tell class and context apart.
+    "labelling": lambda config, model: {"mode": config.dataset(model)["token_labels"]},
+    "has_labels": lambda config, model: {"has_labels": applicable.has(config, model, MASKS)},
+    # The attribute that it should not look at.
+    "spurious": lambda config, model: {"attribute": config.spurious(config.models[model]["dataset"])},
+    # The epochs whose weights training keeps.
+    "kept": lambda config, model: {"kept": points(config, {"model": model})["points"]},
+    # Its attention perturbations and explanations, and those made of it with reset blocks, in the order of their files.
+    "attention_kinds": lambda config, model: {"kinds": applicable.attention_kinds(config, model)},
+    "methods": lambda config, model: {"methods": applicable.methods(config, model)},
+    "randomised_methods": lambda config, model: {"randomised_methods": applicable.randomised_methods(config, model)},
+    # The function of the explanation that heat maps show.
+    "explain_heatmap": lambda config, model: _explain(config, model, config.explanations["heatmap_method"]),
+}
+"""What follows from the config and a model."""
+
+
 def settings_of(names: Iterable[str], config: Config, wildcards: Wildcards) -> Slice:
     """Return the keyword arguments that a job gets of the config.
 
     Args:
-        names: of functions of this module; of keys ("seed", "statistics.correction", by their last part), sections
-            ("tuned_lens", all of its keys) and wildcards ("wildcards.kind"); or `threads`, which the scheduler gives.
+        names: of functions of this module, in `OF_ALL` and `OF_MODEL` too; of keys ("seed", "statistics.correction", by
+            their last part), sections ("tuned_lens", all of its keys) and wildcards ("wildcards.kind"); or `threads`,
+            which the scheduler gives.
 
     Raises:
         InputError: the job does not apply to the model.
     """
     found: Slice = {}
     for name in names:
-        function = globals().get(name)
-        found |= function(config, wildcards) if function else _picked(name, config, wildcards)
+        if name in OF_ALL:
+            found |= OF_ALL[name](config)
+        elif name in OF_MODEL:
+            found |= OF_MODEL[name](config, wildcards["model"])
+        else:
+            found |= globals().get(name, partial(_picked, name))(config, wildcards)
     return found
 
 
@@ -97,11 +147,6 @@ def attributes(config: Config, wildcards: Wildcards) -> Slice:
     return {"attributes": config.attributes(name), "image": groups["image"] if groups else "image"}
 
 
-def spurious(config: Config, wildcards: Wildcards) -> Slice:
-    """The attribute that a model should not look at."""
-    return {"attribute": config.spurious(config.models[wildcards["model"]]["dataset"])}
-
-
 def decoding(config: Config, wildcards: Wildcards) -> Slice:
     """Which stored values are black and white, where types do not say it, and how many channels there are."""
     value_range = config.datasets[wildcards["dataset"]]["value_range"]
@@ -122,11 +167,6 @@ def geometry(_config: Config, wildcards: Wildcards) -> Slice:
 def part(config: Config, wildcards: Wildcards) -> Slice:
     """Which images of a packed data set a job decodes."""
     return {"part": list(config.part_bounds(wildcards["dataset"], wildcards["split"], int(wildcards["part"])))}
-
-
-def labelling(config: Config, wildcards: Wildcards) -> Slice:
-    """How masks label tokens."""
-    return {"mode": config.dataset(wildcards["model"])["token_labels"]}
 
 
 def source(config: Config, wildcards: Wildcards) -> dict[str, str]:
@@ -255,36 +295,7 @@ def resampling(config: Config, _wildcards: Wildcards) -> Slice:
     return {"resampling": {**found, "seed": config.seed}}
 
 
-# Figures
-
-
-def label(config: Config, wildcards: Wildcards) -> Slice:
-    """What a figure calls its model."""
-    return {"label": config.models[wildcards["model"]]["label"]}
-
-
-def chance_level(config: Config, wildcards: Wildcards) -> Slice:
-    """Chance level of a model's identifiability."""
-    return {"chance": chance(config.architecture(wildcards["model"])["num_classes"])}
-
-
-def chance_levels(config: Config, _wildcards: Wildcards) -> Slice:
-    """Chance level of every model's identifiability."""
-    levels = {name: chance(config.architecture(name)["num_classes"]) for name in config.models}
-    return {"chances": levels}
-
-
-def twins(config: Config, _wildcards: Wildcards) -> Slice:
-    """Which models are random twins."""
-    return {"twins": [name for name in config.models if config.is_twin(name)]}
-
-
-def twin_of(config: Config, _wildcards: Wildcards) -> Slice:
-    """The random twin of every model that has one."""
-    return {"twin_of": {name: twin for name in config.models if (twin := config.twin(name))}}
-
-
-# Series
+# Series and differences
 
 
 def points(config: Config, wildcards: Wildcards) -> Slice:
@@ -299,23 +310,10 @@ def series_labels(config: Config, _wildcards: Wildcards) -> Slice:
     return {"labels": {name: one["label"] for name, one in series.items() if one["is_last"]}}
 
 
-def kept(config: Config, wildcards: Wildcards) -> Slice:
-    """The epochs whose weights training keeps."""
-    return {"kept": points(config, wildcards)["points"]}
-
-
-# Differences
-
-
-def pair(config: Config, wildcards: Wildcards) -> Slice:
-    """What a figure calls the two models of a difference."""
-    first, second = config.pairs()[wildcards["pair"]]
-    return {"first": config.models[first]["label"], "second": config.models[second]["label"]}
-
-
 def difference_drawing(config: Config, wildcards: Wildcards) -> Slice:
-    """All that the figure of a difference is drawn by."""
-    return {"settings": pair(config, wildcards)}
+    """All that the figure of a difference is drawn by: what it calls the two models."""
+    first, second = (config.models[model]["label"] for model in config.pairs()[wildcards["pair"]])
+    return {"settings": {"first": first, "second": second}}
 
 
 # Tables of all models
@@ -346,11 +344,6 @@ def drawing(config: Config, wildcards: Wildcards) -> Slice:
     return {"settings": settings_of(names, config, wildcards)}
 
 
-def overview(config: Config, _wildcards: Wildcards) -> Slice:
-    """What the config and architectures say of the overview's models."""
-    return {"models": [_facts(config, name) for name in planning.overviewed_models(config)]}
-
-
 # Memories, perturbations, ablation, explanations, probes
 
 
@@ -365,11 +358,6 @@ def attention_kind(config: Config, wildcards: Wildcards) -> Slice:
     return {"kind": kind}
 
 
-def attention_kinds(config: Config, wildcards: Wildcards) -> Slice:
-    """The attention perturbations of a model, in the order of their files."""
-    return {"kinds": applicable.attention_kinds(config, wildcards["model"])}
-
-
 def explain(config: Config, wildcards: Wildcards) -> dict[str, str]:
     """The function of an explanation.
 
@@ -377,11 +365,6 @@ def explain(config: Config, wildcards: Wildcards) -> dict[str, str]:
         InputError: the explanation does not apply to the model.
     """
     return _explain(config, wildcards["model"], wildcards["method"])
-
-
-def explain_heatmap(config: Config, wildcards: Wildcards) -> dict[str, str]:
-    """The function of the explanation that heat maps show."""
-    return _explain(config, wildcards["model"], config.explanations["heatmap_method"])
 
 
 def _explain(config: Config, model: str, method: str) -> dict[str, str]:
@@ -395,36 +378,16 @@ def method_settings(config: Config, wildcards: Wildcards) -> Slice:
     return {"method_settings": found} if found else {}
 
 
-def methods(config: Config, wildcards: Wildcards) -> Slice:
-    """The explanations of a model, in the order of their files."""
-    return {"methods": applicable.methods(config, wildcards["model"])}
-
-
 def removal_axis(config: Config, wildcards: Wildcards) -> Slice:
     """What removal curves show in place of accuracy: of a score, how far it moves."""
     scores = SEVERAL_CLASSES in config.architecture(wildcards["model"])["lacks"]
     return {"axis": "mean absolute change of the score"} if scores else {}
 
 
-def method_labels(_config: Config, _wildcards: Wildcards) -> Slice:
-    """What figures call explanations; their order decides their looks."""
-    return {"method_labels": {name: method.label for name, method in METHODS.items()}}
-
-
-def image_tokens(config: Config, wildcards: Wildcards) -> Slice:
-    """P."""
-    rows, columns = config.architecture(wildcards["model"])["grid"]
-    return {"tokens": rows * columns}
-
-
-def grid(config: Config, wildcards: Wildcards) -> Slice:
-    """Rows and columns of image tokens."""
-    return {"grid": config.architecture(wildcards["model"])["grid"]}
-
-
 def token_grid(config: Config, wildcards: Wildcards) -> Slice:
     """Rows and columns of image tokens, and pixels of each."""
-    return {**grid(config, wildcards), "patch": config.architecture(wildcards["model"])["patch"]}
+    architecture = config.architecture(wildcards["model"])
+    return {"grid": architecture["grid"], "patch": architecture["patch"]}
 
 
 def removal(config: Config, wildcards: Wildcards) -> Slice:
@@ -454,21 +417,11 @@ def has_maps(_config: Config, wildcards: Wildcards) -> Slice:
     return {"has_maps": METHODS[wildcards["method"]].has_maps}
 
 
-def has_labels(config: Config, wildcards: Wildcards) -> Slice:
-    """Whether masks tell class and context tokens apart."""
-    return {"has_labels": applicable.has(config, wildcards["model"], MASKS)}
-
-
 def randomised_images(config: Config, wildcards: Wildcards) -> Slice:
     """Which images models with reset blocks explain: some, spread evenly over the data set."""
     count = config.images(config.models[wildcards["model"]]["dataset"])
     most = min(config.explanations["randomised_images"], count)
     return {"images": sorted({round(step * (count - 1) / max(1, most - 1)) for step in range(most)})}
-
-
-def randomised_methods(config: Config, wildcards: Wildcards) -> Slice:
-    """The explanations that are also made of models with reset blocks, in the order of their files."""
-    return {"randomised_methods": applicable.randomised_methods(config, wildcards["model"])}
 
 
 def heatmap_images(config: Config, wildcards: Wildcards) -> Slice:
@@ -484,11 +437,6 @@ def block_and_head(config: Config, wildcards: Wildcards) -> Slice:
     last = config.architecture(wildcards["model"])["depth"] - 1
     chosen = config.explanations
     return {"block": last if chosen["block"] is None else chosen["block"], "head": chosen["head"]}
-
-
-def heatmap_signed(config: Config, _wildcards: Wildcards) -> Slice:
-    """Whether heat maps show evidence against a class, too."""
-    return {"signed": METHODS[config.explanations["heatmap_method"]].signed}
 
 
 def probed(config: Config, wildcards: Wildcards) -> Slice:

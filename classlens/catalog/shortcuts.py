@@ -38,7 +38,6 @@ JOBS = (
         settings=("network", "spurious", "repair.heads", "seed", "resampling"),
         local=EXECUTION,
         needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
-        environment="torch",
         gpu=Gpu(720),
         trial="classlens.trials:repair",
     ),
@@ -47,15 +46,12 @@ ANALYSES = (
     Analysis(
         "group_accuracy",
         section="Shortcuts",
-        function="classlens.measures.group_accuracy:group_accuracy",
         inputs={"output": files.OUTPUT, "stimuli": files.STIMULI, "groups": files.GROUPS},
-        settings=("resampling",),
         needs=(GROUPS, RANKS),
         caption="Accuracy by group of images, a class with a value of an attribute: of each group, of all images, of "
         "the worst group with at least ten images, and the gap between these two. Bootstrap intervals over images "
         "within groups; the worst group is found anew in each resample.",
         figure=Figure(
-            "classlens.figures.group_accuracy:draw",
             content="figure: accuracy by group",
             caption="Accuracy of each group of images (a class with a value of an attribute), those with the smallest "
             "first, with bootstrap intervals over images. The line is the accuracy over all images, the band its "
@@ -65,7 +61,6 @@ ANALYSES = (
     Analysis(
         "shortcut_heads",
         section="Shortcuts",
-        function="classlens.measures.shortcut_heads:shortcut_heads",
         inputs={
             "evidence": EVIDENCE,
             "twin": files.of_twin(EVIDENCE),
@@ -82,7 +77,6 @@ ANALYSES = (
         "over the model's heads. What it writes on average (direct); shares of it that it reads from context and class "
         "tokens, where there are masks; the word that names the head. The same of the random twin.",
         figure=Figure(
-            "classlens.figures.shortcut_heads:draw",
             content="figure: heads that carry a shortcut",
             caption="{model}: a dot per head. Vertical axis: share of the variance within classes of what the head "
             "writes into the predicted class's logit that goes with the attribute {attribute} (eta squared), with "
@@ -94,7 +88,6 @@ ANALYSES = (
     Analysis(
         "repair",
         section="Shortcuts",
-        function="classlens.measures.repair:repair",
         inputs={"answers": ANSWERS, "output": files.OUTPUT, "groups": files.GROUPS},
         settings=("spurious", "resampling"),
         needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
@@ -105,7 +98,6 @@ ANALYSES = (
         "intervals over images within groups, the worst group found anew. Where the reporting half's interval does not "
         "lie above 0, nothing was found, and the repaired weights are the model's own.",
         figure=Figure(
-            "classlens.figures.repair:draw",
             content="figure: repair",
             caption="{model}: accuracy over all images (square) and of the worst group (dot), as the model is, without "
             "the chosen heads, and without as many heads at random, on the half of the images that heads were chosen "

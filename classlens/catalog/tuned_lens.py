@@ -24,7 +24,6 @@ JOBS = (
         local=EXECUTION,
         functions={"of": "classlens.passes.tuned_lens:TunedLensSums"},
         needs=(TRAINING_IMAGES, RANKS),
-        environment="torch",
         gpu=Gpu(60),
         temporary=True,
     ),
@@ -32,12 +31,15 @@ JOBS = (
     Job(
         "fit_tuned_lens",
         "classlens.passes.tuned_lens_fit:fit_tuned_lens",
-        inputs={"training": files.TRAINING, "weights": files.WEIGHTS, "shards": files.lens_sums},
+        inputs={
+            "training": files.TRAINING,
+            "weights": files.WEIGHTS,
+            "shards": files.several_shards(files.LENS_SUMS, "training"),
+        },
         outputs={"maps": files.LENS_MAPS},
         settings=("network", "tuned_lens", "seed"),
         local=EXECUTION,
         needs=(TRAINING_IMAGES, RANKS),
-        environment="torch",
         gpu=Gpu(240),
         temporary=True,
         trial="classlens.trials:tuned_lens",
@@ -57,7 +59,6 @@ ANALYSES = (
         section="Identifiability",
         function="classlens.measures.tuned_lens:compare_lenses",
         inputs={"maps": files.TUNED_LENS, "layers": files.LAYERS},
-        settings=("resampling",),
         needs=(TRAINING_IMAGES, RANKS),
         tested=True,
         twins=True,
@@ -68,7 +69,6 @@ ANALYSES = (
         "sign-flip test over images, {correction} correction over the table. `map` says what was kept of each block, "
         "by the KL on training images held out; logit_lens: no map was better, so the two are the same.",
         figure=Figure(
-            "classlens.figures.tuned_lens:draw",
             content="figure: tuned lens",
             settings=("chance_levels", "twin_of"),
             caption="Left: mean KL divergence of the class distribution at the last block from that of a lens at the "

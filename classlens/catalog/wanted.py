@@ -92,8 +92,6 @@ def _pattern(path: str, job: Job, models: tuple[str, ...]) -> re.Pattern[str]:
     named = {"shard": r"\d+", "block": r"\d\d+"}
     named |= {key: "|".join(map(re.escape, names)) for key, names in values.items()}
     parts = re.split(r"\{(\w+)\}", path)
-    return re.compile("".join(_group(part, named) if odd % 2 else re.escape(part) for odd, part in enumerate(parts)))
-
-
-def _group(wildcard: str, named: dict[str, str]) -> str:
-    return f"(?P<{wildcard}>{named.get(wildcard, '[^/]+')})"
+    parts[::2] = map(re.escape, parts[::2])
+    parts[1::2] = (f"(?P<{wildcard}>{named.get(wildcard, '[^/]+')})" for wildcard in parts[1::2])
+    return re.compile("".join(parts))

@@ -15,19 +15,17 @@ JOBS = (
         local=EXECUTION,
         functions={"of": "classlens.passes.head_words:OutputSums"},
         needs=(ATTRIBUTION, RANKS),
-        environment="torch",
         gpu=Gpu(60),
         temporary=True,
     ),
     Job(
         "head_spans",
         "classlens.passes.head_words:write_spans",
-        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "shards": files.head_sums},
+        inputs={"pixels": files.EVALUATION, "weights": files.WEIGHTS, "shards": files.several_shards(files.HEAD_SUMS)},
         outputs={"spans": files.HEAD_SPANS},
         settings=("network",),
         local=EXECUTION,
         needs=(ATTRIBUTION, RANKS),
-        environment="torch",
         gpu=Gpu(60),
         trial="classlens.trials:head_spans",
     ),
@@ -62,8 +60,8 @@ ANALYSES = (
     Analysis(
         "head_words",
         section="Class building",
-        function="classlens.measures.head_words:head_words",
         inputs={"words": files.HEAD_WORDS, "twin": files.of_twin(files.HEAD_WORDS)},
+        settings=(),
         needs=(ATTRIBUTION, RANKS),
         one_model=True,
         caption="{model}: the words (its classes, or those of `words.vocabulary`) whose directions explain most of the "
@@ -72,7 +70,6 @@ ANALYSES = (
         "as many random directions: null is their 95th percentile, and p-values are corrected over the model's heads "
         "({correction}). The same of the random twin.",
         figure=Figure(
-            "classlens.figures.head_words:draw",
             content="figure: heads in words",
             caption="{model}: a cell per head, with the word (a class, or one of `words.vocabulary`) whose direction "
             "explains most of the variance over images of what the head writes into the output, norms frozen, and the "

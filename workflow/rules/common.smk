@@ -1,15 +1,23 @@
 """What all rules share: the config, what travels in params, and input functions."""
 
+import gc
 import os
 import re
 import shlex
 import sys
+from contextlib import suppress
 from functools import cache
+from inspect import signature
+from io import StringIO
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import update_config
+
+# Jobs stay until the end, so looking over them for garbage again and again is in vain; it takes a sixth of planning.
+gc.set_threshold(100_000)
+gc.freeze()
 
 # The library beside these rules, also where another one is installed; rules that were fetched without it take that one.
 CHECKOUT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
@@ -52,6 +60,24 @@ IMAGE = os.environ.get("CLASSLENS_IMAGE", f"docker://classlens/classlens:v{__ver
 RUN_JOB = "../scripts/run_job.py"
 if "git+file:" in (FOLDER := workflow.current_basedir).get_path_or_uri(True):
     RUN_JOB = FOLDER.join(RUN_JOB).get_path_or_uri(secret_free=True)
+
+
+def look_up_once():
+    """Let Snakemake read the script of all rules, and ask which rules make a file, once instead of once for each job.
+
+    That takes a tenth of planning. A Snakemake that calls these otherwise goes on as it does.
+    """
+    sources = workflow.sourcecache
+    with suppress(ImportError, AttributeError):
+        from snakemake.output_index import OutputIndex
+
+        OutputIndex.match_producers = cache(OutputIndex.match_producers)
+        opened, text = sources.open, cache(lambda source: opened(source).read())
+        sources.open = lambda source, mode="r": StringIO(text(source)) if mode == "r" else opened(source, mode)
+        sources._cache = cache(sources._cache)
+
+
+look_up_once()
 
 
 def as_workflow_error(function, *arguments, **options):
@@ -149,45 +175,41 @@ def start_jobs_at_once():
         scheduler.job_rate_limiter = None
 
 
-def watch_command():
-    """Return what shows the jobs of this working directory, from anywhere."""
-    return f"classlens watch --directory {shlex.quote(str(Path.cwd()))}"
+def asked(function):
+    """Note a function's parameters, which Snakemake looks up several times for each call of it."""
+    function.__signature__ = signature(function)
+    return function
 
 
-def params_of(job, raw=None, told=None, shown=None, opening=False):
+def params_of(job, raw=None, told=None):
     """Return the params function of a rule.
 
     Args:
         job: what it runs.
         raw: gives the raw files that it reads, which no job makes, of wildcards.
-        told: gives what the console says of them, of wildcards.
-        shown: gives the report's caption and the analysis that it belongs to, of wildcards, where the report shows the
-            results.
-        opening: the report opens with them.
+        told: gives what else the report or the console say of them, of wildcards.
     """
 
     def described(wildcards):
-        more, known = {}, {**wildcards}
-        if shown:
-            text, analysis = shown(wildcards)
-            caption = as_workflow_error(report_caption, text, CONFIG, known, analysis)
-            more = {"caption": caption, "opening": opening}
+        more, known = told(wildcards) if told else {}, {**wildcards}
+        if of := job.reported:
+            more |= shown(of.caption, known, ANALYSES.get(job.analysis), of.opening)
         # Most of thousands of jobs have no raw inputs, and then no store is opened for them.
         if raw:
             more["raw"] = as_workflow_error(digest_of_raw, raw(wildcards), Store(STORE))
-        if told:
-            more |= told(wildcards)
         return as_workflow_error(describe, job, CONFIG, known, ROOT, **more)
 
-    return described
+    return asked(described)
 
 
-def job(name, function, settings=(), local=(), plugins=(), needs=(), **shares):
+def shown(caption, wildcards, analysis, opening=False):
+    """Return what the report says of a job's results, and whether it opens with them."""
+    return {"caption": as_workflow_error(report_caption, caption, CONFIG, wildcards, analysis), "opening": opening}
+
+
+def job(*declared, raw=None, told=None, **more):
     """Return the params function of a rule of data, weights, tables or pages; see `classlens.catalog.job.Job`."""
-    declared = Job(
-        name, function, settings=tuple(settings), local=tuple(local), plugins=tuple(plugins), needs=tuple(needs)
-    )
-    return params_of(declared, **shares)
+    return params_of(Job(*declared, **more), raw, told)
 
 
 def with_code(params, inputs, outputs):
@@ -200,7 +222,7 @@ def reads(name):
     """Return a rule's input as Snakemake takes it: a path with wildcards, or a function of them."""
     if not callable(name):
         return name
-    return lambda wildcards: as_workflow_error(name, CONFIG, wildcards)
+    return asked(lambda wildcards: as_workflow_error(name, CONFIG, wildcards))
 
 
 @cache

@@ -15,13 +15,6 @@ def output_of(one):
     }
 
 
-def caption_of(one):
-    """Return what gives the report's caption of a declared job; None where the report does not show it."""
-    if one.reported is None:
-        return None
-    return lambda wildcards: (one.reported.caption, ANALYSES.get(one.analysis))
-
-
 def resources_of(one, described):
     """Return what a declared job asks of a scheduler."""
     if one.gpu:
@@ -33,8 +26,7 @@ def resources_of(one, described):
 
 for one in RULES:
     named = {"model": one.models, **one.wildcards}
-    opening = bool(one.reported and one.reported.opening)
-    described = params_of(one, shown=caption_of(one), opening=opening)
+    described = params_of(one)
 
     rule:
         name:

@@ -26,7 +26,7 @@ def gpu_resources(gpu, described, outputs):
 
     def has_result(wildcards, input):
         try:
-            question = (dict(wildcards), [Path(path).stat().st_mtime_ns for path in input])
+            question = (dict(wildcards), [os.stat(path).st_mtime_ns for path in input])
         except FileNotFoundError:
             return False
         if latest.get("question") != question:
@@ -44,6 +44,6 @@ def gpu_resources(gpu, described, outputs):
                 return little[name]
             return computing[name] * (attempt if name in ("runtime", "mem_mb") else 1)
 
-        return ask
+        return asked(ask)
 
     return {name: amount(name) for name in little}
