@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from types import ModuleType
 
@@ -15,8 +16,8 @@ from classlens.terms import TOP
 
 FEW_THREADS = 3
 """With at most so many, numpy's sort selects faster with one thread than torch with all."""
-FOLD, WIDE = 4, 128
-"""How many columns are taken together before a selection, and among how many columns that is faster."""
+WIDE = 128
+"""Among more columns than these, selecting is faster after some are taken together."""
 
 
 def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -168,13 +169,15 @@ def _sorted_out(values: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Ten
     They are not where equal values leave a choice, or some are NaN: the choice is then torch.topk's.
     """
     rows, width = values.shape
-    if width >= WIDE:
-        # Fold the columns: the largest values lie where the maxima of FOLD columns are largest.
-        folds = width // FOLD
-        best, sure = _sorted_out(values[:, : FOLD * folds].view(rows, FOLD, folds).amax(1), top)
-        columns = (best + folds * torch.arange(FOLD)[:, None, None]).view(-1, rows)
-        if FOLD * folds < width:
-            columns = torch.cat([columns, torch.arange(FOLD * folds, width)[:, None].expand(-1, rows)])
+    if width > WIDE:
+        # Fold the columns: the largest values lie where the maxima of those taken together are largest.
+        # As many maxima as columns that are then left, but no few: short runs of columns are slow.
+        fold = min(math.isqrt(width // top), width // (WIDE // 2))
+        folds = width // fold
+        best, sure = _sorted_out(values[:, : fold * folds].view(rows, fold, folds).amax(1), top)
+        columns = (best + folds * torch.arange(fold)[:, None, None]).view(-1, rows)
+        if fold * folds < width:
+            columns = torch.cat([columns, torch.arange(fold * folds, width)[:, None].expand(-1, rows)])
         places, also = _sorted_out(values.gather(1, columns.T), top)
         return columns.gather(0, places), sure & also
     # As float64 a number has room for its place, in bits that are zero; so a sort of numbers sorts places.
@@ -185,8 +188,8 @@ def _sorted_out(values: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Ten
     best = keys[:, : -top - 2 : -1].T.copy().view(np.int64)
     ordered = (best & ~mask).view(np.float64)
     # What a sort leaves of NaN may have lost its place.
-    places = np.minimum(best[:top] & mask, width - 1)
-    return torch.from_numpy(places), torch.from_numpy((ordered[:-1] > ordered[1:]).all(0))
+    known = np.minimum(best[:top] & mask, width - 1)
+    return torch.from_numpy(known), torch.from_numpy((ordered[:-1] > ordered[1:]).all(0))
 
 
 def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
