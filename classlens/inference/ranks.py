@@ -185,10 +185,10 @@ def _sorted_out(values: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Ten
     wide.view(torch.int64).bitwise_or_(torch.arange(width))
     keys = wide.numpy()
     keys.sort(axis=1)
-    best = keys[:, : -top - 2 : -1].T.copy().view(np.int64)
-    ordered = (best & ~mask).view(np.float64)
+    strongest = keys[:, : -top - 2 : -1].T.copy().view(np.int64)
+    ordered = (strongest & ~mask).view(np.float64)
     # What a sort leaves of NaN may have lost its place.
-    known = np.minimum(best[:top] & mask, width - 1)
+    known = np.minimum(strongest[:top] & mask, width - 1)
     return torch.from_numpy(known), torch.from_numpy((ordered[:-1] > ordered[1:]).all(0))
 
 
