@@ -111,18 +111,19 @@ class RowWriter:
         # h5py notes no times in a file unless it is asked to; they would show in its bytes.
         self._file = h5py.File(path, "w")
         self._datasets: dict[str, h5py.h5d.DatasetID] = {}
+        self._chunking: dict[str, tuple[Any, ...]] = {}
         self._file.attrs.update(sorted((attributes or {}).items()))
         for name, column in self.columns.items():
-            packing = hdf5plugin.Blosc("lz4", PACKING_LEVEL, hdf5plugin.Blosc.BITSHUFFLE)
+            packed = hdf5plugin.Blosc("lz4", PACKING_LEVEL, hdf5plugin.Blosc.BITSHUFFLE)
             dataset = self._file.create_dataset(
                 name,
                 shape=(rows, *column.shape),
                 dtype=column.dtype,
                 chunks=(self._chunk_rows, *column.shape),
-                **(packing if column.compress else {}),
+                **(packed if column.compress else {}),
             )
             describe(dataset, column.description, column.unit)
-            self._datasets[name] = dataset.id
+            self._datasets[name], self._chunking[name] = dataset.id, (dataset.chunks, packing(dataset))
 
     def append(self, batch: Mapping[str, Array]) -> None:
         """Add rows: for every column an array (rows, *shape)."""
@@ -148,10 +149,7 @@ class RowWriter:
         """
         rows = {len(dataset) for dataset in datasets.values()}.pop()
         whole = rows % self._chunk_rows == 0 or self._written + rows == self._rows
-        equal = all(
-            (datasets[name].chunks, packing(datasets[name])) == (own.chunks, packing(own))
-            for name, own in ((name, self._file[name]) for name in self.columns)
-        )
+        equal = all((other.chunks, packing(other)) == self._chunking[name] for name, other in datasets.items())
         return equal and whole and not self._pending_rows
 
     def append_packed(self, datasets: Mapping[str, h5py.h5d.DatasetID], part: slice) -> None:

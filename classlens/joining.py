@@ -66,7 +66,8 @@ def append_rows(
     """
     for shard in shards:
         with h5py.File(shard) as file:
-            datasets = {name: file[group][name] for name in writer.columns}
+            found = file[group]
+            datasets = {name: found[name] for name in writer.columns}
             take_packed = writer.takes_packed(datasets)
             opened = {name: dataset.id for name, dataset in datasets.items()}
             first = datasets[next(iter(datasets))]

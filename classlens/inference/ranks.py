@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from types import ModuleType
 
@@ -14,9 +15,9 @@ from classlens.models.linear import Head
 from classlens.terms import TOP
 
 FEW_THREADS = 3
-"""With at most so many, numpy selects faster with one thread than torch with all."""
-FOLD, WIDE = 4, 128
-"""How many columns are taken together before a selection, and among how many columns that is faster."""
+"""With at most so many, numpy's sort selects faster with one thread than torch with all."""
+WIDE = 128
+"""Among more columns than these, selecting is faster after some are taken together."""
 
 
 def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -24,7 +25,9 @@ def rank_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
     Counting takes one pass; sorting all classes to look up one of them would take many.
     """
-    return (logits > target).sum(-1, dtype=torch.int32)
+    # Ones and zeros of the logits' own type are added up in a quarter of the time that booleans take.
+    above = torch.gt(logits, target, out=torch.empty_like(logits))
+    return above.sum(-1, dtype=torch.float32).int()
 
 
 def summarise_tokens(project: Projection, tokens: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -70,17 +73,18 @@ def summarise(logits: torch.Tensor, classes: torch.Tensor) -> dict[str, torch.Te
         `faults` takes: largest (n, T), the largest logit itself, and smallest (n, T), the smallest one, or the smallest
         of those that are kept where that is enough to tell that not all are equal.
     """
-    target = logits[torch.arange(len(logits), device=logits.device), :, classes]
-    top = logits.topk(min(TOP, logits.shape[-1]), dim=-1)
-    largest = top.values[..., 0]
-    smallest = torch.minimum(top.values[..., -1], target)
+    target = logits.gather(-1, classes[:, None, None].expand(-1, logits.shape[1], 1))[..., 0]
+    top = _places_of_largest(logits)
+    values = logits.gather(-1, top)
+    largest = values[..., 0]
+    smallest = torch.minimum(values[..., -1], target)
     # To decide here would be to wait, on any device but the CPU.
     if logits.shape[-1] > TOP and (logits.device.type != "cpu" or bool((largest == smallest).all())):
         smallest = logits.amin(-1)
     return {
         "rank": rank_of(logits, target[..., None]),
         "logit": target,
-        "top5": top.indices,
+        "top5": top,
         "largest": largest,
         "smallest": smallest,
     }
@@ -133,49 +137,48 @@ def strongest_keys(coefficients: torch.Tensor) -> torch.Tensor:
     if kernels is not None:
         found: torch.Tensor = kernels.strongest_tiled(coefficients)
         return found
-    top, width = min(TOP, coefficients.shape[-1]), coefficients.shape[-1]
-    plain = coefficients.device.type == "cpu" and coefficients.dtype == torch.float32
-    # Among 64 times as many columns torch selects with a heap, and is the faster one.
-    if plain and top < width < 64 * top and torch.get_num_threads() <= FEW_THREADS:
-        places = _strongest_untied(coefficients.reshape(-1, width), top)
-        if places is not None:
-            return places.view(*coefficients.shape[:-1], top)
-    return coefficients.topk(top, dim=-1).indices
+    return _places_of_largest(coefficients)
 
 
-def _strongest_untied(values: torch.Tensor, top: int) -> torch.Tensor | None:
-    """Return the places (R, top) of the largest of values (R, M), largest first: those of torch.topk, in less time.
+def _places_of_largest(values: torch.Tensor) -> torch.Tensor:
+    """Return the places (..., min(5, M)) of the largest of (..., M), largest first: those of torch.topk."""
+    top, width = min(TOP, values.shape[-1]), values.shape[-1]
+    if values.device.type != "cpu" or values.dtype != torch.float32 or torch.get_num_threads() > FEW_THREADS:
+        return values.topk(top, dim=-1).indices
+    rows = values.detach().reshape(-1, width)
+    places, sure = _sorted_out(rows, top)
+    if not sure.all():
+        places[:, ~sure] = rows[~sure].topk(top, dim=-1).indices.T
+    return places.T.view(*values.shape[:-1], top)
 
-    None where equal values leave a choice, or some are NaN: the choice is then torch.topk's.
+
+def _sorted_out(values: torch.Tensor, top: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the places (top, R) of the largest of values (R, M), largest first, and in which rows (R) they are sure.
+
+    They are not where equal values leave a choice, or some are NaN: the choice is then torch.topk's.
     """
-    best, columns = None, values.shape[1] // FOLD
-    if values.shape[1] >= WIDE and values.shape[1] % FOLD == 0:
-        # Fold the columns: the largest values lie where the maxima of FOLD columns are largest.
-        folded = values.view(-1, FOLD, columns)
-        best = _unordered(folded.amax(1), top)
-        if best is None:
-            return None
-        values = folded.gather(2, best[:, None].expand(-1, FOLD, top)).flatten(1)
-    places = _unordered(values, top)
-    if places is None:
-        return None
-    ordered, order = values.gather(1, places).sort(1, descending=True)
-    if bool((ordered[:, 1:] == ordered[:, :-1]).any()):
-        return None
-    places = places.gather(1, order)
-    return places if best is None else best.gather(1, places % top) + places // top * columns
-
-
-def _unordered(values: torch.Tensor, top: int) -> torch.Tensor | None:
-    """Return the places (R, top) of the largest of values (R, M) in any order; None where that is not one set a row."""
-    rows = values.numpy()
-    count, width = rows.shape
-    least = np.partition(rows, width - top, axis=1)[:, width - top]
-    places = np.flatnonzero(rows >= least[:, None])
-    if len(places) != top * count:
-        return None
-    places = places.reshape(count, top) - np.arange(count)[:, None] * width
-    return torch.from_numpy(places) if places.min() >= 0 and places.max() < width else None
+    rows, width = values.shape
+    if width > WIDE:
+        # Fold the columns: the largest values lie where the maxima of those taken together are largest.
+        # As many maxima as columns that are then left, but no few: short runs of columns are slow.
+        fold = min(math.isqrt(width // top), width // (WIDE // 2))
+        folds = width // fold
+        best, sure = _sorted_out(values[:, : fold * folds].view(rows, fold, folds).amax(1), top)
+        columns = (best + folds * torch.arange(fold)[:, None, None]).view(-1, rows)
+        if fold * folds < width:
+            columns = torch.cat([columns, torch.arange(fold * folds, width)[:, None].expand(-1, rows)])
+        places, also = _sorted_out(values.gather(1, columns.T), top)
+        return columns.gather(0, places), sure & also
+    # As float64 a number has room for its place, in bits that are zero; so a sort of numbers sorts places.
+    wide, mask = values.double(), 2 ** (width - 1).bit_length() - 1
+    wide.view(torch.int64).bitwise_or_(torch.arange(width))
+    keys = wide.numpy()
+    keys.sort(axis=1)
+    strongest = keys[:, : -top - 2 : -1].T.copy().view(np.int64)
+    ordered = (strongest & ~mask).view(np.float64)
+    # What a sort leaves of NaN may have lost its place.
+    known = np.minimum(strongest[:top] & mask, width - 1)
+    return torch.from_numpy(known), torch.from_numpy((ordered[:-1] > ordered[1:]).all(0))
 
 
 def rank_tokens(project: Projection, residual: torch.Tensor, classes: torch.Tensor) -> torch.Tensor:
