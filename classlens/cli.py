@@ -287,7 +287,7 @@ def check(
     with status 1 where a run would refuse something, with 3 where it would do or leave out something that is probably
     a mistake.
     """
-    from classlens.check import check as look_over
+    from classlens.check.findings import check as look_over
 
     store = store.absolute() if store else None
     with plain_errors():

@@ -14,10 +14,10 @@ from made_data import png, write_parquet, write_tar
 from PIL import Image
 from timm.models import save_for_hf
 
-from classlens import estimate, timing
 from classlens.catalog.applicable import require, require_data
 from classlens.catalog.configs import load_config
-from classlens.check import check
+from classlens.check import time as timing
+from classlens.check.findings import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
@@ -114,7 +114,7 @@ def test_the_stages_of_a_run_are_estimated(checked):
     assert findings.problems == []
     stages = [note.partition(":")[0] for note in findings.notes]
     assert stages[-6:] == ["data", "training", "extracting", "explaining", "together", "disk"]
-    assert estimate.UNKNOWN in findings.notes[-2]
+    assert timing.UNKNOWN in findings.notes[-2]
 
 
 @pytest.mark.parametrize("methods", [["chefer", "probe"], pytest.param(None, marks=pytest.mark.release)])
@@ -122,7 +122,7 @@ def test_all_stages_of_a_model_that_runs_everything(working, methods):
     text = config() | {"explanations": {"methods": methods}}
     text["models"]["m"]["analyses"] = None
     complete = with_architectures(load_config(text))
-    notes, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    notes, failures = timing.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == []
     assert [note.partition(":")[0] for note in notes] == [
         *("data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"),
@@ -144,7 +144,7 @@ def test_a_trial_that_fails_is_named(working, monkeypatch):
 
     complete = with_architectures(load_config(config()))
     monkeypatch.setattr(BatchRecorder, "__call__", fail)
-    _, failures = estimate.time_notes(complete, {"photos": complete.stimuli("photos")})
+    _, failures = timing.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == ["models.m: a trial of its extracting failed, as a run's may: too much"]
 
 

@@ -21,7 +21,7 @@ from classlens.catalog import plan
 from classlens.catalog.configs import read_config
 from classlens.catalog.plan import describe
 from classlens.catalog.reference import MADE_FILES, reference
-from classlens.check import Findings
+from classlens.check.findings import Findings
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
 from classlens.store.job import Job, run_job
@@ -218,7 +218,7 @@ def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tm
         seen.append(env.get(STORE_VARIABLE))
         return subprocess.CompletedProcess(command, 0, "total   12\n", "")
 
-    monkeypatch.setattr("classlens.check.check", look_over)
+    monkeypatch.setattr("classlens.check.findings.check", look_over)
     monkeypatch.setattr(cli.subprocess, "run", plan)
     printed = runner("check", "config.yaml")
     expected = "jobs: 12 to start; those that the store knows end at once"
@@ -232,7 +232,7 @@ def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tm
 
 
 def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch):
-    monkeypatch.setattr("classlens.check.check", lambda *_, **__: Findings())
+    monkeypatch.setattr("classlens.check.findings.check", lambda *_, **__: Findings())
     printed = 'Building DAG\nTypeError in file "common.smk", line 3:\nno such thing\n  File "x.smk", line 1\n'
     refusal = subprocess.CompletedProcess([], 1, printed, "Using profile\n")
     monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: refusal)
@@ -252,7 +252,7 @@ def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch
     ],
 )
 def test_check_is_fine_only_without_doubts_and_refusals(working, monkeypatch, findings, status, last):
-    monkeypatch.setattr("classlens.check.check", lambda *_, **__: findings)
+    monkeypatch.setattr("classlens.check.findings.check", lambda *_, **__: findings)
     monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "total 3\n", ""))
     for options in ([], ["--quick"]):
         ran = CliRunner().invoke(cli.app, ["check", "config.yaml", *options])
@@ -270,7 +270,7 @@ def test_home_is_expanded_on_the_command_line(working, monkeypatch):
     (working / "study").mkdir()
     seen = []
     monkeypatch.setattr(
-        "classlens.check.check", lambda config, **_: seen.append((config, Path.cwd())) or Findings(["x"])
+        "classlens.check.findings.check", lambda config, **_: seen.append((config, Path.cwd())) or Findings(["x"])
     )
     CliRunner().invoke(cli.app, ["check", "~/my.yaml", "--directory=~/study"])
     assert seen == [(working / "my.yaml", working / "study")]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from conftest import TINY_MODEL, tiny_config
 
-from classlens import disk
 from classlens.catalog.configs import load_config
 from classlens.catalog.wanted import wanted_files
+from classlens.check import disk
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.extraction.files import layer_columns

@@ -12,9 +12,9 @@ from made_data import png, write_parquet
 
 from classlens.catalog.configs import load_config
 from classlens.catalog.settings import selection
+from classlens.check.doubts import doubts
 from classlens.config import architecture
 from classlens.config.architecture import model_options, with_architectures
-from classlens.doubts import doubts
 from classlens.errors import InputError
 from classlens.models.describe import describe
 from classlens.models.imagenet import imagenet_indices

@@ -87,7 +87,7 @@ JOBS = (
         wildcards={"method": COMPUTED},
         environment="torch",
         gpu=Gpu(240),
-        trial="classlens.trials:randomised",
+        trial="classlens.check.trials:randomised",
     ),
     # A block at a time: its sites share forward passes that end after it. Sums are too large to be kept in files.
     Job(
@@ -100,7 +100,7 @@ JOBS = (
         needs=(TRAINING_IMAGES, RANKS),
         environment="torch",
         gpu=Gpu(720, 32000),
-        trial="classlens.trials:linear_probes",
+        trial="classlens.check.trials:linear_probes",
     ),
 )
 ANALYSES = (

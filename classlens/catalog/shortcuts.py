@@ -40,7 +40,7 @@ JOBS = (
         needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
         environment="torch",
         gpu=Gpu(720),
-        trial="classlens.trials:repair",
+        trial="classlens.check.trials:repair",
     ),
 )
 ANALYSES = (

@@ -40,7 +40,7 @@ JOBS = (
         environment="torch",
         gpu=Gpu(240),
         temporary=True,
-        trial="classlens.trials:tuned_lens",
+        trial="classlens.check.trials:tuned_lens",
     ),
     Job(
         "gather_tuned_lens",

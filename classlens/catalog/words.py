@@ -29,7 +29,7 @@ JOBS = (
         needs=(ATTRIBUTION, RANKS),
         environment="torch",
         gpu=Gpu(60),
-        trial="classlens.trials:head_spans",
+        trial="classlens.check.trials:head_spans",
     ),
     Job(
         "embed_vocabulary",

@@ -16,7 +16,7 @@ from snakemake.utils import update_config
 
 from classlens import yaml12
 from classlens.catalog.configs import as_meant, load_config, read_config, schema
-from classlens.check import check
+from classlens.check.findings import check
 from classlens.config import architecture
 from classlens.config.load import SCHEMA_FILE, _fill_enums
 from classlens.config.read import read_words

@@ -13,7 +13,7 @@ from test_huggingface import CASES, made
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
-from classlens.check import _check_weights
+from classlens.check.findings import _check_weights
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.data.image_folder import ImageFolder

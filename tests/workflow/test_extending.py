@@ -128,7 +128,7 @@ SIZE = """
 import sys
 from classlens.catalog.configs import read_config
 from classlens.config.architecture import with_architectures
-from classlens.disk import file_sizes
+from classlens.check.disk import file_sizes
 print(file_sizes(with_architectures(read_config("config.yaml")))[sys.argv[1]])
 """
 

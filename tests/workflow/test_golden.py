@@ -19,10 +19,10 @@ from classlens.catalog.configs import load_config
 from classlens.catalog.job import GROUPS, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.catalog.run import computing
+from classlens.check.disk import file_sizes
 from classlens.config.architecture import with_architectures
 from classlens.declared import load
 from classlens.digest import digest_file
-from classlens.disk import file_sizes
 from classlens.explanations.heatmaps import heatmaps
 from classlens.store.job import is_stored, job_of
 from classlens.store.key import code_key

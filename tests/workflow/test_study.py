@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from studies import PACKED, write_photos
 
 from classlens import Results
-from classlens.check import check
+from classlens.check.findings import check
 from classlens.models.head import save_head
 
 pytestmark = pytest.mark.workflow
