@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,6 +25,7 @@ from classlens.sources import place
 
 if TYPE_CHECKING:
     from classlens.config import Config
+    from classlens.config.config import ArchitectureInfo
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
@@ -209,63 +210,61 @@ def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
     if config.original(model) != model:
         return []
-    entry, facts = config.models[model], config.architecture(model)
+    entry, facts, transform = config.models[model], config.architecture(model), config.transform(model)
+    name, dataset = place.named(entry["architecture"]), f"datasets.{entry['dataset']}"
     found: list[str] = []
     if config.class_indices(entry["dataset"]):
         own = config.trained(model) and "num_classes" not in entry["options"]
         if own or facts["num_classes"] not in (0, IMAGENET_CLASSES):
             found.append(
-                f"config: models.{model}: datasets.{entry['dataset']} has ImageNet's class indices, since other models "
-                f"that look at it know its 1,000 classes, but {model} has classes of its own; give it a data set of "
-                f"its own (with the same root), or list the order of classes in classes.txt"
+                f": {dataset} has ImageNet's class indices, since other models that look at it know its 1,000 classes, "
+                f"but {model} has classes of its own; give it a data set of its own (with the same root), or list the "
+                f"order of classes in classes.txt"
             )
     if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
-        weights = Path(entry["weights"])
-        found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
-    size, expected = (sides(one) for one in (config.transform(model)["size"], facts["image_size"]))
+        found.append(f".weights: {Path(entry['weights'])} {folder(Path(entry['weights']))}")
+    size, expected = sides(transform["size"]), sides(facts["image_size"])
     if size != expected:
-        given, taken = (simple(one) for one in (size, expected))
         found.append(
-            f"config: models.{model}.transform.size is {given}, but {place.named(entry['architecture'])} takes "
-            f"{taken} pixels; set options.img_size or transform.size"
+            f".transform.size is {simple(size)}, but {name} takes {simple(expected)} pixels; set options.img_size or "
+            f"transform.size"
         )
     given = config.dataset(model)["channels"]
     if facts["channels"] not in ((given,) if given else (1, 3)):
         found.append(
-            f"config: models.{model}: {place.named(entry['architecture'])} takes images of {facts['channels']} "
-            f"channels, but those of datasets.{entry['dataset']} have {given or 'three, or one (grey)'}; give it .npy "
-            f"or TIFF images and the data set's key channels, or correct options.in_chans"
+            f": {name} takes images of {facts['channels']} channels, but those of {dataset} have "
+            f"{given or 'three, or one (grey)'}; give it .npy or TIFF images and the data set's key channels, or "
+            f"correct options.in_chans"
         )
     if given and "source" in facts:
         found.append(
-            f"config: models.{model}: {place.named(entry['architecture'])} is compared with its library on pictures, "
-            f"and datasets.{entry['dataset']} has images of {given} channels; give it as timm's architecture "
-            f"and weights"
+            f": {name} is compared with its library on pictures, and {dataset} has images of {given} channels; give it "
+            f"as timm's architecture and weights"
         )
-    for name in ("mean", "std"):
-        if (count := len(config.transform(model)[name])) != facts["channels"]:
-            found.append(
-                f"config: models.{model}.transform.{name} has {count} numbers, but images of "
-                f"{place.named(entry['architecture'])} have {facts['channels']} channels; give one number per channel"
-            )
+    found += [
+        f".transform.{key} has {len(transform[key])} numbers, but images of {name} have {facts['channels']} channels; "
+        f"give one number per channel"
+        for key in ("mean", "std")
+        if len(transform[key]) != facts["channels"]
+    ]
+    return [f"config: models.{model}{misfit}" for misfit in (*found, *_misfits_of_head(entry, facts, name))]
+
+
+def _misfits_of_head(entry: Mapping[str, Any], facts: ArchitectureInfo, name: str) -> Iterator[str]:
     if not entry["head"]:
-        if entry["options"].get("global_pool") == CLS_MEAN and entry["weights"] == "pretrained":
-            from classlens.models.head import NO_WIDE_HEAD
+        is_wide, wanted = entry["options"].get("global_pool") == CLS_MEAN, entry["options"].get("num_classes")
+        is_other = wanted is not None and wanted != facts["published_classes"]
+        if entry["weights"] == "pretrained" and (is_wide or is_other):
+            from classlens.models.head import NO_WIDE_HEAD, not_brought  # which imports numpy
 
-            return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]
-        wanted = entry["options"].get("num_classes")
-        if wanted is not None and entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
-            from classlens.models.head import not_brought  # which imports numpy
+            yield f": {NO_WIDE_HEAD if is_wide else not_brought(wanted, facts['published_classes'])}"
+    elif facts["distilled"]:
+        yield ".head: a distilled model has two heads of its own; remove the key"
+    else:
+        from classlens.models.head import head_shape
 
-            found.append(f"config: models.{model}: {not_brought(wanted, facts['published_classes'])}")
-        return found
-    from classlens.models.head import head_shape
-
-    if facts["distilled"]:
-        found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    elif (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
-        found.append(
-            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but a head of the model reads "
-            f"{facts['head_width']} numbers; make the head for {place.named(entry['architecture'])}"
-        )
-    return found
+        if (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
+            yield (
+                f".head: {entry['head']} has the weight {shape}, but a head of the model reads {facts['head_width']} "
+                f"numbers; make the head for {name}"
+            )
