@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,14 @@ def tiny_config(**models: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def printed_by(command: Sequence[str | Path], ok: bool = True, **options: Any) -> str:
+    """Run a command, which must end well, or must not; return what it printed, errors last."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    printed: str = ran.stdout + ran.stderr
+    assert (ran.returncode == 0) == ok, printed
+    return printed
+
+
 @dataclass
 class Workflow:
     """Runs the real workflow in a working directory, through the command that users type."""
@@ -88,19 +96,17 @@ class Workflow:
 
     def run(self, *arguments: str, ok: bool = True) -> str:
         """Run snakemake; return what it printed."""
-        ran = subprocess.run(self.command(*arguments), env=self.environ(), capture_output=True, text=True, check=False)
-        printed = ran.stdout + ran.stderr
-        assert (ran.returncode == 0) == ok, printed
-        return printed
+        return printed_by(self.command(*arguments), ok=ok, env=self.environ())
+
+    def python(self, *arguments: str, ok: bool = True) -> str:
+        """Run Python with the checkout's library in this working directory; return what it printed."""
+        self.command()
+        environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
+        return printed_by([sys.executable, *arguments], ok=ok, env=environment, cwd=self.folder)
 
     def classlens(self, *arguments: str) -> str:
         """Run `classlens store ...` of the checkout on this working directory; return what it printed."""
-        self.command()
-        command = [sys.executable, "-m", "classlens", "store", *arguments, "--configfile", "config.yaml"]
-        environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
-        ran = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        return self.python("-m", "classlens", "store", *arguments, "--configfile", "config.yaml")
 
     def opened_store(self) -> Store:
         return Store(self.store or self.folder / ".classlens")

@@ -4,12 +4,11 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
 import warnings
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 from classlens import checkout, progress
 from classlens.cache import CACHE
@@ -214,7 +213,7 @@ def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkey
     assert first == str(tmp_path / CACHE / "library")
     assert os.listdir(first) == ["classlens"]
     program = "import classlens; print(classlens.name)"
-    assert subprocess.check_output([sys.executable, "-c", program], cwd="/", text=True) == "new\n"
+    assert printed_by([sys.executable, "-c", program], cwd="/") == "new\n"
 
 
 def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatch):
@@ -224,5 +223,5 @@ def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatc
         lies_in(tmp_path / name, monkeypatch)
         set_python_path()
     program = "import classlens, beside; print(classlens.name, beside.__file__)"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert ran.stdout.split() == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]
+    found = printed_by([sys.executable, "-c", program], cwd=tmp_path).split()
+    assert found == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]

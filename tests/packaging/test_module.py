@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import CHECKOUT, TINY_MODEL, Workflow
+from conftest import CHECKOUT, TINY_MODEL, Workflow, printed_by
 from environments import environment
 
 OUTER = """
@@ -67,10 +67,7 @@ def outer(folder, source):
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump({"lens": CONFIG, "other": 1}))
     (folder / "Snakefile").write_text(OUTER.format(source=source))
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    ran = subprocess.run([*command, *TARGETS], cwd=folder, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
+    return printed_by([sys.executable, "-m", "snakemake", "--cores", "2", *TARGETS], cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -122,20 +119,15 @@ def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, tagged
     variant = {"extends": "study.yaml", "models": {"tiny": {"label": "Tiny"}}}
     for name, config in (("study", CONFIG), ("config", variant)):
         (tmp_path / f"config/{name}.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--dry-run"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "profile profiles/default" in ran.stderr
-    assert "results/numbers.tex" in ran.stdout + ran.stderr
-    assert "results/tiny/output.h5" in ran.stdout + ran.stderr
-    assert "vit_cls" not in ran.stdout + ran.stderr
+    printed = printed_by([sys.executable, "-m", "snakemake", "--dry-run"], cwd=tmp_path)
+    for said in ("profile profiles/default", "results/numbers.tex", "results/tiny/output.h5"):
+        assert said in printed
+    assert "vit_cls" not in printed
 
 
 def test_fetched_rules_say_which_library_they_lack(tmp_path, tagged):
     deploy(tmp_path / "study", by_tag(tagged))
     python = environment(tmp_path / "environment", ["snakemake"])
     lonely = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-m", "snakemake", "--dry-run"]
-    ran = subprocess.run(command, cwd=tmp_path / "study", env=lonely, capture_output=True, text=True, check=False)
-    assert ran.returncode
-    assert "pip install classlens, of the version that the rules are of" in ran.stdout + ran.stderr
+    printed = printed_by([python, "-m", "snakemake", "--dry-run"], ok=False, cwd=tmp_path / "study", env=lonely)
+    assert "pip install classlens, of the version that the rules are of" in printed

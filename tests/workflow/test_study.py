@@ -6,8 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from copy import deepcopy
 
 import h5py
@@ -234,13 +232,10 @@ def test_an_edit_of_a_recipe_fits_again_and_nothing_else(study):
 
 
 def test_check_says_what_a_run_would_use(study):
-    study.command()
-    command = [sys.executable, "-m", "classlens", "check", "config.yaml"]
-    ran = subprocess.run(command, cwd=study.folder, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert "datasets.photos: 6 evaluation and 3 training images of 3 classes (cat, dog, emu)" in ran.stdout
+    printed = study.python("-m", "classlens", "check", "config.yaml")
+    assert "datasets.photos: 6 evaluation and 3 training images of 3 classes (cat, dog, emu)" in printed
     for begin in ("extracting", "disk: about", "jobs: 0 to start"):
-        assert re.search(rf"^ *{begin}", ran.stdout, re.MULTILINE), ran.stdout
+        assert re.search(rf"^ *{begin}", printed, re.MULTILINE), printed
 
 
 def test_check_tells_all_faults_at_once(study, tmp_path, monkeypatch):
