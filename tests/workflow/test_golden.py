@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import CHECKOUT, GOLDEN
 from declared_jobs import described as job_params
+from declared_jobs import files_of
 from studies import BLOCKS, GOLDEN_CONFIG
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
@@ -104,7 +104,7 @@ def test_match_rates(results, golden, part):
     assert np.abs(rows["percent"].to_numpy() - golden[f"composition/match_{part}"]).max() < 0.2
 
 
-@pytest.mark.parametrize("branch", ["attn", "mlp"])
+@pytest.mark.parametrize("branch", BRANCHES)
 def test_logit_change(results, golden, branch):
     change = layers(results, f"{branch}/logit")[1:] - layers(results, "residual/logit")[:-1]
     expected = golden[f"change/{branch}_logit_difference"]
@@ -210,7 +210,7 @@ def test_everything_but_the_temporary_is_there(results):
             assert file[f"{site}/rank"].dtype == np.uint16
             assert file[f"{site}/logit"].dtype == np.float32
             assert file[f"{site}/top5"].shape == (30, 50, 5)
-        for branch in ("attn", "mlp"):
+        for branch in BRANCHES:
             assert file[f"keys/{branch}"].shape == (30, 50, 5)
         file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
         assert not [name for name in file.attrs if name in ("date", "host", "commit", "version")]
@@ -283,9 +283,8 @@ def test_a_shard_is_made_anew_alone(golden_run, records):
     joined = golden_run.result("golden/attribution/logit.h5")
     digest = digest_file(joined)
     joined.unlink()
-    [record] = [
-        one for one in records if one.job == "attribute_logits" and one.wildcards == {"model": "golden", "shard": "1"}
-    ]
+    second = {"model": "golden", "shard": "1"}
+    [record] = [one for one in records if one.job == "attribute_logits" and one.wildcards == second]
     golden_run.opened_store().own.blob(record.outputs[0].digest).unlink()
     assert golden_run.computes("results/golden/attribution/logit.h5") == ["attribute_logits golden 1"]
     assert digest_file(joined) == digest
@@ -296,12 +295,6 @@ MEASURED = [name for name, analysis in ANALYSES.items() if not {SERIES, GROUPS} 
 AGAIN = [*MEASURED, *(f"{name}_figure" for name in FIGURES if name in MEASURED), "comparison_table"]
 
 
-def takes_list(record, keyword):
-    """Tell whether a job's function takes a list of files, which a record does not tell from a single one."""
-    parameters = inspect.signature(load(record.parts["functions"][""])).parameters
-    return keyword in parameters and "Sequence" in str(parameters[keyword].annotation)
-
-
 @pytest.mark.parametrize("name", sorted({*AGAIN} - {"heatmaps"}))
 def test_tables_and_figures_made_again_have_the_same_bytes(results, records, name, tmp_path, monkeypatch):
     """In another process, folder and order than the workflow's."""
@@ -309,9 +302,7 @@ def test_tables_and_figures_made_again_have_the_same_bytes(results, records, nam
     made = [record for record in records if record.job == name]
     assert made
     for record in made:
-        suffixes = {path.rpartition(".")[0]: path for path in record.parts["outputs"]}
-        outputs = {output.name: str(tmp_path / suffixes[output.name]) for output in record.outputs}
-        inputs = {key: paths if takes_list(record, key) else paths[0] for key, paths in record.sources.items()}
+        inputs, outputs = files_of(record, tmp_path)
         computing(record.parts["functions"])(inputs, outputs, record.parts["config"], {})
         for output in record.outputs:
             assert digest_file(outputs[output.name]) == output.digest, (name, output.name)
@@ -330,19 +321,14 @@ def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
         rows = table[(table["image"] == image) & (table["role"] == "true")]
         single = maps[image, own["block"], own["head"]]
         assert np.allclose(rows[rows["map"] == "one"]["importance"], single, atol=1e-4 * np.abs(maps[image]).max())
-        assert (
-            table[(table["image"] == image) & (table["role"] == "second")]["class_index"] != rows["class_index"].iloc[0]
-        ).all()
+        second = table[(table["image"] == image) & (table["role"] == "second")]
+        assert (second["class_index"] != rows["class_index"].iloc[0]).all()
 
 
 def test_the_lens_page_is_of_this_model(results):
     page = (results / "lens/golden.html").read_text()
     about = json.loads(re.search(r'id="about">(.*?)</script>', page)[1])
-    assert (about["label"], about["blocks"], about["grid"]) == (
-        GOLDEN_CONFIG["models"]["golden"]["label"],
-        BLOCKS,
-        [7, 7],
-    )
+    assert (about["label"], about["blocks"], about["grid"]) == ("ViT of the golden numbers", BLOCKS, [7, 7])
     assert {method["name"] for method in about["methods"]} == set(GOLDEN_CONFIG["explanations"]["methods"])
     assert [other["model"] for other in about["others"]] == ["golden-random"]
     with h5py.File(results / "golden/output.h5") as file:
