@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -136,13 +135,12 @@ def jobs_of(computed: list[str]) -> set[str]:
 
 def copy_checkout(destination: Path) -> Path:
     """Copy the checkout's code, so that a test may edit it."""
+    destination.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
-        source = CHECKOUT / part
-        if source.is_dir():
-            shutil.copytree(source, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if (CHECKOUT / part).is_dir():
+            shutil.copytree(CHECKOUT / part, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            destination.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, destination / part)
+            shutil.copy2(CHECKOUT / part, destination / part)
     return destination
 
 
@@ -164,9 +162,13 @@ def few_steps(monkeypatch):
     monkeypatch.setattr("classlens.explanations.integrated.STEPS", 2)
 
 
-@pytest.fixture(scope="session")
-def read_json() -> Any:
-    return lambda path: json.loads(Path(path).read_text())
+@pytest.fixture
+def described_here(monkeypatch):
+    """Facts about architectures are found in this process; in one of its own it takes seconds."""
+    from classlens.models.describe import describe
+
+    here = "classlens.config.architecture._describe"
+    monkeypatch.setattr(here, lambda requests: [describe(*request) for request in requests])
 
 
 @pytest.fixture
@@ -244,7 +246,6 @@ def pristine(tmp_path_factory):
 @pytest.fixture
 def workflow(pristine, tmp_path):
     """A copy of the pristine state, with its times, to be changed at will."""
-    shutil.copytree(pristine.checkout, tmp_path / "checkout", symlinks=True)
-    shutil.copytree(pristine.folder, tmp_path / "work", symlinks=True)
-    shutil.copytree(pristine.store, tmp_path / "store", symlinks=True)
+    for name in ("checkout", "work", "store"):
+        shutil.copytree(pristine.folder.parent / name, tmp_path / name, symlinks=True)
     return Workflow(tmp_path / "work", deepcopy(pristine.config), tmp_path / "checkout", tmp_path / "store")
