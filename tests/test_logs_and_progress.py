@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from conftest import CHECKOUT, printed_by
@@ -90,17 +91,9 @@ def test_warnings_are_logged_and_leaving_by_exit_is_no_failure(tmp_path, root_lo
 # Progress
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
@@ -150,17 +143,13 @@ def test_progress_of_work_that_fails_tells_how_far_it_came(clock, told):
     assert told() == ["extracting: 3 of 10 images, 3.0/s"]
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(("stream", "drawn"), [(Terminal, True), (io.StringIO, False)])
-def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
-    monkeypatch.setattr(sys, "stderr", stream())
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_drawn_on_terminals_only(monkeypatch, is_terminal):
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
     with Progress(3, "extracting") as done:
         done.advance(3)
-    assert ("extracting" in sys.stderr.getvalue()) == drawn
+    assert ("extracting" in stream.getvalue()) == is_terminal
 
 
 # Imports of jobs
