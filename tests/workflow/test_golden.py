@@ -48,13 +48,14 @@ def test_files_are_those_that_check_counts_and_as_large_as_it_says(results):
     assert sum(sizes.values()) == pytest.approx(sum(found.values()), rel=0.15)
 
 
+def read(results, path, *names):
+    with h5py.File(results / "golden" / path) as file:
+        return [file[name][:] for name in names]
+
+
 def layers(results, name):
     """Return a data set of all blocks: (block, image, token, ...)."""
-    stacked = []
-    for block in range(BLOCKS):
-        with h5py.File(results / f"golden/layers/block_{block:02d}.h5") as file:
-            stacked.append(file[name][:])
-    return np.stack(stacked)
+    return np.concatenate([read(results, f"layers/block_{block:02d}.h5", name) for block in range(BLOCKS)])
 
 
 def assert_equal_but_for_ties(found, expected, handful):
@@ -68,10 +69,10 @@ def test_images_and_predictions(results, golden):
     evaluation = stimuli[stimuli["split"] == "evaluation"]
     assert np.array_equal(evaluation["class_index"], golden["class_index"])
     assert (stimuli["split"] == "training").sum() == 60
-    with h5py.File(results / "golden/output.h5") as file:
-        assert np.array_equal(file["class_index"], golden["class_index"])
-        assert np.array_equal(file["correct"], golden["projection/correct"])
-        assert np.array_equal(file["top5"][:, 0] == golden["class_index"], golden["projection/correct"])
+    class_index, correct, top5 = read(results, "output.h5", "class_index", "correct", "top5")
+    assert np.array_equal(class_index, golden["class_index"])
+    assert np.array_equal(correct, golden["projection/correct"])
+    assert np.array_equal(top5[:, 0] == golden["class_index"], golden["projection/correct"])
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -117,8 +118,8 @@ def test_logit_change(results, golden, branch):
 
 
 def test_corner_labels(results, golden):
-    with h5py.File(results / "golden/token_labels.h5") as file:
-        assert np.array_equal(file["label"], golden["token_label/corner"])
+    [label] = read(results, "token_labels.h5", "label")
+    assert np.array_equal(label, golden["token_label/corner"])
 
 
 def test_class_and_context_tokens(results, golden):
@@ -140,11 +141,6 @@ def test_rates_of_the_last_block(results, golden):
     assert row["identifiable_tokens_percent"] == pytest.approx(100 * identifiable.mean(), abs=0.1)
     assert row["images_with_identifiable_percent"] == pytest.approx(100 * identifiable.any(1).mean(), abs=1e-3)
     assert row["accuracy"] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
-
-
-def read(results, path, *names):
-    with h5py.File(results / "golden" / path) as file:
-        return [file[name][:] for name in names]
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -331,8 +327,7 @@ def test_the_lens_page_is_of_this_model(results):
     assert (about["label"], about["blocks"], about["grid"]) == ("ViT of the golden numbers", BLOCKS, [7, 7])
     assert {method["name"] for method in about["methods"]} == set(GOLDEN_CONFIG["explanations"]["methods"])
     assert [other["model"] for other in about["others"]] == ["golden-random"]
-    with h5py.File(results / "golden/output.h5") as file:
-        assert [one["correct"] for one in about["images"]] == file["correct"][:].tolist()
+    assert [one["correct"] for one in about["images"]] == read(results, "output.h5", "correct")[0].tolist()
     assert {path.name for path in (results / "lens").iterdir()} == {"golden.html"}
 
 

@@ -31,14 +31,18 @@ def results(study):
     return Results(study.folder / "results")
 
 
+def read(study, path, *names):
+    """Return data sets of a file of results, all of them where none is named."""
+    with h5py.File(study.result(path)) as file:
+        return [file[name][:] for name in names or file]
+
+
 def test_images_and_classes(results):
     assert results.stimuli("photos")["file"].tolist()[:2] == ["cat/0.png", "cat/1.png"]
     assert results.rank("folder").shape == (2, 6, 17)
     assert results.num_classes("folder") == results.num_classes("small") == 3
     assert list(results.class_index("small")) == [0, 0, 1, 1, 2, 2]
-
-
-def test_masks_of_a_folder_label_tokens(results):
+    # By masks of a folder.
     assert np.array_equal(results.token_label("folder"), np.tile([1, 1, 0, 0], (6, 4)))
 
 
@@ -51,11 +55,9 @@ def test_what_needs_masks_is_left_out_without(study):
 
 
 def test_the_head_is_the_users(study):
-    with (
-        h5py.File(study.result("folder/layers/block_01.h5")) as layer,
-        h5py.File(study.result("folder/output.h5")) as output,
-    ):
-        assert np.array_equal(layer["residual/top5"][:, 0, 0], output["top5"][:, 0])
+    [in_layer] = read(study, "folder/layers/block_01.h5", "residual/top5")
+    [in_output] = read(study, "folder/output.h5", "top5")
+    assert np.array_equal(in_layer[:, 0, 0], in_output[:, 0])
 
 
 def test_the_certificate_of_a_model_of_another_library_is_shown(study):
@@ -71,11 +73,8 @@ def test_packed_images_give_the_results_of_folders(study, kind):
         ours, theirs = (study.result(f"datasets/{one}/squash-16-bilinear/{split}.h5") for one in (kind, PACKED[0]))
         assert ours.read_bytes() == theirs.read_bytes()
     for name in ("token_labels", "output"):
-        with (
-            h5py.File(study.result(f"{kind}/{name}.h5")) as ours,
-            h5py.File(study.result(f"{PACKED[0]}/{name}.h5")) as theirs,
-        ):
-            assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+        ours, theirs = (read(study, f"{one}/{name}.h5") for one in (kind, PACKED[0]))
+        assert all(map(np.array_equal, ours, theirs))
 
 
 @pytest.mark.parametrize("kind", PACKED[1:])
@@ -111,17 +110,15 @@ def test_the_config_of_the_page_trains(study):
     history = pd.read_csv(study.result("small_vit/training.csv"))
     assert history["epoch"].tolist() == list(range(1, model["weights"]["train"]["epochs"] + 1))
     assert history["training_loss"].iloc[-1] < history["training_loss"].iloc[0]
-    with h5py.File(study.result("small_vit/output.h5")) as file:
-        assert file["correct"].shape == (6,)
-        assert file["correct"][:].mean() == pytest.approx(history["accuracy"].iloc[-1], abs=1e-6)
+    [correct] = read(study, "small_vit/output.h5", "correct")
+    assert correct.shape == (6,)
+    assert correct.mean() == pytest.approx(history["accuracy"].iloc[-1], abs=1e-6)
     assert history["accuracy"].iloc[-1] == 1
 
 
 def test_training_leaves_a_series(study, results):
     rows = results.table("series_identifiability")
-    assert set(rows["model"]) == {"run@1"}
-    assert set(rows["point"]) == {0, 1}
-    assert set(rows["at"]) == {"epoch"}
+    assert [set(rows[column]) for column in ("model", "point", "at")] == [{"run@1"}, {0, 1}, {"epoch"}]
     for point in (0, 1):
         own = rows[(rows["point"] == point) & (rows["group"] == "image")].sort_values("block")
         seen = 1 - results.rank(f"run@{point}", block=None)[..., 1:].mean((1, 2)) / 2
@@ -131,10 +128,9 @@ def test_training_leaves_a_series(study, results):
     rates = results.table("series_accuracy").set_index("point")["accuracy"]
     assert rates[1] == pytest.approx(history["accuracy"].iloc[-1], abs=1e-6)
     assert len(results.table("series_heads")) == 2 * 2 * 2
-    changed = results.table("difference_run@0_run@1")
-    whole = changed.set_index("quantity")["difference"]
-    assert whole["accuracy"] == pytest.approx(rates[1] - rates[0], abs=1e-5)
-    assert set(changed["quantity"]) == {"accuracy", "identifiability", "logit", "direct", "effect"}
+    changed = results.table("difference_run@0_run@1").set_index("quantity")["difference"]
+    assert changed["accuracy"] == pytest.approx(rates[1] - rates[0], abs=1e-5)
+    assert {*changed.index} == {"accuracy", "identifiability", "logit", "direct", "effect"}
     for name in ("series_identifiability", "series_heads", "difference_run@0_run@1"):
         assert results.figure(name, "png").stat().st_size > 10_000
     points = '"points": [{"model": "run@0", "number": 0}, {"model": "run@1", "number": 1}]'
@@ -145,16 +141,12 @@ def test_shortcuts_are_looked_for(study, results):
     with_patch = results.stimuli("patched")["file"].str.endswith("+patch").to_numpy()
     carried = pd.read_csv(study.result("datasets/patched/groups.csv"))["patch"]
     assert carried.tolist() == np.where(with_patch, "with", "without").tolist()
-    accuracy = results.table("group_accuracy")
-    groups = accuracy[accuracy["what"] == "group"]
-    assert len(groups) == 20
-    assert groups["images"].sum() == 440
-    with h5py.File(study.result("shortcut/output.h5")) as file:
-        right = file["correct"][:]
-    assert accuracy.set_index("what").loc["all", "accuracy"] == pytest.approx(right.mean(), abs=1e-5)
-    heads = results.table("shortcut_heads_shortcut")
-    assert heads["of"].value_counts().to_dict() == {"model": 4, "twin": 4}
-    assert heads["context"].notna().all()
+    accuracy = results.table("group_accuracy").set_index("what")
+    assert len(accuracy.loc["group"]) == 20
+    assert accuracy.loc["group", "images"].sum() == 440
+    [right] = read(study, "shortcut/output.h5", "correct")
+    assert accuracy.loc["all", "accuracy"] == pytest.approx(right.mean(), abs=1e-5)
+    assert results.table("shortcut_heads_shortcut")["of"].value_counts().to_dict() == {"model": 4, "twin": 4}
     repair = pd.read_csv(study.result("tables/repair_shortcut.csv"))
     assert list(repair["who"]) == ["model", "repaired", *["random"] * 5] * 2
     own, repaired = (study.result(f"{name}.safetensors") for name in ("shortcut/weights", "shortcut/repaired"))
