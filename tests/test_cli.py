@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -31,9 +32,7 @@ from classlens.store.verify import verify_workdir
 TABLE = "results/datasets/digits/stimuli.csv"
 DECLARED = explicit_rules()
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
-TRANSFORM = {"size": 224, "resize": "squash", "crop": 1, "interpolation": "bilinear", "mean": [0.5], "std": [0.5]}
-FACTS = {"image_size": 224, "distilled": False, "width": 192, "num_classes": 10, "grid": [14, 14], "patch": [16, 16]}
-FACTS |= {"transform": TRANSFORM, "lacks": {}, "channels": 1, "head_width": 192}
+pytestmark = pytest.mark.usefixtures("described_here")
 
 
 @pytest.fixture
@@ -93,12 +92,6 @@ def store(working):
     store = Store(working / ".classlens")
     make(store)
     return store
-
-
-@pytest.fixture(autouse=True)
-def no_timm(monkeypatch):
-    """Cards are asked of timm in another process, which takes seconds; none of these jobs looks at them."""
-    monkeypatch.setattr("classlens.config.architecture._describe", lambda requests: [FACTS for _ in requests])
 
 
 @pytest.fixture
@@ -285,8 +278,9 @@ def test_what_cannot_be_read_is_named(said, runner, store, monkeypatch):
     for command in (["store", "list"], ["store", "list", "--store", store.root], ["check"]):
         assert runner(*command, "--directory", "nowhere", ok=False) == "error: there is no directory nowhere\n"
     actions = store.own.path / "actions"
+    denied = PermissionError(errno.EACCES, "Permission denied", str(actions))
     with monkeypatch.context() as patched:
-        patched.setattr("classlens.store.folder.os.listdir", lambda _: (_ for _ in ()).throw(denied(actions)))
+        patched.setattr("classlens.store.folder.os.listdir", Mock(side_effect=denied))
         told = said("list", ok=False)
         assert told.startswith(f"error: {actions}: permission denied; {actions} has owner ")
     told = runner("store", "list", "--configfile", "nowhere.yaml", ok=False)
@@ -294,10 +288,6 @@ def test_what_cannot_be_read_is_named(said, runner, store, monkeypatch):
     assert "nowhere.yaml" in told
     Path("config.yaml").write_text("models: {}\n")
     assert "'datasets' is a required property" in said("list", ok=False)
-
-
-def denied(path):
-    return PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 # Which config
