@@ -94,10 +94,10 @@ def _alike(name: str, known: tuple[str, str]) -> bool:
     def words(text: str) -> str:
         return re.sub(r"[\W_]+", " ", composed(text).casefold()).strip()
 
-    # ImageNet's names are lists of synonyms.
-    return any(words(one) in {words(name), *map(words, name.split(","))} for one in known) or any(
-        words(name) in {*map(words, one.split(","))} for one in known
-    )
+    def synonyms(text: str) -> set[str]:  # as ImageNet's names are
+        return {words(text), *map(words, text.split(","))}
+
+    return any(words(one) in synonyms(name) or words(name) in synonyms(one) for one in known)
 
 
 def left_out(config: Config) -> Iterator[tuple[str, bool]]:

@@ -308,15 +308,8 @@ def _with_repaired(config: Config) -> dict[str, dict[str, Any]]:
         if is_asked and not config.is_derived(name) and config.spurious(model["dataset"]) is not None:
             if (repaired := f"{name}{REPAIRED_SUFFIX}") in config.models:
                 raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
-            result[repaired] = {
-                **{key: value for key, value in model.items() if key != "series"},
-                "label": f"{model['label']} (repaired)",
-                "weights": f"results/{name}/repaired.safetensors",
-                "repaired": name,
-                "head": None,
-                "random_twin": False,
-                "analyses": [],
-            }
+            weights, label = f"results/{name}/repaired.safetensors", f"{model['label']} (repaired)"
+            result[repaired] = _beside(model, label, weights=weights, repaired=name, head=None, analyses=[])
     return result
 
 
@@ -332,11 +325,11 @@ def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, di
         series = model.get("series", {"name": name, "label": model["label"]})
         twin = twin_name(series["name"])
         if model["random_twin"] and twin not in models:
-            result[twin] = {
-                **{key: value for key, value in model.items() if key != "series"},
-                "label": f"{series['label']} (random)",
-                "weights": "random",
-                "random_twin": False,
-                "seed": seed + 1,
-            }
+            result[twin] = _beside(model, f"{series['label']} (random)", weights="random", seed=seed + 1)
     return result
+
+
+def _beside(model: Mapping[str, Any], label: str, **changes: Any) -> dict[str, Any]:
+    """Return a model that is beside another one: of no series, and without a twin of its own."""
+    kept = {key: value for key, value in model.items() if key != "series"}
+    return {**kept, "label": label, "random_twin": False, **changes}
