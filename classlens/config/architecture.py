@@ -104,25 +104,16 @@ def with_architectures(config: Config) -> Config:
             if not is_saved(missing[file][0]) or config_file(missing[file][0]):
                 write_atomically(file, json.dumps(found))
             known[file] = found
-    architectures: dict[str, Any] = {
-        name: {
-            **known[file],
-            "num_classes": known[file]["num_classes"] if _scores(config, name) else max(2, known[file]["num_classes"]),
-            "one_output": known[file]["num_classes"] == 1 and not _scores(config, name),
-        }
-        for name, file in files.items()
-        if file in known
-    }
+    architectures: dict[str, Any] = {name: known[file] for name, file in files.items() if file in known}
+    for name, facts in architectures.items():
+        count, is_score = facts["num_classes"], config.models[name]["one_output"] == SCORE
+        as_classes = {"num_classes": count if is_score else max(2, count), "one_output": count == 1 and not is_score}
+        architectures[name] = facts | as_classes
     complete = replace(config, architectures=architectures)
     problems += [problem for name in architectures for problem in _misfits(complete, name)]
     if problems:
         raise InputError("\n".join(problems))
     return complete
-
-
-def _scores(config: Config, model: str) -> bool:
-    """Tell whether a model's one output, if it has one alone, is a score."""
-    return bool(config.models[model]["one_output"] == SCORE)
 
 
 def request_of(config: Config, model: str) -> Request:
@@ -166,19 +157,16 @@ def _kept(file: Path) -> Any:
         facts = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return (
-        facts
-        if isinstance(facts, dict) and facts.keys() >= {"channels", "head_width", "patch", "transform", "lacks"}
-        else None
-    )
+    is_whole = isinstance(facts, dict) and facts.keys() >= {"channels", "head_width", "patch", "transform", "lacks"}
+    return facts if is_whole else None
 
 
 def _describe(requests: list[Request]) -> list[dict[str, Any]]:
     if not requests:
         return []
+    named = ", ".join(sorted({architecture for architecture, *_ in requests}))
     lacking = [library for library in ("torch", "timm") if _version(library) is None]
     if lacking:
-        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"the depth and width of {named} are asked from timm, but the environment of {sys.executable} lacks "
             f"{' and '.join(lacking)}; install them there (pip install {' '.join(lacking)}), or run Snakemake in the "
@@ -195,7 +183,6 @@ def _describe(requests: list[Request]) -> list[dict[str, Any]]:
             timeout=MOST_SECONDS * len(requests),
         )
     except subprocess.TimeoutExpired as error:
-        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"timm did not describe {named} within {error.timeout:.0f} seconds; look for a number that is too large in "
             f"options"
