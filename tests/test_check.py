@@ -17,7 +17,7 @@ from timm.models import save_for_hf
 
 from classlens.catalog.applicable import require, require_data
 from classlens.catalog.configs import load_config
-from classlens.check import time as timing
+from classlens.check import duration
 from classlens.check.findings import check
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
@@ -37,7 +37,7 @@ def folder(root, *classes, images=6):
 @pytest.fixture
 def working(tmp_path, monkeypatch, described_here):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(timing, "ENOUGH", 0.0)  # an image at a time is enough to see which stages there are
+    monkeypatch.setattr(duration, "ENOUGH", 0.0)  # an image at a time is enough to see which stages there are
     folder(tmp_path / "photos", "cat", "dog")
     return tmp_path
 
@@ -111,7 +111,7 @@ def test_the_stages_of_a_run_are_estimated(checked):
     assert findings.problems == []
     stages = [note.partition(":")[0] for note in findings.notes]
     assert stages[-6:] == ["data", "training", "extracting", "explaining", "together", "disk"]
-    assert timing.UNKNOWN in findings.notes[-2]
+    assert duration.UNKNOWN in findings.notes[-2]
 
 
 @pytest.mark.parametrize("methods", [["chefer", "probe"], pytest.param(None, marks=pytest.mark.release)])
@@ -119,7 +119,7 @@ def test_all_stages_of_a_model_that_runs_everything(working, methods):
     text = config() | {"explanations": {"methods": methods}}
     text["models"]["m"]["analyses"] = None
     complete = with_architectures(load_config(text))
-    notes, failures = timing.time_notes(complete, {"photos": complete.stimuli("photos")})
+    notes, failures = duration.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == []
     assert [note.partition(":")[0] for note in notes] == [
         *("data", "extracting", "attributing", "averaging heads", "ablating heads", "averaging tokens"),
@@ -135,17 +135,17 @@ def test_a_trial_that_fails_is_named(working, monkeypatch):
 
     complete = with_architectures(load_config(config()))
     monkeypatch.setattr(BatchRecorder, "__call__", fail)
-    _, failures = timing.time_notes(complete, {"photos": complete.stimuli("photos")})
+    _, failures = duration.time_notes(complete, {"photos": complete.stimuli("photos")})
     assert failures == ["models.m: a trial of its extracting failed, as a run's may: too much"]
 
 
 def test_seconds_per_image_are_those_of_the_fastest_and_the_slowest_repeat(monkeypatch):
     monkeypatch.setattr(time, "perf_counter", iter([0, 0.1, 0, 2, 0, 5, 0, 3]).__next__)
-    span = timing.per_image(lambda count: None)
+    span = duration.per_image(lambda count: None)
     assert (span.low, span.high) == (0.2, 0.5)
-    assert str(timing.Span(0.2, 0.9)) == "less than a second"
-    assert str(timing.Span(30, 600) + timing.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
-    assert str(timing.Span(7200, 7200)) == "about 2.0 hours"
+    assert str(duration.Span(0.2, 0.9)) == "less than a second"
+    assert str(duration.Span(30, 600) + duration.Span(1, 1)) == "about 31.0 seconds to 10.0 minutes"
+    assert str(duration.Span(7200, 7200)) == "about 2.0 hours"
 
 
 def test_the_papers_files_are_named_with_their_places_and_where_they_are_published(tmp_path, monkeypatch):

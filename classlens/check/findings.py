@@ -127,7 +127,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
             findings.notes.append(f"models.{model}: {taken}")
     if not quick and not findings.problems:
         from classlens.check.disk import disk_note
-        from classlens.check.time import time_notes
+        from classlens.check.duration import time_notes
 
         times, failures = findings.attempt(time_notes, known, chosen) or ([], [])
         findings.notes += [*times, disk_note(known)]
