@@ -81,15 +81,15 @@ def plain_errors() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def go_to(working: Path) -> None:
-    """Make a folder the working directory.
+def existing(working: Path) -> Path:
+    """Return a working directory.
 
     Raises:
         InputError: there is none.
     """
     if not working.is_dir():
         raise InputError(f"there is no directory {working}")
-    os.chdir(working)
+    return working
 
 
 def config_of(working: Path, given: Path | None) -> Path:
@@ -100,9 +100,7 @@ def config_of(working: Path, given: Path | None) -> Path:
     """
     if given is not None:
         return given.absolute()
-    if not working.is_dir():
-        raise InputError(f"there is no directory {working}")
-    found = find_config(working.absolute())
+    found = find_config(existing(working).absolute())
     typer.echo(f"config: {found}", err=True)
     return found
 
@@ -122,7 +120,7 @@ def open_store(folder: Path | None, config: Path | None, working: Path) -> Store
     folder = folder.absolute() if folder else None
     named = folder is not None or os.environ.get(STORE_VARIABLE)
     chosen = None if named else config_of(working, config)
-    go_to(working)
+    os.chdir(existing(working))
     said = read_config(chosen) if chosen else None
     use_locks(said.locks if said else None)
     root = folder or store_path(said.store if said else None)
@@ -156,7 +154,8 @@ def snakefile() -> None:
 
 HOW_MANY = frozenset({"--cores", "-c", "--jobs", "-j", "--executor", "-e", "--profile", "--workflow-profile"})
 """Options of Snakemake that say how many jobs run at once."""
-CONFIG_FILES = frozenset({"--configfile", "--configfiles"})
+PLACED = frozenset({"--configfile", "--configfiles", "--directory", "-d"})
+"""Options of Snakemake by which a config of the present folder is not meant."""
 
 
 def snakemake() -> list[str]:
@@ -176,11 +175,9 @@ def run(context: typer.Context) -> None:
         for word in context.args
     ]
     options = {word.partition("=")[0] for word in given}
-    command = snakemake()
-    if not options & HOW_MANY:
-        command += ["--cores", "all"]
+    command = [*snakemake(), *(() if options & HOW_MANY else ("--cores", "all"))]
     own = next((path for path in PLACES if path.is_file()), None)
-    if own and not options & {*CONFIG_FILES, "--directory", "-d"}:
+    if own and not options & PLACED:
         command += ["--configfile", str(own)]
     # In this process's place: a parent that Ctrl-C reaches, too, would kill Snakemake before it has ended its jobs.
     os.execv(command[0], [*command, *given])
@@ -206,13 +203,13 @@ def diff(
     command = [*snakemake(), "--cores", "all"]
     with plain_errors():
         if data is None:
-            go_to(directory or Path())
+            os.chdir(existing(directory or Path()))
             own, pair = config_of(Path(), None), [first, second]
             command += ["--configfile", str(own), "--config", f"differences={json.dumps([pair])}"]
         else:
             folder = directory or Path("classlens-diff")
             pair = write_comparison(folder, first, second, data, architecture)
-            go_to(folder)
+            os.chdir(folder)
             command += ["--configfile", CONFIG]
     figure, *pages = f"results/figures/difference_{'_'.join(pair)}.svg", *(f"results/lens/{name}.html" for name in pair)
     typer.echo(f"{figure} will show the difference, {pages[1]}#beside={pair[0]} both models, in {Path.cwd()}")
@@ -231,7 +228,7 @@ def shortcuts(
 
     with plain_errors():
         chosen = config_of(directory, config)
-        go_to(directory)
+        os.chdir(existing(directory))
         known = with_architectures(read_config(chosen))
         models = found.repaired_models(known)
         command = [*snakemake(), "--cores", "all", "--configfile", str(chosen), "--", *found.targets(known, models)]
@@ -287,26 +284,22 @@ def check(
     with status 1 where a run would refuse something, with 3 where it would do or leave out something that is probably
     a mistake.
     """
-    from classlens.check import check as look_over
+    from classlens.check.findings import check as look_over
 
     store = store.absolute() if store else None
     with plain_errors():
         config = config_of(directory, config)
-        go_to(directory)
+        os.chdir(existing(directory))
     findings = look_over(config, quick=quick)
-    for doubt in findings.doubts if findings.notes else ():
-        typer.echo(f"doubt: {doubt}")
-    for note in findings.notes:
-        typer.echo(note)
+    todo = [f"doubt: {doubt}" for doubt in findings.doubts]
+    for line in (*(todo if findings.notes else ()), *findings.notes):
+        typer.echo(line)
     if not findings.problems:
-        planned, refusal = _planned_jobs(config, store)
+        planned, findings.problems = _planned_jobs(config, store)
         typer.echo(planned)
-        findings.problems += refusal
     # Once more what there is to do, after what may be many lines.
-    for doubt in findings.doubts:
-        typer.echo(f"doubt: {doubt}", err=True)
-    for problem in findings.problems:
-        typer.echo(f"error: {problem}", err=True)
+    for line in (*todo, *(f"error: {problem}" for problem in findings.problems)):
+        typer.echo(line, err=True)
     if findings.problems:
         raise typer.Exit(1)
     if findings.doubts:
@@ -324,9 +317,7 @@ def watch(
     from classlens.watch import follow
 
     with plain_errors():
-        if not directory.is_dir():
-            raise InputError(f"there is no directory {directory}")
-        follow(directory, every=every, once=once)
+        follow(existing(directory), every=every, once=once)
 
 
 def _planned_jobs(config: Path, store: Path | None) -> tuple[str, list[str]]:
@@ -373,19 +364,15 @@ def list_records(store: StoreFolder = None, configfile: ConfigFile = None, direc
 def explain(target: str, store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
     """Say whether a run would compute a file under results/, and why."""
     with plain_errors():
-        configfile = config_of(directory, configfile)
-        opened = open_store(store, configfile, directory)
-        verdict = explaining.explain(target, opened, _key_now(configfile))
-        _show(verdict, 0, set())
+        opened, key_now = _opened_with_keys(store, configfile, directory)
+        _show(explaining.explain(target, opened, key_now), 0, set())
 
 
 @store_app.command()
 def accept(target: str, store: StoreFolder = None, configfile: ConfigFile = None, directory: Working = Path()) -> None:
     """Accept that an edit of code changed no number in a file or what it was made from: nothing is computed again."""
     with plain_errors():
-        configfile = config_of(directory, configfile)
-        opened = open_store(store, configfile, directory)
-        accepted = explaining.accept(target, opened, _key_now(configfile))
+        accepted = explaining.accept(target, *_opened_with_keys(store, configfile, directory))
         for verdict in accepted:
             _say(f"accepted: {verdict.path} ({verdict.record.job})")
         typer.echo(f"{len(accepted)} results accepted")
@@ -458,11 +445,12 @@ def layout_before(store: Store) -> str:
     )
 
 
-def _key_now(configfile: Path) -> explaining.KeyNow:
-    # Only these commands need to know architectures.
+def _opened_with_keys(folder: Path | None, configfile: Path | None, working: Path) -> tuple[Store, explaining.KeyNow]:
+    """Open the store that a command is about, and return it with what gives the keys that its records have now."""
     from classlens.catalog.plan import key_now
-    from classlens.config.architecture import with_architectures
 
+    configfile = config_of(working, configfile)
+    opened = open_store(folder, configfile, working)
     config = with_architectures(read_config(configfile))
 
     def key(record: Record) -> JobKey:
@@ -479,7 +467,7 @@ def _key_now(configfile: Path) -> explaining.KeyNow:
             )
         return key_now(declared, config, wildcards, PACKAGE.parent)
 
-    return key
+    return opened, key
 
 
 def _show(verdict: explaining.Verdict, depth: int, seen: set[str]) -> None:

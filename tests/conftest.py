@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +59,14 @@ def tiny_config(**models: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def printed_by(command: Sequence[str | Path], ok: bool = True, **options: Any) -> str:
+    """Run a command, which must end well, or must not; return what it printed, errors last."""
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    printed: str = ran.stdout + ran.stderr
+    assert (ran.returncode == 0) == ok, printed
+    return printed
+
+
 @dataclass
 class Workflow:
     """Runs the real workflow in a working directory, through the command that users type."""
@@ -88,19 +95,17 @@ class Workflow:
 
     def run(self, *arguments: str, ok: bool = True) -> str:
         """Run snakemake; return what it printed."""
-        ran = subprocess.run(self.command(*arguments), env=self.environ(), capture_output=True, text=True, check=False)
-        printed = ran.stdout + ran.stderr
-        assert (ran.returncode == 0) == ok, printed
-        return printed
+        return printed_by(self.command(*arguments), ok=ok, env=self.environ())
+
+    def python(self, *arguments: str, ok: bool = True) -> str:
+        """Run Python with the checkout's library in this working directory; return what it printed."""
+        self.command()
+        environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
+        return printed_by([sys.executable, *arguments], ok=ok, env=environment, cwd=self.folder)
 
     def classlens(self, *arguments: str) -> str:
         """Run `classlens store ...` of the checkout on this working directory; return what it printed."""
-        self.command()
-        command = [sys.executable, "-m", "classlens", "store", *arguments, "--configfile", "config.yaml"]
-        environment = {**self.environ(), "PYTHONPATH": str(self.checkout)}
-        ran = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout
+        return self.python("-m", "classlens", "store", *arguments, "--configfile", "config.yaml")
 
     def opened_store(self) -> Store:
         return Store(self.store or self.folder / ".classlens")
@@ -130,13 +135,12 @@ def jobs_of(computed: list[str]) -> set[str]:
 
 def copy_checkout(destination: Path) -> Path:
     """Copy the checkout's code, so that a test may edit it."""
+    destination.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
-        source = CHECKOUT / part
-        if source.is_dir():
-            shutil.copytree(source, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
+        if (CHECKOUT / part).is_dir():
+            shutil.copytree(CHECKOUT / part, destination / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            destination.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, destination / part)
+            shutil.copy2(CHECKOUT / part, destination / part)
     return destination
 
 
@@ -158,9 +162,13 @@ def few_steps(monkeypatch):
     monkeypatch.setattr("classlens.explanations.integrated.STEPS", 2)
 
 
-@pytest.fixture(scope="session")
-def read_json() -> Any:
-    return lambda path: json.loads(Path(path).read_text())
+@pytest.fixture
+def described_here(monkeypatch):
+    """Facts about architectures are found in this process; in one of its own it takes seconds."""
+    from classlens.models.describe import describe
+
+    here = "classlens.config.architecture._describe"
+    monkeypatch.setattr(here, lambda requests: [describe(*request) for request in requests])
 
 
 @pytest.fixture
@@ -238,7 +246,6 @@ def pristine(tmp_path_factory):
 @pytest.fixture
 def workflow(pristine, tmp_path):
     """A copy of the pristine state, with its times, to be changed at will."""
-    shutil.copytree(pristine.checkout, tmp_path / "checkout", symlinks=True)
-    shutil.copytree(pristine.folder, tmp_path / "work", symlinks=True)
-    shutil.copytree(pristine.store, tmp_path / "store", symlinks=True)
+    for name in ("checkout", "work", "store"):
+        shutil.copytree(pristine.folder.parent / name, tmp_path / name, symlinks=True)
     return Workflow(tmp_path / "work", deepcopy(pristine.config), tmp_path / "checkout", tmp_path / "store")

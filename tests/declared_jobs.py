@@ -1,13 +1,16 @@
 """The jobs of the workflow by name, as the catalog and the rules declare them."""
 
+import inspect
 import re
 from dataclasses import replace
 
 from conftest import CHECKOUT
 
+from classlens.catalog.analyses import PASSES
 from classlens.catalog.job import Job
 from classlens.catalog.plan import describe
 from classlens.catalog.rules import rules_of
+from classlens.declared import load
 
 
 def explicit_rules():
@@ -45,3 +48,22 @@ def described(name, config, wildcards, root=CHECKOUT):
     """What travels in the params of a job's rule."""
     declared = {job.name: job for job in rules_of(config)} | {name: job for name, (job, _) in explicit_rules().items()}
     return describe(declared[name], config, wildcards, root)
+
+
+def files_of(record, folder):
+    """The inputs of a recorded job and its outputs in a folder, as its function is given them."""
+    suffixes = {path.rpartition(".")[0]: path for path in record.parts["outputs"]}
+    outputs = {}
+    for name in (output.name for output in record.outputs):
+        key, _, index = name.partition("/")
+        path = str(folder / suffixes[name])
+        outputs[key] = [*outputs.get(key, []), path] if index else path
+    parameters = inspect.signature(load(record.parts["functions"][""])).parameters
+    read = PASSES[record.job].inputs if record.job in PASSES else {}
+
+    def takes_list(name):
+        """Tell whether it takes a list of files; a pass does where its declaration names several."""
+        return callable(read.get(name)) or (name in parameters and "Sequence" in str(parameters[name].annotation))
+
+    inputs = {name: paths if takes_list(name) else paths[0] for name, paths in record.sources.items()}
+    return inputs, outputs

@@ -9,30 +9,30 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import yaml
 from conftest import CHECKOUT, copy_checkout
+from declared_jobs import explicit_rules
 from typer.testing import CliRunner
 
 from classlens import cli
-from classlens.catalog import job as catalog
 from classlens.catalog import plan
 from classlens.catalog.configs import read_config
 from classlens.catalog.plan import describe
 from classlens.catalog.reference import MADE_FILES, reference
-from classlens.check import Findings
+from classlens.check.findings import Findings
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
-from classlens.store.job import Job, run_job
+from classlens.store.job import job_of, run_job
 from classlens.store.store import STORE_VARIABLE, Store
 from classlens.store.verify import verify_workdir
 
 TABLE = "results/datasets/digits/stimuli.csv"
+DECLARED = explicit_rules()
 PIXELS = "results/datasets/digits/squash-16-bilinear/evaluation.h5"
-TRANSFORM = {"size": 224, "resize": "squash", "crop": 1, "interpolation": "bilinear", "mean": [0.5], "std": [0.5]}
-FACTS = {"image_size": 224, "distilled": False, "width": 192, "num_classes": 10, "grid": [14, 14], "patch": [16, 16]}
-FACTS |= {"transform": TRANSFORM, "lacks": {}, "channels": 1, "head_width": 192}
+pytestmark = pytest.mark.usefixtures("described_here")
 
 
 @pytest.fixture
@@ -41,9 +41,10 @@ def runner(monkeypatch):
     runner = CliRunner()
 
     def run(*arguments, ok=True):
+        """Return the output; `ok` may be a status, else any is meant that is zero, or is not."""
         done = runner.invoke(cli.app, [str(argument) for argument in arguments])
         assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
-        assert (done.exit_code == 0) == ok, done.output
+        assert (done.exit_code == 0) == ok if isinstance(ok, bool) else done.exit_code == ok, done.output
         return done.output
 
     return run
@@ -57,19 +58,6 @@ def working(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     write_config()
     return folder
-
-
-DECLARED = {
-    "stimuli": catalog.Job(
-        "stimuli", "classlens.data.listing:list_stimuli", settings=("selection",), plugins=("source",)
-    ),
-    "pixels": catalog.Job(
-        "pixels",
-        "classlens.data.pixels:write_pixels",
-        settings=("geometry", "wildcards.split", "decoding"),
-        plugins=("source",),
-    ),
-}
 
 
 def write_config(**dataset):
@@ -87,10 +75,8 @@ def run(name, inputs, outputs, wildcards, store, root=CHECKOUT, content=None):
                 Path(path).write_text(content or f"{name} {json.dumps(config)} {list(inputs)} {Path(path).name}")
         return {"device": "abacus"} if name == "pixels" else None
 
-    params = describe(DECLARED[name], read_config("config.yaml"), wildcards, root)
-    functions, config, declared = (params[part] for part in ("functions", "config", "declared"))
-    job = Job(name, functions, root, config, {}, inputs, outputs, wildcards, declared)
-    return run_job(job, compute, store)
+    params = describe(DECLARED[name][0], read_config("config.yaml"), wildcards, root) | {"local": {}}
+    run_job(job_of(params, inputs, outputs, root), compute, store)
 
 
 def make(store, root=CHECKOUT, content=None):
@@ -108,23 +94,10 @@ def store(working):
     return store
 
 
-@pytest.fixture(autouse=True)
-def no_timm(monkeypatch):
-    """Cards are asked of timm in another process, which takes seconds; none of these jobs looks at them."""
-    monkeypatch.setattr("classlens.config.architecture._describe", lambda requests: [FACTS for _ in requests])
-
-
 @pytest.fixture
 def said(runner):
     """What `classlens store` prints."""
     return lambda *arguments, ok=True: runner("store", *arguments, "--configfile", "config.yaml", ok=ok)
-
-
-def test_help_names_the_commands(runner):
-    assert "config-reference" in runner("--help")
-    listed = runner("store", "--help")
-    for command in ("list", "explain", "provenance", "verify", "gc"):
-        assert command in listed
 
 
 def test_config_reference_writes_what_follows_from_the_schema(runner, working):
@@ -206,37 +179,45 @@ def test_paths_on_the_command_line_are_relative_to_where_it_is_typed(runner, sto
     assert "would not be computed" in runner("store", "explain", TABLE, *options)
 
 
-def test_check_looks_at_the_store_that_is_named(runner, working, monkeypatch, tmp_path):
+@pytest.fixture
+def checked(runner, working, monkeypatch):
+    """Give what checks a config with findings and a plan that are made up; `seen` says of what these are."""
     seen = []
 
-    def look_over(config, *, quick):
-        seen.append((config, quick))
-        return Findings(notes=["a note"])
+    def check(findings, *options, planned=(0, "total   12\n"), ok=True):
+        def plan(command, env, **_):
+            assert "--dry-run" in command
+            seen.append(env.get(STORE_VARIABLE))
+            return subprocess.CompletedProcess(command, *planned, "Using profile\n")
 
-    def plan(command, env, **_):
-        assert "--dry-run" in command
-        seen.append(env.get(STORE_VARIABLE))
-        return subprocess.CompletedProcess(command, 0, "total   12\n", "")
+        def look_over(config, quick):
+            seen.append((config, quick))
+            return findings
 
-    monkeypatch.setattr("classlens.check.check", look_over)
-    monkeypatch.setattr(cli.subprocess, "run", plan)
-    printed = runner("check", "config.yaml")
+        monkeypatch.setattr("classlens.check.findings.check", look_over)
+        monkeypatch.setattr(cli.subprocess, "run", plan)
+        return runner("check", *options, ok=ok).splitlines()
+
+    check.seen = seen
+    return check
+
+
+def test_check_looks_at_the_store_that_is_named(checked, working, monkeypatch, tmp_path):
     expected = "jobs: 12 to start; those that the store knows end at once"
-    assert printed.splitlines() == ["a note", expected, f"{working}/config.yaml is fine"]
+    found = checked(Findings(notes=["a note"]), "config.yaml")
+    assert found == ["a note", expected, f"{working}/config.yaml is fine"]
     monkeypatch.setenv(STORE_VARIABLE, "mine")
-    runner("check", "config.yaml")
+    checked(Findings(), "config.yaml")
     monkeypatch.chdir(tmp_path)
-    runner("check", "working/config.yaml", "--quick", "--directory", "working", "--store", "other")
-    config = working / "config.yaml"
-    assert seen == [*((config, False), None), *((config, False), "mine"), *((config, True), str(tmp_path / "other"))]
+    checked(Findings(), "working/config.yaml", "--quick", "--directory", "working", "--store", "other")
+    stores, config = (None, "mine", str(tmp_path / "other")), working / "config.yaml"
+    assert checked.seen[1::2] == [*stores]
+    assert checked.seen[::2] == [(config, False), (config, False), (config, True)]
 
 
-def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch):
-    monkeypatch.setattr("classlens.check.check", lambda *_, **__: Findings())
+def test_check_where_the_workflow_cannot_be_planned(checked):
     printed = 'Building DAG\nTypeError in file "common.smk", line 3:\nno such thing\n  File "x.smk", line 1\n'
-    refusal = subprocess.CompletedProcess([], 1, printed, "Using profile\n")
-    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: refusal)
-    assert runner("check", "config.yaml", ok=False).splitlines() == [
+    assert checked(Findings(), "config.yaml", planned=(1, printed), ok=False) == [
         "jobs: unknown",
         'error: the workflow cannot be planned: TypeError in file "common.smk", line 3:',
         "error: the workflow cannot be planned: no such thing",
@@ -251,32 +232,25 @@ def test_check_where_the_workflow_cannot_be_planned(runner, working, monkeypatch
         (Findings(["wrong", "and wrong"], doubts=["one"]), 1, "error: and wrong"),
     ],
 )
-def test_check_is_fine_only_without_doubts_and_refusals(working, monkeypatch, findings, status, last):
-    monkeypatch.setattr("classlens.check.check", lambda *_, **__: findings)
-    monkeypatch.setattr(cli.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0, "total 3\n", ""))
-    for options in ([], ["--quick"]):
-        ran = CliRunner().invoke(cli.app, ["check", "config.yaml", *options])
-        assert ran.exit_code == status
-        assert (" is fine" in ran.output) == (status == 0)
-        assert ("no image or mask was decoded" in ran.output) == (status == 0 and bool(options))
-        assert last in ran.output.splitlines()[-1]
-        assert all(f"error: {problem}" in ran.output.splitlines() for problem in findings.problems)
-        # Also before what may be many lines.
-        assert ran.output.count("doubt: one") == (2 if findings.notes else len(findings.doubts[:1]))
+@pytest.mark.parametrize("options", [[], ["--quick"]])
+def test_check_is_fine_only_without_doubts_and_refusals(checked, findings, status, last, options):
+    lines = checked(findings, "config.yaml", *options, ok=status)
+    assert any(" is fine" in line for line in lines) == (status == 0)
+    assert ("no image or mask was decoded" in lines[-1]) == (status == 0 and bool(options))
+    assert last in lines[-1]
+    assert all(f"error: {problem}" in lines for problem in findings.problems)
+    # Also before what may be many lines.
+    assert lines.count("doubt: one") == (2 if findings.notes else len(findings.doubts[:1]))
 
 
-def test_home_is_expanded_on_the_command_line(working, monkeypatch):
+def test_home_is_expanded_on_the_command_line(checked, working, monkeypatch):
     monkeypatch.setenv("HOME", str(working))
     (working / "study").mkdir()
-    seen = []
-    monkeypatch.setattr(
-        "classlens.check.check", lambda config, **_: seen.append((config, Path.cwd())) or Findings(["x"])
-    )
-    CliRunner().invoke(cli.app, ["check", "~/my.yaml", "--directory=~/study"])
-    assert seen == [(working / "my.yaml", working / "study")]
-    monkeypatch.setattr(cli.os, "execv", lambda _, command: seen.append(command[-3:]))
+    checked(Findings(["x"]), "~/my.yaml", "--directory=~/study", ok=False)
+    assert (checked.seen, Path.cwd()) == ([(working / "my.yaml", False)], working / "study")
+    monkeypatch.setattr(cli.os, "execv", lambda _, command: checked.seen.append(command[-3:]))
     CliRunner().invoke(cli.app, ["run", "--directory=~/study", "-d", "~"])
-    assert seen[1] == [f"--directory={working}/study", "-d", str(working)]
+    assert checked.seen[1] == [f"--directory={working}/study", "-d", str(working)]
 
 
 SNAKEMAKE = """import sys, time
@@ -304,8 +278,9 @@ def test_what_cannot_be_read_is_named(said, runner, store, monkeypatch):
     for command in (["store", "list"], ["store", "list", "--store", store.root], ["check"]):
         assert runner(*command, "--directory", "nowhere", ok=False) == "error: there is no directory nowhere\n"
     actions = store.own.path / "actions"
+    denied = PermissionError(errno.EACCES, "Permission denied", str(actions))
     with monkeypatch.context() as patched:
-        patched.setattr("classlens.store.folder.os.listdir", lambda _: (_ for _ in ()).throw(denied(actions)))
+        patched.setattr("classlens.store.folder.os.listdir", Mock(side_effect=denied))
         told = said("list", ok=False)
         assert told.startswith(f"error: {actions}: permission denied; {actions} has owner ")
     told = runner("store", "list", "--configfile", "nowhere.yaml", ok=False)
@@ -313,10 +288,6 @@ def test_what_cannot_be_read_is_named(said, runner, store, monkeypatch):
     assert "nowhere.yaml" in told
     Path("config.yaml").write_text("models: {}\n")
     assert "'datasets' is a required property" in said("list", ok=False)
-
-
-def denied(path):
-    return PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 # Which config

@@ -1,11 +1,10 @@
 """What a pull request is told of changed tables: every cell that differs, and nothing else."""
 
 import csv
-import subprocess
 import sys
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 BEFORE = {
     "tables/rates.csv": "model,block,mean\nvit,0,0.5\nvit,1,0.25\n",
@@ -29,9 +28,7 @@ def compare(tmp_path):
                 (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
                 (tmp_path / name / path).write_text(text)
         program = [sys.executable, CHECKOUT / ".ci/compare_tables.py", "before", "after", "out"]
-        ran = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert (ran.returncode == 0) == ok, ran.stderr
-        return ran.stdout if ok else ran.stderr
+        return printed_by(program, ok=ok, cwd=tmp_path)
 
     return run
 

@@ -4,24 +4,19 @@ import numpy as np
 import pytest
 from conftest import TINY_MODEL, tiny_config
 
-from classlens import disk
 from classlens.catalog.configs import load_config
 from classlens.catalog.wanted import wanted_files
-from classlens.config import architecture
+from classlens.check import disk
 from classlens.config.architecture import with_architectures
 from classlens.extraction.files import layer_columns
 from classlens.hdf5 import RowWriter, chunk_rows_of
 from classlens.models.build import build
-from classlens.models.describe import describe
 from classlens.passes.attribution import AttributeLogits
 from classlens.passes.head_effects import HeadEffects
 
+pytestmark = pytest.mark.usefixtures("described_here")
+
 RNG = np.random.default_rng(0)
-
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch):
-    monkeypatch.setattr(architecture, "_describe", lambda requests: [describe(*request) for request in requests])
 
 
 def completed(analyses=None, **sections):
@@ -80,12 +75,8 @@ def test_what_all_makes_follows_from_analyses_and_methods():
     whole = disk.file_sizes(completed(explanations={"methods": ["gradient", "probe"]}))
     made = {path for path, size in whole.items() if size}
     for path in (
-        *(
-            "explanation/gradient.h5",
-            "explanation/probe.h5",
-            "faithfulness/probe_pixels.h5",
-            "faithfulness/gradient.h5",
-        ),
+        *("explanation/gradient.h5", "explanation/probe.h5"),
+        *("faithfulness/probe_pixels.h5", "faithfulness/gradient.h5"),
         *("attribution/logit.h5", "causes/heads.h5", "causes/tokens.h5", "perturbation/attention_no_cls.h5"),
         *("probes/mlp/block_01.h5", "tuned_lens/block_00.h5", "memories/attn/block_00.h5", "randomisation/gradient.h5"),
     ):

@@ -1,22 +1,20 @@
 """Whether a model's class indices are those of its data set: ImageNet's wnids, counts, names."""
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, GOLDEN_DATASET, TINY_MODEL, tiny_config
+from conftest import TINY_MODEL, printed_by, tiny_config
 from made_data import png, write_parquet
+from studies import GOLDEN_CONFIG
 
 from classlens.catalog.configs import load_config
 from classlens.catalog.settings import selection
-from classlens.config import architecture
+from classlens.check.doubts import doubts
 from classlens.config.architecture import model_options, with_architectures
-from classlens.doubts import doubts
 from classlens.errors import InputError
-from classlens.models.describe import describe
 from classlens.models.imagenet import imagenet_indices
 
 WNIDS = {"n01440764": 0, "n02102040": 217, "n03888257": 701}
@@ -25,10 +23,8 @@ PRETRAINED = {"architecture": "vit_tiny_patch16_224", "dataset": "d"}
 
 
 @pytest.fixture(autouse=True)
-def working(tmp_path, monkeypatch):
+def working(tmp_path, monkeypatch, described_here):
     monkeypatch.chdir(tmp_path)
-    # In a process of its own it takes seconds.
-    monkeypatch.setattr(architecture, "_describe", lambda requests: [describe(*request) for request in requests])
     return tmp_path
 
 
@@ -60,7 +56,7 @@ def test_the_order_of_imagenet_is_that_of_timm():
 
     assert list(imagenet_indices()) == ImageNetInfo().label_names()
     look = "import sys; from classlens.models.imagenet import imagenet_indices as i; i(); print('timm' in sys.modules)"
-    assert subprocess.check_output([sys.executable, "-c", look], text=True) == "False\n"
+    assert printed_by([sys.executable, "-c", look]) == "False\n"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +79,7 @@ def test_wnids_have_imagenets_indices_where_models_know_them(models):
     assert selection(loaded, {"dataset": "d"})["selection"]["class_indices"] == WNIDS
     assert all(model_options(loaded, name).get("num_classes", 1000) == 1000 for name in loaded.models)
     assert any("n03888257 is 701" in note for note in loaded.notes("d"))
-    complete = with_architectures(loaded)
-    assert doubts(complete) == []
+    assert doubts(with_architectures(loaded)) == []
 
 
 @pytest.mark.parametrize("model", [tiny(weights={"train": {}}), tiny(3), tiny()])
@@ -164,8 +159,5 @@ def test_names_that_a_model_brings_are_compared(names, doubt):
 
 
 def test_what_is_sound_is_not_doubted():
-    golden = {"dataset": "g", "architecture": "vit_base_patch32_224", "weights": str(GOLDEN / "model.safetensors")}
-    options = {"embed_dim": 48, "depth": 12, "num_heads": 3}
-    sound = load_config({"datasets": {"g": GOLDEN_DATASET}, "models": {"m": {**golden, "options": options}}})
-    assert doubts(with_architectures(sound)) == []
-    assert doubts(with_architectures(load_config(tiny_config()))) == []
+    for sound in (GOLDEN_CONFIG, tiny_config()):
+        assert doubts(with_architectures(load_config(sound))) == []

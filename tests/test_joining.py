@@ -40,11 +40,8 @@ def shards(folder, bounds, columns):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The bytes of files that were written at once, by whether all columns are packed."""
-    folder = tmp_path_factory.mktemp("whole")
-    return {
-        packed: Path(write(folder / f"{packed}.h5", PACKED if packed else COLUMNS)).read_bytes()
-        for packed in (True, False)
-    }
+    path = tmp_path_factory.mktemp("whole") / "file.h5"
+    return {packed: Path(write(path, PACKED if packed else COLUMNS)).read_bytes() for packed in (True, False)}
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import io
 import logging
 import os
 import re
-import subprocess
 import sys
 import warnings
+from types import SimpleNamespace
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 from classlens import checkout, progress
 from classlens.catalog.analyses import ANALYSES, JOBS, PASSES
@@ -91,17 +91,9 @@ def test_warnings_are_logged_and_leaving_by_exit_is_no_failure(tmp_path, root_lo
 # Progress
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def monotonic(self):
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch):
-    clock = Clock()
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
     monkeypatch.setattr(progress, "time", clock)
     return clock
 
@@ -151,17 +143,13 @@ def test_progress_of_work_that_fails_tells_how_far_it_came(clock, told):
     assert told() == ["extracting: 3 of 10 images, 3.0/s"]
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-@pytest.mark.parametrize(("stream", "drawn"), [(Terminal, True), (io.StringIO, False)])
-def test_a_bar_is_drawn_on_terminals_only(monkeypatch, stream, drawn):
-    monkeypatch.setattr(sys, "stderr", stream())
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_drawn_on_terminals_only(monkeypatch, is_terminal):
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    monkeypatch.setattr(stream, "isatty", lambda: is_terminal)
     with Progress(3, "extracting") as done:
         done.advance(3)
-    assert ("extracting" in sys.stderr.getvalue()) == drawn
+    assert ("extracting" in stream.getvalue()) == is_terminal
 
 
 # Imports of jobs
@@ -214,7 +202,7 @@ def test_jobs_import_an_installed_package_and_nothing_beside_it(tmp_path, monkey
     assert first == str(tmp_path / CACHE / "library")
     assert os.listdir(first) == ["classlens"]
     program = "import classlens; print(classlens.name)"
-    assert subprocess.check_output([sys.executable, "-c", program], cwd="/", text=True) == "new\n"
+    assert printed_by([sys.executable, "-c", program], cwd="/") == "new\n"
 
 
 def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatch):
@@ -224,5 +212,5 @@ def test_a_process_imports_the_checkout_that_was_named_last(tmp_path, monkeypatc
         lies_in(tmp_path / name, monkeypatch)
         set_python_path()
     program = "import classlens, beside; print(classlens.name, beside.__file__)"
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
-    assert ran.stdout.split() == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]
+    found = printed_by([sys.executable, "-c", program], cwd=tmp_path).split()
+    assert found == ["second", str(tmp_path / "second/workflow/scripts/beside.py")]

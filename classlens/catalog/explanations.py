@@ -74,7 +74,7 @@ JOBS = (
         plugins=("explain",),
         wildcards={"method": COMPUTED},
         gpu=Gpu(240),
-        trial="classlens.trials:randomised",
+        trial="classlens.check.trials:randomised",
     ),
     # A block at a time: its sites share forward passes that end after it. Sums are too large to be kept in files.
     Job(
@@ -86,7 +86,7 @@ JOBS = (
         local=(*EXECUTION, "probes.memory_gib"),
         needs=(TRAINING_IMAGES, RANKS),
         gpu=Gpu(720, 32000),
-        trial="classlens.trials:linear_probes",
+        trial="classlens.check.trials:linear_probes",
     ),
 )
 ANALYSES = (

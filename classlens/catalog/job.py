@@ -77,7 +77,7 @@ class Job:
         priority: of jobs that are ready, the one with the largest starts first.
         reported: how the report shows it.
         analysis: whose table or figure it makes.
-        trial: "module:function" of what takes time in it, where that is no pass; see `classlens.estimate`.
+        trial: "module:function" of what takes time in it, where that is no pass; see `classlens.check.duration`.
     """
 
     name: str

@@ -39,7 +39,7 @@ JOBS = (
         local=EXECUTION,
         needs=(GROUPS, SHORTCUT, FOLDED, RANKS),
         gpu=Gpu(720),
-        trial="classlens.trials:repair",
+        trial="classlens.check.trials:repair",
     ),
 )
 ANALYSES = (

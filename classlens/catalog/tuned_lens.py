@@ -42,7 +42,7 @@ JOBS = (
         needs=(TRAINING_IMAGES, RANKS),
         gpu=Gpu(240),
         temporary=True,
-        trial="classlens.trials:tuned_lens",
+        trial="classlens.check.trials:tuned_lens",
     ),
     Job(
         "gather_tuned_lens",

@@ -27,7 +27,7 @@ JOBS = (
         local=EXECUTION,
         needs=(ATTRIBUTION, RANKS),
         gpu=Gpu(60),
-        trial="classlens.trials:head_spans",
+        trial="classlens.check.trials:head_spans",
     ),
     Job(
         "embed_vocabulary",

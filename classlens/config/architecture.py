@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +24,7 @@ from classlens.sources import place
 
 if TYPE_CHECKING:
     from classlens.config import Config
+    from classlens.config.config import ArchitectureInfo
 
 HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
@@ -102,25 +103,16 @@ def with_architectures(config: Config) -> Config:
             if not is_saved(missing[file][0]) or config_file(missing[file][0]):
                 write_atomically(file, json.dumps(found))
             known[file] = found
-    architectures: dict[str, Any] = {
-        name: {
-            **known[file],
-            "num_classes": known[file]["num_classes"] if _scores(config, name) else max(2, known[file]["num_classes"]),
-            "one_output": known[file]["num_classes"] == 1 and not _scores(config, name),
-        }
-        for name, file in files.items()
-        if file in known
-    }
+    architectures: dict[str, Any] = {name: known[file] for name, file in files.items() if file in known}
+    for name, facts in architectures.items():
+        count, is_score = facts["num_classes"], config.models[name]["one_output"] == SCORE
+        as_classes = {"num_classes": count if is_score else max(2, count), "one_output": count == 1 and not is_score}
+        architectures[name] = facts | as_classes
     complete = replace(config, architectures=architectures)
     problems += [problem for name in architectures for problem in _misfits(complete, name)]
     if problems:
         raise InputError("\n".join(problems))
     return complete
-
-
-def _scores(config: Config, model: str) -> bool:
-    """Tell whether a model's one output, if it has one alone, is a score."""
-    return bool(config.models[model]["one_output"] == SCORE)
 
 
 def request_of(config: Config, model: str) -> Request:
@@ -164,19 +156,16 @@ def _kept(file: Path) -> Any:
         facts = json.loads(file.read_text())
     except (OSError, ValueError):
         return None
-    return (
-        facts
-        if isinstance(facts, dict) and facts.keys() >= {"channels", "head_width", "patch", "transform", "lacks"}
-        else None
-    )
+    is_whole = isinstance(facts, dict) and facts.keys() >= {"channels", "head_width", "patch", "transform", "lacks"}
+    return facts if is_whole else None
 
 
 def _describe(requests: list[Request]) -> list[dict[str, Any]]:
     if not requests:
         return []
+    named = ", ".join(sorted({architecture for architecture, *_ in requests}))
     lacking = [library for library in ("torch", "timm") if _version(library) is None]
     if lacking:
-        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"the depth and width of {named} are asked from timm, but the environment of {sys.executable} lacks "
             f"{' and '.join(lacking)}; install them there (pip install {' '.join(lacking)}), or run Snakemake in the "
@@ -193,7 +182,6 @@ def _describe(requests: list[Request]) -> list[dict[str, Any]]:
             timeout=MOST_SECONDS * len(requests),
         )
     except subprocess.TimeoutExpired as error:
-        named = ", ".join(sorted({architecture for architecture, *_ in requests}))
         raise InputError(
             f"timm did not describe {named} within {error.timeout:.0f} seconds; look for a number that is too large in "
             f"options"
@@ -208,63 +196,61 @@ def _misfits(config: Config, model: str) -> list[str]:
     """Return in what a model's transform and head do not fit its architecture."""
     if config.original(model) != model:
         return []
-    entry, facts = config.models[model], config.architecture(model)
+    entry, facts, transform = config.models[model], config.architecture(model), config.transform(model)
+    name, dataset = place.named(entry["architecture"]), f"datasets.{entry['dataset']}"
     found: list[str] = []
     if config.class_indices(entry["dataset"]):
         own = config.trained(model) and "num_classes" not in entry["options"]
         if own or facts["num_classes"] not in (0, IMAGENET_CLASSES):
             found.append(
-                f"config: models.{model}: datasets.{entry['dataset']} has ImageNet's class indices, since other models "
-                f"that look at it know its 1,000 classes, but {model} has classes of its own; give it a data set of "
-                f"its own (with the same root), or list the order of classes in classes.txt"
+                f": {dataset} has ImageNet's class indices, since other models that look at it know its 1,000 classes, "
+                f"but {model} has classes of its own; give it a data set of its own (with the same root), or list the "
+                f"order of classes in classes.txt"
             )
     if isinstance(entry["weights"], str) and Path(entry["weights"]).is_dir():
-        weights = Path(entry["weights"])
-        found.append(f"config: models.{model}.weights: {weights} {folder(weights)}")
-    size, expected = (sides(one) for one in (config.transform(model)["size"], facts["image_size"]))
+        found.append(f".weights: {Path(entry['weights'])} {folder(Path(entry['weights']))}")
+    size, expected = sides(transform["size"]), sides(facts["image_size"])
     if size != expected:
-        given, taken = (simple(one) for one in (size, expected))
         found.append(
-            f"config: models.{model}.transform.size is {given}, but {place.named(entry['architecture'])} takes "
-            f"{taken} pixels; set options.img_size or transform.size"
+            f".transform.size is {simple(size)}, but {name} takes {simple(expected)} pixels; set options.img_size or "
+            f"transform.size"
         )
     given = config.dataset(model)["channels"]
     if facts["channels"] not in ((given,) if given else (1, 3)):
         found.append(
-            f"config: models.{model}: {place.named(entry['architecture'])} takes images of {facts['channels']} "
-            f"channels, but those of datasets.{entry['dataset']} have {given or 'three, or one (grey)'}; give it .npy "
-            f"or TIFF images and the data set's key channels, or correct options.in_chans"
+            f": {name} takes images of {facts['channels']} channels, but those of {dataset} have "
+            f"{given or 'three, or one (grey)'}; give it .npy or TIFF images and the data set's key channels, or "
+            f"correct options.in_chans"
         )
     if given and "source" in facts:
         found.append(
-            f"config: models.{model}: {place.named(entry['architecture'])} is compared with its library on pictures, "
-            f"and datasets.{entry['dataset']} has images of {given} channels; give it as timm's architecture "
-            f"and weights"
+            f": {name} is compared with its library on pictures, and {dataset} has images of {given} channels; give it "
+            f"as timm's architecture and weights"
         )
-    for name in ("mean", "std"):
-        if (count := len(config.transform(model)[name])) != facts["channels"]:
-            found.append(
-                f"config: models.{model}.transform.{name} has {count} numbers, but images of "
-                f"{place.named(entry['architecture'])} have {facts['channels']} channels; give one number per channel"
-            )
+    found += [
+        f".transform.{key} has {len(transform[key])} numbers, but images of {name} have {facts['channels']} channels; "
+        f"give one number per channel"
+        for key in ("mean", "std")
+        if len(transform[key]) != facts["channels"]
+    ]
+    return [f"config: models.{model}{misfit}" for misfit in (*found, *_misfits_of_head(entry, facts, name))]
+
+
+def _misfits_of_head(entry: Mapping[str, Any], facts: ArchitectureInfo, name: str) -> Iterator[str]:
     if not entry["head"]:
-        if entry["options"].get("global_pool") == CLS_MEAN and entry["weights"] == "pretrained":
-            from classlens.models.head import NO_WIDE_HEAD
+        is_wide, wanted = entry["options"].get("global_pool") == CLS_MEAN, entry["options"].get("num_classes")
+        is_other = wanted is not None and wanted != facts["published_classes"]
+        if entry["weights"] == "pretrained" and (is_wide or is_other):
+            from classlens.models.head import NO_WIDE_HEAD, not_brought  # which imports numpy
 
-            return [*found, f"config: models.{model}: {NO_WIDE_HEAD}"]
-        wanted = entry["options"].get("num_classes")
-        if wanted is not None and entry["weights"] == "pretrained" and wanted != facts["published_classes"]:
-            from classlens.models.head import not_brought  # which imports numpy
+            yield f": {NO_WIDE_HEAD if is_wide else not_brought(wanted, facts['published_classes'])}"
+    elif facts["distilled"]:
+        yield ".head: a distilled model has two heads of its own; remove the key"
+    else:
+        from classlens.models.head import head_shape
 
-            found.append(f"config: models.{model}: {not_brought(wanted, facts['published_classes'])}")
-        return found
-    from classlens.models.head import head_shape
-
-    if facts["distilled"]:
-        found.append(f"config: models.{model}.head: a distilled model has two heads of its own; remove the key")
-    elif (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
-        found.append(
-            f"config: models.{model}.head: {entry['head']} has the weight {shape}, but a head of the model reads "
-            f"{facts['head_width']} numbers; make the head for {place.named(entry['architecture'])}"
-        )
-    return found
+        if (shape := head_shape(entry["head"]))[1] != facts["head_width"]:
+            yield (
+                f".head: {entry['head']} has the weight {shape}, but a head of the model reads {facts['head_width']} "
+                f"numbers; make the head for {name}"
+            )

@@ -171,51 +171,42 @@ def _unknown_key(key: str, known: list[str]) -> str:
     return f"unknown key {key!r}; " + (f"did you mean {close[0]}?" if close else f"known keys are {', '.join(known)}")
 
 
+def _meant(name: str, known: Iterable[str], most: int) -> str:
+    close = difflib.get_close_matches(name, known, most) or known
+    return f"{name!r}; did you mean {' or '.join(close)}?"
+
+
 def _check_dataset(name: str, dataset: dict[str, Any]) -> None:
-    kind = kind_of(dataset)
-    if kind.needs_root and not dataset["root"]:
-        raise InputError(
-            f"config: datasets.{name}.root is missing; a data set of kind {dataset['kind']} needs its folder"
-        )
-    if dataset["value_range"]:
-        if not kind.decodes:
-            raise InputError(f"config: datasets.{name}.value_range: kind {dataset['kind']} has a range of its own")
-        low, high = dataset["value_range"]
-        if not low < high:
-            raise InputError(
-                f"config: datasets.{name}.value_range: {low} is not below {high}; give [low, high], black and white"
-            )
-    if dataset["channels"] and not kind.takes_channels:
-        raise InputError(
-            f"config: datasets.{name}.channels: kind {dataset['kind']} holds pictures of three channels; save images "
-            f"as .npy arrays in a data set of kind image_folder"
-        )
-    for key in ARRANGED_BY:
-        if dataset[key] is not None and key not in kind.arranged_by:
-            raise InputError(f"config: datasets.{name}.{key}: kind {dataset['kind']} is arranged otherwise; remove it")
+    kind, called = kind_of(dataset), f"kind {dataset['kind']}"
     if isinstance(dataset["groups"], str):
         dataset["groups"] = {"table": dataset["groups"], "image": "image", "attributes": None}
-    groups, labels = dataset["groups"], dataset["labels"]
-    if groups and not groups["table"] and not (kind.packed and groups["attributes"]):
-        raise InputError(
-            f"config: datasets.{name}.groups: name the table of attributes; packed data sets may hold these "
-            f"themselves, and then `attributes` names them"
-        )
-    if labels and bool(labels["split"]) != bool(labels["evaluation"] or labels["training"]):
-        raise InputError(f"config: datasets.{name}.labels: give `split` and what it has (`evaluation`), or neither")
-    if labels and labels["split"] and labels["evaluation"] in (None, labels["training"]):
-        raise InputError(f"config: datasets.{name}.labels: `evaluation` must say other images than `training` does")
-    if dataset["masks"] and not kind.takes_masks:
-        raise InputError(f"config: datasets.{name}.masks: kind {dataset['kind']} takes no masks of the user's own")
+    groups, (low, high) = dataset["groups"] or {}, dataset["value_range"] or (0, 1)
+    split, evaluation, training = ((dataset["labels"] or {}).get(key) for key in ("split", "evaluation", "training"))
+    faults = {
+        f"root is missing; a data set of {called} needs its folder": kind.needs_root and not dataset["root"],
+        f"value_range: {called} has a range of its own": dataset["value_range"] and not kind.decodes,
+        f"value_range: {low} is not below {high}; give [low, high], black and white": not low < high,
+        f"channels: {called} holds pictures of three channels; save images as .npy arrays in a data set of kind "
+        f"image_folder": dataset["channels"] and not kind.takes_channels,
+        **{
+            f"{key}: {called} is arranged otherwise; remove it": dataset[key] is not None
+            for key in ARRANGED_BY
+            if key not in kind.arranged_by
+        },
+        "groups: name the table of attributes; packed data sets may hold these themselves, and then `attributes` names "
+        "them": groups and not groups["table"] and not (kind.packed and groups["attributes"]),
+        "labels: give `split` and what it has (`evaluation`), or neither": bool(split) != bool(evaluation or training),
+        "labels: `evaluation` must say other images than `training` does": split and evaluation in (None, training),
+        f"masks: {called} takes no masks of the user's own": dataset["masks"] and not kind.takes_masks,
+    }
+    for fault, is_there in faults.items():
+        if is_there:
+            raise InputError(f"config: datasets.{name}.{fault}")
 
 
 def _check_model(name: str, model: dict[str, Any], datasets: Mapping[str, Any]) -> None:
     if model["dataset"] not in datasets:
-        close = difflib.get_close_matches(model["dataset"], datasets, 1) or list(datasets)
-        raise InputError(
-            f"config: models.{name}.dataset: there is no data set {model['dataset']!r}; "
-            f"did you mean {' or '.join(close)}?"
-        )
+        raise InputError(f"config: models.{name}.dataset: there is no data set {_meant(model['dataset'], datasets, 1)}")
     if isinstance(model["transform"], str) and model["transform"] != "timm":
         raise InputError(f"config: models.{name}.transform: give `timm` or a table with size, resize, ...")
     if model["head"] and (model["weights"] == "random" or isinstance(model["weights"], dict)):
@@ -275,8 +266,7 @@ def _check_differences(pairs: list[list[str]], models: Mapping[str, Mapping[str,
     for pair in pairs:
         for name in pair:
             if name not in models:
-                close = difflib.get_close_matches(name, models, 2) or list(models)
-                raise InputError(f"config: differences: there is no model {name!r}; did you mean {' or '.join(close)}?")
+                raise InputError(f"config: differences: there is no model {_meant(name, models, 2)}")
         first, second = (models[name]["dataset"] for name in pair)
         if first != second:
             raise InputError(
@@ -318,15 +308,8 @@ def _with_repaired(config: Config) -> dict[str, dict[str, Any]]:
         if is_asked and not config.is_derived(name) and config.spurious(model["dataset"]) is not None:
             if (repaired := f"{name}{REPAIRED_SUFFIX}") in config.models:
                 raise InputError(f"config: models.{repaired}: the repaired {name} is called so; rename the model")
-            result[repaired] = {
-                **{key: value for key, value in model.items() if key != "series"},
-                "label": f"{model['label']} (repaired)",
-                "weights": f"results/{name}/repaired.safetensors",
-                "repaired": name,
-                "head": None,
-                "random_twin": False,
-                "analyses": [],
-            }
+            weights, label = f"results/{name}/repaired.safetensors", f"{model['label']} (repaired)"
+            result[repaired] = _beside(model, label, weights=weights, repaired=name, head=None, analyses=[])
     return result
 
 
@@ -342,11 +325,11 @@ def _with_twins(models: Mapping[str, dict[str, Any]], seed: int) -> dict[str, di
         series = model.get("series", {"name": name, "label": model["label"]})
         twin = twin_name(series["name"])
         if model["random_twin"] and twin not in models:
-            result[twin] = {
-                **{key: value for key, value in model.items() if key != "series"},
-                "label": f"{series['label']} (random)",
-                "weights": "random",
-                "random_twin": False,
-                "seed": seed + 1,
-            }
+            result[twin] = _beside(model, f"{series['label']} (random)", weights="random", seed=seed + 1)
     return result
+
+
+def _beside(model: Mapping[str, Any], label: str, **changes: Any) -> dict[str, Any]:
+    """Return a model that is beside another one: of no series, and without a twin of its own."""
+    kept = {key: value for key, value in model.items() if key != "series"}
+    return {**kept, "label": label, "random_twin": False, **changes}

@@ -116,7 +116,7 @@ class Source(ABC):
     def doubts(self, selection: Mapping[str, Any]) -> list[str]:
         """Return what about the data set is probably a mistake, in a line each with the way out.
 
-        See `classlens.doubts`. Arguments and errors are those of `stimuli`.
+        See `classlens.check.doubts`. Arguments and errors are those of `stimuli`.
         """
         known = {composed(one) for one in self.class_ids()}
         other = [one for one in selection.get("exclude_classes", ()) if composed(one) not in known]

@@ -12,9 +12,9 @@ from tiny_transformers import RUNNING, describe_here
 from classlens.catalog import applicable, planning
 from classlens.catalog.analyses import GROUPS
 from classlens.catalog.configs import load_config
+from classlens.check.doubts import left_out
 from classlens.config.architecture import built_as, with_architectures
 from classlens.errors import InputError
-from classlens.left_out import left_out
 from classlens.measures.removal_steps import PIXEL_PERCENT, importance_order
 from classlens.models.build import build
 from classlens.models.weights import write_weights
@@ -42,13 +42,13 @@ def test_what_ranks_classes_is_left_out_by_name(monkeypatch):
     assert (facts["num_classes"], facts["one_output"]) == (1, False)
     assert {group for group in GROUPS if planning.runs(config, group)} == APPLY
     assert planning.wanted_pages(config) == []
-    said = [one.text for one in left_out(config)]
+    said = [text for text, _ in left_out(config)]
     assert any("identifiability" in one and "compares classes, and age puts out a score" in one for one in said)
     assert any(one.startswith("models.age: its lens page is left out") for one in said)
     assert any("gradient_double_softmax: it reads the cross-entropy" in one for one in said)
     assert "probe" not in applicable.methods(config, "age")
     asked = configured(monkeypatch, analyses=["tuned_lens"])
-    assert [one.text for one in left_out(asked) if one.asked and "tuned_lens" in one.text]
+    assert [text for text, is_asked in left_out(asked) if is_asked and "tuned_lens" in text]
 
 
 def test_several_outputs_are_classes_whatever_is_said(monkeypatch):

@@ -40,7 +40,7 @@ def changed(*path, value):
     return config
 
 
-def series(**keys):
+def with_keys(**keys):
     """A copy of MINIMAL whose model has these keys, too."""
     return changed("models", "m", value={**MINIMAL["models"]["m"], **keys})
 
@@ -52,11 +52,9 @@ def test_a_minimal_config_is_complete_at_every_depth():
     assert config.models["m"]["label"] == "m"
     assert config.models["m"]["weights"] == "pretrained"
     assert config.statistics == {"resamples": 9999, "confidence": 0.95, "correction": "holm"}
-    assert config.extraction["precision"] == "float32"
-    config = load_config(changed("models", "m", "weights", value={"train": {"epochs": 3}}))
-    assert config.models["m"]["weights"]["train"]["batch_size"] == 32
-    config = load_config(changed("models", "m", "transform", value={"size": 32}))
-    assert config.models["m"]["transform"]["mean"] == [0.5, 0.5, 0.5]
+    model = load_config(with_keys(weights={"train": {"epochs": 3}}, transform={"size": 32})).models["m"]
+    assert model["weights"]["train"]["batch_size"] == 32
+    assert model["transform"]["mean"] == [0.5, 0.5, 0.5]
 
 
 def test_twins_follow_their_models():
@@ -78,9 +76,8 @@ def test_a_twin_of_ones_own_stays_as_it_is_and_a_model_may_have_none():
     assert list(config.models) == ["m", "m-random"]
     assert config.models["m-random"]["weights"] == "fresh.pt"
     assert config.is_twin("m-random")
-    config = load_config(changed("models", "m", "random_twin", value=False))
-    assert list(config.models) == ["m"]
-    assert config.twin("m") is None
+    config = load_config(with_keys(random_twin=False))
+    assert (list(config.models), config.twin("m")) == (["m"], None)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +95,7 @@ def test_checkpoints_are_models_in_the_order_of_their_numbers(tmp_path, files, g
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     paths = [one.format(tmp_path) for one in given] if isinstance(given, list) else given.format(tmp_path)
-    config = load_config(series(checkpoints=paths, at="epoch", label="Mine"))
+    config = load_config(with_keys(checkpoints=paths, at="epoch", label="Mine"))
     assert list(config.models) == [*(f"m@{number}" for number in numbers), "m-random"]
     assert [config.models[f"m@{number}"]["label"] for number in numbers] == [f"Mine, epoch {n}" for n in numbers]
     assert config.models["m-random"]["label"] == "Mine (random)"
@@ -110,7 +107,7 @@ def test_checkpoints_are_models_in_the_order_of_their_numbers(tmp_path, files, g
 
 
 def test_analyses_can_be_chosen():
-    config = load_config(changed("models", "m", "analyses", value=["class_building"]))
+    config = load_config(with_keys(analyses=["class_building"]))
     assert planning.runs(config, "class_building") == ["m"]
     assert planning.runs(config, "logit_increment") == []
     # A table or figure that is asked for by name shows every model that it applies to.
@@ -167,24 +164,18 @@ def test_names_that_the_config_lists_come_from_where_they_are_declared():
         (changed("datasets", "d", "kind", value="imagenet_s"), r"datasets\.d\.root is missing"),
         (changed("datasets", "d", "masks", value="x"), r"datasets\.d\.masks: kind digits takes no masks"),
         (changed("datasets", "d", "per_class", value=0), r"datasets\.d\.per_class: 0 is less than"),
-        (changed("models", "m", "dataset", value="e"), r"models\.m\.dataset: there is no data set 'e'; did you mean d"),
-        (changed("models", "m", "transform", value="none"), r"models\.m\.transform: give `timm`"),
-        (
-            changed("models", "m", value={**MINIMAL["models"]["m"], "weights": "random", "head": "h.npz"}),
-            r"models\.m\.head: random",
-        ),
+        (with_keys(dataset="e"), r"models\.m\.dataset: there is no data set 'e'; did you mean d"),
+        (with_keys(transform="none"), r"models\.m\.transform: give `timm`"),
+        (with_keys(weights="random", head="h.npz"), r"models\.m\.head: random"),
         (changed("models", "a b", value=MINIMAL["models"]["m"]), "the name 'a b' cannot be used"),
         (changed("models", "tables", value=MINIMAL["models"]["m"]), "the name 'tables' cannot be used"),
-        (
-            changed("models", "m", "weights", value="shipped:vit"),
-            r"models\.m\.weights: no weights 'shipped:vit' come .* take shipped:vit_cls or shipped:vit_gap",
-        ),
-        (changed("models", "m", "weights", value={"trane": {}}), "unknown key 'trane'; did you mean train"),
+        (with_keys(weights="shipped:vit"), r"m\.weights: no weights 'shipped:vit' come .* take shipped:vit_cls or"),
+        (with_keys(weights={"trane": {}}), "unknown key 'trane'; did you mean train"),
         (changed("seed", value=-1), "seed: -1 is less than"),
-        (series(checkpoints="nowhere/e_*.pt"), r"models\.m\.checkpoints: nothing is called nowhere/e_\*\.pt in /"),
-        (series(checkpoints=["a1/e.pt", "a1/f.pt"]), r"m\.checkpoints: no number tells a1/e\.pt, a1/f\.pt apart"),
-        (series(checkpoints=["e1.pt"], weights="w.pt"), r"models\.m: checkpoints are its weights; remove"),
-        (series(weights={"train": {"epochs": 3, "keep": [4]}}), r"train\.keep: there is no epoch 4, epochs is 3"),
+        (with_keys(checkpoints="nowhere/e_*.pt"), r"models\.m\.checkpoints: nothing is called nowhere/e_\*\.pt in /"),
+        (with_keys(checkpoints=["a1/e.pt", "a1/f.pt"]), r"m\.checkpoints: no number tells a1/e\.pt, a1/f\.pt apart"),
+        (with_keys(checkpoints=["e1.pt"], weights="w.pt"), r"models\.m: checkpoints are its weights; remove"),
+        (with_keys(weights={"train": {"epochs": 3, "keep": [4]}}), r"train\.keep: there is no epoch 4, epochs is 3"),
         (changed("differences", value=[["m", "mm"]]), r"differences: there is no model 'mm'; did you mean m"),
         ({"datasets": MINIMAL["datasets"]}, "'models' is a required property"),
     ],
@@ -212,10 +203,8 @@ def test_shipped_weights_have_the_recipe_that_trains_them():
     shipped, recipe = (read_config(CHECKOUT / "config" / name) for name in ("config.yaml", "weights.yaml"))
     assert shipped.datasets == recipe.datasets
     trained = [name for name in recipe.models if recipe.trained(name)]
-    assert [shipped.models[name]["weights"] for name in trained] == [
-        str(WEIGHTS / f"{name}.safetensors") for name in trained
-    ]
     for name in trained:
+        assert shipped.models[name]["weights"] == str(WEIGHTS / f"{name}.safetensors")
         for key in ("dataset", "architecture", "options", "transform", "seed"):
             assert shipped.models[name][key] == recipe.models[name][key]
     # Defaults may change; what trained these does not.
@@ -234,10 +223,8 @@ def keys_of(part, path=""):
 
 
 def test_every_key_is_described_and_in_the_references_and_the_optional_ones_have_a_default():
-    without_default, text = (
-        {"extends", "datasets", "models", "models.NAME.label", "models.NAME.head.texts"},
-        reference(),
-    )
+    without_default = {"extends", "datasets", "models", "models.NAME.label", "models.NAME.head.texts"}
+    text = reference()
     for path, sub in keys_of(schema()):
         assert sub.get("description"), path
         assert f"| `{path}` |" in text
@@ -253,11 +240,8 @@ def test_what_is_made_from_the_schema_is_up_to_date(name):
 
 
 SHIPPED = [*CHECKOUT.glob("config/*.yaml"), *CHECKOUT.glob("classlens/study/*.yaml")]
-VARIANT = {
-    "extends": "b.yaml",
-    "models": {"m": {"options": {"depth": 2}}, "n": None},
-    "datasets": {"d": {"per_class": 1}},
-}
+VARIANT = {"extends": "b.yaml", "models": {"m": {"options": {"depth": 2}}, "n": None}}
+VARIANT["datasets"] = {"d": {"per_class": 1}}
 
 
 def test_the_schema_for_editors_takes_what_a_run_takes_and_variants():
@@ -285,8 +269,7 @@ def requirement(line):
 def test_environments_project_and_lock_agree():
     lock = dict(requirement(line) for line in (CHECKOUT / "requirements.lock").read_text().splitlines() if "==" in line)
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
-    for text in wanted:
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
         name, least = re.match(r"([\w-]+)>=([\d.]+)", text).groups()
         version = lock[name.lower()]
         assert [int(n) for n in version.split(".")[:3]] >= [int(n) for n in least.split(".")], text

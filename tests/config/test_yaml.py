@@ -16,14 +16,12 @@ from snakemake.utils import update_config
 
 from classlens import yaml12
 from classlens.catalog.configs import as_meant, load_config, read_config, schema
-from classlens.check import check
-from classlens.config import architecture
-from classlens.config.load import SCHEMA_FILE, _fill_enums
+from classlens.check.findings import check
+from classlens.config.load import SCHEMA_FILE
 from classlens.config.read import read_words
 from classlens.config.wanted import as_wanted
 from classlens.configfile import as_written, find_config, keep_config
 from classlens.errors import InputError
-from classlens.models.describe import describe
 
 HEAD = "datasets: {d: {kind: digits}}\nmodels: {m: {dataset: d, architecture: vit_tiny_patch16_224}}\n"
 WORDS = ("on", "no", "Yes", "off", "y", "1:30", "1_000", "2024-01-01", "0b1", "0o8", "1e", ".", "-")
@@ -48,11 +46,6 @@ def test_words_of_the_core_schema(word, meaning):
 def test_the_schema_and_the_shipped_configs_are_what_they_were():
     by_pyyaml = yaml.safe_load(SCHEMA_FILE.read_text())
     declared = schema()["properties"]
-    _fill_enums(
-        by_pyyaml,
-        {"kinds": [], "analyses": [], "figures": [], "methods": [], "heatmap_methods": []}
-        | {"sites": [], "branches": []},
-    )
     assert by_pyyaml["properties"]["tuned_lens"] == declared["tuned_lens"]
     for name in ("config", "paper"):
         path = CHECKOUT / f"config/{name}.yaml"
@@ -88,9 +81,8 @@ def both(tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_text(both, name):
-    config = both(
-        HEAD.replace("{d:", f"{{{name}:").replace("dataset: d", f"dataset: {name}").replace("{m:", f"{{{name}:")
-    )
+    text = f"datasets: {{{name}: {{kind: digits}}}}\nmodels: {{{name}: {{dataset: {name}, architecture: x}}}}\n"
+    config = both(text)
     assert list(config.datasets) == [name]
     assert list(config.models) == [name, f"{name}-random"]
 
@@ -180,12 +172,6 @@ def test_what_is_no_config_is_refused_by_name(tmp_path, text, said):
     assert "string>" not in str(refusal.value)
 
 
-def parsed(*entries):
-    """What Snakemake makes of `--config`."""
-
-    return parse_config(entries)
-
-
 def test_options_on_the_command_line(both):
     given = [
         "statistics={resamples: 99, confidence: 9e-1}",
@@ -196,7 +182,7 @@ def test_options_on_the_command_line(both):
     ]
     merged = {}
     for entry in given:
-        update_config(merged, parsed(entry))
+        update_config(merged, parse_config([entry]))
     config = both(HEAD + "figures: []\n", config=merged)
     assert config.statistics == {"resamples": 99, "confidence": 0.9, "correction": "holm"}
     model = config.models["m"]
@@ -209,25 +195,18 @@ def test_options_on_the_command_line(both):
 def test_several_files_and_those_of_the_workflow_itself(tmp_path):
     """In Snakemake's order: `configfile:` of the workflow, then those of the command line, then `--config`."""
 
-    texts = {
-        "own": HEAD + "seed: 1\nstatistics: {resamples: 1e2}\n",
-        "a": "seed: 2\nmodels: {on: {dataset: d, architecture: x}}\n",
-        "b": "statistics: {confidence: 5e-1}\n",
-    }
-    paths = {name: tmp_path / f"{name}.yaml" for name in texts}
-    for name, text in texts.items():
-        paths[name].write_text(text)
+    a, b, own = (tmp_path / f"{name}.yaml" for name in ("a", "b", "own"))
+    own.write_text(HEAD + "seed: 1\nstatistics: {resamples: 1e2}\n")
+    a.write_text("seed: 2\nmodels: {on: {dataset: d, architecture: x}}\n")
+    b.write_text("statistics: {confidence: 5e-1}\n")
     for replace in (False, True):
-        settings = ConfigSettings(
-            config=parsed("statistics={resamples: 99}"),
-            configfiles=[paths["a"], paths["b"]],
-            replace_workflow_config=replace,
-        )
+        given = parse_config(["statistics={resamples: 99}"])
+        settings = ConfigSettings(config=given, configfiles=[a, b], replace_workflow_config=replace)
         config = copy.deepcopy(settings.overwrite_config)
-        update_config(config, load_configfile(paths["own"]))
+        update_config(config, load_configfile(own))
         config = {} if replace else config
         update_config(config, settings.overwrite_config)
-        workflow = SimpleNamespace(config_settings=settings, configfiles=[*settings.configfiles, str(paths["own"])])
+        workflow = SimpleNamespace(config_settings=settings, configfiles=[*settings.configfiles, str(own)])
         written = written_by(config, workflow)
         assert list(written["models"]) == (["on"] if replace else ["on", "m"])
         assert (written["seed"], written["statistics"]) == (2, {"confidence": 0.5, "resamples": 99})
@@ -248,7 +227,8 @@ def test_a_part_of_a_larger_config_as_a_module_has_it(tmp_path):
 
 
 def test_a_table_that_a_workflow_made_itself():
-    workflow = snakemake_reads_nothing()
+    settings = SimpleNamespace(config={}, configfiles=[], replace_workflow_config=False)
+    workflow = SimpleNamespace(configfiles=[], config_settings=settings)
     table = yaml.load(HEAD, yaml.FullLoader)
     table["models"]["m"]["options"] = {"init_values": "1e-5"}
     table["models"][2024] = {"dataset": "d", "architecture": "x", "label": datetime.date(2024, 1, 1)}
@@ -264,12 +244,6 @@ def test_a_table_that_a_workflow_made_itself():
     table["models"]["m"]["label"] = False
     with pytest.raises(InputError, match=r"models\.m\.label: False is not text; put the word into quotes"):
         load_config(written_by(table, workflow))
-
-
-def snakemake_reads_nothing():
-    return SimpleNamespace(
-        configfiles=[], config_settings=SimpleNamespace(config={}, configfiles=[], replace_workflow_config=False)
-    )
 
 
 def test_a_template_is_what_snakemake_makes_of_it(both):
@@ -307,20 +281,16 @@ def test_home_is_expanded_wherever_a_path_is_given(monkeypatch):
 
 
 def in_files(folder, **texts):
+    folder.mkdir(exist_ok=True)
     for name, text in texts.items():
-        path = folder / f"{name}.yaml"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
+        (folder / f"{name}.yaml").write_text(text)
 
 
 def test_a_config_starts_from_another_one(both, tmp_path):
     """In a chain of three, each relative to the file that names it; whoever reads it, --config goes on top."""
-    (tmp_path / "common").mkdir()
-    in_files(tmp_path / "common", base=HEAD + "seed: 1\nstatistics: {resamples: 99}\nprobes: {blocks: [0, 1]}\n")
-    in_files(
-        tmp_path / "common",
-        two="extends: base.yaml\nmodels: {n: {dataset: d, architecture: x, options: {depth: 2}, label: on}}\n",
-    )
+    base = HEAD + "seed: 1\nstatistics: {resamples: 99}\nprobes: {blocks: [0, 1]}\n"
+    two = "extends: base.yaml\nmodels: {n: {dataset: d, architecture: x, options: {depth: 2}, label: on}}\n"
+    in_files(tmp_path / "common", base=base, two=two)
     own = """
 extends: common/two.yaml
 seed: 1e1
@@ -339,8 +309,8 @@ probes: {blocks: [1]}
         assert (config.seed, config.models["n"]["label"]) == ((3, "x") if given else (10, "on"))
 
 
-def test_what_a_config_changes_of_its_base_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(architecture, "_describe", lambda requests: [describe(*request) for request in requests])
+@pytest.mark.usefixtures("described_here")
+def test_what_a_config_changes_of_its_base_is_told(tmp_path):
     in_files(tmp_path, base=HEAD + "seed: 1\n", same=f"extends: base.yaml\n{HEAD}")
     in_files(tmp_path, own="extends: same.yaml\nmodels: {m: {label: A}}\nseed: 1\nprobes: {blocks: [0]}\n")
     first, second, *_ = check(tmp_path / "own.yaml", quick=True).notes

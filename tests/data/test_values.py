@@ -11,7 +11,7 @@ from made_data import Made, image_bytes, write_parquet
 from PIL import Image
 
 from classlens.catalog.configs import load_config
-from classlens.check import Findings, _check_images
+from classlens.check.findings import Findings, _check_images
 from classlens.data.contrast import Contrast, seen
 from classlens.data.geometry import Geometry
 from classlens.data.image_folder import ImageFolder

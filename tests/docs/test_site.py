@@ -1,12 +1,11 @@
 """The documentation builds without a warning, and asks for nothing from the net."""
 
 import re
-import subprocess
 import sys
 
 import pytest
 from browser import needs_browser, opened
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 pytestmark = pytest.mark.release
 
@@ -17,8 +16,7 @@ LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    ran = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    printed_by(command, cwd=CHECKOUT)
     return folder
 
 

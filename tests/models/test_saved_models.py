@@ -14,7 +14,7 @@ from tiny_transformers import describe_here
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
-from classlens.check import check
+from classlens.check.findings import check
 from classlens.config import architecture
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError

@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 import pytest
 import yaml
-from conftest import CHECKOUT, TINY_MODEL, Workflow
+from conftest import CHECKOUT, TINY_MODEL, Workflow, printed_by
 from environments import environment
 
 OUTER = """
@@ -67,10 +66,7 @@ def outer(folder, source):
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump({"lens": CONFIG, "other": 1}))
     (folder / "Snakefile").write_text(OUTER.format(source=source))
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    ran = subprocess.run([*command, *TARGETS], cwd=folder, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
+    return printed_by([sys.executable, "-m", "snakemake", "--cores", "2", *TARGETS], cwd=folder)
 
 
 @pytest.fixture(scope="module")
@@ -83,20 +79,23 @@ def alone(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tagged(tmp_path_factory):
-    """Give a repository with the workflow's files under a tag, and none of the library."""
+    """Name the workflow in a repository that has its files under a tag, and none of the library."""
     repository = tmp_path_factory.mktemp("repository")
     for name in ("workflow", "config", "envs"):
         shutil.copytree(CHECKOUT / name, repository / name, ignore=shutil.ignore_patterns("__pycache__"))
     for command in (["init"], ["add", "."], ["commit", "--message", "all"], ["tag", "v1"]):
         who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
-        subprocess.run(["git", *who, *command], cwd=repository, capture_output=True, check=True)
-    return repository
+        printed_by(["git", *who, *command], cwd=repository)
+    return f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")'
 
 
-@pytest.mark.parametrize("kind", ["folder", "tag"])
-def test_another_workflow_takes_this_one_in(tmp_path, alone, tagged, kind):
-    """A tag has no library beside it: that of the environment is used."""
-    source = by_tag(tagged) if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile"))
+@pytest.fixture(params=["folder", "tag"])
+def source(request, tagged):
+    """Where a workflow takes this one from: a tag has no library beside it, and that of the environment is used."""
+    return tagged if request.param == "tag" else repr(str(CHECKOUT / "workflow/Snakefile"))
+
+
+def test_another_workflow_takes_this_one_in(tmp_path, alone, source):
     printed = outer(tmp_path / "outer", source)
     assert "lens_extract" in printed
     assert float((tmp_path / "outer/mean_rank.txt").read_text()) > 0
@@ -112,30 +111,20 @@ def deploy(folder, source):
     (folder / "workflow/Snakefile").write_text(DEPLOYED.format(source=source))
 
 
-def by_tag(repository):
-    return f'gitfile("{repository}", path="workflow/Snakefile", tag="v1")'
-
-
-@pytest.mark.parametrize("kind", ["folder", "tag"])
-def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, tagged, kind):
-    deploy(tmp_path, by_tag(tagged) if kind == "tag" else repr(str(CHECKOUT / "workflow/Snakefile")))
+def test_what_snakedeploy_leaves_plans_all_of_the_edited_config(tmp_path, source):
+    deploy(tmp_path, source)
     variant = {"extends": "study.yaml", "models": {"tiny": {"label": "Tiny"}}}
     for name, config in (("study", CONFIG), ("config", variant)):
         (tmp_path / f"config/{name}.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "--dry-run"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "profile profiles/default" in ran.stderr
-    assert "results/numbers.tex" in ran.stdout + ran.stderr
-    assert "results/tiny/output.h5" in ran.stdout + ran.stderr
-    assert "vit_cls" not in ran.stdout + ran.stderr
+    printed = printed_by([sys.executable, "-m", "snakemake", "--dry-run"], cwd=tmp_path)
+    for said in ("profile profiles/default", "results/numbers.tex", "results/tiny/output.h5"):
+        assert said in printed
+    assert "vit_cls" not in printed
 
 
 def test_fetched_rules_say_which_library_they_lack(tmp_path, tagged):
-    deploy(tmp_path / "study", by_tag(tagged))
+    deploy(tmp_path / "study", tagged)
     python = environment(tmp_path / "environment", ["snakemake"])
     lonely = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python, "-m", "snakemake", "--dry-run"]
-    ran = subprocess.run(command, cwd=tmp_path / "study", env=lonely, capture_output=True, text=True, check=False)
-    assert ran.returncode
-    assert "pip install classlens, of the version that the rules are of" in ran.stdout + ran.stderr
+    printed = printed_by([python, "-m", "snakemake", "--dry-run"], ok=False, cwd=tmp_path / "study", env=lonely)
+    assert "pip install classlens, of the version that the rules are of" in printed

@@ -1,13 +1,12 @@
 """What `pip install classlens` brings: the workflow runs in an empty folder, without a checkout."""
 
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from conftest import CHECKOUT, copy_checkout
+from conftest import CHECKOUT, copy_checkout, printed_by
 from environments import wheel_environment
 
 from classlens.shipped import WEIGHTS
@@ -23,7 +22,7 @@ def built(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         (source / name).write_bytes((CHECKOUT / name).read_bytes())
     program = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
-    subprocess.run(program, check=True, capture_output=True)
+    printed_by(program)
     return folder
 
 
@@ -57,9 +56,7 @@ def test_a_source_distribution_makes_the_same_wheel(built):
 @pytest.mark.workflow
 def test_an_installed_package_runs_in_an_empty_folder(commands, tmp_path):
     def run(*command):
-        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
-        return ran.stdout + ran.stderr
+        return printed_by(command, cwd=tmp_path)
 
     snakefile = Path(run(commands / "classlens", "snakefile").strip())
     assert snakefile.is_relative_to(commands.parent)

@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "srun", "sbatch", "squeue", "scontrol", "scancel", "sinfo")
 NODES = {"node1": "/dev/null", "node2": "/dev/zero"}
@@ -87,9 +88,7 @@ class Cluster:
             failing.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def command(self, *arguments: str) -> str:
@@ -102,22 +101,15 @@ class Cluster:
     def jobs(self, *states: str) -> dict[str, str]:
         """Return number -> state of the jobs that the controller knows, of all states or the given ones."""
         lines = self.command("squeue", "--noheader", "--states=all", "--format=%i %T").splitlines()
-        found = dict(line.split() for line in lines)
-        return {number: state for number, state in found.items() if not states or state in states}
+        return {number: state for number, state in map(str.split, lines) if not states or state in states}
 
     def stop(self) -> None:
         """End all jobs and daemons, the last started first."""
         if "slurmctld" in self._daemons and self._daemons["slurmctld"].poll() is None:
             subprocess.run(["scancel", "--user=root"], env=self._own(), check=False, capture_output=True)
             self._wait(lambda: not self.jobs("RUNNING", "COMPLETING", "PENDING"), seconds=15)
-        for name in reversed(self._daemons):
-            daemon = self._daemons[name]
-            daemon.send_signal(signal.SIGTERM)
-            try:
-                daemon.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
-                daemon.wait()
+        for daemon in reversed(self._daemons.values()):
+            end(daemon, signal.SIGTERM, seconds=15)
         self._daemons.clear()
 
     def _configure(self) -> None:
@@ -167,15 +159,14 @@ class Cluster:
             return False
         return [f"{node} idle" for node in NODES] == sorted(filter(None, states))
 
-    def _ready(self, condition: object, *names: str) -> None:
+    def _ready(self, condition: Callable[[], Any], *names: str) -> None:
         if not self._wait(condition, START_SECONDS):
             said = "\n".join((self.folder / f"{name}.out").read_text()[-3000:] for name in names)
             raise RuntimeError(f"{', '.join(names)} did not start:\n{said}")
 
-    def _wait(self, condition: object, seconds: float) -> bool:
-        assert callable(condition)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+    def _wait(self, condition: Callable[[], Any], seconds: float) -> bool:
+        last = time.monotonic() + seconds
+        while time.monotonic() < last:
             if condition():
                 return True
             time.sleep(0.2)
@@ -183,6 +174,16 @@ class Cluster:
 
     def _own(self) -> dict[str, str]:
         return {**os.environ, **self.environment}
+
+
+def end(process: subprocess.Popen[bytes], number: int, seconds: float) -> None:
+    """End a process by a signal, or kill it when that does not end it in time."""
+    process.send_signal(number)
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def free_ports(count: int) -> list[int]:

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any
 
+from cluster import end
 from conftest import Workflow
 
 PATIENCE = 1200
@@ -47,23 +47,13 @@ class SlurmRun:
     def __enter__(self) -> SlurmRun:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+            end(self._process, signal.SIGINT, seconds=30)
 
     def succeeds(self) -> bool:
         """Wait for the end; tell whether all went well."""
-        try:
-            return self._process.wait(PATIENCE) == 0
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the run does not end\n{self.said()}") from None
+        return self._process.wait(PATIENCE) == 0
 
     def said(self) -> str:
         """Return the end of what Snakemake printed."""
@@ -71,8 +61,8 @@ class SlurmRun:
 
     def wait_for(self, found: Callable[[], Any]) -> Any:
         """Wait until something is found while the run is under way; return it."""
-        end = time.monotonic() + PATIENCE
-        while time.monotonic() < end:
+        last = time.monotonic() + PATIENCE
+        while time.monotonic() < last:
             if result := found():
                 return result
             assert self._process.poll() is None, f"the run ended before this could happen\n{self.said()}"

@@ -15,7 +15,7 @@ from tiny_transformers import describe_here
 
 from classlens.catalog import files
 from classlens.catalog.configs import load_config
-from classlens.check import _check_weights
+from classlens.check.findings import _check_weights
 from classlens.config.architecture import with_architectures
 from classlens.data.geometry import sides
 from classlens.data.image_folder import ImageFolder

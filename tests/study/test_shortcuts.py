@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from classlens import cli
 from classlens.catalog import planning
 from classlens.catalog.configs import load_config
-from classlens.check import check
+from classlens.check.findings import check
 from classlens.config.architecture import with_architectures
 from classlens.errors import InputError
 from classlens.study.shortcuts import answer, repaired_models, targets

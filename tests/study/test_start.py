@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from classlens import cli
 from classlens.catalog.configs import read_config
-from classlens.check import check
+from classlens.check.findings import check
 from classlens.study.start import TEMPLATES
 
 OPTIONS = {"images": [], "model": ["--own-model"], "paper": ["--paper"]}

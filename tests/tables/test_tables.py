@@ -13,15 +13,8 @@ NAMES = ["1e5", "NA", "nan", "007", "True", "None", "null", "1_0", "-", "a,b", '
 
 
 def part(block=(0, 1), images=5, p_value=(0.01, 0.5), group="image"):
-    return pd.DataFrame(
-        {
-            "group": [group] * len(block),
-            "block": block,
-            "images": [images] * len(block),
-            "mean": [0.25, 0.5][: len(block)],
-            "p_value": np.array(p_value[: len(block)], float),
-        }
-    )
+    table = pd.DataFrame({"group": group, "block": block, "images": images})
+    return table.assign(mean=[0.25, 0.5][: len(block)], p_value=np.array(p_value[: len(block)], float))
 
 
 def write_all(folder, *tables):
@@ -87,15 +80,8 @@ def test_names_stay_text(tmp_path, name):
 
 
 def test_table_bytes(tmp_path):
-    table = pd.DataFrame(
-        {
-            "model": ["a", "b", "c"],
-            "block": [0, 1, 2],
-            "mean": [1 / 3, np.nan, 1234567.0],
-            "p_value": [1e-12, 0.5, 1.0],
-            "significant": [True, False, False],
-        }
-    )
+    rows = [("a", 0, 1 / 3, 1e-12, True), ("b", 1, np.nan, 0.5, False), ("c", 2, 1234567.0, 1.0, False)]
+    table = pd.DataFrame(rows, columns=["model", "block", "mean", "p_value", "significant"])
     write_table(table, str(tmp_path / "table.csv"))
     assert (tmp_path / "table.csv").read_bytes() == (
         b"model,block,mean,p_value,significant\na,0,0.333333,1e-12,True\nb,1,,0.5,False\nc,2,1.23457e+06,1,False\n"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import runpy
-import subprocess
 import sys
 
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 COMMAND = CHECKOUT / "workflow/command.py"
 rearranged = runpy.run_path(str(COMMAND))["rearranged"]
@@ -40,18 +39,13 @@ def test_targets_after_pairs_are_targets(typed, passed):
 def test_a_home_that_cannot_be_written_is_told_with_the_way_out(tmp_path, cache, said):
     (tmp_path / "file").touch()
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / cache)}
-    ran = subprocess.run(
-        [sys.executable, COMMAND, "--version"],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == int(bool(said))
-    assert said in ran.stderr
-    assert ("export XDG_CACHE_HOME=/path/to/cache" in ran.stderr) == bool(said)
-    assert "Traceback" not in ran.stderr
+    printed = printed_by([sys.executable, COMMAND, "--version"], ok=not said, env=environment, cwd=tmp_path)
+    assert said in printed
+    assert ("export XDG_CACHE_HOME=/path/to/cache" in printed) == bool(said)
+    assert "Traceback" not in printed
+
+
+DRY_RUN = [sys.executable, COMMAND, "--snakefile", CHECKOUT / "Snakefile", "--configfile", "my.yaml", "--dry-run"]
 
 
 @pytest.mark.workflow
@@ -62,20 +56,15 @@ def test_the_users_own_command_reads_its_config_as_yaml_1_2(tmp_path):
         "datasets: {2024: {kind: digits, per_class: 2, train_per_class: 2}}\n"
         f"models: {{on: {{dataset: 2024, architecture: vit_tiny_patch16_224, weights: random, options: {options}}}}}\n"
     )
-    command = [sys.executable, COMMAND, "--snakefile", CHECKOUT / "Snakefile", "--configfile", "my.yaml", "--dry-run"]
-    command += ["--cores", "8", "--resources", "gpu=2", "results/on/layers/block_01.h5"]
     changes = ["statistics={resamples: 99}", "models={on: {random_twin: false, label: 007}}"]
-    ran = subprocess.run([*command, "--config", *changes], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "model=on" in ran.stdout + ran.stderr
-    assert "dataset=2024" in ran.stdout + ran.stderr
-    assert "removal_curves" not in ran.stdout + ran.stderr
+    more = ["--cores", "8", "--resources", "gpu=2", "results/on/layers/block_01.h5", "--config", *changes]
+    printed = printed_by([*DRY_RUN, *more], cwd=tmp_path)
+    assert "model=on" in printed
+    assert "dataset=2024" in printed
+    assert "removal_curves" not in printed
 
 
 @pytest.mark.workflow
 def test_a_config_without_models_is_not_completed_by_the_default_one(tmp_path):
     (tmp_path / "my.yaml").write_text("datasets: {d: {kind: digits}}\n")
-    command = [sys.executable, COMMAND, "--snakefile", CHECKOUT / "Snakefile", "--configfile", "my.yaml", "--dry-run"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert ran.returncode
-    assert "config: the config: 'models' is a required property" in ran.stdout + ran.stderr
+    assert "config: the config: 'models' is a required property" in printed_by(DRY_RUN, ok=False, cwd=tmp_path)

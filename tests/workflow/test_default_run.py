@@ -7,13 +7,12 @@ minutes.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import CHECKOUT
+from conftest import CHECKOUT, printed_by
 
 from classlens.csvfile import read_table
 
@@ -35,8 +34,7 @@ def tables(tmp_path_factory):
     if folder is None:
         folder = tmp_path_factory.mktemp("default")
         command = [sys.executable, "-m", "snakemake", "--snakefile", CHECKOUT / "Snakefile", "--directory", folder]
-        ran = subprocess.run([*command, "--cores", "2", "all"], capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        printed_by([*command, "--cores", "2", "all"])
     return Path(folder) / "results/tables"
 
 

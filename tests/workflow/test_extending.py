@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 
 import h5py
 import numpy as np
@@ -128,22 +126,16 @@ SIZE = """
 import sys
 from classlens.catalog.configs import read_config
 from classlens.config.architecture import with_architectures
-from classlens.disk import file_sizes
+from classlens.check.disk import file_sizes
 print(file_sizes(with_architectures(read_config("config.yaml")))[sys.argv[1]])
 """
 
 
 def test_check_counts_and_tries_the_pass(extended):
-    def printed(*arguments):
-        command = [sys.executable, *arguments]
-        environment = {**extended.environ(), "PYTHONPATH": str(extended.checkout)}
-        ran = subprocess.run(command, env=environment, cwd=extended.folder, capture_output=True, text=True, check=False)
-        assert ran.returncode in (0, 3), ran.stdout + ran.stderr  # 3: it doubts an explanation that nothing compares
-        return ran.stdout
-
-    assert "reading attention: " in printed("-m", "classlens", "check", "config.yaml")
-    counted = float(printed("-c", SIZE, f"results/{ENTROPY}"))
+    counted = float(extended.python("-c", SIZE, f"results/{ENTROPY}"))
     assert counted == pytest.approx(extended.result(ENTROPY).stat().st_size, rel=0.2)
+    # It doubts an explanation that nothing compares.
+    assert "reading attention: " in extended.python("-m", "classlens", "check", "config.yaml", ok=False)
 
 
 def test_the_explanation_can_be_asked_for_and_tested_by_removal(extended):

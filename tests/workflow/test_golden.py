@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 
@@ -12,6 +11,7 @@ import pandas as pd
 import pytest
 from conftest import CHECKOUT, GOLDEN
 from declared_jobs import described as job_params
+from declared_jobs import files_of
 from studies import BLOCKS, GOLDEN_CONFIG
 
 from classlens.catalog.analyses import ANALYSES, FIGURES
@@ -19,10 +19,10 @@ from classlens.catalog.configs import load_config
 from classlens.catalog.job import GROUPS, SERIES
 from classlens.catalog.methods import METHODS
 from classlens.catalog.run import computing
+from classlens.check.disk import file_sizes
 from classlens.config.architecture import with_architectures
 from classlens.declared import load
 from classlens.digest import digest_file
-from classlens.disk import file_sizes
 from classlens.explanations.heatmaps import heatmaps
 from classlens.store.job import is_stored, job_of
 from classlens.store.key import code_key
@@ -48,13 +48,14 @@ def test_files_are_those_that_check_counts_and_as_large_as_it_says(results):
     assert sum(sizes.values()) == pytest.approx(sum(found.values()), rel=0.15)
 
 
+def read(results, path, *names):
+    with h5py.File(results / "golden" / path) as file:
+        return [file[name][:] for name in names]
+
+
 def layers(results, name):
     """Return a data set of all blocks: (block, image, token, ...)."""
-    stacked = []
-    for block in range(BLOCKS):
-        with h5py.File(results / f"golden/layers/block_{block:02d}.h5") as file:
-            stacked.append(file[name][:])
-    return np.stack(stacked)
+    return np.concatenate([read(results, f"layers/block_{block:02d}.h5", name) for block in range(BLOCKS)])
 
 
 def assert_equal_but_for_ties(found, expected, handful):
@@ -68,10 +69,10 @@ def test_images_and_predictions(results, golden):
     evaluation = stimuli[stimuli["split"] == "evaluation"]
     assert np.array_equal(evaluation["class_index"], golden["class_index"])
     assert (stimuli["split"] == "training").sum() == 60
-    with h5py.File(results / "golden/output.h5") as file:
-        assert np.array_equal(file["class_index"], golden["class_index"])
-        assert np.array_equal(file["correct"], golden["projection/correct"])
-        assert np.array_equal(file["top5"][:, 0] == golden["class_index"], golden["projection/correct"])
+    class_index, correct, top5 = read(results, "output.h5", "class_index", "correct", "top5")
+    assert np.array_equal(class_index, golden["class_index"])
+    assert np.array_equal(correct, golden["projection/correct"])
+    assert np.array_equal(top5[:, 0] == golden["class_index"], golden["projection/correct"])
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -104,7 +105,7 @@ def test_match_rates(results, golden, part):
     assert np.abs(rows["percent"].to_numpy() - golden[f"composition/match_{part}"]).max() < 0.2
 
 
-@pytest.mark.parametrize("branch", ["attn", "mlp"])
+@pytest.mark.parametrize("branch", BRANCHES)
 def test_logit_change(results, golden, branch):
     change = layers(results, f"{branch}/logit")[1:] - layers(results, "residual/logit")[:-1]
     expected = golden[f"change/{branch}_logit_difference"]
@@ -117,8 +118,8 @@ def test_logit_change(results, golden, branch):
 
 
 def test_corner_labels(results, golden):
-    with h5py.File(results / "golden/token_labels.h5") as file:
-        assert np.array_equal(file["label"], golden["token_label/corner"])
+    [label] = read(results, "token_labels.h5", "label")
+    assert np.array_equal(label, golden["token_label/corner"])
 
 
 def test_class_and_context_tokens(results, golden):
@@ -140,11 +141,6 @@ def test_rates_of_the_last_block(results, golden):
     assert row["identifiable_tokens_percent"] == pytest.approx(100 * identifiable.mean(), abs=0.1)
     assert row["images_with_identifiable_percent"] == pytest.approx(100 * identifiable.any(1).mean(), abs=1e-3)
     assert row["accuracy"] == pytest.approx(golden["projection/correct"].mean(), abs=1e-5)
-
-
-def read(results, path, *names):
-    with h5py.File(results / "golden" / path) as file:
-        return [file[name][:] for name in names]
 
 
 @pytest.mark.parametrize("branch", BRANCHES)
@@ -210,7 +206,7 @@ def test_everything_but_the_temporary_is_there(results):
             assert file[f"{site}/rank"].dtype == np.uint16
             assert file[f"{site}/logit"].dtype == np.float32
             assert file[f"{site}/top5"].shape == (30, 50, 5)
-        for branch in ("attn", "mlp"):
+        for branch in BRANCHES:
             assert file[f"keys/{branch}"].shape == (30, 50, 5)
         file.visititems(lambda _, item: isinstance(item, h5py.Group) or item.attrs["description"])
         assert not [name for name in file.attrs if name in ("date", "host", "commit", "version")]
@@ -283,9 +279,8 @@ def test_a_shard_is_made_anew_alone(golden_run, records):
     joined = golden_run.result("golden/attribution/logit.h5")
     digest = digest_file(joined)
     joined.unlink()
-    [record] = [
-        one for one in records if one.job == "attribute_logits" and one.wildcards == {"model": "golden", "shard": "1"}
-    ]
+    second = {"model": "golden", "shard": "1"}
+    [record] = [one for one in records if one.job == "attribute_logits" and one.wildcards == second]
     golden_run.opened_store().own.blob(record.outputs[0].digest).unlink()
     assert golden_run.computes("results/golden/attribution/logit.h5") == ["attribute_logits golden 1"]
     assert digest_file(joined) == digest
@@ -296,12 +291,6 @@ MEASURED = [name for name, analysis in ANALYSES.items() if not {SERIES, GROUPS} 
 AGAIN = [*MEASURED, *(f"{name}_figure" for name in FIGURES if name in MEASURED), "comparison_table"]
 
 
-def takes_list(record, keyword):
-    """Tell whether a job's function takes a list of files, which a record does not tell from a single one."""
-    parameters = inspect.signature(load(record.parts["functions"][""])).parameters
-    return keyword in parameters and "Sequence" in str(parameters[keyword].annotation)
-
-
 @pytest.mark.parametrize("name", sorted({*AGAIN} - {"heatmaps"}))
 def test_tables_and_figures_made_again_have_the_same_bytes(results, records, name, tmp_path, monkeypatch):
     """In another process, folder and order than the workflow's."""
@@ -309,9 +298,7 @@ def test_tables_and_figures_made_again_have_the_same_bytes(results, records, nam
     made = [record for record in records if record.job == name]
     assert made
     for record in made:
-        suffixes = {path.rpartition(".")[0]: path for path in record.parts["outputs"]}
-        outputs = {output.name: str(tmp_path / suffixes[output.name]) for output in record.outputs}
-        inputs = {key: paths if takes_list(record, key) else paths[0] for key, paths in record.sources.items()}
+        inputs, outputs = files_of(record, tmp_path)
         computing(record.parts["functions"])(inputs, outputs, record.parts["config"], {})
         for output in record.outputs:
             assert digest_file(outputs[output.name]) == output.digest, (name, output.name)
@@ -330,23 +317,17 @@ def test_heat_maps_are_rows_of_the_explanation(results, config, tmp_path):
         rows = table[(table["image"] == image) & (table["role"] == "true")]
         single = maps[image, own["block"], own["head"]]
         assert np.allclose(rows[rows["map"] == "one"]["importance"], single, atol=1e-4 * np.abs(maps[image]).max())
-        assert (
-            table[(table["image"] == image) & (table["role"] == "second")]["class_index"] != rows["class_index"].iloc[0]
-        ).all()
+        second = table[(table["image"] == image) & (table["role"] == "second")]
+        assert (second["class_index"] != rows["class_index"].iloc[0]).all()
 
 
 def test_the_lens_page_is_of_this_model(results):
     page = (results / "lens/golden.html").read_text()
     about = json.loads(re.search(r'id="about">(.*?)</script>', page)[1])
-    assert (about["label"], about["blocks"], about["grid"]) == (
-        GOLDEN_CONFIG["models"]["golden"]["label"],
-        BLOCKS,
-        [7, 7],
-    )
+    assert (about["label"], about["blocks"], about["grid"]) == ("ViT of the golden numbers", BLOCKS, [7, 7])
     assert {method["name"] for method in about["methods"]} == set(GOLDEN_CONFIG["explanations"]["methods"])
     assert [other["model"] for other in about["others"]] == ["golden-random"]
-    with h5py.File(results / "golden/output.h5") as file:
-        assert [one["correct"] for one in about["images"]] == file["correct"][:].tolist()
+    assert [one["correct"] for one in about["images"]] == read(results, "output.h5", "correct")[0].tolist()
     assert {path.name for path in (results / "lens").iterdir()} == {"golden.html"}
 
 

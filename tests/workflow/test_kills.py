@@ -17,8 +17,8 @@ import h5py
 import numpy as np
 import pytest
 from conftest import TINY_MODEL, Workflow, copy_checkout, tiny_config
+from declared_jobs import files_of
 
-from classlens.catalog.analyses import PASSES
 from classlens.catalog.run import computing
 from classlens.declared import load
 from classlens.digest import digest_file
@@ -57,32 +57,15 @@ def listed(workflow):
     return {str(path.relative_to(results)): path for path in sorted(results.rglob("*")) if path.is_file()}
 
 
-def kinds(workflow):
-    """Return a record of each kind of job."""
-    return {record.job: record for record in workflow.opened_store().own.records()}
-
-
-def again(record, folder, checkout, place=DIGITS):
+def again(record, folder, checkout):
     """Return the job of a record, with its outputs in a folder."""
-    suffixes = {path.rpartition(".")[0]: path for path in record.parts["outputs"]}
-    flat = {output.name: str(folder / suffixes[output.name]) for output in record.outputs}
-    outputs = {}
-    for name, path in flat.items():
-        key, _, index = name.partition("/")
-        outputs[key] = [*outputs.get(key, []), path] if index else path
+    inputs, outputs = files_of(record, folder)
     parameters = inspect.signature(load(record.parts["functions"][""])).parameters
-    read = PASSES[record.job].inputs if record.job in PASSES else {}
-
-    def takes_list(name):
-        """Tell whether a job's function takes a list of files; a pass does where its declaration names several."""
-        return callable(read.get(name)) or (name in parameters and "Sequence" in str(parameters[name].annotation))
-
-    inputs = {name: paths if takes_list(name) else paths[0] for name, paths in record.sources.items()}
     shapes = record.parts["config"]  # training has its own batch size there
     local = {name: value for name, value in RUNNING.items() if name in parameters and name not in shapes}
     if {"network", "given"} & {*parameters}:
         local |= {name: RUNNING[name] for name in ("device", "threads")}
-    places = place if "place" in parameters else {}
+    places = DIGITS if "place" in parameters else {}
     return Job(record.job, record.parts["functions"], checkout, shapes, local | places, inputs, outputs)
 
 
@@ -101,7 +84,7 @@ def bring_back(record, store):
 def test_every_kind_of_job_is_killed_and_made_again(unbroken, tmp_path, monkeypatch):
     monkeypatch.chdir(unbroken.folder)
     draw, killed, failed = random.Random(0), 0, []
-    records, brought = kinds(unbroken), []
+    records, brought = {record.job: record for record in unbroken.opened_store().own.records()}, []
     for name, record in sorted(records.items()):
         for function in record.parts["functions"].values():
             load(function)  # here, so that a kill meets the job and not its imports
@@ -139,13 +122,8 @@ def test_a_run_killed_with_all_its_jobs_ends_with_the_same_bytes(unbroken, tmp_p
     """Other folder, cores and batch size than the unbroken one: bytes are equal where no sum is split otherwise."""
     workflow, draw = Workflow(tmp_path / "broken", config(batch_size=64), unbroken.checkout), random.Random(1)
     for _ in range(4):
-        run = subprocess.Popen(
-            workflow.command("all"),
-            env=workflow.environ(),
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        run = subprocess.Popen(workflow.command("all"), env=workflow.environ(), start_new_session=True, **quiet)
         time.sleep(draw.uniform(15, 60))
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
@@ -154,10 +132,7 @@ def test_a_run_killed_with_all_its_jobs_ends_with_the_same_bytes(unbroken, tmp_p
         workflow.run("--unlock")
     workflow.run("all")
     assert not list(workflow.folder.glob("results/**/.placing-*"))
-    require_equal(listed(unbroken), listed(workflow))
-
-
-def require_equal(first, second):
+    first, second = listed(unbroken), listed(workflow)
     assert list(first) == list(second)
     others = [name for name in first if digest_file(first[name]) != digest_file(second[name])]
     print(f"{len(first) - len(others)} of {len(first)} files are equal; others: {others}")

@@ -42,7 +42,7 @@ from classlens.catalog.rules import rules_of, wildcards_of
 from classlens.checkout import set_python_path
 from classlens.config.architecture import with_architectures
 from classlens.configfile import as_written, keep_config
-from classlens.doubts import doubts
+from classlens.check.doubts import doubts
 from classlens.errors import InputError
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder

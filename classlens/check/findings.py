@@ -16,6 +16,7 @@ from PIL import Image
 from classlens.catalog.applicable import require_data
 from classlens.catalog.configs import load_config
 from classlens.catalog.files import checkpoint, is_brought
+from classlens.check.doubts import doubts, left_out
 from classlens.classes import output_indices
 from classlens.config import Config
 from classlens.config.architecture import built_as, with_architectures
@@ -27,12 +28,9 @@ from classlens.data.select import few_training_images, images_per_class
 from classlens.data.source import Source
 from classlens.data.stimulus import Stimulus
 from classlens.data.threads import in_order
-from classlens.doubts import doubts
 from classlens.errors import InputError
-from classlens.left_out import left_out
 from classlens.models.saved import local_folder
 from classlens.sources.place import named, spread
-from classlens.units import written_size
 
 THREADS = os.cpu_count() or 1
 NO_FILES = ("random", "pretrained")
@@ -51,14 +49,14 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     """What a run would use and take."""
     doubts: list[str] = field(default_factory=list)
-    """What a run would do, but is probably a mistake; see `classlens.doubts`."""
+    """What a run would do, but is probably a mistake; see `classlens.check.doubts`."""
 
-    def attempt(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function; an InputError becomes problems, and None is returned."""
+    def attempt(self, function: Callable[..., Any], *arguments: Any, of: str = "") -> Any:
+        """Call a function; an InputError becomes problems, with what they are of before them, and None is returned."""
         try:
             return function(*arguments)
         except InputError as error:
-            self.problems += str(error).splitlines()
+            self.problems += [f"{of}{line}" for line in str(error).splitlines()]
             return None
 
 
@@ -88,8 +86,7 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
                 findings.doubts += config.source(name).doubts(config.selection(name))
     for name, stimuli in chosen.items():
         findings.notes += findings.attempt(config.notes, name) or []
-        findings.notes.append(_count(config.source(name), config.datasets[name], stimuli))
-        findings.notes += _skipped(config.source(name), config.datasets[name], stimuli)
+        findings.notes += _counts(config.source(name), config.datasets[name], stimuli)
         if few := few_training_images(config.source(name), stimuli, config.datasets[name]):
             # Nobody asked for the number that a config has by default.
             (findings.doubts if "train_per_class" in words["datasets"][name] else findings.notes).append(few)
@@ -104,7 +101,11 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         if is_brought(config, model):
             continue
         if entry["weights"] == "pretrained" and not local_folder(entry["architecture"]):
-            published = None if quick else findings.attempt(_published, entry)
+            published = None
+            if not quick:
+                from classlens.models.published import published_note
+
+                published = findings.attempt(published_note, entry["architecture"], entry["options"])
             findings.notes.append(
                 f"models.{model}: weights are `pretrained`, as they are without the key: those that timm publishes"
                 + (f" at {published}" if published else ", downloaded where they are not cached")
@@ -114,20 +115,22 @@ def check(path: Path | str, *, quick: bool = False) -> Findings:
         return findings
     findings.attempt(require_data, known)
     findings.doubts += findings.attempt(doubts, known) or []
-    findings.notes += [one.text for one in left_out(known) if not one.asked]
+    findings.notes += [text for text, asked in left_out(known) if not asked]
     for model in known.models:
         if known.architecture(model)["one_output"] and not known.is_twin(model):
             findings.notes.append(
                 f"models.{model}: its one output is read as two classes, class index 0 (negative) and 1 (positive)"
             )
-        findings.attempt(_check_classes, known, model, chosen[known.models[model]["dataset"]])
+        classes = [item.class_index for item in chosen[known.models[model]["dataset"]]]
+        findings.attempt(output_indices, classes, known.architecture(model)["num_classes"], of=f"models.{model}: ")
         if taken := findings.attempt(_check_weights, known, model, quick):
             findings.notes.append(f"models.{model}: {taken}")
     if not quick and not findings.problems:
-        from classlens.estimate import time_notes
+        from classlens.check.disk import disk_note
+        from classlens.check.duration import time_notes
 
         times, failures = findings.attempt(time_notes, known, chosen) or ([], [])
-        findings.notes += [*times, _disk(known)]
+        findings.notes += [*times, disk_note(known)]
         findings.doubts += failures
     return findings
 
@@ -145,8 +148,7 @@ def _extensions(chain: Sequence[tuple[Path, Mapping[str, Any]]]) -> list[str]:
 
 def _missing_data(source: Source) -> list[str]:
     """Return what is not there of a published data set, and where it comes from."""
-    there = "" if source.root.is_absolute() else f" in {Path.cwd()}"
-    missing = [f"missing{there}: {path} ({what})" for path, what in source.layout().items() if not path.exists()]
+    missing = [f"{_missing(path)} ({what})" for path, what in source.layout().items() if not path.exists()]
     published = [f"published: {step}" for step in source.published] if missing else []
     return [f"datasets.{source.name}: {line}" for line in (*missing, *published)]
 
@@ -157,34 +159,31 @@ def _missing_weights(model: str, entry: Mapping[str, Any]) -> list[str]:
     missing = {key: Path(name) for key, name in files.items() if name not in NO_FILES and not Path(name).exists()}
     published = f"; published: {' '.join(entry['published'].split())}" if entry["published"] else ""
     return [
-        f"models.{model}.{key}: missing{'' if path.is_absolute() else f' in {Path.cwd()}'}: {path}"
-        f"{published if key == 'weights' else ''}"
+        f"models.{model}.{key}: {_missing(path)}{published if key == 'weights' else ''}"
         for key, path in missing.items()
     ]
 
 
-def _published(entry: Mapping[str, Any]) -> str:
-    from classlens.models.published import published_note
-
-    return published_note(entry["architecture"], entry["options"])
+def _missing(path: Path) -> str:
+    return f"missing{'' if path.is_absolute() else f' in {Path.cwd()}'}: {path}"
 
 
-def _count(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> str:
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+
+
+def _counts(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> list[str]:
+    """Return the numbers of images and classes, and the classes that `too_few: skip` leaves out."""
     splits = Counter(item.split for item in stimuli)
     classes = {item.class_id: item.class_name for item in stimuli if item.split == "evaluation"}
-    shown = ", ".join(list(classes.values())[:MOST_NAMED]) + (", ..." if len(classes) > MOST_NAMED else "")
-    return (
+    notes = [
         f"datasets.{source.name}: {splits['evaluation']} evaluation and {splits['training']} training images of "
-        f"{len(classes)} classes ({shown}); {images_per_class(source, stimuli, selection)}"
-    )
-
-
-def _skipped(source: Source, selection: Mapping[str, Any], stimuli: Sequence[Stimulus]) -> list[str]:
-    """Name the classes that `too_few: skip` leaves out."""
+        f"{len(classes)} classes ({_first([*classes.values()])}); {images_per_class(source, stimuli, selection)}"
+    ]
     known = {item.class_id for item in stimuli} | set(selection["exclude_classes"])
-    skipped = sorted({item.class_id for item in source.stimuli(selection)} - known)
-    shown = ", ".join(skipped[:MOST_NAMED]) + (", ..." if len(skipped) > MOST_NAMED else "")
-    return [f"datasets.{source.name}: {len(skipped)} classes left out (too_few: skip): {shown}"] if skipped else []
+    if skipped := sorted({item.class_id for item in source.stimuli(selection)} - known):
+        notes.append(f"datasets.{source.name}: {len(skipped)} classes left out (too_few: skip): {_first(skipped)}")
+    return notes
 
 
 def _check_images(source: Source, stimuli: list[Stimulus], findings: Findings) -> bool:
@@ -232,13 +231,6 @@ def _grouped(found: Sequence[tuple[Stimulus, str]], dataset: str) -> list[str]:
     return [line if line.startswith("datasets.") else f"datasets.{dataset}: {line}" for line in lines]
 
 
-def _check_classes(config: Config, model: str, stimuli: list[Stimulus]) -> None:
-    try:
-        output_indices([item.class_index for item in stimuli], config.architecture(model)["num_classes"])
-    except InputError as error:
-        raise InputError(f"models.{model}: {error}") from None
-
-
 def _check_weights(config: Config, model: str, quick: bool) -> str | None:
     """Fill a model from its file, or compare names and shapes alone, and say what is taken of it."""
     from classlens.models.canonical import require_finite
@@ -274,15 +266,3 @@ def _check_source(config: Config, model: str, quick: bool) -> str:
     files = [item.file for item in dataset if item.split == "evaluation"]
     certificate = certified(name, [source.image(file) for file in spread(files)], config.transform(model))[2]
     return f"{what}: {certificate['text']}"
-
-
-def _disk(config: Config) -> str:
-    """Say what results take on disk."""
-    from classlens.disk import disk_size
-
-    size = disk_size(config)
-    return (
-        f"disk: about {written_size(size.results)} under results/, which the store shares where it can link, and "
-        f"{written_size(size.shards)} more in the store until `classlens store gc`; not counted "
-        f"are tables, figures and pages"
-    )

@@ -7,9 +7,9 @@ whose size hardly follows from the config, are not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -28,12 +28,12 @@ from classlens.hdf5 import CHUNK_ROWS, Column, chunk_rows_of
 from classlens.inference.activations import key_counts
 from classlens.measures.block_memories import agreement_columns
 from classlens.models.build import build
-from classlens.passes.base import Pass
 from classlens.passes.randomisation import cascade
 from classlens.passes.removal_curves import share_columns
 from classlens.passes.tuned_lens import seen_columns
 from classlens.probes.files import probe_columns
 from classlens.terms import BRANCHES, TOP
+from classlens.units import written_size
 
 PER_FILE, PER_DATA_SET = 5_000, 3_700
 """Bytes of HDF5's own in a file, and of each data set in it."""
@@ -45,23 +45,16 @@ FLOAT = 4
 """Bytes of a float32."""
 
 
-class Size(NamedTuple):
-    """Bytes of results, and of what the store keeps beside them until `classlens store gc`."""
-
-    results: float
-    shards: float
-
-
-def disk_size(config: Config) -> Size:
-    """Return what the files take that `all` makes.
-
-    Args:
-        config: with the facts about architectures.
-    """
+def disk_note(config: Config) -> str:
+    """Say what results take, and what the store keeps beside them, for a config with the facts about architectures."""
     sizes = file_sizes(config)
     # Of data sets that are taken in shards, so are other files; these are the largest, and always are.
-    layers = sum(size for path, size in sizes.items() if re.search(r"/(layers/|output\.h5)", path))
-    return Size(sum(sizes.values()), layers)
+    shards = sum(size for path, size in sizes.items() if re.search(r"/(layers/|output\.h5)", path))
+    return (
+        f"disk: about {written_size(sum(sizes.values()))} under results/, which the store shares where it can link, "
+        f"and {written_size(shards)} more in the store until `classlens store gc`; not counted are tables, figures and "
+        f"pages"
+    )
 
 
 def file_sizes(config: Config) -> dict[str, float]:
@@ -70,39 +63,22 @@ def file_sizes(config: Config) -> dict[str, float]:
     sizes = dict.fromkeys(wanted, 0.0)
     for name in config.models:
         model = build(*built_as(config, name), device="meta")
+        dataset, size = config.models[name]["dataset"], config.geometry(name).size
+        channels = config.datasets[dataset]["channels"] or 3
+        pixels, chunk = pixel_columns(size, config.classes(dataset), channels), pixel_chunk_rows(size, channels)
+        evaluation, training, masks = (
+            of(config, {"model": name}) for of in (files.EVALUATION, files.TRAINING, files.PIXEL_MASKS)
+        )
         for path, job in wanted.items():
             if path.startswith(f"results/{name}/"):
                 sizes[path] = _of_model(config, name, model, path.removeprefix(f"results/{name}/"), job)
-            elif path in (files.EVALUATION(config, {"model": name}), files.TRAINING(config, {"model": name})):
-                sizes[path] = _pixels(config, name, path)
-            elif path == files.PIXEL_MASKS(config, {"model": name}):
-                masks = mask_columns(config.geometry(name).size)
-                sizes[path] = _rows(masks, config.images(config.models[name]["dataset"]), share=SHARES)
+            elif path == evaluation:
+                sizes[path] = _rows(pixels, config.images(dataset), chunk)
+            elif path == training:
+                sizes[path] = _rows(pixels, config.images(dataset, "training"), chunk)
+            elif path == masks:
+                sizes[path] = _rows(mask_columns(size), config.images(dataset), share=SHARES)
     return sizes
-
-
-def columns_of(config: Config, job: WantedJob, model: Any) -> dict[str, Column] | None:
-    """Return the columns of the rows that a pass writes; None of another job.
-
-    Args:
-        config: the config.
-        job: one of a pass's, also one that joins its shards.
-        model: that it runs; its parameters may be on the device "meta".
-    """
-    one, wildcards = job
-    declared = pass_of(one)
-    if declared is None:
-        return None
-    code: type[Pass] = load(declared.code)
-    return code.columns(model, **settings_of((*declared.settings, *declared.plugins), config, wildcards))
-
-
-def _pixels(config: Config, name: str, path: str) -> float:
-    dataset, size = config.models[name]["dataset"], config.geometry(name).size
-    split = path.rpartition("/")[2].removesuffix(".h5")
-    channels = config.datasets[dataset]["channels"] or 3
-    columns = pixel_columns(size, config.classes(dataset), channels)
-    return _rows(columns, config.images(dataset, split), pixel_chunk_rows(size, channels))
 
 
 def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob | None) -> float:
@@ -118,55 +94,43 @@ def _of_model(config: Config, name: str, model: Any, path: str, job: WantedJob |
     facts, images = config.architecture(name), config.images(config.models[name]["dataset"])
     tokens, classes, depth, width = facts["tokens"], facts["num_classes"], facts["depth"], facts["width"]
     patches = tokens - facts["num_prefix_tokens"]
-    rows = columns_of(config, job, model) if job else None
-    if rows is not None:
+    if job and (declared := pass_of(job[0])):
+        settings = settings_of((*declared.settings, *declared.plugins), config, job[1])
+        rows: dict[str, Column] = load(declared.code).columns(model, **settings)
         if not path.startswith("faithfulness/"):
             return _rows(rows, images)
-        if path.endswith(".csv"):
-            return 0.0
-        return _rows(share_columns(next(iter(rows.values())).shape[1]), images, share=SHARES)
-
-    def layers() -> float:
-        columns = layer_columns(tokens, classes, key_counts(model))
-        return _rows(columns, images, chunk_rows_of(columns))
-
-    def tuned_lens() -> float:
-        return _rows(seen_columns(tokens, classes), images) + FLOAT * (width * width + width)
-
-    def spans() -> float:
-        return FLOAT * width * (depth * min(width, MOST_AXES * facts["heads"]) + classes)
-
-    def randomised() -> float:
-        some = randomised_images(config, {"model": name})["images"]
-        return PER_FILE + len(some) * FLOAT * patches * (len(cascade(depth)) + 1)
-
-    def parameters() -> float:
-        counts = key_counts(model)
-        per_class, per_memory = FLOAT + 2 * TOP, (FLOAT + 2) * min(TOP, classes)
-        of_block = sum(classes * per_class + counts[branch] * per_memory + 4 * PER_DATA_SET for branch in BRANCHES)
-        return PER_FILE + depth * of_block
-
-    def weights() -> float:
-        return float(sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()))
-
-    def probes() -> float:
-        columns = probe_columns(tokens, classes, "", everywhere=config.probes["tokens"] is None)
-        return _rows(columns, images) + PER_DATA_SET  # with the accuracy of tokens
-
-    kinds: Mapping[str, Callable[[], float]] = {
-        r"layers/": layers,
-        r"output\.h5": lambda: _rows(output_columns(classes), images),
-        r"weights\.": weights,
-        r"token_labels": lambda: _rows(label_columns(patches), images),
-        r"memories/(attn|mlp)/": lambda: _rows(agreement_columns(tokens), images),
-        r"memories/parameters": parameters,
-        r"explanation/": lambda: _rows({"importance": Column((patches,), np.float32, "")}, images),
-        r"randomisation/": randomised,
-        r"probes/": probes,
-        r"tuned_lens/": tuned_lens,
-        r"words/.*h5": spans,
-    }
-    return next((size() for pattern, size in kinds.items() if re.match(pattern, path)), 0.0)
+        steps = next(iter(rows.values())).shape[1]
+        return 0.0 if path.endswith(".csv") else _rows(share_columns(steps), images, share=SHARES)
+    match path.split("/"):
+        case ["layers", _]:
+            columns = layer_columns(tokens, classes, key_counts(model))
+            return _rows(columns, images, chunk_rows_of(columns))
+        case ["output.h5"]:
+            return _rows(output_columns(classes), images)
+        case ["weights.safetensors"]:
+            return float(sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()))
+        case ["token_labels.h5"]:
+            return _rows(label_columns(patches), images)
+        case ["memories", "attn" | "mlp", _]:
+            return _rows(agreement_columns(tokens), images)
+        case ["memories", "parameters.h5"]:
+            per_class, per_memory = FLOAT + 2 * TOP, (FLOAT + 2) * min(TOP, classes)
+            memories = sum(key_counts(model)[branch] for branch in BRANCHES)
+            of_block = len(BRANCHES) * (classes * per_class + 4 * PER_DATA_SET) + memories * per_memory
+            return PER_FILE + depth * of_block
+        case ["explanation", _]:
+            return _rows({"importance": Column((patches,), np.float32, "")}, images)
+        case ["randomisation", _]:
+            some = randomised_images(config, {"model": name})["images"]
+            return PER_FILE + len(some) * FLOAT * patches * (len(cascade(depth)) + 1)
+        case ["probes", *_]:
+            columns = probe_columns(tokens, classes, "", everywhere=config.probes["tokens"] is None)
+            return _rows(columns, images) + PER_DATA_SET  # with the accuracy of tokens
+        case ["tuned_lens", _]:
+            return _rows(seen_columns(tokens, classes), images) + FLOAT * (width * width + width)
+        case ["words", file] if file.endswith(".h5"):
+            return FLOAT * width * (depth * min(width, MOST_AXES * facts["heads"]) + classes)
+    return 0.0
 
 
 def _rows(

@@ -1,33 +1,124 @@
-"""What takes time in jobs that run a model and are no passes, for `classlens.estimate`.
+"""Try what runs a model on a few made-up images, with fresh weights and made-up inputs, to see how long it takes.
 
-Each function gets a `Trial`, the settings of its jobs for one model, and the numbers of evaluation and training images.
+Jobs that are no passes name the function here that tries them. It gets a `Trial`, the settings of its jobs for one
+model, and the numbers of evaluation and training images.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from classlens.data.geometry import Size, sides
+from classlens.data.pixels import pixel_columns
+from classlens.hdf5 import Column, RowWriter
 from classlens.inference.activations import residuals
 from classlens.inference.modes import frozen_eval_mode
+from classlens.inference.network import LoadedModel
 from classlens.inference.projection import Projection
+from classlens.passes.base import Pass, Sums
 from classlens.passes.head_words import OutputSums
 from classlens.passes.randomisation import cascade, explained
+from classlens.passes.run import run_images
+from classlens.passes.sums import sum_images
 from classlens.passes.tuned_lens import TunedLensSums
 from classlens.probes.features import Features
 from classlens.probes.fit import GIBIBYTE
 from classlens.probes.plan import Part, bytes_per_token, plan
 from classlens.probes.ridge import RidgeSums
-from classlens.timing import Stage
-from classlens.trial import Trial
 from classlens.tuned_lens.held_out import HELD_OUT
 from classlens.tuned_lens.ridge import AffineSums
 from classlens.tuned_lens.steps import Descent
 
 Settings = Mapping[str, Any]
+
+TRIAL_IMAGES = 32
+
+
+class Stage(NamedTuple):
+    """Something that a run does with a number of images.
+
+    Stages of the same name are added up; those of one model with an equal key take equally long per image.
+    """
+
+    name: str
+    images: float
+    run: Callable[[int], object]
+    key: str
+
+
+class Trial:
+    """A model with made-up images, in a folder that goes afterwards.
+
+    Args:
+        loaded: the model.
+        folder: for files.
+        batch_size: images at once, at most.
+        size: of an image.
+    """
+
+    def __init__(self, loaded: LoadedModel, folder: Path, batch_size: int, size: Size) -> None:
+        self.loaded, self.batch_size, self._folder = loaded, batch_size, folder
+        channels = loaded.normalise.stored
+        self.pixels = np.random.default_rng(0).integers(0, 256, (TRIAL_IMAGES, *sides(size), channels), np.uint8)
+        self.classes = np.zeros(TRIAL_IMAGES, np.int64)
+        self._file = self._write("pixels", pixel_columns(size, loaded.model.num_classes, channels), pixels=self.pixels)
+
+    def of_pass(
+        self,
+        of: type[Pass],
+        sums: type[Sums] | None,
+        inputs: Mapping[str, str | Sequence[str]],
+        settings: Settings,
+        images: int,
+        key: str,
+    ) -> Iterator[Stage]:
+        """Yield what a pass does, given its files in a run; the sums that it needs before are not counted."""
+        made_up = {name: self._made_up(of, name, files) for name, files in inputs.items() if name in of.inputs}
+        before: dict[str, Any] = {"files": made_up} if of.inputs else {}
+        with frozen_eval_mode(self.loaded.model):
+            if sums:
+                before["summed"] = sum_images(sums, self.loaded, self._file, range(1), self.batch_size)
+            made = of(self.loaded, **before, **settings)
+            written = str(self._folder / "rows.h5")
+
+            def run(count: int) -> None:
+                run_images(made, self._file, self.classes, range(count), made_up, written, self.batch_size)
+
+            yield Stage(made.doing, images, run, key)
+
+    def of_sums(self, of: type[Sums], settings: Settings, images: int, key: str) -> Iterator[Stage]:
+        """Yield what sums over images take."""
+
+        def run(count: int) -> None:
+            sum_images(of, self.loaded, self._file, range(count), self.batch_size, **settings)
+
+        with frozen_eval_mode(self.loaded.model):
+            yield Stage(of.doing, images, run, key)
+
+    def _made_up(self, of: type[Pass], name: str, files: str | Sequence[str]) -> str | list[str]:
+        """Return as many files as a run has, with rows of zeros."""
+        columns = of.reads(self.loaded.model).get(name)
+        if columns is None:
+            paths = [str(self._folder / f"{name}.h5")]
+            of.stand_in(name, paths[0], self.loaded.model)
+        else:
+            number = 1 if isinstance(files, str) else len(files)
+            paths = [self._write(f"{name}_{index}", columns) for index in range(number)]
+        return paths[0] if isinstance(files, str) else paths
+
+    def _write(self, name: str, columns: Mapping[str, Column], **rows: Any) -> str:
+        """Write a file of rows, of zeros where none are given, and return its path."""
+        path = str(self._folder / f"{name}.h5")
+        zeros = {key: np.zeros((TRIAL_IMAGES, *one.shape), one.dtype) for key, one in columns.items()}
+        with RowWriter(path, TRIAL_IMAGES, columns, self.loaded.attributes()) as writer:
+            writer.append(zeros | rows)
+        return path
 
 
 def training(trial: Trial, jobs: Sequence[Settings], evaluation: int, images: int) -> Iterator[Stage]:
@@ -93,7 +184,7 @@ def linear_probes(trial: Trial, jobs: Sequence[Settings], evaluation: int, image
 
 def head_spans(trial: Trial, _jobs: Sequence[Settings], evaluation: int, _training: int) -> Iterator[Stage]:
     """Yield what reading what heads write takes, in one job or in those of shards."""
-    yield from trial.of_sums(OutputSums, {}, evaluation)
+    yield from trial.of_sums(OutputSums, {}, evaluation, "sums of heads")
 
 
 def repair(trial: Trial, jobs: Sequence[Settings], evaluation: int, _training: int) -> Iterator[Stage]:
@@ -118,7 +209,7 @@ def tuned_lens(trial: Trial, jobs: Sequence[Settings], _evaluation: int, images:
     inputs, sums = loaded.normalise(trial.pixels), AffineSums.of(loaded)
     with frozen_eval_mode(model):
         for recipe in jobs:
-            yield from trial.of_sums(TunedLensSums, {"seed": recipe["seed"]}, images)
+            yield from trial.of_sums(TunedLensSums, {"seed": recipe["seed"]}, images, "sums of the lens")
             with torch.no_grad(), loaded.autocast():
                 sums.add([one.to(sums.device) for one in residuals(model, inputs)])
             descent = Descent(loaded, *sums.solve(recipe["penalty"]), recipe["learning_rate"])

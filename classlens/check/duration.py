@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from classlens.catalog.job import Job, Wildcards
 from classlens.catalog.rules import pass_of, rules_of
 from classlens.catalog.settings import settings_of
 from classlens.catalog.wanted import wanted_files
+from classlens.check.trials import TRIAL_IMAGES, Stage, Trial, training
 from classlens.config import Config
 from classlens.config.architecture import built_as
 from classlens.data.stimulus import Stimulus
@@ -26,10 +28,10 @@ from classlens.models.device import choose_device
 from classlens.models.inputs import Normalise
 from classlens.models.parallel import canonical_form
 from classlens.progress import Progress
-from classlens.timing import TRIAL_IMAGES, Span, Stage, per_image
-from classlens.trial import Trial
-from classlens.trials import training
 
+REPEATS = 3
+ENOUGH = 1.0
+"""Seconds that a trial should take at most; after that time two repeats do."""
 DECODERS = min(8, os.cpu_count() or 1)
 """Threads of a job that decodes images."""
 NETWORK = ("network", "shard", "training_shard")
@@ -38,6 +40,26 @@ UNKNOWN = (
     "downloads of pretrained weights, each job's start (seconds), memories, measures with their tables and figures, "
     "and waiting for a busy device"
 )
+
+
+@dataclass(frozen=True)
+class Span:
+    """Seconds, from the fastest repeat to the slowest."""
+
+    low: float = 0
+    high: float = 0
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.low + other.low, self.high + other.high)
+
+    def __mul__(self, factor: float) -> Span:
+        return Span(self.low * factor, self.high * factor)
+
+    def __str__(self) -> str:
+        if self.high < 1:
+            return "less than a second"
+        low, high = _duration(self.low), _duration(self.high)
+        return f"about {low}" if low == high else f"about {low} to {high}"
 
 
 def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[str], list[str]]:
@@ -56,13 +78,12 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[
     order = [job.rule for job in rules_of(config)]
     jobs = sorted((job for job in wanted_files(config).values() if job), key=lambda job: order.index(job[0].rule))
     with Progress(len(config.models), "trying models", "model") as progress:
-        for dataset, stimuli in chosen.items():
-            spans["data"] = spans.get("data", Span()) + _decoding(config, dataset, stimuli)
+        spans["data"] = sum((_decoding(config, *one) for one in chosen.items()), Span())
         for model in config.models:
             identity = digest_json(built_as(config, model))  # a random twin is as fast as its model
             own = [(job, wildcards) for job, wildcards in jobs if wildcards.get("model") == model]
             for stage in _stages(config, model, own):
-                key = f"{identity} {stage.key or stage.name}"
+                key = f"{identity} {stage.key}"
                 try:
                     rates[key] = rates.get(key) or per_image(stage.run)
                     spans[stage.name] = spans.get(stage.name, Span()) + rates[key] * stage.images
@@ -78,16 +99,44 @@ def time_notes(config: Config, chosen: dict[str, list[Stimulus]]) -> tuple[list[
     ], failures
 
 
+def per_image(run: Callable[[int], object]) -> Span:
+    """Return the seconds per image of a function of the number of images."""
+    run(1)  # the first call is slower than later ones
+    found = [_seconds(run, 1)]
+    count = max(1, min(TRIAL_IMAGES, int(ENOUGH / found[0])))
+    if count > 1:
+        found = []
+    while len(found) < 2 or (len(found) < REPEATS and sum(found) < ENOUGH):
+        found.append(_seconds(run, count))
+    return Span(min(found) / count, max(found) / count)
+
+
+def _seconds(run: Callable[[int], object], count: int) -> float:
+    start = time.perf_counter()
+    run(count)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} seconds"
+
+
 def _decoding(config: Config, dataset: str, stimuli: Sequence[Stimulus]) -> Span:
     """Return what images and masks of a data set take, once per geometry."""
-    source, total = config.source(dataset), Span()
+    source = config.source(dataset)
     some = [stimuli[index * len(stimuli) // TRIAL_IMAGES] for index in range(TRIAL_IMAGES)]
-    masked = sum(item.split == "evaluation" for item in stimuli) if source.has_masks else 0
+    # A mask's job decodes its image, too.
+    decoded = len(stimuli) + 2 * source.has_masks * config.images(dataset)
     models = [model for model in config.models if config.models[model]["dataset"] == dataset]
+    total = Span()
     for geometry in {config.geometry(model) for model in models}:
         rate = per_image(lambda count, geometry=geometry: [geometry.image(source.image(i.file)) for i in some[:count]])  # type: ignore[misc]
-        # A mask's job decodes its image, too.
-        total += rate * ((len(stimuli) + 2 * masked) / DECODERS)
+        total += rate * (decoded / DECODERS)
     return total
 
 
@@ -105,44 +154,40 @@ def _stages(config: Config, model: str, jobs: Sequence[tuple[Job, Wildcards]]) -
         if config.trained(model):
             yield from training(trial, [settings_of(["recipe"], config, {"model": model})], *counts)
         torch.set_num_threads(min(extraction["threads"], os.cpu_count() or 1))
-        passes = [one for one in jobs if "of" in one[0].functions]
-        yield from _of_passes(config, trial, passes, counts)
+        yield from _of_passes(config, trial, [one for one in jobs if "of" in one[0].functions], counts[0])
         tried: dict[str, list[dict[str, Any]]] = {}
         for job, wildcards in jobs:
             if job.trial:
                 local = [name for name in job.local if name.startswith("probes.")]
-                tried.setdefault(job.trial, []).append(_settings((*job.settings, *local), job, config, wildcards))
+                tried.setdefault(job.trial, []).append(_settings(job, config, wildcards, *local))
         for function, settings in tried.items():
             yield from load(function)(trial, settings, *counts)
 
 
-def _of_passes(
-    config: Config, trial: Trial, jobs: Sequence[tuple[Job, Wildcards]], counts: tuple[int, int]
-) -> Iterator[Stage]:
+def _of_passes(config: Config, trial: Trial, jobs: Sequence[tuple[Job, Wildcards]], evaluation: int) -> Iterator[Stage]:
     """Yield what jobs of passes do, and those that sum for them; those that take equally long per image together."""
     images: dict[str, int] = {}
-    tried: dict[str, tuple[Job, Wildcards]] = {}
+    tried: dict[str, tuple[Job, Wildcards, dict[str, Any]]] = {}
     for job, wildcards in jobs:
+        settings = _settings(job, config, wildcards)
         shard = settings_of([name for name in job.settings if name.endswith("shard")], config, wildcards)
-        key = digest_json([job.functions, str(_settings(job.settings, job, config, wildcards))])
-        images[key] = images.get(key, 0) + (shard["stop"] - shard["start"] if shard else counts[0])
-        tried.setdefault(key, (job, wildcards))
-    for key, (job, wildcards) in tried.items():
-        settings = _settings(job.settings, job, config, wildcards)
+        key = digest_json([job.functions, str(settings)])
+        images[key] = images.get(key, 0) + (shard["stop"] - shard["start"] if shard else evaluation)
+        tried.setdefault(key, (job, wildcards, settings))
+    for key, (job, wildcards, settings) in tried.items():
         declared, of = pass_of(job), load(job.functions["of"])
         if declared is None:
-            stages = trial.of_sums(of, settings, images[key])
-        else:
-            inputs = declared.inputs.items()
-            read = {name: files(config, wildcards) if callable(files) else files for name, files in inputs}
-            sums = load(declared.sums) if declared.sums else None
-            if "sums" in job.functions and sums:
-                yield from (replace(one, key=f"sums {key}") for one in trial.of_sums(sums, {}, images[key]))
-            stages = trial.of_pass(of, sums, read, settings, images[key])
-        yield from (replace(one, key=key) for one in stages)
+            yield from trial.of_sums(of, settings, images[key], key)
+            continue
+        sums = load(declared.sums) if declared.sums else None
+        if "sums" in job.functions and sums:
+            yield from trial.of_sums(sums, {}, images[key], f"sums {key}")
+        read = {name: file(config, wildcards) if callable(file) else file for name, file in declared.inputs.items()}
+        yield from trial.of_pass(of, sums, read, settings, images[key], key)
 
 
-def _settings(names: Sequence[str], job: Job, config: Config, wildcards: Wildcards) -> dict[str, Any]:
-    """Return the settings of a job beside those of its model, with what plug-ins give."""
+def _settings(job: Job, config: Config, wildcards: Wildcards, *local: str) -> dict[str, Any]:
+    """Return the settings of a job beside those of its model, with some that are no part of its key, and plug-ins."""
     plugins = {key: load(function) for key, function in settings_of(job.plugins, config, wildcards).items()}
-    return {**settings_of([name for name in names if name not in NETWORK], config, wildcards), **plugins}
+    names = [name for name in (*job.settings, *local) if name not in NETWORK]
+    return {**settings_of(names, config, wildcards), **plugins}
