@@ -66,19 +66,16 @@ class FileMemory:
         self._note([(*_state(path), text) for path, text in texts.items()])
 
     def _known(self, states: Sequence[State]) -> list[str | None]:
-        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
+        query = "select digest from digests where volume = ? and inode = ? and size = ? and modified = ? "
+        query += f"and (changed = ? or {self._linked:d} and links != ?)"
         rows = [None] * len(states)
         if self._is_used and self._path.exists():
             try:
                 with closing(self._connect()) as connection:
-                    rows = [connection.execute(query, state[:2]).fetchone() for state in states]
+                    rows = [connection.execute(query, state).fetchone() for state in states]
             except sqlite3.Error as error:
                 self._give_up(error)
-        return [self._text(state, *row) if row else None for state, row in zip(states, rows, strict=True)]
-
-    def _text(self, now: State, size: int, modified: int, changed: int, links: int, text: str) -> str | None:
-        is_same = changed == now[4] or (self._linked and links != now[5])
-        return text if is_same and (size, modified) == now[2:4] else None
+        return [row and row[0] for row in rows]
 
     def _note(self, rows: Sequence[tuple[str | int, ...]]) -> None:
         if rows and self._is_used:

@@ -64,7 +64,7 @@ def scheduler_job(maker, wildcards):
         list(map(str, inputs)),
         list(map(str, outputs)),
         frozenset(str(path) for path in outputs if inner_parts().is_flagged(path, "temp")),
-        lambda: [with_code(described(), inputs, outputs)],
+        lambda: with_code(described(), inputs, outputs),
         lambda path, record: note(path, record, maker.name, described(), sorted(map(str, inputs))),
     )
 
