@@ -170,7 +170,10 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> tuple[str, str]:
         raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
     # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
     # files have another manifest: a look with another config leaves that of a run under way alone.
-    digest, manifest = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}/manifest.txt"
+    digest, manifest = (
+        digest_of_raw(paths, store),
+        CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}/manifest.txt",
+    )
     before, text = manifest.read_text() if manifest.is_file() else None, f"{len(paths):,} files\n{digest}\n"
     if before != text:
         write_atomically(manifest, text)

@@ -98,7 +98,7 @@ def prelink(
         if missing and job.record:
             is_linked = link and chain.link(job, job.record, missing, replace=not look)
             (found.linked if is_linked else found.left).extend(missing)
-    found.left += chain.order_times(newest, found.linked if look or not link else chain.makers)
+    found.left += chain.order_times(newest, set(found.linked) if look or not link else chain.makers.keys())
     for job in running:
         (found.compute if job.key else found.may_compute)[job.rule] += 1
     return found
@@ -179,11 +179,11 @@ class _Chain:
             times, late, touched = dict[str, int](), dict[str, str](), dict[Path, str]()
             for job in self.jobs:
                 oldest = max([newest, *(times.get(path) or _time(path) for path in job.inputs)])
-                missing = self.missing(job)
                 for path in job.outputs:
                     times[path] = _time(path) or oldest  # what is not there is as old as what it would be made from
-                    if times[path] < oldest and path in job.stored and path not in missing:
-                        times[path], late[path] = max(now, oldest), job.stored[path].digest
+                    stored = job.stored.get(path)
+                    if times[path] < oldest and stored and self._is_there(path, job.key, stored):
+                        times[path], late[path] = max(now, oldest), stored.digest
             for path in late.keys() & only:
                 with suppress(PermissionError):  # another user's: its job is started, and finds the result
                     os.utime(path, ns=(times[path],) * 2, follow_symlinks=False)

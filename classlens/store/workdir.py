@@ -59,11 +59,10 @@ def free() -> Iterator[bool]:
     """Keep runs out of the working directory for an instant, without waiting; give False where one holds it."""
     handle = None
     with going_on_if_denied():
-        if not _held:
-            CACHE.mkdir(parents=True, exist_ok=True)
-            handle = take(RUN_LOCK, shared=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        handle = take(RUN_LOCK, shared=True)
     try:
-        yield bool(_held) or (handle is not None and not _is_locked_by_snakemake())
+        yield handle is not None and not _is_locked_by_snakemake()
     finally:
         if handle is not None:
             os.close(handle)
@@ -98,9 +97,8 @@ def clear_work() -> None:
 
     Without locks it cannot be told from what others use, and stays.
     """
-    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
-    found = [Path(at, name) for at, names, _ in os.walk("results") for name in names]
-    placing = [folder for folder in found if folder.name.startswith(PLACING)]
+    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile, and follows no links.
+    placing = [Path(at, name) for at, names, _ in os.walk("results") for name in names if name.startswith(PLACING)]
     for folder in [*WORK.glob("*"), *placing] if are_locks_used() else []:
         with suppress(OSError):  # gone meanwhile, no folder, or of another user who works here
             if (handle := take(folder / IN_USE)) is not None:
