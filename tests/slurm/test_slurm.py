@@ -27,7 +27,6 @@ from slurm_run import SlurmRun, through_slurm
 from classlens.cache import CACHE
 from classlens.store.folder import Record
 from classlens.store.store import Store
-from classlens.store.workdir import IN_USE
 
 pytestmark = [pytest.mark.workflow, pytest.mark.release]
 needs_slurm = pytest.mark.skipif(missing() is not None, reason=missing() or "")
@@ -170,8 +169,8 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(
 
     def computing() -> tuple[int, str] | None:
         """Return the process of a shard under way, and the number of its job."""
-        for folder in work.glob("*"):
-            pid = pid_of(folder)
+        for lock in work.glob("*.lock"):
+            pid = pid_of(lock)
             number = slurm_job(pid) if pid else None
             if pid and number and cluster.jobs("RUNNING").get(number):
                 return pid, number
@@ -207,11 +206,11 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(
     assert verified.returncode == 0
 
 
-def pid_of(workspace: Path) -> int | None:
-    """Return the process that holds a workspace's lock."""
+def pid_of(lock: Path) -> int | None:
+    """Return the process that holds a lock."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):  # of a process that has ended
-            if os.readlink(link) == str(workspace / IN_USE):
+            if os.readlink(link) == str(lock):
                 return int(link.parts[2])
     return None
 

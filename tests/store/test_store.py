@@ -23,7 +23,7 @@ from classlens.store.key import code_key, library_versions
 from classlens.store.memory import FileMemory
 from classlens.store.store import Store
 from classlens.store.verify import verify_workdir
-from classlens.store.workdir import IN_USE, WORK, Placed, PlacedFiles
+from classlens.store.workdir import WORK, Placed, PlacedFiles
 
 OUT = Path("results/out.txt")
 OLD = 1_000_000_000
@@ -231,20 +231,17 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
     assert "was changed" in caplog.text
 
 
-def test_the_list_survives_a_torn_line(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/a").touch()
-    files = PlacedFiles(tmp_path, tmp_path)
-    with files.held():
-        files.append({"results/a": Placed("1" * 64, "2" * 64)})
+def test_the_list_survives_a_torn_line_and_is_compacted_by_a_run(project, store):
+    files = store.placed()
+    for times in (2, 3, 2, 3, 2):
+        run_job(job_of(project, times=times), compute, store)
         with files.file.open("a") as lines:
             lines.write('{"path": "b", "ke')
-        assert set(files.all()) == {"results/a"}
-        for _ in range(4):
-            files.append({tmp_path / "results/a": Placed("3" * 64, "2" * 64)})
-            assert files.all() == {"results/a": Placed("3" * 64, "2" * 64)}
-        files.compact()
-    assert files.present() == {"results/a": Placed("3" * 64, "2" * 64)}
+    [shown] = [record for record in store.own.records() if record.outputs[0].size == 4]
+    expected = {str(OUT): Placed(shown.key, shown.outputs[0].digest)}
+    assert files.all() == expected
+    assert verify_workdir(store) == []
+    assert files.present() == expected
     assert len(files.file.read_text().splitlines()) == 1
 
 
@@ -326,13 +323,15 @@ def test_work_of_a_process_that_is_gone_goes(project, store):
     for folder in left:
         (folder / "layers").mkdir(parents=True)
         (folder / "layers" / "out.h5").write_text("half")
-    handles = [lock.take(folder / IN_USE) for folder in left[1::2]]
+    locks = [folder.with_suffix(".lock") for folder in left]
+    locks[0].touch(), locks[2].touch()
+    handles = [lock.take(path) for path in locks[1::2]]
     gc.collect(store)
     assert [folder.exists() for folder in left] == [False, True, False, True]
     for handle in handles:
         os.close(handle)
     verify_workdir(store)
-    assert not any(folder.exists() for folder in left)
+    assert not any(path.exists() for path in (*left, *locks))
 
 
 @pytest.fixture
@@ -397,19 +396,16 @@ def test_records_are_readable_json(project, store):
     assert 0 <= days < 0.1
 
 
-def test_provenance_tells_the_certificate_of_weights(project, store):
-    told = {"text": "outputs equal transformers' own to 2e-06, 8 of 8 predictions"}
-    run_job(job_of(project), lambda *given: {**compute(*given), "certificate": told}, store)
-    assert f"    {told['text']}" in provenance_lines("results/out.txt", store)
-
-
-def test_provenance_tells_where_a_job_ran(project, store, monkeypatch):
+def test_provenance_tells_where_a_job_ran_and_the_certificate_of_weights(project, store, monkeypatch):
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     run_job(job_of(project), compute, store)
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    run_job(job_of(project, times=3, result="results/other.txt"), compute, store)
-    alone, on_node = (provenance_lines(f"results/{name}.txt", store)[0] for name in ("out", "other"))
-    assert re.search(r", on \S+ abacus, commit none$", alone)
-    assert re.search(r", on \S+ \(node node7\) abacus, CUDA_VISIBLE_DEVICES=3,5, commit none$", on_node)
+    told = {"text": "outputs equal transformers' own to 2e-06, 8 of 8 predictions"}
+    other = job_of(project, times=3, result="results/other.txt")
+    run_job(other, lambda *given: {**compute(*given), "certificate": told}, store)
+    alone, on_node = (provenance_lines(f"results/{name}.txt", store) for name in ("out", "other"))
+    assert re.search(r", on \S+ abacus, commit none$", alone[0])
+    assert re.search(r", on \S+ \(node node7\) abacus, CUDA_VISIBLE_DEVICES=3,5, commit none$", on_node[0])
+    assert f"    {told['text']}" in on_node
