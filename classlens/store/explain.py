@@ -193,8 +193,8 @@ def accept(path: str, store: Store, key_now: KeyNow) -> list[Verdict]:
         notes = {**record.provenance, "accepted": [*record.provenance.get("accepted", []), by]}
         store.own.write(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
         with files.held():
-            placed = {name: one for name, one in files.all().items() if one.key == record.key}
-            files.append({name: replace(one, key=now.digest) for name, one in placed.items()})
+            entries = files.all().items()
+            files.append({path: replace(one, key=now.digest) for path, one in entries if one.key == record.key})
         accepted[record.key] = verdict
 
     visit(explain(path, store, key_now))

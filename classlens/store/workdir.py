@@ -41,16 +41,11 @@ def hold() -> bool:
     it when it is killed. Returns False where another run holds it, or Snakemake's lock lies there; a dry run has it
     for as long as it links what is stored, and is waited for.
     """
-    if not _held:
+    if not _held and not _is_locked_by_snakemake():
         CACHE.mkdir(parents=True, exist_ok=True)
-        handle = wait(RUN_LOCK, only_for_shared=True)
-        if handle is None:
-            return False
-        if _is_locked_by_snakemake():
-            os.close(handle)
-            return False
-        _held.append(handle)
-    return True
+        if (handle := wait(RUN_LOCK, only_for_shared=True)) is not None:
+            _held.append(handle)
+    return bool(_held)
 
 
 @contextmanager

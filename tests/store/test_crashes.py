@@ -12,7 +12,7 @@ from double_job import compute, job_of, refuse
 
 from classlens.digest import digest_file
 from classlens.errors import InputError
-from classlens.store import gc, memory
+from classlens.store import gc
 from classlens.store.job import run_job
 from classlens.store.store import Store
 from classlens.store.verify import verify_blobs, verify_workdir
@@ -161,15 +161,3 @@ def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
     Path("source.txt").write_text("cd")  # of the same size
     assert run_job(job_of(project), compute, store)
     assert Path("results/out.txt").read_text() == "cdcd"
-
-
-def test_a_clock_that_is_behind_remembers_no_digest_of_the_future(tmp_path, clock):
-    """A file whose change lies ahead may change again without a sign of it; it is read again each time."""
-    file, known = tmp_path / "file", memory.FileMemory(tmp_path / "memory.sqlite", digest_file)
-    file.write_text("a")
-    clock.ahead = -3600
-    first = known.texts([file])
-    stat = file.stat()
-    file.write_text("b")
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert known.texts([file]) != first

@@ -165,16 +165,15 @@ def test_of_two_runs_at_once_one_computes(project, store):
     assert [path.read_text() for path in Path("results").glob("*.txt")] == ["abab", "abab"]
 
 
-@pytest.mark.parametrize("settled", [True, False])
-def test_digests_are_remembered_but_of_fresh_files(tmp_path, monkeypatch, settled):
-    """Two versions written within one tick of the clock have the same size and time."""
-    file, memory = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file)
+@pytest.mark.parametrize(("ahead", "is_remembered"), [(3600, True), (0, False), (-3600, False)])
+def test_digests_are_remembered_but_of_fresh_files(tmp_path, monkeypatch, ahead, is_remembered):
+    """Two versions written within one tick of the clock, or as it is behind, may have the same size and times."""
+    file, memory, now = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file), time.time_ns
     file.write_text("a")
-    if settled:
-        monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + ahead * 10**9)
     assert memory.texts([file, file]) == [digest_bytes(b"a")] * 2
     monkeypatch.setattr(memory, "_find", lambda path: "read again")
-    assert memory.texts([file]) == [digest_bytes(b"a") if settled else "read again"]
+    assert memory.texts([file]) == [digest_bytes(b"a") if is_remembered else "read again"]
 
 
 def test_memory_that_cannot_be_used_costs_only_time(tmp_path):
