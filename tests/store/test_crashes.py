@@ -134,17 +134,12 @@ def test_runs_and_collections_at_once(project, store):
     assert verify_blobs(store) == []
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The time, so many seconds ahead."""
+@pytest.mark.parametrize("jump", [-400 * gc.DAY, -3600.0, 3600.0, 400 * gc.DAY])
+def test_a_clock_that_jumps_changes_no_result(project, store, monkeypatch, jump):
     clock, now, now_ns = SimpleNamespace(ahead=0.0), time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: now() + clock.ahead)
     monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(clock.ahead * 1e9))
-    return clock
 
-
-@pytest.mark.parametrize("jump", [-400 * gc.DAY, -3600.0, 3600.0, 400 * gc.DAY])
-def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
     def work(*arguments):
         clock.ahead = jump  # while the job runs
         return compute(*arguments)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from double_job import DOUBLE, compute, job_of, refuse
+from double_job import DOUBLE, compute, fail, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file, digest_json, write_atomically
 from classlens.errors import InputError
@@ -31,10 +31,6 @@ OLD = 1_000_000_000
 
 def blobs(store):
     return list(store.own.files("blobs"))
-
-
-def fail(*_, **__):
-    raise OSError(errno.EXDEV, "another file system")
 
 
 def test_what_is_stored_is_known_before_it_is_asked_for(project, store):
