@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,13 @@ def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
             write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_part_of_a_key_counts_and_modules_by_the_digest_of_their_code(project, store):
+    key = key_of(job_of(project), store.digests)
+    changed = {part.name: replace(key, **{part.name: {"another": "one"}}).digest for part in fields(key)}
+    assert [name for name, digest in changed.items() if digest == key.digest] == ["modules"]
+    assert len(set(changed.values())) == len(changed)
 
 
 def test_versions():
