@@ -235,7 +235,6 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
 
 def _commit(root: Path) -> str | None:
     """Return the checkout's commit, with "+" after it when files differ from it; None outside git."""
-
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
