@@ -55,7 +55,7 @@ if "git+file:" in (FOLDER := workflow.current_basedir).get_path_or_uri(True):
 
 
 def as_workflow_error(function, *arguments, **options):
-    """Call a library function; what is wrong with the user's input, or refused by the disk, ends the run in one line."""
+    """Call a library function; what is wrong with the input, or the disk refuses, ends the run with its message alone."""
     try:
         with explained_disk_errors(STORE, Path.cwd()):
             return function(*arguments, **options)
