@@ -197,7 +197,7 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
         if key_of(job, store.digests).digest != key.digest:
             raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
-        outputs = [replace(store.take(Path(path)), name=name) for name, path in flatten(made).items()]
+        outputs = [store.take(name, Path(path)) for name, path in flatten(made).items()]
     return Record(
         key=key.digest,
         job=job.name,

@@ -292,7 +292,7 @@ def test_collection_spares_what_a_running_job_may_be_about_to_show(project, stor
     # An equal result of another job comes to need the blob: it is as new as one that is moved in.
     os.utime(blobs(store)[0], (1, 1))
     (work := Path("work.txt")).write_text("abab")
-    store.take(work)
+    store.take("result", work)
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
 
