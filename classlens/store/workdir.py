@@ -7,6 +7,7 @@ with its process; whoever finds it free may remove the folder.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
@@ -85,7 +86,8 @@ def clear_work() -> None:
     Without locks it cannot be told from what others use, and stays.
     """
     # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile, and follows no links.
-    placing = [Path(at, name) for at, _, names in os.walk("results") for name in names if name.startswith(PLACING)]
+    below = ((at, fnmatch.filter(names, f"{PLACING}*.lock")) for at, _, names in os.walk("results"))
+    placing = [Path(at, name) for at, names in below for name in names]
     for lock in [*WORK.glob("*.lock"), *placing] if are_locks_used() else []:
         with suppress(OSError):  # gone meanwhile, or of another user who works here
             if (handle := take(lock)) is not None:
@@ -94,8 +96,9 @@ def clear_work() -> None:
 
 
 def _remove(lock: Path) -> None:
-    shutil.rmtree(lock.with_suffix(""), ignore_errors=True)
-    lock.unlink(missing_ok=True)
+    shutil.rmtree(folder := lock.with_suffix(""), ignore_errors=True)
+    if not folder.exists():  # else whoever clears next tries again
+        lock.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

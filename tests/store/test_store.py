@@ -323,6 +323,8 @@ def test_a_vanished_working_directory_keeps_nothing_and_a_moved_one_what_it_show
 
 def test_work_of_a_process_that_is_gone_goes(project, store):
     left = [WORK / "gone", WORK / "runs", Path("results/.placing-gone"), Path("results/.placing-runs")]
+    (other := Path("results/a/.placing-by-hand")).mkdir(parents=True)
+    (other / "file").touch()
     for folder in left:
         (folder / "layers").mkdir(parents=True)
         (folder / "layers" / "out.h5").write_text("half")
@@ -335,6 +337,7 @@ def test_work_of_a_process_that_is_gone_goes(project, store):
         os.close(handle)
     verify_workdir(store)
     assert not any(path.exists() for path in (*left, *locks))
+    assert list(other.iterdir())
 
 
 @pytest.fixture
