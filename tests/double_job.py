@@ -1,5 +1,6 @@
 """A job that repeats a text: small enough to look at what the store makes of it."""
 
+import errno
 from pathlib import Path
 
 from classlens.store.job import Job
@@ -31,3 +32,7 @@ def compute(inputs, outputs, config, local):
 
 def refuse(*_):
     raise AssertionError("this must come from the store")
+
+
+def fail(*_, **__):
+    raise OSError(errno.EXDEV, "another file system")

@@ -17,7 +17,6 @@ DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 FULL = {errno.ENOSPC, errno.EDQUOT}
 MISPLACED = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG}
 """What a link, file or folder in the place of something else ends in."""
-OTHER_MODE = ", or change its mode (chmod)"
 ANOTHER_STORE = "use another store (`store:` in the config, or CLASSLENS_STORE)"
 
 
@@ -35,8 +34,9 @@ def explained_disk_errors(store: Path, folder: Path | None = None, needed: int |
         path = Path(os.fsdecode(named)).absolute() if isinstance(named, (str, bytes)) else folder
         what = f"{path}: {(error.strerror or str(error)).lower()}"
         if error.errno in DENIED:
-            rights = f" to the whole store, or {ANOTHER_STORE}" if path.is_relative_to(store) else OTHER_MODE
-            raise InputError(f"{what}; {_owners(path)}; ask its owner for access{rights}") from error
+            is_stored = path.is_relative_to(store)
+            way_out = f" to the whole store, or {ANOTHER_STORE}" if is_stored else ", or change its mode (chmod)"
+            raise InputError(f"{what}; {_owners(path)}; ask its owner for access{way_out}") from error
         # HDF5 passes the system's words on, but not always its number.
         if error.errno in FULL or "No space left on device" in str(error):
             free = shutil.disk_usage(_nearest(folder)).free

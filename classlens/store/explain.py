@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,8 @@ class _Past:
     """What a working directory shows of a store, read once."""
 
     def __init__(self, store: Store) -> None:
-        self._store, self._files = store, store.placed()
-        self._placed, self._find = self._files.all(), cache(store.find)
+        self._store, self._files, self._find = store, store.placed(), cache(store.find)
+        self._placed = self._files.all()
 
     def has(self, path: str) -> bool:
         """Tell whether a file came from the store; its record may have been collected since."""
@@ -121,21 +122,18 @@ def explain(path: str, store: Store, key_now: KeyNow) -> Verdict:
         record = past.require(file)
         if record.key not in known:
             known[record.key] = None
-            known[record.key] = judged(file, record)
+            sources = sorted(set(chain(*record.sources.values())))
+            upstream = [one for source in sources if past.record(source) and (one := verdict(source)).state != "fresh"]
+            now = replace(key_now(record), outputs=record.parts["outputs"], inputs={})
+            for name, paths in record.sources.items():
+                now.inputs[name] = _digests_now(paths, record.parts["inputs"][name], past, store)
+            reasons = [*_reasons(record, now), *(f"input {one.path} would be made again first" for one in upstream)]
+            computes = any(one.state == "compute" for one in upstream) or store.find(now.digest) is None
+            state = "fresh" if not reasons else "compute" if computes else "stored"
+            known[record.key] = Verdict(file, state, reasons, upstream, record, now)
         if (found := known[record.key]) is None:
             raise InputError(f"the record {record.key} says that {file} was made from itself; remove it")
         return replace(found, path=file)
-
-    def judged(file: str, record: Record) -> Verdict:
-        sources = sorted({source for sources in record.sources.values() for source in sources})
-        upstream = [one for source in sources if past.record(source) and (one := verdict(source)).state != "fresh"]
-        now = replace(key_now(record), outputs=record.parts["outputs"], inputs={})
-        for name, paths in record.sources.items():
-            now.inputs[name] = _digests_now(paths, record.parts["inputs"][name], past, store)
-        reasons = [*_reasons(record, now), *(f"input {one.path} would be made again first" for one in upstream)]
-        computes = any(one.state == "compute" for one in upstream) or store.find(now.digest) is None
-        state = "fresh" if not reasons else "compute" if computes else "stored"
-        return Verdict(file, state, reasons, upstream, record, now)
 
     return verdict(path)
 
@@ -195,8 +193,8 @@ def accept(path: str, store: Store, key_now: KeyNow) -> list[Verdict]:
         notes = {**record.provenance, "accepted": [*record.provenance.get("accepted", []), by]}
         store.own.write(replace(record, key=now.digest, parts=asdict(now), provenance=notes))
         with files.held():
-            placed = {name: one for name, one in files.all().items() if one.key == record.key}
-            files.append({name: replace(one, key=now.digest) for name, one in placed.items()})
+            entries = files.all().items()
+            files.append({path: replace(one, key=now.digest) for path, one in entries if one.key == record.key})
         accepted[record.key] = verdict
 
     visit(explain(path, store, key_now))

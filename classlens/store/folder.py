@@ -1,13 +1,8 @@
 """One user's folder of a store: action records (key -> outputs) over blobs (content digest -> bytes).
 
-    actions/ab/abcd...json   one record per key, written last, so that a record never names a blob that is not there
-    blobs/ab/abcd...         contents under their digests, read-only
-    locks/                   keys that this user's jobs compute
-    roots/                   working directories where this user placed results
-    digests.sqlite           what the blobs hold, so that they are not read again
-
-Only its user writes there, so what the user finds there is sound or damaged. To others it is data: names count if they
-are keys and digests, and files if they are plain and no link leads to them; contents are compared with their digests.
+A record is written last, so that it never names a blob that is not there. Only its user writes there, so what the user
+finds there is sound or damaged. To others it is data: names count if they are keys and digests, and files if they are
+plain and no link leads to them; contents are compared with their digests. Its layout is in docs/store.md.
 """
 
 from __future__ import annotations

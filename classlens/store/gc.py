@@ -95,10 +95,8 @@ def _may_be_there(path: Path) -> bool:
     """Tell whether a file is there; one that this user may not look at is taken as there."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
     return True
 
 

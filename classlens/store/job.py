@@ -93,7 +93,7 @@ def run_job(
         return True
 
     with explained_disk_errors(store.root):
-        key = key_of(job, store, code)
+        key = key_of(job, store.digests, code)
         if stored():  # without the lock, which a store that may only be read does not grant
             return False
         if take_device is not None and "device" in job.local:
@@ -102,7 +102,7 @@ def run_job(
                     return False
             # Not under the lock: whoever has the device may want this key next.
             job = replace(job, local={**job.local, "device": take_device(job.local["device"])})
-            if key_of(job, store).digest != key.digest:  # the device may have taken hours to get
+            if key_of(job, store.digests).digest != key.digest:  # the device may have taken hours to get
                 raise InputError(f"{job.name}: its code or an input changed while it waited; run again")
         with store.lock(key.digest):
             if stored():
@@ -121,22 +121,17 @@ def is_stored(job: Job, store: Store, code: JobKey) -> bool:
     Finding the `code` part of a key is most of the work, and it is the same for all jobs of a rule.
     """
     try:
-        record = store.find(key_of(job, store, code).digest)
+        record = store.find(key_of(job, store.digests, code).digest)
         return record is not None and all(map(store.has, record.outputs))
     except OSError:  # what may not be read is said by the job
         return False
 
 
-def key_of(job: Job, store: Store, code: JobKey | None = None) -> JobKey:
-    """Return a job's key; unchanged input files are not read for it. Its `code` part is found anew if not given."""
-    return key_with(job, code or code_key(job.functions, job.root), store.digests)
-
-
-def key_with(job: Job, code: JobKey, digests: Callable[[Sequence[str]], list[str]]) -> JobKey:
-    """Return a job's key, with what `digests` returns for input files, which need not be there."""
+def key_of(job: Job, digests: Callable[[Sequence[str]], list[str]], code: JobKey | None = None) -> JobKey:
+    """Return a job's key, with the `digests` of its input files; its `code` part is found anew if not given."""
     inputs = {name: digests([path] if isinstance(path, str) else path) for name, path in job.inputs.items()}
     outputs = [name + Path(path).suffix for name, path in flatten(job.outputs).items()]
-    return replace(code, config=job.config, inputs=inputs, outputs=outputs)
+    return replace(code or code_key(job.functions, job.root), config=job.config, inputs=inputs, outputs=outputs)
 
 
 def flatten(files: Files) -> dict[str, str]:
@@ -156,30 +151,18 @@ def digest_of_raw(paths: Iterable[str], store: Store) -> str:
     By it a scheduler that goes by time stamps sees also that a file was replaced by one with an older time.
     """
     there = [path for path in paths if os.path.isfile(path)]
-    with explained_disk_errors(store.root):
-        return digest_json(store.digests(there)) if there else ""
+    return digest_json(store.digests(there)) if there else ""
 
 
-@dataclass(frozen=True)
-class RawFiles:
-    """Raw files by the thousand, and the one small file that a scheduler watches in place of them.
+def list_raw(name: str, paths: Sequence[str], store: Store) -> tuple[str, str]:
+    """Return the `digest_of_raw` of files by the thousand, and the one small file that a scheduler watches for them.
 
     Snakemake names every input of a job on one line and keeps a checksum of each. So rules that read a data set's files
-    have a manifest as input: it counts the files and holds a digest of their contents.
-    """
-
-    paths: list[str]
-    digest: str
-    """See `digest_of_raw`."""
-    manifest: str
-    """Path below the working directory. It gets a new time when a content changes, and no other."""
-
-
-def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
-    """Look over raw files and write their manifest; unchanged files are not read.
+    have a manifest as input, below the working directory: it counts the files and holds the digest. It gets a new time
+    when a content changes, and no other.
 
     Raises:
-        InputError: files are missing or may not be read, or the manifest may not be written.
+        InputError: files are missing.
     """
     missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
@@ -187,17 +170,18 @@ def list_raw(name: str, paths: Sequence[str], store: Store) -> RawFiles:
         raise InputError(f"{missing[0]}{more}: there is no such file; restore it, or take it out of the data set")
     # In a folder of its own: Snakemake looks over a folder once, and misses what is written there afterwards. Other
     # files have another manifest: a look with another config leaves that of a run under way alone.
-    digest, folder = digest_of_raw(paths, store), CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}"
-    text, manifest = f"{len(paths):,} files\n{digest}\n", folder / "manifest.txt"
-    with explained_disk_errors(store.root, folder):
-        before = manifest.read_text() if manifest.is_file() else None
-        if before != text:
-            write_atomically(manifest, text)
-        if before is None:
-            # Nothing is known of a change: as old as what it stands for, or all would look out of date.
-            newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
-            os.utime(manifest, ns=(newest, newest))
-    return RawFiles(list(paths), digest, str(manifest))
+    digest, manifest = (
+        digest_of_raw(paths, store),
+        CACHE / "raw" / f"{name}-{digest_json(list(paths))[:12]}/manifest.txt",
+    )
+    before, text = manifest.read_text() if manifest.is_file() else None, f"{len(paths):,} files\n{digest}\n"
+    if before != text:
+        write_atomically(manifest, text)
+    if before is None:
+        # Nothing is known of a change: as old as what it stands for, or all would look out of date.
+        newest = max((os.stat(path).st_mtime_ns for path in paths), default=0)
+        os.utime(manifest, ns=(newest, newest))
+    return digest, str(manifest)
 
 
 def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
@@ -211,9 +195,9 @@ def _computed(job: Job, key: JobKey, compute: Compute, store: Store) -> Record:
         missing = [name for name, path in flatten(made).items() if not Path(path).is_file()]
         if missing:
             raise InputError(f"{job.name}: the job ended without writing {', '.join(missing)}")
-        if key_of(job, store).digest != key.digest:
+        if key_of(job, store.digests).digest != key.digest:
             raise InputError(f"{job.name}: its code or an input changed while it ran; run again")
-        outputs = [replace(store.take(Path(path)), name=name) for name, path in flatten(made).items()]
+        outputs = [store.take(name, Path(path)) for name, path in flatten(made).items()]
     return Record(
         key=key.digest,
         job=job.name,
@@ -251,7 +235,6 @@ def provenance(root: Path, started: float) -> dict[str, Any]:
 
 def _commit(root: Path) -> str | None:
     """Return the checkout's commit, with "+" after it when files differ from it; None outside git."""
-
     command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

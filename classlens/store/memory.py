@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from classlens.store.lock import are_locks_used
 
@@ -66,44 +67,34 @@ class FileMemory:
         self._note([(*_state(path), text) for path, text in texts.items()])
 
     def _known(self, states: Sequence[State]) -> list[str | None]:
-        query = "select size, modified, changed, links, digest from digests where volume = ? and inode = ?"
-        rows = [None] * len(states)
-        if self._is_used and self._path.exists():
-            try:
-                with closing(self._connect()) as connection:
-                    rows = [connection.execute(query, state[:2]).fetchone() for state in states]
-            except sqlite3.Error as error:
-                self._give_up(error)
-        return [self._text(state, *row) if row else None for state, row in zip(states, rows, strict=True)]
-
-    def _text(self, now: State, size: int, modified: int, changed: int, links: int, text: str) -> str | None:
-        is_same = changed == now[4] or (self._linked and links != now[5])
-        return text if is_same and (size, modified) == now[2:4] else None
+        query = "select digest from digests where volume = ? and inode = ? and size = ? and modified = ? "
+        query += f"and (changed = ? or {self._linked:d} and links != ?)"
+        rows = self._each(query, states) if self._path.exists() else [None] * len(states)
+        return [row and row[0] for row in rows]
 
     def _note(self, rows: Sequence[tuple[str | int, ...]]) -> None:
-        if rows and self._is_used:
+        self._each("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def _each(self, query: str, rows: Sequence[tuple[str | int, ...]]) -> list[Any]:
+        """Return the first row of a query with each of these; Nones where the memory cannot be used."""
+        if self._is_used and rows:
+            # Without locks two writers may spoil the file, which is then made anew; what a row says stays true.
+            lockless = "" if are_locks_used() else "?nolock=1"
+            columns = "volume, inode, size, modified, changed, links, digest, primary key (volume, inode)"
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                with closing(self._connect()) as connection, connection:
-                    connection.executemany("insert or replace into digests values (?, ?, ?, ?, ?, ?, ?)", rows)
+                address = f"{self._path.absolute().as_uri()}{lockless}"
+                with closing(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True)) as database, database:
+                    database.execute("pragma synchronous = off")  # what a failing machine spoils is found anew
+                    database.execute(f"create table if not exists digests ({columns})")
+                    return [database.execute(query, row).fetchone() for row in rows]
             except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
-
-    def _connect(self) -> sqlite3.Connection:
-        # Without locks two writers may spoil the file, which is then made anew; what a row says stays true.
-        lockless = "" if are_locks_used() else "?nolock=1"
-        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}{lockless}", timeout=BUSY_SECONDS, uri=True)
-        connection.execute("pragma synchronous = off")  # what a failing machine spoils is found anew
-        columns = "volume, inode, size, modified, changed, links, digest, primary key (volume, inode)"
-        connection.execute(f"create table if not exists digests ({columns})")
-        return connection
-
-    def _give_up(self, error: Exception) -> None:
-        self._is_used = False
-        log.info("%s cannot be used (%s): files are read again", self._path, error)
-        if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
-            with suppress(OSError):
-                self._path.unlink()
+                self._is_used = False
+                log.info("%s cannot be used (%s): files are read again", self._path, error)
+                if isinstance(error, sqlite3.DatabaseError) and "malformed" in str(error):
+                    with suppress(OSError):
+                        self._path.unlink()
+        return [None] * len(rows)
 
 
 def _state(path: Path | str) -> State:

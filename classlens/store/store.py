@@ -164,9 +164,9 @@ class Store:
             if not root.exists():
                 write_atomically(self.own.make(root.parent) / root.name, f"{files.working}\n")
 
-    def take(self, path: Path) -> Output:
-        """Move a finished file into the store; return it as an output without a name."""
-        output = Output("", digest_file(path), path.stat().st_size)
+    def take(self, name: str, path: Path) -> Output:
+        """Move a finished file into the store; return it as an output of this name."""
+        output = Output(name, digest_file(path), path.stat().st_size)
         blob = self.own.blob(output.digest)
         with explained_disk_errors(self.root, needed=output.size):
             if self._is_sound(output.digest):

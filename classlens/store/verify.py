@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from classlens.digest import digest_file
-from classlens.store.disk_errors import explained_disk_errors, going_on_if_denied
+from classlens.store.disk_errors import going_on_if_denied
 from classlens.store.store import Store
 from classlens.store.workdir import clear_work, free
 
@@ -24,7 +24,7 @@ def changed_results(store: Store) -> list[str]:
     """
     while True:
         present = store.placed().present()
-        with explained_disk_errors(store.root), suppress(FileNotFoundError):  # a run beside this look took one away
+        with suppress(FileNotFoundError):  # a run beside this look took one away
             found = store.digests(present)
             return [path for path, digest in zip(present, found, strict=True) if digest != present[path].digest]
 
@@ -35,17 +35,16 @@ def verify_workdir(store: Store) -> list[str]:
     A file with another content than the store gave it (edited, cut off, overwritten) would be taken for a result, see
     `set_aside`. Returned are the files that were set aside, under their former names.
     """
-    with explained_disk_errors(store.root):
-        with going_on_if_denied(), store.lock("run"):
-            pass  # what is wrong with locks is said before jobs run
-        files = store.placed()
-        with files.held():
-            files.compact()
-        if files.file.exists():  # it may have been moved here
-            store.note(files)
-        changed = set_aside(store, changed_results(store))
-        clear_work()
-        return list(changed)
+    with going_on_if_denied(), store.lock("run"):
+        pass  # what is wrong with locks is said before jobs run
+    files = store.placed()
+    with files.held():
+        files.compact()
+    if files.file.exists():  # it may have been moved here
+        store.note(files)
+    changed = set_aside(store, changed_results(store))
+    clear_work()
+    return list(changed)
 
 
 def set_aside(store: Store, suspects: Iterable[str]) -> dict[str, str]:

@@ -1,17 +1,18 @@
 """What the store keeps in a working directory: which run has it, which files it got, where they are made.
 
 Files are made in folders of their own before they have their names: those of jobs in .snakemake/classlens/work, those
-of results that are about to be placed beside their destinations. Each such folder holds a lock, which falls with its
-process; whoever finds it free may remove the folder.
+of results that are about to be placed beside their destinations. Each such folder has a lock beside it, which falls
+with its process; whoever finds it free may remove the folder.
 """
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -28,8 +29,7 @@ LOOK_VARIABLE = "CLASSLENS_LOOK"
 RUN_LOCK = CACHE / "run.lock"
 WORK = CACHE / "work"
 PLACING = ".placing-"
-"""How names of folders in results/ begin that hold what is about to be there."""
-IN_USE = ".lock"
+"""How names of folders in results/ begin that hold what is about to be there, and those of their locks."""
 
 _held: list[int] = []
 """The lock on the working directory, where this process is a run."""
@@ -42,16 +42,11 @@ def hold() -> bool:
     it when it is killed. Returns False where another run holds it, or Snakemake's lock lies there; a dry run has it
     for as long as it links what is stored, and is waited for.
     """
-    if not _held:
+    if not _held and not _is_locked_by_snakemake():
         CACHE.mkdir(parents=True, exist_ok=True)
-        handle = wait(RUN_LOCK, only_for_shared=True)
-        if handle is None:
-            return False
-        if _is_locked_by_snakemake():
-            os.close(handle)
-            return False
-        _held.append(handle)
-    return True
+        if (handle := wait(RUN_LOCK, only_for_shared=True)) is not None:
+            _held.append(handle)
+    return bool(_held)
 
 
 @contextmanager
@@ -59,11 +54,10 @@ def free() -> Iterator[bool]:
     """Keep runs out of the working directory for an instant, without waiting; give False where one holds it."""
     handle = None
     with going_on_if_denied():
-        if not _held:
-            CACHE.mkdir(parents=True, exist_ok=True)
-            handle = take(RUN_LOCK, shared=True)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        handle = take(RUN_LOCK, shared=True)
     try:
-        yield bool(_held) or (handle is not None and not _is_locked_by_snakemake())
+        yield handle is not None and not _is_locked_by_snakemake()
     finally:
         if handle is not None:
             os.close(handle)
@@ -77,20 +71,13 @@ def _is_locked_by_snakemake() -> bool:
 def temporary(parent: Path, prefix: str = "") -> Iterator[Path]:
     """Give a new folder in another one, which is made; the new one is gone afterwards."""
     parent.mkdir(parents=True, exist_ok=True)
-    handle = None
-    while handle is None:
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix))
-        try:
-            handle = take(folder / IN_USE)
-        except FileNotFoundError:  # who clears came before its lock
-            pass
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    lock = parent / f"{prefix}{uuid.uuid4().hex}.lock"
     try:
-        yield folder
+        with locked(lock):
+            lock.with_suffix("").mkdir(0o700)
+            yield lock.with_suffix("")
     finally:
-        _remove(folder, handle)
+        _remove(lock)
 
 
 def clear_work() -> None:
@@ -98,20 +85,20 @@ def clear_work() -> None:
 
     Without locks it cannot be told from what others use, and stays.
     """
-    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile.
-    found = [Path(at, name) for at, names, _ in os.walk("results") for name in names]
-    placing = [folder for folder in found if folder.name.startswith(PLACING)]
-    for folder in [*WORK.glob("*"), *placing] if are_locks_used() else []:
-        with suppress(OSError):  # gone meanwhile, no folder, or of another user who works here
-            if (handle := take(folder / IN_USE)) is not None:
-                _remove(folder, handle)
+    # Unlike a glob, `os.walk` goes on where a folder vanishes meanwhile, and follows no links.
+    below = ((at, fnmatch.filter(names, f"{PLACING}*.lock")) for at, _, names in os.walk("results"))
+    placing = [Path(at, name) for at, names in below for name in names]
+    for lock in [*WORK.glob("*.lock"), *placing] if are_locks_used() else []:
+        with suppress(OSError):  # gone meanwhile, or of another user who works here
+            if (handle := take(lock)) is not None:
+                _remove(lock)
+                os.close(handle)
 
 
-def _remove(folder: Path, handle: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(handle)
-    with suppress(OSError):  # a network file system keeps an open file, and with it the folder, until it is closed
-        folder.rmdir()
+def _remove(lock: Path) -> None:
+    shutil.rmtree(folder := lock.with_suffix(""), ignore_errors=True)
+    if not folder.exists():  # else whoever clears next tries again
+        lock.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

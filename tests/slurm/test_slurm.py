@@ -20,7 +20,6 @@ from slurm_run import SlurmRun, through_slurm
 from studies import GOLDEN_CONFIG
 
 from classlens.shipped import CACHE
-from classlens.store.workdir import IN_USE
 
 pytestmark = [
     pytest.mark.workflow,
@@ -134,8 +133,8 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(cluster, runs, tmp_path
 
     def computing():
         """Return the process of a shard under way, and the number of its job."""
-        for folder in work.glob("*"):
-            pid = pid_of(folder)
+        for lock in work.glob("*.lock"):
+            pid = pid_of(lock)
             number = slurm_job(pid) if pid else None
             if pid and number and cluster.jobs("RUNNING").get(number):
                 return pid, number
@@ -168,11 +167,11 @@ def test_kills_drains_and_requeues_end_in_the_same_bytes(cluster, runs, tmp_path
     workflow.classlens("verify")
 
 
-def pid_of(workspace):
-    """Return the process that holds a workspace's lock."""
+def pid_of(lock):
+    """Return the process that holds a lock."""
     for link in Path("/proc").glob("[0-9]*/fd/*"):
         with suppress(OSError):  # of a process that has ended
-            if os.readlink(link) == str(workspace / IN_USE):
+            if os.readlink(link) == str(lock):
                 return int(link.parts[2])
     return None
 

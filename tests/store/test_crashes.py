@@ -12,7 +12,7 @@ from double_job import compute, job_of, refuse
 
 from classlens.digest import digest_file
 from classlens.errors import InputError
-from classlens.store import gc, memory
+from classlens.store import gc
 from classlens.store.job import run_job
 from classlens.store.store import Store
 from classlens.store.verify import verify_blobs, verify_workdir
@@ -134,17 +134,12 @@ def test_runs_and_collections_at_once(project, store):
     assert verify_blobs(store) == []
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """The time, so many seconds ahead."""
+@pytest.mark.parametrize("jump", [-400 * gc.DAY, -3600.0, 3600.0, 400 * gc.DAY])
+def test_a_clock_that_jumps_changes_no_result(project, store, monkeypatch, jump):
     clock, now, now_ns = SimpleNamespace(ahead=0.0), time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: now() + clock.ahead)
     monkeypatch.setattr(time, "time_ns", lambda: now_ns() + int(clock.ahead * 1e9))
-    return clock
 
-
-@pytest.mark.parametrize("jump", [-400 * gc.DAY, -3600.0, 3600.0, 400 * gc.DAY])
-def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
     def work(*arguments):
         clock.ahead = jump  # while the job runs
         return compute(*arguments)
@@ -161,15 +156,3 @@ def test_a_clock_that_jumps_changes_no_result(project, store, clock, jump):
     Path("source.txt").write_text("cd")  # of the same size
     assert run_job(job_of(project), compute, store)
     assert Path("results/out.txt").read_text() == "cdcd"
-
-
-def test_a_clock_that_is_behind_remembers_no_digest_of_the_future(tmp_path, clock):
-    """A file whose change lies ahead may change again without a sign of it; it is read again each time."""
-    file, known = tmp_path / "file", memory.FileMemory(tmp_path / "memory.sqlite", digest_file)
-    file.write_text("a")
-    clock.ahead = -3600
-    first = known.texts([file])
-    stat = file.stat()
-    file.write_text("b")
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert known.texts([file]) != first

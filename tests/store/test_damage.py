@@ -1,6 +1,5 @@
 """Damage: records, blobs and results that are not what they were, and what sizes and times do not tell."""
 
-import errno
 import json
 import math
 import os
@@ -12,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from double_job import compute, job_of, refuse
+from double_job import compute, fail, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
@@ -188,10 +187,6 @@ def rot(path, content="rot!"):
 def verified(store):
     damaged = verify_blobs(store)
     return damaged, verify_results(store)
-
-
-def fail(*_, **__):
-    raise OSError(errno.EXDEV, "another file system")
 
 
 def test_results_that_show_a_bad_blob_are_made_anew(project, store, tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ class Chain:
     def task(self, one):
         path = one.outputs["made"]
         temporary = frozenset({path} & {SHARD})
-        return SchedulerJob(one.name, [INPUTS[path]], [path], temporary, lambda: [(one, CODE)], self.note)
+        return SchedulerJob(one.name, [INPUTS[path]], [path], temporary, lambda: (one, CODE), self.note)
 
     def note(self, path, record):
         self.noted.append((record.job, path))

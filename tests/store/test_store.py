@@ -7,10 +7,11 @@ import os
 import re
 import shutil
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from double_job import DOUBLE, compute, job_of, refuse
+from double_job import DOUBLE, compute, fail, job_of, refuse
 
 from classlens.digest import digest_bytes, digest_file, digest_json, write_atomically
 from classlens.errors import InputError
@@ -23,7 +24,7 @@ from classlens.store.key import code_key, library_versions
 from classlens.store.memory import FileMemory
 from classlens.store.store import Store
 from classlens.store.verify import verify_workdir
-from classlens.store.workdir import IN_USE, WORK, Placed, PlacedFiles
+from classlens.store.workdir import WORK, Placed, PlacedFiles
 
 OUT = Path("results/out.txt")
 OLD = 1_000_000_000
@@ -31,10 +32,6 @@ OLD = 1_000_000_000
 
 def blobs(store):
     return list(store.own.files("blobs"))
-
-
-def fail(*_, **__):
-    raise OSError(errno.EXDEV, "another file system")
 
 
 def test_what_is_stored_is_known_before_it_is_asked_for(project, store):
@@ -165,16 +162,15 @@ def test_of_two_runs_at_once_one_computes(project, store):
     assert [path.read_text() for path in Path("results").glob("*.txt")] == ["abab", "abab"]
 
 
-@pytest.mark.parametrize("settled", [True, False])
-def test_digests_are_remembered_but_of_fresh_files(tmp_path, monkeypatch, settled):
-    """Two versions written within one tick of the clock have the same size and time."""
-    file, memory = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file)
+@pytest.mark.parametrize(("ahead", "is_remembered"), [(3600, True), (0, False), (-3600, False)])
+def test_digests_are_remembered_but_of_fresh_files(tmp_path, monkeypatch, ahead, is_remembered):
+    """Two versions written within one tick of the clock, or as it is behind, may have the same size and times."""
+    file, memory, now = tmp_path / "file", FileMemory(tmp_path / "memory.sqlite", digest_file), time.time_ns
     file.write_text("a")
-    if settled:
-        monkeypatch.setattr("classlens.store.memory.SETTLED_NS", 0)
+    monkeypatch.setattr(time, "time_ns", lambda: now() + ahead * 10**9)
     assert memory.texts([file, file]) == [digest_bytes(b"a")] * 2
     monkeypatch.setattr(memory, "_find", lambda path: "read again")
-    assert memory.texts([file]) == [digest_bytes(b"a") if settled else "read again"]
+    assert memory.texts([file]) == [digest_bytes(b"a") if is_remembered else "read again"]
 
 
 def test_memory_that_cannot_be_used_costs_only_time(tmp_path):
@@ -200,6 +196,13 @@ def test_atomic_writing_leaves_the_old_file_on_failure(tmp_path, monkeypatch):
             write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_part_of_a_key_counts_and_modules_by_the_digest_of_their_code(project, store):
+    key = key_of(job_of(project), store.digests)
+    changed = {part.name: replace(key, **{part.name: {"another": "one"}}).digest for part in fields(key)}
+    assert [name for name, digest in changed.items() if digest == key.digest] == ["modules"]
+    assert len(set(changed.values())) == len(changed)
 
 
 def test_versions():
@@ -231,20 +234,17 @@ def test_sweep_sets_changed_results_aside(project, store, caplog):
     assert "was changed" in caplog.text
 
 
-def test_the_list_survives_a_torn_line(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results/a").touch()
-    files = PlacedFiles(tmp_path, tmp_path)
-    with files.held():
-        files.append({"results/a": Placed("1" * 64, "2" * 64)})
+def test_the_list_survives_a_torn_line_and_is_compacted_by_a_run(project, store):
+    files = store.placed()
+    for times in (2, 3, 2, 3, 2):
+        run_job(job_of(project, times=times), compute, store)
         with files.file.open("a") as lines:
             lines.write('{"path": "b", "ke')
-        assert set(files.all()) == {"results/a"}
-        for _ in range(4):
-            files.append({tmp_path / "results/a": Placed("3" * 64, "2" * 64)})
-            assert files.all() == {"results/a": Placed("3" * 64, "2" * 64)}
-        files.compact()
-    assert files.present() == {"results/a": Placed("3" * 64, "2" * 64)}
+    [shown] = [record for record in store.own.records() if record.outputs[0].size == 4]
+    expected = {str(OUT): Placed(shown.key, shown.outputs[0].digest)}
+    assert files.all() == expected
+    assert verify_workdir(store) == []
+    assert files.present() == expected
     assert len(files.file.read_text().splitlines()) == 1
 
 
@@ -292,14 +292,14 @@ def test_collection_spares_what_a_running_job_may_be_about_to_show(project, stor
     # An equal result of another job comes to need the blob: it is as new as one that is moved in.
     os.utime(blobs(store)[0], (1, 1))
     (work := Path("work.txt")).write_text("abab")
-    store.take(work)
+    store.take("result", work)
     assert gc.collect(store, older_than=0) == gc.Collected(0, 0, 0)
 
 
 def test_collection_by_size_takes_the_oldest(project, store):
     for times in (3, 4, 5):
         run_job(job_of(project, times=times), compute, store)
-        age_of = store.own.action(key_of(job_of(project, times=times), store).digest)
+        age_of = store.own.action(key_of(job_of(project, times=times), store.digests).digest)
         os.utime(age_of, (time.time() - (10 - times) * gc.DAY,) * 2)
     OUT.unlink()
     for blob in blobs(store):
@@ -323,16 +323,21 @@ def test_a_vanished_working_directory_keeps_nothing_and_a_moved_one_what_it_show
 
 def test_work_of_a_process_that_is_gone_goes(project, store):
     left = [WORK / "gone", WORK / "runs", Path("results/.placing-gone"), Path("results/.placing-runs")]
+    (other := Path("results/a/.placing-by-hand")).mkdir(parents=True)
+    (other / "file").touch()
     for folder in left:
         (folder / "layers").mkdir(parents=True)
         (folder / "layers" / "out.h5").write_text("half")
-    handles = [lock.take(folder / IN_USE) for folder in left[1::2]]
+    locks = [folder.with_suffix(".lock") for folder in left]
+    locks[0].touch(), locks[2].touch()
+    handles = [lock.take(path) for path in locks[1::2]]
     gc.collect(store)
     assert [folder.exists() for folder in left] == [False, True, False, True]
     for handle in handles:
         os.close(handle)
     verify_workdir(store)
-    assert not any(folder.exists() for folder in left)
+    assert not any(path.exists() for path in (*left, *locks))
+    assert list(other.iterdir())
 
 
 @pytest.fixture
@@ -350,9 +355,8 @@ def files(tmp_path, monkeypatch):
 def test_a_manifest_is_as_old_as_its_newest_file_until_a_content_changes(files, store):
     """Or a working directory whose .snakemake was deleted would make everything anew."""
     first = list_raw("photos_images", files, store)
-    manifest = Path(first.manifest)
-    assert first.paths == files
-    assert manifest.read_text() == f"3 files\n{first.digest}\n"
+    manifest = Path(first[1])
+    assert manifest.read_text() == f"3 files\n{first[0]}\n"
     os.utime(files[0])
     assert list_raw("photos_images", files, store) == first
     assert manifest.stat().st_mtime == OLD + 2
@@ -361,10 +365,10 @@ def test_a_manifest_is_as_old_as_its_newest_file_until_a_content_changes(files, 
     os.utime(other, (1, 1))
     other.replace(files[0])
     second = list_raw("photos_images", files, store)
-    assert second.digest != first.digest
+    assert second[0] != first[0]
     assert manifest.stat().st_mtime > OLD + 10
-    assert list_raw("photos_images", files[:2], store).digest != second.digest
-    assert digest_of_raw([*files, "missing"], store) == second.digest
+    assert list_raw("photos_images", files[:2], store)[0] != second[0]
+    assert digest_of_raw([*files, "missing"], store) == second[0]
     assert digest_of_raw(["missing"], store) == digest_of_raw([], store) == ""
 
 
@@ -398,19 +402,16 @@ def test_records_are_readable_json(project, store):
     assert 0 <= days < 0.1
 
 
-def test_provenance_tells_the_certificate_of_weights(project, store):
-    told = {"text": "outputs equal transformers' own to 2e-06, 8 of 8 predictions"}
-    run_job(job_of(project), lambda *given: {**compute(*given), "certificate": told}, store)
-    assert f"    {told['text']}" in provenance_lines("results/out.txt", store)
-
-
-def test_provenance_tells_where_a_job_ran(project, store, monkeypatch):
+def test_provenance_tells_where_a_job_ran_and_the_certificate_of_weights(project, store, monkeypatch):
     monkeypatch.delenv("SLURMD_NODENAME", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     run_job(job_of(project), compute, store)
     monkeypatch.setenv("SLURMD_NODENAME", "node7")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    run_job(job_of(project, times=3, result="results/other.txt"), compute, store)
-    alone, on_node = (provenance_lines(f"results/{name}.txt", store)[0] for name in ("out", "other"))
-    assert re.search(r", on \S+ abacus, commit none$", alone)
-    assert re.search(r", on \S+ \(node node7\) abacus, CUDA_VISIBLE_DEVICES=3,5, commit none$", on_node)
+    told = {"text": "outputs equal transformers' own to 2e-06, 8 of 8 predictions"}
+    other = job_of(project, times=3, result="results/other.txt")
+    run_job(other, lambda *given: {**compute(*given), "certificate": told}, store)
+    alone, on_node = (provenance_lines(f"results/{name}.txt", store) for name in ("out", "other"))
+    assert re.search(r", on \S+ abacus, commit none$", alone[0])
+    assert re.search(r", on \S+ \(node node7\) abacus, CUDA_VISIBLE_DEVICES=3,5, commit none$", on_node[0])
+    assert f"    {told['text']}" in on_node

@@ -81,9 +81,10 @@ look_up_once()
 
 
 def as_workflow_error(function, *arguments, **options):
-    """Call a library function; what is wrong with the user's input ends the run with its message alone."""
+    """Call a library function; what is wrong with the input, or the disk refuses, ends the run with its message alone."""
     try:
-        return function(*arguments, **options)
+        with explained_disk_errors(STORE, Path.cwd()):
+            return function(*arguments, **options)
     except InputError as error:
         raise WorkflowError(str(error)) from None
     except ModuleNotFoundError as error:
@@ -92,6 +93,7 @@ def as_workflow_error(function, *arguments, **options):
 
 
 ROOT = PACKAGE.parent
+STORE = store_path(None)  # unless the config names one
 set_python_path()
 GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
 CONFIG = as_workflow_error(load_config, GIVEN)
@@ -120,9 +122,7 @@ def call():
 
 def look_over_results():
     """Set aside what was changed if this is a run, and nobody else's; else say what a run would set aside."""
-    with explained_disk_errors(STORE, Path.cwd()):
-        is_held = CALL == "run" and hold()
-    if is_held:
+    if CALL == "run" and hold():
         verify_workdir(Store(STORE))
         return
     if CALL == "run":
@@ -227,28 +227,28 @@ def reads(name):
 
 @cache
 def raw_files(kind, dataset):
-    """Return the raw images or masks of a data set, see `classlens.store.job.RawFiles`."""
+    """Return the paths of a data set's raw images or masks, and of these what `list_raw` returns."""
     paths = as_workflow_error(getattr(CONFIG, f"raw_{kind}"), dataset)
-    return as_workflow_error(list_raw, f"{dataset}_{kind}", paths, Store(STORE))
+    return paths, *as_workflow_error(list_raw, f"{dataset}_{kind}", paths, Store(STORE))
 
 
 def raw_manifest(kind):
     """Return a rule's input that stands for raw images or masks."""
-    return lambda wildcards: raw_files(kind, wildcards["dataset"]).manifest
+    return lambda wildcards: raw_files(kind, wildcards["dataset"])[2]
 
 
 def raw_told(kind):
     """Return what a job on raw images or masks reads in place of its input `raw`, and what the console says of it."""
 
     def told(wildcards):
-        found = raw_files(kind, dataset := wildcards["dataset"])
-        text = f"{dataset}: {len(found.paths):,} raw files of {kind}"
+        paths, digest, _ = raw_files(kind, dataset := wildcards["dataset"])
+        text = f"{dataset}: {len(paths):,} raw files of {kind}"
         if kind == "images":
             text += "".join(
                 f", {CONFIG.images(dataset, split):,} {split} images ({key}: {CONFIG.datasets[dataset][key]})"
                 for split, key in (("evaluation", "per_class"), ("training", "train_per_class"))
             )
-        return {"raw": found.digest, "raw_files": {"raw": found.paths}, "told": text}
+        return {"raw": digest, "raw_files": {"raw": paths}, "told": text}
 
     return told
 

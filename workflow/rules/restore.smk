@@ -38,18 +38,12 @@ def inner_parts():
 def scheduler_jobs():
     """Return what tells which of Snakemake's jobs makes a path, None for a raw file."""
     index = inner_parts().OutputIndex(list(workflow.rules))
-    known = {}
 
-    @cache
     def producer(path):
         makers = [maker for maker in index.match_producers(path) if maker.params]
         if len(makers) != 1:  # raw, or for Snakemake to say
             return None
-        wildcards = makers[0].get_wildcards(path)
-        name = (makers[0].name, tuple(wildcards.items()))
-        if name not in known:
-            known[name] = scheduler_job(makers[0], inner_parts().Wildcards(fromdict=wildcards))
-        return known[name]
+        return scheduler_job(makers[0], inner_parts().Wildcards(fromdict=makers[0].get_wildcards(path)))
 
     return producer
 
@@ -64,7 +58,7 @@ def scheduler_job(maker, wildcards):
         list(map(str, inputs)),
         list(map(str, outputs)),
         frozenset(str(path) for path in outputs if inner_parts().is_flagged(path, "temp")),
-        lambda: [with_code(described(), inputs, outputs)],
+        lambda: with_code(described(), inputs, outputs),
         lambda path, record: note(path, record, maker.name, described(), sorted(map(str, inputs))),
     )
 
