@@ -25,6 +25,7 @@ FOR_KEYS = {
     "explanations/pixels.py": "for explanations of pixels alone",
     "h5.py": "everything that reads results imports it",
     "inference/sites.py": "names of sites, for jobs without torch",
+    "measures/memory_composition.py": "a measure; an edit computes no other one again",
     "models/patch.py": "for explanations of pixels alone",
     "photos.py": "shared by figures and pages, which share no other code of pictures",
     "tables/published_values.py": "numbers of the paper, for planning without pandas",
