@@ -454,6 +454,7 @@ def test_explain_a_change_of_code(said, explained, working, tmp_path, monkeypatc
     assert explained(TABLE)[0].endswith(FRESH)
     module = checkout / "classlens/data/listing.py"
     module.write_text(f"{module.read_text()}\n\nNEW = 1\n")
+    monkeypatch.setattr(plan, "KNOWN", Known())
     plan._code_key.cache_clear()
     [reason] = explained(TABLE)[1:]
     assert re.fullmatch(r"  - code classlens\.data\.listing: \w{16} -> \w{16}", reason)

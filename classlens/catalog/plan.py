@@ -14,8 +14,11 @@ from classlens.catalog.methods import METHODS
 from classlens.catalog.settings import HEATMAP_IMAGES, settings_of
 from classlens.config.config import Config
 from classlens.params import JobParams
+from classlens.store.code import Known
 from classlens.store.key import JobKey, code_key
 
+KNOWN = Known()
+"""Of the code, while this process plans."""
 LABELLED = {
     "majority": "at least half of their pixels lie in the mask",
     "corner": "as the published code labels them, by one pixel of the mask",
@@ -83,7 +86,7 @@ def key_without_inputs(functions: Mapping[str, str], config: dict[str, Any], roo
 
 @cache  # The code of a rule is the same for its thousands of jobs.
 def _code_key(functions: tuple[tuple[str, str], ...], root: Path) -> JobKey:
-    return code_key(dict(functions), root)
+    return code_key(dict(functions), root, KNOWN)
 
 
 def report_caption(text: str, config: Config, wildcards: Wildcards, analysis: Analysis | None = None) -> str:

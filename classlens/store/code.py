@@ -13,7 +13,9 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from classlens.digest import digest_bytes, digest_file
 from classlens.errors import InputError
@@ -48,7 +50,22 @@ class UnkeyableCode(InputError):
         super().__init__(f"{path}, line {line}: {reason}")
 
 
-def reached(entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEYED) -> tuple[dict[str, str], set[str]]:
+class Known:
+    """What calls of `reached` share that find it at one moment: paths of modules, and what was read of each."""
+
+    def __init__(self) -> None:
+        self.path = cache(_file)
+        self.modules: dict[str, Any] = {}
+
+    def read(self, paths: Collection[str]) -> None:
+        """Read the modules that are not known yet."""
+        new = [path for path in paths if path not in self.modules]
+        self.modules |= zip(new, map(json.loads, _read(new)), strict=True)
+
+
+def reached(
+    entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEYED, known: Known | None = None
+) -> tuple[dict[str, str], set[str]]:
     """Return the digests (SHA-256, hex) of modules and of those that they reach, by name, and libraries by import name.
 
     Packages count where a module below them is imported. The project's own does not: it offers names to users, and is
@@ -58,31 +75,34 @@ def reached(entries: Iterable[str], root: Path, exclude: Collection[str] = UNKEY
     Args:
         entries: names of modules, in any order.
         root: folder of the project's package.
+        known: what others found, at a moment since which no module has changed.
 
     Raises:
         UnkeyableCode: the code cannot be followed; the message names file, line and reason.
     """
+    known = known or Known()
     digests: dict[str, str] = {}
     libraries: set[str] = set()
     waiting = {name: (str(root), 0) for name in entries}
     while waiting:
-        paths = {name: _file(root, name) for name in waiting}
+        paths = {name: known.path(root, name) for name in waiting}
         for name, path in paths.items():
             if not path:
                 raise UnkeyableCode(*waiting[name], f"there is no module {name}")
+        known.read(paths.values())
         found = {}
-        for (name, path), text in zip(paths.items(), _read(paths.values()), strict=True):
-            digests[name], imports = json.loads(text)
+        for name, path in paths.items():
+            digests[name], imports = known.modules[path]
             package = name.rpartition(".")[0]
             if "." in package:
                 found[package] = (path, 1)
             for line, source, taken in imports:
                 top, full = source.partition(".")[0], f"{source}.{taken}".rstrip(".")
-                target = full if _file(root, full) else source
+                target = full if known.path(root, full) else source
                 if top != PROJECT:
                     libraries |= {top} - sys.stdlib_module_names - WITH_TORCH
                 elif not any(f"{target}.".startswith(f"{other}.") for other in exclude):
-                    if _file(root, target).endswith("__init__.py"):
+                    if known.path(root, target).endswith("__init__.py"):
                         raise UnkeyableCode(path, line, f"it imports the package {target}; import modules with `from`")
                     found[target] = (path, line)
         waiting = {name: by for name, by in found.items() if name not in digests}

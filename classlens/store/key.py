@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from classlens.digest import digest_bytes, digest_json
-from classlens.store.code import reached
+from classlens.store.code import Known, reached
 
 FORMAT = 2
 """Raised when the store itself changes what a key or a record means."""
@@ -52,12 +52,12 @@ class JobKey:
         return digest_json([FORMAT, parts])
 
 
-def code_key(functions: Mapping[str, str], root: Path) -> JobKey:
+def code_key(functions: Mapping[str, str], root: Path, known: Known | None = None) -> JobKey:
     """Return the part of a key that follows from the code alone: `functions` are those of a `JobKey`, below `root`.
 
-    Raises an UnkeyableCode as `reached` does.
+    What is `known` of code is not read again. Raises an UnkeyableCode as `reached` does.
     """
-    modules, libraries = reached([function.partition(":")[0] for function in functions.values()], root)
+    modules, libraries = reached([function.partition(":")[0] for function in functions.values()], root, known=known)
     code = digest_bytes(json.dumps(modules).encode())
     short = {name: digest[:16] for name, digest in modules.items()}
     return JobKey(dict(functions), code, short, library_versions(libraries), None)
