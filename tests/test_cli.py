@@ -25,6 +25,7 @@ from classlens.catalog.reference import MADE_FILES, reference
 from classlens.check.findings import Findings
 from classlens.configfile import find_config, keep_config
 from classlens.store import gc
+from classlens.store.code import Known
 from classlens.store.job import job_of, run_job
 from classlens.store.store import STORE_VARIABLE, Store
 from classlens.store.verify import verify_workdir
