@@ -46,8 +46,8 @@ def _call(text, begin):
 
 def described(name, config, wildcards, root=CHECKOUT):
     """What travels in the params of a job's rule."""
-    declared = {job.name: job for job in rules_of(config)} | {name: job for name, (job, _) in explicit_rules().items()}
-    return describe(declared[name], config, wildcards, root)
+    one, _ = explicit_rules().get(name) or next((job, None) for job in rules_of(config) if job.name == name)
+    return describe(one, config, wildcards, root)
 
 
 def files_of(record, folder):

@@ -30,7 +30,7 @@ HERE = PACKAGE / "models"
 FOLDER = CACHE / "architectures"
 MAKERS = (
     "describe.py", "build.py", "facts.py", "needs.py", "inputs.py", "patch.py", "pooling.py", "parallel.py",
-    "saved.py", "linear.py",
+    "saved.py", "linear.py", "checkpoint.py",
 )  # fmt: skip
 """Modules that facts follow from."""
 Request = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Any]

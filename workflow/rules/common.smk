@@ -39,10 +39,10 @@ from classlens.catalog.job import Gpu, Job
 from classlens.catalog.methods import METHODS
 from classlens.catalog.plan import describe, key_without_inputs, report_caption
 from classlens.catalog.rules import rules_of, wildcards_of
+from classlens.check.doubts import doubts
 from classlens.checkout import set_python_path
 from classlens.config.architecture import with_architectures
 from classlens.configfile import as_written, keep_config
-from classlens.check.doubts import doubts
 from classlens.errors import InputError
 from classlens.runs import lock_notice, note_run
 from classlens.shipped import PACKAGE, workflow_folder
