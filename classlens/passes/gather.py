@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
+
+from joblib import Parallel, delayed
 
 from classlens.extraction.files import OUTPUT
 from classlens.hdf5 import RowWriter, chunk_rows_of
@@ -17,10 +14,8 @@ from classlens.joining import append_rows, common_layout
 from classlens.progress import Progress
 from classlens.terms import block_name
 
-SMALL = 2**26
+SMALL = 2**30
 """Bytes below which starting processes takes longer than what they would do: one copies a gigabyte in a second."""
-START = "fork" if sys.platform == "linux" else None
-"""How processes start: what forks need not import anything again."""
 
 
 def gather(shards: Sequence[str], layers: Sequence[str], output: str, *, threads: int = 1) -> None:
@@ -38,16 +33,11 @@ def gather(shards: Sequence[str], layers: Sequence[str], output: str, *, threads
     Raises:
         ValueError: the shards' data sets differ.
     """
-    groups = [*(block_name(block) for block in range(len(layers))), OUTPUT]
-    own = [*({"block": block} for block in range(len(layers))), {}]
-    alone = threads == 1 or sum(Path(shard).stat().st_size for shard in shards) <= SMALL
-    context = multiprocessing.get_context(START)
-    with (
-        Progress(len(groups), "gathering", "file") as progress,
-        nullcontext() if alone else ProcessPoolExecutor(min(threads, len(groups)), context) as pool,
-    ):
-        spread = map if pool is None else pool.map
-        for _ in spread(partial(_gather_file, shards), groups, [*layers, output], own):
+    files = {block_name(block): (path, {"block": block}) for block, path in enumerate(layers)} | {OUTPUT: (output, {})}
+    jobs = (delayed(_gather_file)(shards, group, path, own) for group, (path, own) in files.items())
+    large = sum(Path(shard).stat().st_size for shard in shards) > SMALL
+    with Progress(len(files), "gathering", "file") as progress:
+        for _ in Parallel(n_jobs=min(threads, len(files)) if large else 1, return_as="generator")(jobs):
             progress.advance()
 
 
