@@ -83,7 +83,7 @@ look_up_once()
 def as_workflow_error(function, *arguments, **options):
     """Call a library function; what is wrong with the input, or the disk refuses, ends the run with its message alone."""
     try:
-        with explained_disk_errors(STORE, Path.cwd()):
+        with explained_disk_errors(STORE, WORKING):
             return function(*arguments, **options)
     except InputError as error:
         raise WorkflowError(str(error)) from None
@@ -94,6 +94,7 @@ def as_workflow_error(function, *arguments, **options):
 
 ROOT = PACKAGE.parent
 STORE = store_path(None)  # unless the config names one
+WORKING = Path.cwd()  # thousands of jobs ask
 set_python_path()
 GIVEN = as_workflow_error(as_written, config, workflow, load_configfile, update_config)
 CONFIG = as_workflow_error(load_config, GIVEN)
