@@ -15,7 +15,7 @@ from classlens.catalog.methods import require_method
 from classlens.csvfile import write_table
 from classlens.errors import InputError
 from classlens.explanations.explain import explain_inputs, model_name
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.probe import behaviour, image_parameter
 from classlens.lens.classes import Class
@@ -84,14 +84,13 @@ def write_explanations(
 
 def _output(model: object, inputs: torch.Tensor) -> torch.Tensor:
     """Return the model's output (n, C) float32 on the CPU."""
-    found: list[torch.Tensor] = []
 
-    def run(part: slice) -> None:
-        found.append(model(inputs[part].to(image_parameter(model))).float().cpu())  # type: ignore[operator]
+    def run(part: slice) -> torch.Tensor:
+        output: torch.Tensor = model(inputs[part].to(image_parameter(model)))  # type: ignore[operator]
+        return output.float().cpu()
 
     with torch.no_grad(), frozen_eval_mode(model):
-        with_oom_backoff(len(inputs), BATCH, run)
-    return torch.cat(found)
+        return torch.cat(collect(len(inputs), BATCH, run))
 
 
 def _names(pictures: Sequence[Path], method: str) -> list[str]:

@@ -18,7 +18,7 @@ from classlens.errors import InputError
 from classlens.explanations.explainer import Explainer
 from classlens.h5 import h5py
 from classlens.hdf5 import write_described
-from classlens.inference.batches import with_oom_backoff
+from classlens.inference.batches import collect
 from classlens.inference.modes import frozen_eval_mode
 from classlens.inference.network import LoadedModel, Network, load_network
 from classlens.models.canonical import load_model
@@ -97,14 +97,13 @@ def explained(
 ) -> Array:
     """Return importance (n, P) by the model as it is now."""
     explainer = explain(loaded.model)
-    parts: list[Array] = []
 
-    def run(part: slice) -> None:
+    def run(part: slice) -> Array:
         target = torch.from_numpy(classes[part]).to(loaded.device)
         with loaded.autocast():
             importance = explainer(loaded.normalise(photos[part]), target)["importance"]
-        parts.append(importance.cpu().numpy())
+        found: Array = importance.cpu().numpy()
+        return found
 
     with frozen_eval_mode(loaded.model):
-        with_oom_backoff(len(photos), min(batch_size, explainer.images_that_fit), run)
-    return np.concatenate(parts)
+        return np.concatenate(collect(len(photos), min(batch_size, explainer.images_that_fit), run))
